@@ -1,0 +1,4 @@
+//! The `keha` command.
+#![forbid(unsafe_code)]
+
+fn main() {}
