@@ -1,1 +1,23 @@
-//! Placeholder.
+//! Keha's ring filesystem: streams of samples in a block-structured ring, crash-safe and checksummed.
+//!
+//! It knows samples, tracks and streams. It knows no codec, no camera and no async runtime.
+
+mod configuration;
+mod create;
+mod error;
+mod gap;
+mod reader;
+mod report;
+mod sample;
+mod types;
+mod writer;
+
+pub use configuration::{Configuration, TrackConfiguration, TrackKind};
+pub use create::{CreateOptions, create, plan};
+pub use error::{Error, Result};
+pub use gap::{Gap, GapReason};
+pub use reader::{Cursor, Volume};
+pub use report::*;
+pub use sample::{Anchor, ClockSource, SAMPLE_BYTES_MAX, Sample, SampleFlags, StoredSample};
+pub use types::*;
+pub use writer::{Rejected, StreamWriter, Writer, WriterOptions};

@@ -1,0 +1,100 @@
+//! What can go wrong, as variants a caller acts on. Every message says what, where, and what to do.
+
+use crate::types::{StreamName, WallTime};
+use std::path::PathBuf;
+
+/// The result of a fallible operation on a volume.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of the filesystem.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused or failed an operation.
+    #[error("{path}: cannot {operation}: {source}")]
+    Io {
+        /// What was tried: `open`, `read 4096 bytes at 8192` ...
+        operation: String,
+        /// On which file or device.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// There is no Keha volume here.
+    #[error("{path}: not a Keha volume: {detail}; create one with `keha volume create`")]
+    NotAVolume {
+        /// The file or device.
+        path: PathBuf,
+        /// What was found instead.
+        detail: String,
+    },
+    /// The volume is of a format this version cannot use in this way.
+    #[error("{path}: {detail}; use a newer keha")]
+    Unsupported {
+        /// The file or device.
+        path: PathBuf,
+        /// Which feature or version.
+        detail: String,
+    },
+    /// Another writer has the volume.
+    #[error("{path}: already open for writing{holder}; stop that recorder first")]
+    Locked {
+        /// The file or device.
+        path: PathBuf,
+        /// ` by process N`, where the system tells.
+        holder: String,
+    },
+    /// A file that would be created is there already.
+    #[error("{path}: already exists; choose another name or remove it first")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A size or option does not work out.
+    #[error("{0}")]
+    Invalid(String),
+    /// Every place for streams is taken.
+    #[error("the volume has room for {streams_max} streams and all are taken; create a larger volume or one with --streams N")]
+    StreamsFull {
+        /// Its capacity.
+        streams_max: u32,
+    },
+    /// The volume has no such stream.
+    #[error("no stream {name:?} in this volume; it has: {available}")]
+    NoSuchStream {
+        /// The name asked for.
+        name: StreamName,
+        /// Those that are there, separated by commas.
+        available: String,
+    },
+    /// The stream has nothing in the range.
+    #[error("nothing recorded in that range")]
+    NotRecorded {
+        /// The first and last moment that is there, if any.
+        available: Option<(WallTime, WallTime)>,
+    },
+    /// The ring has taken what was being read for newer footage.
+    #[error("overwritten by newer footage while it was read")]
+    Overwritten {
+        /// The first moment that is still there, if known.
+        available_from: Option<WallTime>,
+    },
+    /// Something on the volume does not verify.
+    #[error("damaged: {what} at byte {at}")]
+    Corrupt {
+        /// Which structure.
+        what: String,
+        /// Where on the volume.
+        at: u64,
+    },
+    /// The writer has stopped; the volume must be opened again.
+    #[error("the volume's writer has stopped: {0}")]
+    Stopped(String),
+}
+
+impl Error {
+    /// An [`Error::Io`].
+    pub fn io(operation: impl Into<String>, path: impl Into<PathBuf>, source: std::io::Error) -> Error {
+        Error::Io { operation: operation.into(), path: path.into(), source }
+    }
+}
