@@ -2,8 +2,10 @@
 //!
 //! It knows samples, tracks and streams. It knows no codec, no camera and no async runtime.
 
+pub mod clock;
 mod configuration;
 mod create;
+pub mod disk;
 mod error;
 mod gap;
 mod reader;

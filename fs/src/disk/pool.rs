@@ -1,0 +1,181 @@
+//! Re-use of [`AlignedBuffer`]s, so that steady recording neither allocates nor faults pages in.
+//!
+//! Idle buffers wait in classes of doubling size. The pool bounds what lies idle, not what is out: how much may
+//! be in use is decided by those who take. When the bound is reached, buffers of the class that nobody asked for
+//! the longest go first, so that a change of bitrates does not leave the pool full of useless sizes.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::buffer::{AlignedBuffer, BUFFER_ALIGNMENT_BYTES};
+
+/// Classes 4 KiB, 8 KiB ... 128 MiB; larger buffers are not kept.
+const CLASSES: usize = 16;
+
+/// Size-classed store of idle buffers, shared between threads.
+#[derive(Debug)]
+pub struct BufferPool {
+    idle_bytes_max: usize,
+    idle: Mutex<Idle>,
+}
+
+#[derive(Debug, Default)]
+struct Idle {
+    classes: [Class; CLASSES],
+    bytes: usize,
+    takes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Class {
+    buffers: Vec<AlignedBuffer>,
+    last_take: u64,
+}
+
+impl BufferPool {
+    /// A pool that keeps at most `idle_bytes_max` bytes of memory idle.
+    pub fn new(idle_bytes_max: usize) -> Self {
+        Self { idle_bytes_max, idle: Mutex::default() }
+    }
+
+    /// A buffer of `len` zero bytes.
+    pub fn take(&self, len: usize) -> AlignedBuffer {
+        let mut buffer = self.take_empty(len);
+        buffer.resize_zeroed(len);
+        buffer
+    }
+
+    /// An empty buffer with room for `capacity` bytes; spares the zeroing of what is appended anyway.
+    pub fn take_empty(&self, capacity: usize) -> AlignedBuffer {
+        let Some(class) = class_for(capacity) else { return AlignedBuffer::with_capacity(capacity) };
+        let mut idle = self.lock();
+        idle.takes += 1;
+        let now = idle.takes;
+        if let Some(slot) = idle.classes.get_mut(class) {
+            slot.last_take = now;
+            if let Some(mut buffer) = slot.buffers.pop() {
+                idle.bytes = idle.bytes.saturating_sub(buffer.capacity());
+                buffer.clear();
+                return buffer;
+            }
+        }
+        drop(idle);
+        AlignedBuffer::with_capacity(class_bytes(class))
+    }
+
+    /// Takes a buffer back. It is freed where the pool is full or the buffer of no use to it.
+    pub fn give(&self, buffer: AlignedBuffer) {
+        let capacity = buffer.capacity();
+        let Some(class) = class_of(capacity) else { return };
+        if capacity > self.idle_bytes_max {
+            return;
+        }
+        let mut evicted = Vec::new();
+        let mut idle = self.lock();
+        while idle.bytes + capacity > self.idle_bytes_max {
+            let Some(buffer) = idle.evict() else { break };
+            evicted.push(buffer);
+        }
+        if let Some(slot) = idle.classes.get_mut(class) {
+            slot.buffers.push(buffer);
+            idle.bytes += capacity;
+        }
+        // Memory goes back to the system after the lock, not under it.
+        drop(idle);
+        drop(evicted);
+    }
+
+    /// Takes back a buffer that was shared for writing, if this was its last owner.
+    pub fn give_shared(&self, buffer: Arc<AlignedBuffer>) {
+        if let Some(buffer) = Arc::into_inner(buffer) {
+            self.give(buffer);
+        }
+    }
+
+    /// Memory that lies idle, in bytes.
+    pub fn idle_bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Idle> {
+        // Nothing can panic between two steps that belong together, so a poisoned state is still a good one.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Idle {
+    /// Removes one buffer of the class that was asked for the longest ago.
+    fn evict(&mut self) -> Option<AlignedBuffer> {
+        let filled = self.classes.iter_mut().filter(|class| !class.buffers.is_empty());
+        let buffer = filled.min_by_key(|class| class.last_take)?.buffers.pop()?;
+        self.bytes = self.bytes.saturating_sub(buffer.capacity());
+        Some(buffer)
+    }
+}
+
+const fn class_bytes(class: usize) -> usize {
+    BUFFER_ALIGNMENT_BYTES << class
+}
+
+/// The smallest class whose buffers hold `capacity` bytes.
+fn class_for(capacity: usize) -> Option<usize> {
+    (0..CLASSES).find(|&class| class_bytes(class) >= capacity)
+}
+
+/// The largest class that a buffer of this capacity can serve.
+fn class_of(capacity: usize) -> Option<usize> {
+    let class = (0..CLASSES).rev().find(|&class| class_bytes(class) <= capacity)?;
+    // A buffer of twice a class' size would hide its memory from those who need large ones.
+    (capacity < class_bytes(class) * 2).then_some(class)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_back_is_taken_again_and_is_zero() {
+        let pool = BufferPool::new(1 << 20);
+        let mut buffer = pool.take(5000);
+        let memory = buffer.as_ptr();
+        buffer.fill(9);
+        pool.give(buffer);
+        assert_eq!(pool.idle_bytes(), 8192);
+        let again = pool.take(6000);
+        assert_eq!(again.as_ptr(), memory);
+        assert!(again.len() == 6000 && again.iter().all(|&byte| byte == 0));
+        assert_eq!(pool.idle_bytes(), 0);
+    }
+
+    #[test]
+    fn idle_memory_stays_within_its_bound_and_forgotten_sizes_go_first() {
+        let pool = BufferPool::new(64 << 10);
+        let small: Vec<_> = (0..16).map(|_| pool.take(4096)).collect();
+        small.into_iter().for_each(|buffer| pool.give(buffer));
+        assert_eq!(pool.idle_bytes(), 64 << 10);
+        let large = pool.take(32 << 10);
+        let memory = large.as_ptr();
+        pool.give(large);
+        assert_eq!(pool.idle_bytes(), 64 << 10);
+        assert_eq!(pool.take(32 << 10).as_ptr(), memory);
+    }
+
+    #[test]
+    fn a_buffer_larger_than_the_bound_or_than_any_class_is_not_kept() {
+        let pool = BufferPool::new(16 << 10);
+        pool.give(AlignedBuffer::zeroed(32 << 10));
+        pool.give(AlignedBuffer::default());
+        assert_eq!(pool.idle_bytes(), 0);
+        assert_eq!(class_for(class_bytes(CLASSES - 1) + 1), None);
+        assert_eq!(class_of(class_bytes(CLASSES)), None);
+    }
+
+    #[test]
+    fn a_shared_buffer_comes_back_only_from_its_last_owner() {
+        let pool = BufferPool::new(1 << 20);
+        let buffer = Arc::new(pool.take(4096));
+        pool.give_shared(Arc::clone(&buffer));
+        assert_eq!(pool.idle_bytes(), 0);
+        pool.give_shared(buffer);
+        assert_eq!(pool.idle_bytes(), 4096);
+    }
+}
