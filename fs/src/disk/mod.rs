@@ -15,17 +15,28 @@
 //! This is the only place of the crate where `unsafe` may stand.
 
 mod buffer;
+mod create;
+mod direct;
+mod file;
+mod lock;
 mod operation;
 mod pool;
+mod reader;
 pub mod sim;
+#[cfg(test)]
+mod testing;
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use buffer::{AlignedBuffer, BUFFER_ALIGNMENT_BYTES};
+pub use create::create_file;
+pub use file::{FileDisk, FileOptions};
+pub use lock::LOCK_WAIT;
 pub use operation::{Completion, Operation, OperationKind, Token};
 pub use pool::BufferPool;
+pub use reader::FileReader;
 
 /// Storage as its writer sees it: operations go in, completions come out.
 pub trait Disk: Send {

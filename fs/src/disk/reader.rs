@@ -1,0 +1,127 @@
+//! [`FileReader`]: reads a file or block device beside its writer, without a lock and without writing anything.
+//!
+//! Past the page cache where possible, through a bounce buffer that each thread keeps: a page cached before the
+//! writer wrote it could otherwise be served again. What must not live here: caching.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::buffer::{AlignedBuffer, BUFFER_ALIGNMENT_BYTES};
+use super::direct::{self, Access, Opened};
+use super::{ReadAt, beyond_end};
+use crate::error::Result;
+
+/// Long reads go through the bounce buffer in parts of at most this size, which bounds what a thread keeps.
+const BOUNCE_BYTES: usize = 1 << 20;
+
+thread_local! {
+    static BOUNCE: RefCell<AlignedBuffer> = RefCell::default();
+}
+
+/// A file or block device, opened for reading.
+#[derive(Debug)]
+pub struct FileReader {
+    file: File,
+    direct: bool,
+    alignment_bytes: u32,
+    size_bytes: u64,
+}
+
+impl FileReader {
+    /// Opens an existing file or block device, which may have a writer at the same time.
+    ///
+    /// # Errors
+    /// As [`FileDisk::open`](super::FileDisk::open), but never for a lock.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path.as_ref(), true)
+    }
+
+    /// As [`FileReader::open`]; through the page cache unless `prefer_direct`.
+    ///
+    /// # Errors
+    /// As [`FileReader::open`].
+    pub fn open_with(path: &Path, prefer_direct: bool) -> Result<Self> {
+        let Opened { file, direct, alignment_bytes, size_bytes } =
+            direct::open(path, Access::Read, prefer_direct)?;
+        Ok(Self { file, direct, alignment_bytes, size_bytes })
+    }
+
+    /// Whether reads go past the page cache.
+    pub fn direct(&self) -> bool {
+        self.direct
+    }
+
+    /// The unit in which the device is read; callers need not keep to it.
+    pub fn alignment_bytes(&self) -> u32 {
+        self.alignment_bytes
+    }
+
+    /// Reads until at least `wanted` bytes are there; the last unit of a file may be cut short.
+    fn fill(&self, buffer: &mut [u8], offset: u64, wanted: usize) -> io::Result<()> {
+        let mut done = 0;
+        while done < wanted {
+            let Some(rest) = buffer.get_mut(done..) else { break };
+            match self.file.read_at(rest, offset + done as u64) {
+                Ok(0) => return Err(beyond_end(offset, wanted, offset + done as u64)),
+                Ok(moved) if self.direct && done + moved < wanted => {
+                    let counted = moved - moved % self.alignment_bytes as usize;
+                    if counted == 0 {
+                        return Err(beyond_end(offset, wanted, offset + (done + moved) as u64));
+                    }
+                    done += counted;
+                }
+                Ok(moved) => done += moved,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn accepts(&self, buffer: &[u8], offset: u64) -> bool {
+        let unit = u64::from(self.alignment_bytes);
+        let aligned = offset.is_multiple_of(unit) && (buffer.len() as u64).is_multiple_of(unit);
+        !self.direct || aligned && buffer.as_ptr().addr().is_multiple_of(BUFFER_ALIGNMENT_BYTES)
+    }
+
+    /// One part through the thread's own aligned buffer.
+    fn read_bounced(&self, part: &mut [u8], offset: u64) -> io::Result<()> {
+        let skipped = (offset % u64::from(self.alignment_bytes)) as usize;
+        let wanted = skipped + part.len();
+        let aligned = wanted.next_multiple_of(self.alignment_bytes as usize);
+        BOUNCE.with_borrow_mut(|bounce| {
+            if bounce.len() < aligned {
+                bounce.resize_zeroed(aligned);
+            }
+            let buffer = bounce.get_mut(..aligned).unwrap_or_default();
+            self.fill(buffer, offset - skipped as u64, wanted)?;
+            part.copy_from_slice(buffer.get(skipped..wanted).unwrap_or_default());
+            Ok(())
+        })
+    }
+}
+
+impl ReadAt for FileReader {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let end = offset.checked_add(buffer.len() as u64);
+        if end.is_none_or(|end| end > self.size_bytes) {
+            return Err(beyond_end(offset, buffer.len(), self.size_bytes));
+        }
+        if self.accepts(buffer, offset) {
+            return self.fill(buffer, offset, buffer.len());
+        }
+        let mut at = offset;
+        for part in buffer.chunks_mut(BOUNCE_BYTES) {
+            self.read_bounced(part, at)?;
+            at += part.len() as u64;
+        }
+        Ok(())
+    }
+}

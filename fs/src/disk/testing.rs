@@ -1,0 +1,50 @@
+//! What tests of real files share: a folder on a real disk, and small filesystems of a chosen kind.
+
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use tempfile::TempDir;
+
+/// A folder on the filesystem of the build's output: a temporary one in memory may treat direct I/O differently.
+pub(super) fn scratch() -> TempDir {
+    let output = std::env::current_exe().unwrap();
+    TempDir::new_in(output.parent().unwrap()).unwrap()
+}
+
+/// A mounted filesystem in memory; unmounted at the end.
+pub(super) struct Mounted {
+    folder: TempDir,
+}
+
+impl Mounted {
+    /// Mounts one of `kind`, or says why it cannot and returns `None`: the test is then skipped.
+    pub(super) fn new(kind: &str, options: &str) -> Option<Self> {
+        let folder = scratch();
+        match mount(Some("none"), folder.path(), Some(kind), MsFlags::empty(), Some(options)) {
+            Ok(()) => Some(Self { folder }),
+            Err(errno) => {
+                eprintln!("skipped: mounting a {kind} needs privileges that this process lacks ({errno})");
+                None
+            }
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(super) fn file(&self, name: &str, size_bytes: u64) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::File::create(&path).unwrap().set_len(size_bytes).unwrap();
+        path
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // Detached: a process that another test is just starting may still have our files open.
+        if let Err(errno) = umount2(self.folder.path(), MntFlags::MNT_DETACH) {
+            eprintln!("{} stays mounted: {errno}", self.folder.path().display());
+        }
+    }
+}
