@@ -1,0 +1,36 @@
+# Keha. `make help` lists what there is.
+
+CARGO ?= cargo
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench acceptance needs
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+run: ## builds Keha and records four built-in cameras: nothing to configure
+	$(CARGO) run --release -p keha -- demo
+
+needs: ## installs the programs that tests use, or says which are missing
+	@.ci/install
+
+# The binary under test is the dev one: dependencies are optimised there too, and one build is enough.
+test: needs ## every test, with real cameras, real kills and foreign programs as judges
+	$(CARGO) build -p keha
+	RUST_BACKTRACE=0 $(CARGO) test --workspace --no-fail-fast
+
+lint: ## formatting, clippy, rustdoc, and the dependencies' licences and sources
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check bans licenses sources; \
+	else echo "cargo-deny is not installed: licences and sources were not checked"; fi
+
+bench: ## the release binary against this machine's limits and against ffmpeg, as ratios
+	$(CARGO) run --release -p keha -- bench
+
+# The points of acceptance in full size, with the release binary; POINT= one of frames clock kill powercut lap ...
+POINT ?= all
+acceptance: needs ## the promises in full size (about an hour): POINT=frames|clock|kill|powercut|lap|corrupt|faults
+	$(CARGO) build --release -p keha
+	$(CARGO) build --release -p keha-tests --bin acceptance
+	$(CARGO) run --release -p keha-tests --bin acceptance -- $(POINT)
