@@ -1,2 +1,18 @@
-//! Placeholder.
+//! The harness for what crosses Keha's crates: cameras that serve known clips, the real `keha` binary under real
+//! faults, foreign programs as judges, and the comparison of what was sent with what was kept.
+//!
+//! Everything is judged from outside: by the clip a camera served, by the camera's own log of what it sent and when,
+//! and by programs that are not ours (`ffprobe`, `ffmpeg`, `mkvinfo`, `mkvmerge`). No code of the recorder or the
+//! player is used here, so an error cannot cancel itself out.
+//!
+//! Must not live here: code of the product, and sleeps that stand for a condition. Waits are on conditions, bounded.
 #![forbid(unsafe_code)]
+
+pub mod barcode;
+pub mod flaky;
+pub mod footage;
+pub mod media;
+pub mod probe;
+pub mod process;
+pub mod server;
+pub mod wait;
