@@ -1,4 +1,45 @@
-//! The `keha` command.
+//! The `keha` command: parses, dispatches, and turns what comes back into an exit status and at most one line of error.
+//!
+//! It composes the other crates and holds no logic of theirs.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod cli;
+mod commands;
+mod failure;
+mod logging;
+mod output;
+mod secret;
+mod units;
+mod volume_argument;
+
+use clap::Parser;
+use failure::Exit;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => return ExitCode::from(answer_of_parser(&answer) as u8),
+    };
+    let output = cli.global.apply();
+    let exit = commands::run(cli.command, output).unwrap_or_else(|error| {
+        if !failure::is_closed_pipe(&error) {
+            output::say_always(&format!("keha: {}", failure::line_of(&error)));
+        }
+        failure::exit_of(&error)
+    });
+    ExitCode::from(exit as u8)
+}
+
+/// Help and version go to standard output, complaints to standard error.
+fn answer_of_parser(answer: &clap::Error) -> Exit {
+    if answer.use_stderr() {
+        output::say_always(&format!("keha: {}", cli::complaint(answer)));
+        return Exit::Usage;
+    }
+    match answer.print() {
+        Ok(()) => Exit::Done,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
+        Err(_) => Exit::Failed,
+    }
+}

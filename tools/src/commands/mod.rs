@@ -1,0 +1,21 @@
+//! The commands, one file each: arguments, what they do, how the result is shown.
+
+pub(crate) mod completions;
+pub(crate) mod man;
+pub(crate) mod volume;
+
+use crate::cli::Command;
+use crate::failure::Exit;
+use crate::output::Output;
+
+/// Runs a command.
+///
+/// # Errors
+/// Whatever kept it from being done.
+pub(crate) fn run(command: Command, output: Output) -> anyhow::Result<Exit> {
+    match command {
+        Command::Volume(command) => volume::run(command, output),
+        Command::Completions(args) => completions::run(&args, output),
+        Command::Man(args) => man::run(&args, output),
+    }
+}

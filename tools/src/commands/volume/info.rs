@@ -1,0 +1,197 @@
+//! `keha volume info`: what a volume is, what it holds, how much of it is footage.
+
+use super::{parse_stream, streams};
+use crate::failure::Exit;
+use crate::output::Output;
+use crate::output::document::{self, Moment, VolumeDocument};
+use crate::output::table::{Align, Table};
+use crate::units::{duration, size, time};
+use crate::volume_argument::VolumeArgument;
+use jiff::tz::TimeZone;
+use keha_fs::{BlockState, BlockSummary, StreamName, StreamSummary, Volume, VolumeInfo};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// Arguments of `keha volume info`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    volume: VolumeArgument,
+    /// Only this stream
+    #[arg(long, value_name = "NAME", value_parser = parse_stream)]
+    stream: Option<StreamName>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
+    let path = args.volume.path()?;
+    let volume = Volume::open(&path)?;
+    let streams = streams(&volume, args.stream.as_ref())?;
+    let document = Document::new(&path, volume.info(), &volume.blocks(), &streams);
+    if args.json {
+        document::print(&document)?;
+    } else {
+        output.print(&text(&path, volume.info(), &document, &streams, &TimeZone::system()))?;
+    }
+    Ok(Exit::Done)
+}
+
+#[derive(Serialize)]
+struct Document {
+    schema: &'static str,
+    volume: VolumeDocument,
+    /// How many blocks are in each state.
+    blocks: BTreeMap<&'static str, u32>,
+    /// The bytes of all samples in the volume.
+    payload_bytes: u64,
+    /// The bytes of all blocks that are written.
+    used_bytes: u64,
+    /// The share of the whole volume that is samples.
+    retained_fraction: f64,
+    streams: Vec<StreamDocument>,
+}
+
+#[derive(Serialize)]
+struct StreamDocument {
+    name: String,
+    id: String,
+    created: Moment,
+    first: Option<Moment>,
+    last: Option<Moment>,
+    blocks: u32,
+    samples: u64,
+    payload_bytes: u64,
+    used_bytes: u64,
+    /// Mean over the time from first to last, gaps included.
+    bits_per_second: Option<u64>,
+}
+
+impl Document {
+    fn new(path: &Path, info: &VolumeInfo, blocks: &[BlockSummary], streams: &[StreamSummary]) -> Document {
+        let mut states: BTreeMap<&'static str, u32> = ALL_STATES.iter().map(|state| (state.as_str(), 0)).collect();
+        for block in blocks {
+            *states.entry(block.state.as_str()).or_default() += 1;
+        }
+        let payload_bytes = blocks.iter().map(|block| u64::from(block.payload_bytes)).sum();
+        Document {
+            schema: "keha.volume-info/1",
+            volume: VolumeDocument::new(path, info),
+            blocks: states,
+            payload_bytes,
+            used_bytes: blocks.iter().map(|block| u64::from(block.used_bytes)).sum(),
+            retained_fraction: document::fraction(payload_bytes, info.size_bytes),
+            streams: streams.iter().map(StreamDocument::new).collect(),
+        }
+    }
+}
+
+impl StreamDocument {
+    fn new(stream: &StreamSummary) -> StreamDocument {
+        StreamDocument {
+            name: stream.name.to_string(),
+            id: stream.id.to_string(),
+            created: Moment(stream.created),
+            first: stream.first.map(Moment),
+            last: stream.last.map(Moment),
+            blocks: stream.blocks,
+            samples: stream.samples,
+            payload_bytes: stream.payload_bytes,
+            used_bytes: stream.used_bytes,
+            bits_per_second: bits_per_second(stream),
+        }
+    }
+}
+
+const ALL_STATES: [BlockState; 8] = [
+    BlockState::Free,
+    BlockState::Granted,
+    BlockState::Open,
+    BlockState::Parked,
+    BlockState::Sealed,
+    BlockState::Bad,
+    BlockState::Expired,
+    BlockState::Erased,
+];
+
+fn span(stream: &StreamSummary) -> Option<Duration> {
+    let nanoseconds = stream.last?.since_ns(stream.first?);
+    u64::try_from(nanoseconds).ok().filter(|nanoseconds| *nanoseconds > 0).map(Duration::from_nanos)
+}
+
+fn bits_per_second(stream: &StreamSummary) -> Option<u64> {
+    span(stream).map(|span| (stream.payload_bytes as f64 * 8.0 / span.as_secs_f64()) as u64)
+}
+
+fn text(path: &Path, info: &VolumeInfo, document: &Document, streams: &[StreamSummary], zone: &TimeZone) -> String {
+    let label = if info.label.is_empty() { String::new() } else { format!(" {:?}", info.label) };
+    let states: Vec<String> =
+        document.blocks.iter().filter(|(_, count)| **count > 0).map(|(state, count)| format!("{count} {state}")).collect();
+    let mut text = format!(
+        "{}{label}: volume {}, format {}, created {}\n{} in {} blocks of {}: {}\n{} of footage, {:.1} % of the volume; room for {} streams\n",
+        path.display(),
+        info.id,
+        info.format_version,
+        time::local(info.created, zone),
+        size::show(info.size_bytes),
+        info.blocks,
+        size::show(u64::from(info.block_bytes)),
+        states.join(", "),
+        size::show(document.payload_bytes),
+        document.retained_fraction * 100.0,
+        info.streams_max,
+    );
+    if streams.is_empty() {
+        text.push_str("no streams yet\n");
+        return text;
+    }
+    let mut table = Table::new(&[
+        ("stream", Align::Left),
+        ("first", Align::Left),
+        ("last", Align::Left),
+        ("span", Align::Right),
+        ("blocks", Align::Right),
+        ("samples", Align::Right),
+        ("footage", Align::Right),
+        ("Mbit/s", Align::Right),
+    ]);
+    for stream in streams {
+        let moment = |at: Option<_>| at.map_or("-".to_owned(), |at| time::local(at, zone));
+        table.row(vec![
+            stream.name.to_string(),
+            moment(stream.first),
+            moment(stream.last),
+            span(stream).map_or("-".to_owned(), duration::show),
+            stream.blocks.to_string(),
+            stream.samples.to_string(),
+            size::show(stream.payload_bytes),
+            bits_per_second(stream).map_or("-".to_owned(), |bits| format!("{:.2}", bits as f64 / 1e6)),
+        ]);
+    }
+    text.push('\n');
+    text.push_str(&table.render());
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::example;
+    use super::*;
+
+    #[test]
+    fn the_document_is_as_published() {
+        let (info, blocks, streams) = example::volume();
+        insta::assert_json_snapshot!(Document::new(Path::new("a.ring"), &info, &blocks, &streams));
+    }
+
+    #[test]
+    fn the_text_is_as_published() {
+        let (info, blocks, streams) = example::volume();
+        let path = Path::new("a.ring");
+        let document = Document::new(path, &info, &blocks, &streams);
+        insta::assert_snapshot!(text(path, &info, &document, &streams, &TimeZone::UTC));
+    }
+}

@@ -1,0 +1,157 @@
+//! The one place where an error becomes an exit status and a line.
+//!
+//! A command returns an [`Exit`] when it did its work, whatever it found, and an error when it could not. Every error is
+//! shown as one line without secrets: what, where, what to do.
+
+use crate::secret;
+use crate::units::time;
+use jiff::tz::TimeZone;
+use std::fmt;
+
+/// How a command ended: the exit status is the number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// Done, also after a clean stop.
+    Done = 0,
+    /// Could not be done.
+    Failed = 1,
+    /// Asked for in a wrong way.
+    Usage = 2,
+    /// Damage found, or the output is incomplete.
+    Damaged = 3,
+    /// Nothing there in that range.
+    Nothing = 4,
+}
+
+/// An error of the command line itself.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    message: String,
+}
+
+impl Failure {
+    /// The command was asked for in a wrong way.
+    pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
+        Failure { exit: Exit::Usage, message: message.into() }.into()
+    }
+
+    /// It could not be done.
+    pub(crate) fn failed(message: impl Into<String>) -> anyhow::Error {
+        Failure { exit: Exit::Failed, message: message.into() }.into()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// The exit status that an error stands for.
+pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
+    error.chain().find_map(exit_of_cause).unwrap_or(Exit::Failed)
+}
+
+fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    if let Some(failure) = cause.downcast_ref::<Failure>() {
+        return Some(failure.exit);
+    }
+    if let Some(error) = cause.downcast_ref::<keha_fs::Error>() {
+        return Some(exit_of_volume(error));
+    }
+    // Whoever read the output has seen enough.
+    let io = cause.downcast_ref::<std::io::Error>()?;
+    (io.kind() == std::io::ErrorKind::BrokenPipe).then_some(Exit::Done)
+}
+
+fn exit_of_volume(error: &keha_fs::Error) -> Exit {
+    match error {
+        keha_fs::Error::Invalid(_) => Exit::Usage,
+        keha_fs::Error::NotRecorded { .. } => Exit::Nothing,
+        keha_fs::Error::Overwritten { .. } | keha_fs::Error::Corrupt { .. } => Exit::Damaged,
+        _ => Exit::Failed,
+    }
+}
+
+/// Whether an error means only that nobody reads the output any more.
+pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let closed = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    error.chain().any(closed)
+}
+
+/// An error as one line, without secrets.
+pub(crate) fn line_of(error: &anyhow::Error) -> String {
+    let mut line = format!("{error:#}");
+    let volume_error = error.chain().find_map(|cause| cause.downcast_ref::<keha_fs::Error>());
+    if let Some(available) = volume_error.and_then(what_is_there) {
+        line.push_str(&available);
+    }
+    one_line(&secret::mask(&line))
+}
+
+/// What is available instead, in local time: the filesystem knows no zones.
+fn what_is_there(error: &keha_fs::Error) -> Option<String> {
+    let zone = TimeZone::system();
+    match error {
+        keha_fs::Error::NotRecorded { available: Some((first, last)) } => {
+            Some(format!("; recorded is {} to {}", time::local(*first, &zone), time::local(*last, &zone)))
+        }
+        keha_fs::Error::NotRecorded { available: None } => Some("; the stream has no footage yet".into()),
+        keha_fs::Error::Overwritten { available_from: Some(first) } => {
+            Some(format!("; what is still there begins at {}", time::local(*first, &zone)))
+        }
+        _ => None,
+    }
+}
+
+/// Joins lines, so that one message is one line for whoever reads the log.
+pub(crate) fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+    use keha_fs::WallTime;
+
+    #[test]
+    fn every_kind_of_error_has_its_exit_status() {
+        let io = |kind: std::io::ErrorKind| anyhow::Error::new(std::io::Error::from(kind));
+        for (error, exit) in [
+            (Failure::usage("x"), Exit::Usage),
+            (Failure::failed("x"), Exit::Failed),
+            (anyhow::anyhow!("x"), Exit::Failed),
+            (io(std::io::ErrorKind::NotFound), Exit::Failed),
+            (io(std::io::ErrorKind::BrokenPipe), Exit::Done),
+            (keha_fs::Error::Invalid("x".into()).into(), Exit::Usage),
+            (keha_fs::Error::NotRecorded { available: None }.into(), Exit::Nothing),
+            (keha_fs::Error::Overwritten { available_from: None }.into(), Exit::Damaged),
+            (keha_fs::Error::Corrupt { what: "x".into(), at: 0 }.into(), Exit::Damaged),
+            (keha_fs::Error::Stopped("x".into()).into(), Exit::Failed),
+        ] {
+            let error = Err::<(), _>(error).context("while testing").expect_err("an error");
+            assert_eq!(exit_of(&error), exit, "{error:#}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_one_line_without_secrets() {
+        let error = anyhow::anyhow!("cannot open rtsp://u:p@h/\n  because of reasons\n").context("front");
+        assert_eq!(line_of(&error), "front: cannot open rtsp://u:***@h/ because of reasons");
+    }
+
+    #[test]
+    fn a_range_without_footage_says_what_there_is() {
+        let available = Some((WallTime(0), WallTime(1_000_000_000)));
+        let line = line_of(&keha_fs::Error::NotRecorded { available }.into());
+        assert!(line.starts_with("nothing recorded in that range; recorded is 19"), "{line}");
+    }
+}

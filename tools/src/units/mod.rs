@@ -1,0 +1,6 @@
+//! How people write quantities on the command line: moments, durations and sizes, each to one exact value or to one clear
+//! sentence that says why not. Nothing here does I/O; the clock and the zone are arguments.
+
+pub(crate) mod duration;
+pub(crate) mod size;
+pub(crate) mod time;
