@@ -10,7 +10,9 @@ use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 /// Records cameras into a ring volume around the clock, and gives the footage back.
 #[derive(Debug, Parser)]
 #[command(name = "keha", version, long_version = long_version(), max_term_width = 110)]
-#[command(after_help = "Exit status: 0 done, 1 could not be done, 2 wrong usage, 3 damage found or output incomplete, 4 nothing there in that range.")]
+#[command(
+    after_help = "Exit status: 0 done, 1 could not be done, 2 wrong usage, 3 damage found or output incomplete, 4 nothing there in that range."
+)]
 #[command(disable_help_subcommand = true, propagate_version = false)]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -68,8 +70,10 @@ pub(crate) fn complaint(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let (said, usage) = text.split_once("\n\nUsage: ").unwrap_or((&text, ""));
     let said = said.split("\n\nFor more information").next().unwrap_or_default();
-    let command: Vec<&str> =
-        usage.split_whitespace().take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase())).collect();
+    let command: Vec<&str> = usage
+        .split_whitespace()
+        .take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))
+        .collect();
     let command = if command.is_empty() { "keha".to_owned() } else { command.join(" ") };
     let line = failure::one_line(&secret::mask(said));
     let line = line.strip_prefix("error: ").unwrap_or(&line);

@@ -30,7 +30,9 @@ impl VolumeArgument {
 /// A way of naming volumes that this version does not know.
 pub(crate) fn path_of(text: &str) -> anyhow::Result<PathBuf> {
     if text.starts_with("partuuid:") {
-        return Err(Failure::usage(format!("{text}: this version has volumes in files only: give the path of one")));
+        return Err(Failure::usage(format!(
+            "{text}: this version has volumes in files only: give the path of one"
+        )));
     }
     Ok(PathBuf::from(text))
 }

@@ -21,12 +21,18 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
         output.print(&text)?;
         return Ok(Exit::Done);
     };
-    std::fs::create_dir_all(dir).with_context(|| format!("{}: cannot create the directory", dir.display()))?;
+    std::fs::create_dir_all(dir)
+        .with_context(|| format!("{}: cannot create the directory", dir.display()))?;
     for (name, page) in &pages {
         let path = dir.join(name);
         std::fs::write(&path, page).with_context(|| format!("{}: cannot write", path.display()))?;
     }
-    output.say(&format!("{} pages written to {}; read one with: man {}", pages.len(), dir.display(), dir.join("keha.1").display()));
+    output.say(&format!(
+        "{} pages written to {}; read one with: man {}",
+        pages.len(),
+        dir.display(),
+        dir.join("keha.1").display()
+    ));
     Ok(Exit::Done)
 }
 

@@ -15,7 +15,9 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
         return Err("a size is a whole number and a unit, such as 10GiB or 64MiB".into());
     }
     if unit.starts_with(['.', ',']) {
-        return Err("a size is a whole number: take the smaller unit, such as 1536MiB for one and a half GiB".into());
+        return Err(
+            "a size is a whole number: take the smaller unit, such as 1536MiB for one and a half GiB".into(),
+        );
     }
     let shift = match UNITS.iter().find(|(name, _)| unit.eq_ignore_ascii_case(name)) {
         Some((_, shift)) => *shift,

@@ -21,14 +21,17 @@ pub(crate) fn parse(text: &str, now: Timestamp, zone: &TimeZone) -> Result<WallT
     let timestamp = match text.strip_prefix('-') {
         _ if text == "now" => now,
         Some(back) => relative(text, back, now)?,
-        None if text.starts_with('+') => return Err(format!("{text:?}: a relative time counts back from now: -10m")),
+        None if text.starts_with('+') => {
+            return Err(format!("{text:?}: a relative time counts back from now: -10m"));
+        }
         None => absolute(text, zone)?,
     };
     wall(timestamp).ok_or_else(|| format!("{text:?} is outside the years 1678 to 2262"))
 }
 
 fn relative(text: &str, back: &str, now: Timestamp) -> Result<Timestamp, String> {
-    let back = duration::parse(back).map_err(|_| format!("{text:?} is not a time: a relative one is -10m, -90s or -1h30m"))?;
+    let back = duration::parse(back)
+        .map_err(|_| format!("{text:?} is not a time: a relative one is -10m, -90s or -1h30m"))?;
     let back = SignedDuration::try_from(back).map_err(|_| format!("{text:?} is too long ago"))?;
     now.checked_sub(back).map_err(|_| format!("{text:?} is too long ago"))
 }
@@ -42,7 +45,9 @@ fn absolute(text: &str, system_zone: &TimeZone) -> Result<Timestamp, String> {
     let annotated = match pieces.time_zone_annotation() {
         Some(annotation) => {
             let named = annotation.to_time_zone();
-            Some(named.map_err(|_| format!("{text:?}: unknown time zone: write it as [Europe/Helsinki], or give the offset"))?)
+            Some(named.map_err(|_| {
+                format!("{text:?}: unknown time zone: write it as [Europe/Helsinki], or give the offset")
+            })?)
         }
         None => None,
     };
@@ -53,7 +58,9 @@ fn absolute(text: &str, system_zone: &TimeZone) -> Result<Timestamp, String> {
             match zone.to_offset(timestamp) {
                 // `Z` says only that the instant is known, not which offset holds there (RFC 9557, section 2.2).
                 right if right == offset || ends_in_z(text) => Ok(timestamp),
-                right => Err(format!("{text:?}: the offset there is {right}, not {offset}: leave out the zone or the offset")),
+                right => Err(format!(
+                    "{text:?}: the offset there is {right}, not {offset}: leave out the zone or the offset"
+                )),
             }
         }
         (None, Some(zone)) => in_zone(text, civil, &zone),
@@ -183,10 +190,15 @@ mod tests {
     #[test]
     fn an_hour_that_happens_twice_is_refused_with_both_readings() {
         let error = read("2026-10-25T03:30:00[Europe/Helsinki]").expect_err("clocks go back at four");
-        assert!(error.contains("2026-10-25T03:30:00+03:00") && error.contains("2026-10-25T03:30:00+02:00"), "{error}");
+        assert!(
+            error.contains("2026-10-25T03:30:00+03:00") && error.contains("2026-10-25T03:30:00+02:00"),
+            "{error}"
+        );
         let error = read("2026-10-25T03:30:00").expect_err("also without a zone");
         assert!(error.contains("Europe/Helsinki"), "{error}");
-        for reading in ["2026-10-25T03:30:00+03:00[Europe/Helsinki]", "2026-10-25T03:30:00+02:00[Europe/Helsinki]"] {
+        for reading in
+            ["2026-10-25T03:30:00+03:00[Europe/Helsinki]", "2026-10-25T03:30:00+02:00[Europe/Helsinki]"]
+        {
             assert!(read(reading).is_ok(), "{reading}");
         }
         let error = read("2026-11-01T01:30:00[America/New_York]").expect_err("clocks go back at two");
@@ -196,7 +208,10 @@ mod tests {
     #[test]
     fn an_hour_that_never_happens_is_refused() {
         let error = read("2026-03-29T03:30:00[Europe/Helsinki]").expect_err("clocks go forward at three");
-        assert!(error.contains("does not exist") && error.contains("+02:00") && error.contains("+03:00"), "{error}");
+        assert!(
+            error.contains("does not exist") && error.contains("+02:00") && error.contains("+03:00"),
+            "{error}"
+        );
     }
 
     #[test]

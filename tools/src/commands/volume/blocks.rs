@@ -139,7 +139,11 @@ mod tests {
     fn the_document_is_as_published() {
         let (info, blocks, streams) = example::volume();
         let names = streams.into_iter().map(|stream| (stream.id, stream.name)).collect();
-        insta::assert_json_snapshot!(Document::new(VolumeDocument::new(Path::new("a.ring"), &info), &blocks[..4], &names));
+        insta::assert_json_snapshot!(Document::new(
+            VolumeDocument::new(Path::new("a.ring"), &info),
+            &blocks[..4],
+            &names
+        ));
     }
 
     #[test]

@@ -114,7 +114,9 @@ fn text(report: &CheckReport, names: &HashMap<StreamId, StreamName>) -> String {
 fn line(finding: &Finding, names: &HashMap<StreamId, StreamName>) -> String {
     let block = finding.block.map(|block| format!(", block {block}")).unwrap_or_default();
     let stream = match finding.stream {
-        Some(id) => names.get(&id).map_or_else(|| format!(", stream {id}"), |name| format!(", stream {name}")),
+        Some(id) => {
+            names.get(&id).map_or_else(|| format!(", stream {id}"), |name| format!(", stream {name}"))
+        }
         None => String::new(),
     };
     let lost = if finding.footage_lost { "footage lost" } else { "no footage lost" };
@@ -167,6 +169,9 @@ mod tests {
 
     #[test]
     fn a_clean_volume_is_one_line() {
-        assert_eq!(text(&CheckReport::default(), &HashMap::new()), "all verified: 0 blocks with footage, 0 chunks, 0 samples, 0 B\n");
+        assert_eq!(
+            text(&CheckReport::default(), &HashMap::new()),
+            "all verified: 0 blocks with footage, 0 chunks, 0 samples, 0 B\n"
+        );
     }
 }

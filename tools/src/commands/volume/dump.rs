@@ -31,7 +31,11 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let volume = Volume::open(&args.volume.path()?)?;
     let blocks = volume.info().blocks;
     if args.block >= blocks {
-        return Err(Failure::usage(format!("--block {}: the volume has blocks 0 to {}", args.block, blocks.saturating_sub(1))));
+        return Err(Failure::usage(format!(
+            "--block {}: the volume has blocks 0 to {}",
+            args.block,
+            blocks.saturating_sub(1)
+        )));
     }
     let lines = volume.dump(BlockIndex(args.block))?;
     if args.json {

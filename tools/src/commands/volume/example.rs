@@ -1,8 +1,8 @@
 //! A small volume's tables, for the tests of how they are shown.
 
 use keha_fs::{
-    BlockIndex, BlockState, BlockSummary, ChunkNumber, Sequence, StreamId, StreamName, StreamSummary, Uuid, VolumeId,
-    VolumeInfo, WallTime,
+    BlockIndex, BlockState, BlockSummary, ChunkNumber, Sequence, StreamId, StreamName, StreamSummary, Uuid,
+    VolumeId, VolumeInfo, WallTime,
 };
 
 const SECOND: i64 = 1_000_000_000;

@@ -72,7 +72,8 @@ struct StreamDocument {
 
 impl Document {
     fn new(path: &Path, info: &VolumeInfo, blocks: &[BlockSummary], streams: &[StreamSummary]) -> Document {
-        let mut states: BTreeMap<&'static str, u32> = ALL_STATES.iter().map(|state| (state.as_str(), 0)).collect();
+        let mut states: BTreeMap<&'static str, u32> =
+            ALL_STATES.iter().map(|state| (state.as_str(), 0)).collect();
         for block in blocks {
             *states.entry(block.state.as_str()).or_default() += 1;
         }
@@ -126,10 +127,20 @@ fn bits_per_second(stream: &StreamSummary) -> Option<u64> {
     span(stream).map(|span| (stream.payload_bytes as f64 * 8.0 / span.as_secs_f64()) as u64)
 }
 
-fn text(path: &Path, info: &VolumeInfo, document: &Document, streams: &[StreamSummary], zone: &TimeZone) -> String {
+fn text(
+    path: &Path,
+    info: &VolumeInfo,
+    document: &Document,
+    streams: &[StreamSummary],
+    zone: &TimeZone,
+) -> String {
     let label = if info.label.is_empty() { String::new() } else { format!(" {:?}", info.label) };
-    let states: Vec<String> =
-        document.blocks.iter().filter(|(_, count)| **count > 0).map(|(state, count)| format!("{count} {state}")).collect();
+    let states: Vec<String> = document
+        .blocks
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(state, count)| format!("{count} {state}"))
+        .collect();
     let mut text = format!(
         "{}{label}: volume {}, format {}, created {}\n{} in {} blocks of {}: {}\n{} of footage, {:.1} % of the volume; room for {} streams\n",
         path.display(),

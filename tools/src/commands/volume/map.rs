@@ -17,7 +17,14 @@ impl Letters {
     pub(super) fn new(names: &HashMap<StreamId, StreamName>) -> Letters {
         let mut sorted: Vec<_> = names.iter().map(|(id, name)| (name, *id)).collect();
         sorted.sort();
-        Letters(sorted.into_iter().zip(LETTERS.chars().cycle()).enumerate().map(|(i, ((_, id), c))| (id, (i, c))).collect())
+        Letters(
+            sorted
+                .into_iter()
+                .zip(LETTERS.chars().cycle())
+                .enumerate()
+                .map(|(i, ((_, id), c))| (id, (i, c)))
+                .collect(),
+        )
     }
 
     fn of(&self, stream: Option<StreamId>) -> (usize, char) {
@@ -40,7 +47,12 @@ impl Letters {
 }
 
 /// Draws the map and what its characters mean.
-pub(super) fn draw(blocks: &[BlockSummary], names: &HashMap<StreamId, StreamName>, width: usize, colour: bool) -> String {
+pub(super) fn draw(
+    blocks: &[BlockSummary],
+    names: &HashMap<StreamId, StreamName>,
+    width: usize,
+    colour: bool,
+) -> String {
     let letters = Letters::new(names);
     let margin = blocks.len().to_string().len();
     let columns = width.saturating_sub(margin + 2).max(10);
