@@ -10,6 +10,8 @@ mod crash;
 mod fault;
 mod image;
 mod pending;
+#[cfg(test)]
+mod property_tests;
 mod rng;
 mod state;
 #[cfg(test)]
@@ -27,8 +29,9 @@ pub use pending::SECTOR_BYTES;
 pub use rng::SimRng;
 pub use state::SimStats;
 
-use self::state::State;
+use self::state::{State, Timing};
 use super::{Completion, Disk, Operation, ReadAt, Token};
+use crate::clock::SimClock;
 
 /// The writer's end of a simulated disk. Its controls are those of [`SimControl`].
 pub struct SimDisk {
@@ -73,9 +76,10 @@ impl Disk for SimDisk {
         self.lock().submit(operation)
     }
 
-    /// Never blocks: a completion comes at once, or, while the disk is stalled, not at all.
-    fn poll(&mut self, _wait: Duration) -> Option<Completion> {
-        self.lock().complete()
+    /// Never blocks: a completion comes at once, or, while the disk is stalled, not at all. The time of a wait in
+    /// vain passes on the clock of [`SimControl::set_timing`], if there is one.
+    fn poll(&mut self, wait: Duration) -> Option<Completion> {
+        self.lock().poll(wait)
     }
 
     fn in_flight(&self) -> usize {
@@ -84,6 +88,8 @@ impl Disk for SimDisk {
 }
 
 /// A reader beside the writer: sees the current content, also what is written later.
+///
+/// Each sector of a write in flight shows old or new, tossed anew at each read.
 #[derive(Clone)]
 pub struct SimReader(SimControl);
 
@@ -162,6 +168,11 @@ impl SimControl {
     /// Completes operations in the order of submission instead of any order.
     pub fn set_in_order(&self, in_order: bool) {
         self.lock().in_order = in_order;
+    }
+
+    /// Lets every completion take `latency` on this clock, and every wait in vain as long as it was asked to wait.
+    pub fn set_timing(&self, clock: Arc<SimClock>, latency: Duration) {
+        self.lock().timing = Some(Timing { clock, latency });
     }
 
     /// While on, nothing completes.

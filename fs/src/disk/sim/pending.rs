@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::image::SimImage;
+use super::rng::SimRng;
 
 /// What a power cut leaves old or new as a whole.
 pub const SECTOR_BYTES: usize = 512;
@@ -117,6 +118,24 @@ impl Pending {
                 write.phase = Phase::Doubtful;
             }
         }
+    }
+
+    /// Decides each doubtful sector: it landed, over whatever came before it, or it did not.
+    pub(super) fn settle_doubtful(&mut self, rng: &mut SimRng, durable: &mut SimImage) {
+        for index in 0..self.0.len() {
+            let (older, rest) = self.0.split_at_mut(index);
+            let Some(write) = rest.first_mut().filter(|write| write.phase == Phase::Doubtful) else {
+                continue;
+            };
+            write.retain_sectors(|_| rng.coin());
+            write.apply(durable);
+            let landed: Vec<u64> = write.sectors().map(|(offset, _)| offset).collect();
+            for other in older.iter_mut().filter(|other| other.phase != Phase::InFlight) {
+                other.retain_sectors(|offset| !landed.contains(&offset));
+            }
+        }
+        self.0.retain(|write| write.phase != Phase::Doubtful);
+        self.tidy();
     }
 
     /// Drops writes of which nothing is left.

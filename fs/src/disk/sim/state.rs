@@ -5,13 +5,19 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::crash::CrashPoint;
 use super::fault::{Effect, Faults};
 use super::image::SimImage;
 use super::pending::{Pending, PendingWrite, Phase};
 use super::rng::SimRng;
+use crate::clock::SimClock;
 use crate::disk::{Completion, Operation, OperationKind, ReadAt, Token};
+
+/// What a failed read leaves in its buffer.
+const GARBAGE: u8 = 0xdb;
 
 /// Called after each I/O event.
 pub(super) type EventHook = Box<dyn FnMut(&CrashPoint) + Send>;
@@ -33,6 +39,12 @@ pub struct SimStats {
     pub failed: u64,
 }
 
+/// How the disk spends simulated time.
+pub(super) struct Timing {
+    pub(super) clock: Arc<SimClock>,
+    pub(super) latency: Duration,
+}
+
 struct InFlight {
     token: u64,
     operation: Operation,
@@ -52,6 +64,7 @@ pub(super) struct State {
     pub(super) alignment_bytes: u32,
     pub(super) stalled: bool,
     pub(super) in_order: bool,
+    pub(super) timing: Option<Timing>,
     submitted: u64,
     pub(super) events: u64,
     pub(super) stats: SimStats,
@@ -70,6 +83,7 @@ impl State {
             alignment_bytes: 512,
             stalled: false,
             in_order: false,
+            timing: None,
             submitted: 0,
             events: 0,
             stats: SimStats::default(),
@@ -118,7 +132,7 @@ impl State {
     }
 
     /// Completes one of the operations in flight, unless nothing may complete now.
-    pub(super) fn complete(&mut self) -> Option<Completion> {
+    fn complete(&mut self) -> Option<Completion> {
         if self.stalled || self.in_flight.is_empty() {
             return None;
         }
@@ -129,8 +143,22 @@ impl State {
             Err(refused) => Err(refused),
         };
         self.count(&operation, result.is_ok());
+        if let Some(timing) = &self.timing {
+            timing.clock.advance(timing.latency);
+        }
         self.event();
         Some(Completion { token: Token::new(token), operation, result })
+    }
+
+    /// What a poll does: completes one, or lets the time of a wait in vain go by.
+    pub(super) fn poll(&mut self, wait: Duration) -> Option<Completion> {
+        let completion = self.complete();
+        if let (None, Some(timing)) = (&completion, &self.timing)
+            && !self.in_flight.is_empty()
+        {
+            timing.clock.advance(wait);
+        }
+        completion
     }
 
     fn perform(
@@ -143,7 +171,8 @@ impl State {
         let failure = if let Some(Effect::Fail(errno)) = effect { Some(errno) } else { None };
         match operation {
             Operation::Read { offset, buffer } => match (failure, effect) {
-                (Some(_), _) => {}
+                // A device may have moved anything before it failed.
+                (Some(_), _) => buffer.fill(GARBAGE),
                 (None, Some(Effect::Misdirect(from))) => self.read_shifted(buffer, from)?,
                 (None, _) => self.read(buffer, *offset)?,
             },
@@ -201,12 +230,7 @@ impl State {
 
     /// Settles what is doubtful: each sector either landed or shows its old content from now on.
     pub(super) fn settle_doubtful(&mut self) {
-        let rng = &mut self.rng;
-        for write in self.pending.0.iter_mut().filter(|write| write.phase == Phase::Doubtful) {
-            write.retain_sectors(|_| rng.coin());
-            write.apply(&mut self.durable);
-        }
-        self.pending.0.retain(|write| write.phase != Phase::Doubtful);
+        self.pending.settle_doubtful(&mut self.rng, &mut self.durable);
         self.current = self.durable.clone();
         for write in self.pending.0.iter().filter(|write| write.phase != Phase::InFlight) {
             write.apply(&mut self.current);
