@@ -22,6 +22,9 @@ const FALLBACK_ALIGNMENT_BYTES: u32 = 4096;
 /// What a sector is to everybody above; finer alignments (some devices allow 4 bytes) are of no use.
 const SMALLEST_ALIGNMENT_BYTES: u32 = 512;
 
+/// The kernel does not tell who has a device exclusively.
+const DEVICE_HOLDER: &str = ", mounted, or active as swap";
+
 /// What for.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub(super) enum Access {
@@ -41,7 +44,10 @@ pub(super) struct Opened {
 
 /// Opens an existing file or block device; `prefer_direct` is given up where it is refused.
 pub(super) fn open(path: &Path, access: Access, prefer_direct: bool) -> Result<Opened> {
-    let failed = |source| Error::io("open", path, source);
+    let failed = |source: io::Error| match source.raw_os_error() {
+        Some(libc::EBUSY) => Error::Locked { path: path.to_owned(), holder: DEVICE_HOLDER.to_owned() },
+        _ => Error::io("open", path, source),
+    };
     let kind = std::fs::metadata(path).map_err(failed)?.file_type();
     if !kind.is_file() && !kind.is_block_device() {
         return Err(Error::Invalid(format!("{}: neither a file nor a block device", path.display())));

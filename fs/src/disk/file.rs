@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use nix::libc;
 
 use super::direct::{self, Access, Opened};
-use super::lock::{self, LOCK_WAIT};
+use super::lock::{self, LOCK_WAIT, RETRY_INTERVAL};
 use super::{Completion, Disk, Operation, Token, Waker};
 use crate::error::{Error, Result};
 
@@ -81,13 +81,22 @@ impl FileDisk {
     /// Opens an existing file or block device for writing and takes the writer's lock.
     ///
     /// # Errors
-    /// [`Error::Locked`] when another writer has it, [`Error::Invalid`] for what is neither file nor device,
+    /// [`Error::Locked`] when another writer has it or a device is in use, [`Error::Invalid`] for what is neither file nor device,
     /// [`Error::Io`] for what the system refuses.
     pub fn open(path: impl AsRef<Path>, options: &FileOptions) -> Result<Self> {
         let path = path.as_ref();
-        let Opened { file, direct, alignment_bytes, size_bytes } =
-            direct::open(path, Access::Write, options.prefer_direct)?;
-        lock::lock(&file, path, options.lock_wait)?;
+        let started = Instant::now();
+        let opened = loop {
+            match direct::open(path, Access::Write, options.prefer_direct) {
+                // A device has one exclusive opener at a time, which may be about to go.
+                Err(Error::Locked { .. }) if started.elapsed() < options.lock_wait => {
+                    std::thread::sleep(RETRY_INTERVAL);
+                }
+                opened => break opened?,
+            }
+        };
+        let Opened { file, direct, alignment_bytes, size_bytes } = opened;
+        lock::lock(&file, path, options.lock_wait.saturating_sub(started.elapsed()))?;
         let shared = Arc::new(Shared {
             direct,
             alignment_bytes,

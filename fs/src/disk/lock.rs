@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 /// How long a writer tries by default: requests of a killed process may still be landing.
 pub const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Between two tries.
-const RETRY_INTERVAL: Duration = Duration::from_millis(25);
+pub(super) const RETRY_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Locks `file` for its only writer, trying for `wait`; the lock ends when the opening is closed.
 ///

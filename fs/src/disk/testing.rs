@@ -1,6 +1,7 @@
 //! What tests of real files share: a folder on a real disk, and small filesystems of a chosen kind.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
@@ -45,6 +46,41 @@ impl Drop for Mounted {
         // Detached: a process that another test is just starting may still have our files open.
         if let Err(errno) = umount2(self.folder.path(), MntFlags::MNT_DETACH) {
             eprintln!("{} stays mounted: {errno}", self.folder.path().display());
+        }
+    }
+}
+
+/// A block device over a file; detached at the end.
+pub(super) struct LoopDevice {
+    device: String,
+}
+
+impl LoopDevice {
+    /// Attaches `file`, or says why it cannot and returns `None`: the test is then skipped.
+    pub(super) fn new(file: &Path) -> Option<Self> {
+        let made = Command::new("losetup").args(["--find", "--show", "--direct-io=on"]).arg(file).output();
+        match made {
+            Ok(output) if output.status.success() => {
+                let device = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+                Some(Self { device })
+            }
+            other => {
+                eprintln!("skipped: no loop device to be had ({other:?})");
+                None
+            }
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        Path::new(&self.device)
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        let detached = Command::new("losetup").arg("--detach").arg(&self.device).status();
+        if !detached.as_ref().is_ok_and(std::process::ExitStatus::success) {
+            eprintln!("{} stays attached: {detached:?}", self.device);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! [`FileDisk`] and [`FileReader`] on real files: past the page cache, through it, and where it ends.
 
 use super::*;
-use crate::disk::testing::{Mounted, scratch};
+use crate::disk::testing::{LoopDevice, Mounted, scratch};
 use crate::disk::{AlignedBuffer, FileReader, ReadAt, create_file};
 
 const WAIT: Duration = Duration::from_secs(60);
@@ -193,4 +193,49 @@ fn what_is_no_storage_is_refused() {
     assert!(matches!(FileDisk::open(folder.path(), &FileOptions::default()), Err(Error::Invalid(_))));
     assert!(matches!(FileDisk::open("/dev/null", &FileOptions::default()), Err(Error::Invalid(_))));
     assert!(matches!(FileReader::open(folder.path().join("nothing")), Err(Error::Io { .. })));
+}
+
+#[test]
+fn a_block_device_serves_as_a_file_does_and_has_one_writer() {
+    let folder = scratch();
+    let Some(device) = LoopDevice::new(&volume(folder.path(), 8 << 20)) else { return };
+    {
+        let mut disk = open(device.path());
+        assert_eq!(disk.size_bytes(), 8 << 20);
+        write(&mut disk, 4096, 8192, 7);
+        finish(&mut disk).result.unwrap();
+        disk.submit(Operation::Flush);
+        finish(&mut disk).result.unwrap();
+        let reader = FileReader::open(device.path()).unwrap();
+        let mut bytes = [0; 8194];
+        reader.read_exact_at(&mut bytes, 4095).unwrap();
+        assert_eq!(
+            (reader.size_bytes(), bytes[0], bytes[1], bytes[8192], bytes[8193]),
+            (8 << 20, 0, 7, 7, 0)
+        );
+        let second = FileOptions { lock_wait: Duration::ZERO, ..FileOptions::default() };
+        let refused = FileDisk::open(device.path(), &second).unwrap_err();
+        assert!(matches!(refused, Error::Locked { .. }), "{refused}");
+    }
+    drop(open(device.path()));
+}
+
+#[test]
+fn a_dropped_disk_lands_what_it_had_started_and_then_gives_up_its_lock() {
+    let folder = scratch();
+    let path = volume(folder.path(), 64 << 20);
+    let mut disk = open(&path);
+    for number in 0..16 {
+        write(&mut disk, number * (4 << 20), 4 << 20, 1);
+    }
+    drop(disk);
+    // Waits for the lock, so nothing of the first writer can land any more.
+    let mut disk = open(&path);
+    for number in 0..16 {
+        write(&mut disk, number * (4 << 20), 4 << 20, 2);
+    }
+    (0..16).for_each(|_| finish(&mut disk).result.unwrap());
+    let mut bytes = vec![0; 64 << 20];
+    FileReader::open(&path).unwrap().read_exact_at(&mut bytes, 0).unwrap();
+    assert!(bytes.iter().all(|&byte| byte == 2));
 }

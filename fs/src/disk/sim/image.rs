@@ -63,7 +63,8 @@ impl SimImage {
 
     /// All bytes.
     pub fn to_vec(&self) -> Vec<u8> {
-        let mut bytes: Vec<u8> = self.pages.iter().flat_map(|page| page.iter().copied()).collect();
+        let mut bytes = Vec::with_capacity(self.pages.len() * PAGE_BYTES);
+        self.pages.iter().for_each(|page| bytes.extend_from_slice(&page[..]));
         bytes.truncate(self.size_bytes);
         bytes
     }

@@ -176,7 +176,7 @@ fn check(disk: &SimDisk, model: &Model, seed: u64) -> Result<(), TestCaseError> 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_history_leaves_what_the_promises_exclude(steps in steps(), seed: u64) {
