@@ -172,9 +172,11 @@ struct Page;
 
 /// The layout of a buffer of at least `capacity > 0` bytes; applied to its own size it gives the same again.
 fn layout(capacity: usize) -> Layout {
-    let alignment = if capacity >= HUGE_PAGE_BYTES { HUGE_PAGE_BYTES } else { BUFFER_ALIGNMENT_BYTES };
-    let size = capacity.checked_next_multiple_of(BUFFER_ALIGNMENT_BYTES);
-    let layout = size.and_then(|size| Layout::from_size_align(size, alignment).ok());
+    let layout = capacity.checked_next_multiple_of(BUFFER_ALIGNMENT_BYTES).and_then(|size| {
+        // By the rounded size: it is all that is known when the memory is given back.
+        let alignment = if size >= HUGE_PAGE_BYTES { HUGE_PAGE_BYTES } else { BUFFER_ALIGNMENT_BYTES };
+        Layout::from_size_align(size, alignment).ok()
+    });
     layout.unwrap_or_else(|| panic!("a buffer of {capacity} bytes does not fit into the address space"))
 }
 
@@ -197,6 +199,13 @@ mod tests {
             assert!(buffer.capacity() >= len && buffer.capacity().is_multiple_of(BUFFER_ALIGNMENT_BYTES));
             assert_eq!(buffer.as_ptr().addr() % BUFFER_ALIGNMENT_BYTES, 0);
             assert!(buffer.iter().all(|&byte| byte == 0));
+        }
+    }
+
+    #[test]
+    fn memory_is_given_back_with_the_layout_it_was_taken_with() {
+        for capacity in [1, 4096, 4097, (2 << 20) - 4096, (2 << 20) - 1, 2 << 20, (2 << 20) + 1] {
+            assert_eq!(layout(layout(capacity).size()), layout(capacity));
         }
     }
 
