@@ -25,9 +25,9 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 PAYLOADERS = {
-    "h264": "rtph264pay config-interval=0 mtu=8000",
-    "h265": "rtph265pay config-interval=0 mtu=8000",
-    "aac": "rtpmp4gpay mtu=8000",
+    "h264": "rtph264pay config-interval=0",
+    "h265": "rtph265pay config-interval=0",
+    "aac": "rtpmp4gpay",
     "pcmu": "rtppcmupay min-ptime=20000000 max-ptime=20000000",
     "pcma": "rtppcmapay min-ptime=20000000 max-ptime=20000000",
 }

@@ -1,19 +1,46 @@
-//! Reads the wall time that the clock camera of `tests/scripts/rtsp_server.py` draws into each of its pictures.
+//! Reads bar codes out of decoded pictures: those of the filmed clock of `tests/scripts/rtsp_server.py`, and those of
+//! Keha's built-in camera.
 //!
-//! The top half of the picture is 64 cells of equal width, white is 1, from left to right: `10` as a mark, 48 bits of
-//! Unix time in milliseconds (most significant first), 8 bits sum of its six bytes, six bits 0.
+//! The filmed clock: the top half of the picture is 64 cells of equal width, white is 1, from left to right: `10` as a
+//! mark, 48 bits of Unix time in milliseconds (most significant first), 8 bits sum of its six bytes, six bits 0.
+//!
+//! The built-in camera: the lowest 16 rows are 104 cells of `width / 104` pixels: 8 bits start pattern `10110010`, 32
+//! bits number of the picture, 48 bits Unix milliseconds, 16 bits Fletcher checksum (modulo 255, first sum from 1) of
+//! those ten bytes. Written anew here from that description, so that drawing and reading cannot share an error.
 
 use crate::probe;
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const CELLS: usize = 64;
+const CLOCK_CELLS: usize = 64;
+const BUILT_IN_CELLS: usize = 104;
+const BUILT_IN_ROWS: usize = 16;
+const BUILT_IN_START: u8 = 0b1011_0010;
 
-/// The wall times drawn into the pictures of a recording, Unix milliseconds, in presentation order.
+/// What a picture of the built-in camera says about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuiltIn {
+    /// Counts the camera's pictures.
+    pub counter: u64,
+    /// When it was taken, Unix milliseconds.
+    pub wall_ms: u64,
+}
+
+/// The wall times that a filmed clock shows, Unix milliseconds, in presentation order.
 pub fn read_times_ms(mkv: &Path) -> Result<Vec<u64>> {
-    let size = probe::ffprobe(mkv)?;
-    let stream = size["streams"].as_array().and_then(|s| s.first()).context("no stream")?;
+    pictures(mkv, clock)
+}
+
+/// What the built-in camera's pictures say, in presentation order.
+pub fn read_built_in(mkv: &Path) -> Result<Vec<BuiltIn>> {
+    pictures(mkv, built_in)
+}
+
+/// Luma planes, one by one.
+fn pictures<T>(mkv: &Path, read: fn(&[u8], usize, usize) -> Result<T>) -> Result<Vec<T>> {
+    let found = probe::ffprobe(mkv)?;
+    let stream = found["streams"].as_array().and_then(|streams| streams.first()).context("no stream")?;
     let (width, height) = (pixels(stream, "width")?, pixels(stream, "height")?);
     let output = Command::new("ffmpeg")
         .args(["-v", "error", "-nostdin", "-i"])
@@ -24,21 +51,44 @@ pub fn read_times_ms(mkv: &Path) -> Result<Vec<u64>> {
     if !output.status.success() {
         bail!("decoding {}: {}", mkv.display(), String::from_utf8_lossy(&output.stderr));
     }
-    output.stdout.chunks_exact(width * height).map(|picture| decode(picture, width, height)).collect()
+    output.stdout.chunks_exact(width * height).map(|picture| read(picture, width, height)).collect()
 }
 
 fn pixels(stream: &serde_json::Value, name: &str) -> Result<usize> {
     Ok(usize::try_from(stream[name].as_u64().with_context(|| format!("no {name}"))?)?)
 }
 
-fn decode(picture: &[u8], width: usize, height: usize) -> Result<u64> {
-    let row = &picture[height / 4 * width..][..width];
-    let cell = width / CELLS;
-    let bits = (0..CELLS).fold(0_u64, |bits, i| bits << 1 | u64::from(row[i * cell + cell / 2] > 125));
-    let (mark, wall_ms, sum) = (bits >> 62, bits >> 14 & ((1 << 48) - 1), bits >> 6 & 0xff);
+/// The cells of a row as bits, by the pixel in the middle of each.
+fn cells(picture: &[u8], width: usize, row: usize, count: usize) -> Vec<bool> {
+    let row = &picture[row * width..][..width];
+    let cell = width / count;
+    (0..count).map(|i| row[i * cell + cell / 2] > 125).collect()
+}
+
+fn number(bits: &[bool]) -> u64 {
+    bits.iter().fold(0, |number, bit| number << 1 | u64::from(*bit))
+}
+
+fn clock(picture: &[u8], width: usize, height: usize) -> Result<u64> {
+    let bits = cells(picture, width, height / 4, CLOCK_CELLS);
+    let (mark, wall_ms, sum) = (number(&bits[..2]), number(&bits[2..50]), number(&bits[50..58]));
     let expected = wall_ms.to_be_bytes().iter().fold(0_u64, |sum, byte| sum + u64::from(*byte)) & 0xff;
     if mark != 0b10 || sum != expected {
-        bail!("no bar code in the picture: {bits:064b}");
+        bail!("no bar code in the picture: {:064b}", number(&bits));
     }
     Ok(wall_ms)
+}
+
+fn built_in(picture: &[u8], width: usize, height: usize) -> Result<BuiltIn> {
+    let bits = cells(picture, width, height - BUILT_IN_ROWS / 2, BUILT_IN_CELLS);
+    let bytes: Vec<u8> = bits.chunks(8).map(|byte| number(byte) as u8).collect();
+    let (mut low, mut high) = (1_u64, 0_u64);
+    for byte in &bytes[1..11] {
+        low = (low + u64::from(*byte)) % 255;
+        high = (high + low) % 255;
+    }
+    if bytes[0] != BUILT_IN_START || number(&bits[88..]) != high << 8 | low {
+        bail!("no bar code in the picture: {bytes:02x?}");
+    }
+    Ok(BuiltIn { counter: number(&bits[8..40]), wall_ms: number(&bits[40..88]) })
 }

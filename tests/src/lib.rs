@@ -11,8 +11,12 @@
 pub mod barcode;
 pub mod flaky;
 pub mod footage;
+pub mod loss;
 pub mod media;
+pub mod points;
 pub mod probe;
 pub mod process;
+pub mod record_json;
+pub mod rig;
 pub mod server;
 pub mod wait;

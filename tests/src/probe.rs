@@ -164,6 +164,34 @@ impl Mkv {
     }
 }
 
+/// Seeking to moments all over the file by its Cues lands on keyframes at or before them.
+pub fn seeks_land_on_keyframes(path: &Path) -> Result<()> {
+    let whole = read_mkv(path)?;
+    let times: Vec<u64> = whole.video()?.frames.iter().map(|frame| frame.time_ns).collect();
+    let last = times.iter().copied().max().context("no pictures")?;
+    let mut mkv = MatroskaFile::open(BufReader::new(File::open(path)?))?;
+    let scale = mkv.info().timestamp_scale().get();
+    let video = mkv.tracks().iter().find(|track| track.track_type() == TrackType::Video);
+    let video = video.context("no video")?.track_number().get();
+    for tenth in 1..10 {
+        let wanted = last / 10 * tenth / scale;
+        mkv.seek(wanted)?;
+        let mut frame = Frame::default();
+        loop {
+            if !mkv.next_frame(&mut frame)? {
+                bail!("{}: nothing after a seek to {wanted}", path.display());
+            }
+            if frame.track == video {
+                break;
+            }
+        }
+        if frame.is_keyframe != Some(true) {
+            bail!("{}: a seek to {wanted} lands at {} on no keyframe", path.display(), frame.timestamp);
+        }
+    }
+    Ok(())
+}
+
 /// The hashes of the NAL units of a raw byte stream (Annex B).
 pub fn read_annex_b(path: &Path) -> Result<Vec<NalHash>> {
     let stream = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;

@@ -17,6 +17,8 @@ pub enum ClipKind {
     H265Cra,
     /// H.264 whose slices refer to two PPS in turn, with AUD and SEI in every access unit and all sets in band.
     TwoPps,
+    /// Plain H.264 of the same size and rate as the clip with two PPS.
+    Plain720,
     /// H.264 with B-pictures: presentation order is not storage order.
     Reordered,
     /// 64 kbit/s H.264, 320x180.
@@ -36,6 +38,7 @@ impl ClipKind {
             Self::MainLong => "main-long",
             Self::H265Cra => "h265-cra",
             Self::TwoPps => "two-pps",
+            Self::Plain720 => "plain-720",
             Self::Reordered => "reordered",
             Self::Small => "small",
             Self::WithAac => "with-aac",
@@ -52,6 +55,7 @@ impl ClipKind {
             Self::H265Cra => Recipe { seconds, video: Video::h265_open_gop("1280x720", 2000), audio: None },
             Self::TwoPps => Recipe { seconds, video: Video::two_pps("1280x720", 2000), audio: None },
             Self::Reordered => Recipe { seconds, video: Video::reordered("1280x720", 2000), audio: None },
+            Self::Plain720 => plain("1280x720", 2000),
             Self::Small => plain("320x180", 64),
             Self::WithAac => Recipe { audio: Some(Audio::Aac), ..plain("640x360", 800) },
             Self::WithG711 => Recipe { audio: Some(Audio::Pcmu), ..plain("640x360", 800) },

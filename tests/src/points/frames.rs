@@ -1,0 +1,111 @@
+//! Not a frame lost: what cameras serve stands in the exports, NAL unit for NAL unit, and every tool opens them.
+
+use super::figure;
+use crate::footage::{self, payload_run, unbroken_run};
+use crate::media::{ClipKind, Codec, nal};
+use crate::probe;
+use crate::rig::{self, Camera, Export, Part, Rig, named};
+use crate::server::Sent;
+use anyhow::{Context, Result, ensure};
+use std::time::Duration;
+
+/// Records `count` cameras of these kinds in turn for so many seconds, and judges every export.
+pub fn whole(count: usize, kinds: &[ClipKind], seconds: u64, volume_size: &str) -> Result<()> {
+    let rig = Rig::new(&named(count, kinds), volume_size)?;
+    let duration = format!("{seconds}s");
+    let mut recorder = rig.record(&["--duration", &duration])?;
+    let status = recorder.wait(Duration::from_secs(seconds + 60))?;
+    ensure!(status.success(), "record ended with {status}: {}", recorder.stderr().join("\n"));
+    rig::assert_check_clean(&rig.volume)?;
+    let sent = rig.server.sent()?;
+    let mut units = 0;
+    let mut samples = 0;
+    for camera in &rig.cameras {
+        let export = rig.export(&camera.name)?;
+        let found = judge(camera, &export, &sent, seconds).with_context(|| camera.name.clone())?;
+        units += found.0;
+        samples += found.1;
+        for part in &export.parts {
+            std::fs::remove_file(&part.path)?;
+        }
+    }
+    figure(
+        "frames",
+        &format!(
+            "{count} cameras, {seconds} s, {kinds:?}: {samples} samples, {units} NAL units, none missing"
+        ),
+    );
+    Ok(())
+}
+
+/// Judges one camera's export; answers its NAL units and samples.
+fn judge(camera: &Camera, export: &Export, sent: &[Sent], seconds: u64) -> Result<(usize, usize)> {
+    let part = export.only()?;
+    probe::assert_clean(&part.path)?;
+    probe::seeks_land_on_keyframes(&part.path)?;
+    let video = camera.clip.video()?;
+    let run = footage::video_run(&part.mkv, &camera.clip)?;
+    let frames = &part.mkv.video()?.frames;
+    // Recording begins a little after the start: connections are made, GStreamer prepares its pipeline.
+    ensure!(frames.len() as u64 + 75 >= seconds * 25, "only {} pictures in {seconds} s", frames.len());
+    for (i, frame) in frames.iter().enumerate() {
+        let sync = nal::split_lengths(&frame.data)?.iter().any(|unit| nal::is_sync(video.codec, unit));
+        ensure!(frame.keyframe == sync, "picture {i}: keyframe flag {}, sync {sync}", frame.keyframe);
+    }
+    times_are_the_cameras(camera, part, sent)?;
+    let mut samples = frames.len();
+    if let Some(track) = camera.clip.track(Codec::Aac) {
+        let aac = part.mkv.track(Codec::Aac)?;
+        unbroken_run(&aac.hashes(), &camera.clip.hashes(track).concat()).context("AAC")?;
+        ensure!(aac.frames.len() as u64 + 150 >= seconds * 46, "only {} AAC samples", aac.frames.len());
+        samples += aac.frames.len();
+    }
+    if let Some(track) = camera.clip.track(Codec::Pcmu) {
+        let pcmu = part.mkv.track(Codec::Pcmu)?;
+        payload_run(&pcmu.payload(), &camera.clip.payload(track)).context("G.711")?;
+        ensure!(pcmu.payload().len() as u64 + 24_000 >= seconds * 8000, "too little G.711");
+        samples += pcmu.frames.len();
+    }
+    ensure!(export.gaps().is_empty(), "gaps: {:?}", export.gaps());
+    Ok((run.len, samples))
+}
+
+/// Distances between pictures are those on the camera's own clock: nothing is bent to a nominal rate.
+fn times_are_the_cameras(camera: &Camera, part: &Part, sent: &[Sent]) -> Result<()> {
+    let video = camera.clip.video()?;
+    let track = part.mkv.video()?;
+    let numbers = footage::number_samples(&track.nal_hashes()?, &camera.clip.hashes(video))?;
+    let log: Vec<&Sent> = sent.iter().filter(|line| line.mount == camera.name && line.track == 0).collect();
+    let start =
+        log.iter().position(|line| line.number == numbers[0]).context("the first picture was never sent")?;
+    for (i, (frame, line)) in track.frames.iter().zip(&log[start..]).enumerate() {
+        ensure!(line.number == numbers[i], "picture {i} of the export is not the next one sent");
+        let shown = frame.time_ns as i64 - track.frames[0].time_ns as i64;
+        let meant = line.running_ns as i64 - log[start].running_ns as i64;
+        // Half a file tick of rounding at each end, and the slewing of a drifting clock.
+        let slack = 2_000_000 + meant.abs() / 2000;
+        ensure!((shown - meant).abs() <= slack, "picture {i} is at {shown} ns, the camera says {meant} ns");
+    }
+    Ok(())
+}
+
+/// The clip with two PPS, AUD and SEI costs no more blocks than a plain one of the same rate.
+pub fn changing_sets_cost_no_blocks(seconds: u64) -> Result<()> {
+    let kinds = [ClipKind::TwoPps, ClipKind::Plain720];
+    let rig = Rig::new(&named(2, &kinds), "256MiB")?;
+    let duration = format!("{seconds}s");
+    rig.record(&["--duration", &duration])?.wait(Duration::from_secs(seconds + 60))?;
+    let blocks = rig::volume_json("blocks", &rig.volume)?;
+    let of = |name: &str| {
+        let rows = blocks["blocks"].as_array().map(Vec::as_slice).unwrap_or_default();
+        rows.iter().filter(|row| row["stream"] == name).count()
+    };
+    ensure!(
+        of("cam01") <= of("cam02") + 1,
+        "{} blocks for two PPS, {} for the plain clip",
+        of("cam01"),
+        of("cam02")
+    );
+    figure("frames", &format!("two PPS: {} blocks, plain: {}", of("cam01"), of("cam02")));
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! `kill -9` at random instants: the next start just goes on, and what was lost is counted from the cameras' send log.
+
+use super::figure;
+use crate::footage;
+use crate::loss::{self, Loss};
+use crate::media::ClipKind;
+use crate::record_json::{self, Durable};
+use crate::rig::{self, Camera, Rig, named};
+use anyhow::{Context, Result, ensure};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use std::time::Duration;
+
+/// The most that may be lost of any stream, seconds.
+const LOST_S_MAX: f64 = 1.2;
+
+/// One life of the recorder: how it ended, and what it had promised.
+pub(crate) struct Life {
+    pub(crate) end_ns: u64,
+    pub(crate) durable: Vec<Durable>,
+}
+
+/// Kills a recorder of `count` cameras `kills` times, then ends it by SIGTERM, and judges what is left.
+pub fn whole(count: usize, kinds: &[ClipKind], kills: usize, volume_size: &str, seed: u64) -> Result<()> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut rig = Rig::new(&named(count, kinds), volume_size)?;
+    let mut lives = Vec::new();
+    for number in 0..kills {
+        let mut recorder = rig.record(&[])?;
+        record_json::await_durable(&mut recorder, &rig.cameras, Duration::from_secs(60))
+            .with_context(|| format!("life {number}"))?;
+        // The instant of the fault is drawn, it does not stand for a condition.
+        std::thread::sleep(Duration::from_millis(random.random_range(0..2500)));
+        let end_ns = recorder.kill()?;
+        lives.push(Life { end_ns, durable: record_json::last_durable(&recorder.stdout()) });
+        rig.await_quiet()?;
+        if number % 10 == 9 {
+            rig::assert_check_clean(&rig.volume).with_context(|| format!("after kill {number}"))?;
+        }
+    }
+    let mut recorder = rig.record(&[])?;
+    record_json::await_durable(&mut recorder, &rig.cameras, Duration::from_secs(60))?;
+    let end_ns = crate::process::now_ns();
+    let status = recorder.terminate(Duration::from_secs(30))?;
+    ensure!(status.success(), "SIGTERM: {status}: {}", recorder.stderr().join("\n"));
+    lives.push(Life { end_ns, durable: record_json::last_durable(&recorder.stdout()) });
+    rig::assert_check_clean(&rig.volume)?;
+    let (worst, last) = judge(&rig, &lives, LOST_S_MAX)?;
+    // In flight at the moment of the signal: sent, but not yet through server, socket and recorder.
+    ensure!(last <= 0.3, "SIGTERM lost {last:.3} s");
+    figure(
+        "kill",
+        &format!(
+            "{count} cameras, {kills} kills (seed {seed}): worst loss {worst:.3} s, after SIGTERM {last:.3} s, all durable samples there"
+        ),
+    );
+    Ok(())
+}
+
+/// Judges all cameras; answers the worst loss of a life that died, and of the last life.
+pub(crate) fn judge(rig: &Rig, lives: &[Life], lost_s_max: f64) -> Result<(f64, f64)> {
+    let (mut worst, mut last_worst) = (0.0_f64, 0.0_f64);
+    for camera in &rig.cameras {
+        let export = rig.export(&camera.name)?;
+        for part in &export.parts {
+            crate::probe::ffprobe(&part.path)?;
+        }
+        for (k, track) in camera.clip.tracks.iter().enumerate() {
+            let context = || format!("{} track {k} ({:?})", camera.name, track.codec);
+            let kept = footage::number_samples(&export.samples(track.codec)?, &camera.clip.hashes(track))
+                .with_context(context)?;
+            let sent = rig.server.sent_by(&camera.name, k)?;
+            let ends: Vec<u64> = lives.iter().map(|life| life.end_ns).collect();
+            let losses = loss::by_session(&sent, &kept, &ends).with_context(context)?;
+            ensure!(
+                losses.len() == lives.len(),
+                "{}: {} sessions in {} lives",
+                context(),
+                losses.len(),
+                lives.len()
+            );
+            for (number, (loss, life)) in losses.iter().zip(lives).enumerate() {
+                judge_life(loss, life, camera, k, lost_s_max)
+                    .with_context(|| format!("{}, life {number}: {loss:?}", context()))?;
+                if number + 1 == lives.len() {
+                    last_worst = last_worst.max(loss.lost_s);
+                } else {
+                    worst = worst.max(loss.lost_s);
+                }
+            }
+        }
+        for part in &export.parts {
+            std::fs::remove_file(&part.path)?;
+        }
+    }
+    Ok((worst, last_worst))
+}
+
+fn judge_life(loss: &Loss, life: &Life, camera: &Camera, track: usize, lost_s_max: f64) -> Result<()> {
+    ensure!(loss.lost_s <= lost_s_max, "{:.3} s lost", loss.lost_s);
+    // Audio before the first keyframe of a session may be left out; a picture may not, each session starts with one.
+    ensure!(loss.head_missing == 0 || track > 0, "{} pictures missing at the start", loss.head_missing);
+    let promised = record_json::samples_of(&life.durable, &camera.name, track)
+        .context("record --json never said how far this track is durable")?;
+    ensure!(loss.kept >= promised, "{promised} samples were reported durable, {} are there", loss.kept);
+    Ok(())
+}

@@ -1,0 +1,18 @@
+//! The promises, each as a function that takes its size: small in `make test`, full in `make acceptance`.
+//!
+//! A point fails by an error that says what broke, and prints its figures, one line each. Must not live here: the
+//! instruments ([`crate::rig`], [`crate::footage`], [`crate::loss`], [`crate::probe`]).
+
+pub mod clock;
+pub mod corrupt;
+pub mod faults;
+pub mod frames;
+pub mod inputs;
+pub mod kill;
+pub mod lap;
+pub mod powercut;
+
+/// Prints one figure of a point.
+pub(crate) fn figure(point: &str, text: &str) {
+    println!("{point}: {text}");
+}
