@@ -1,2 +1,19 @@
-//! Placeholder.
+//! Keha's player: footage out of a ring volume, as Matroska files that stand as evidence.
+//!
+//! It reads volumes through `keha-fs` and hands out original samples: nothing is decoded, filtered or re-timed.
+//! Every file comes with a manifest that names what it holds, what is missing and why, and the hashes of both.
+//! What must not live here: HTTP, the command line, anything that writes to a volume.
 #![forbid(unsafe_code)]
+
+mod error;
+mod export;
+mod mkv;
+mod time;
+
+pub use error::{Error, Result};
+pub use export::{
+    Clock, ConfigurationUse, DamageMet, ExportPlan, ExportReport, ExportRequest, FileFacts, FileReport,
+    GapRecord, Manifest, Output, Overwriting, PlannedSpan, PlannedStream, PlannedTrack, Progress, Requested,
+    RunRecord, SCHEMA, SampleRange, StreamRecord, TrackRecord, VolumeFacts, export, plan,
+};
+pub use time::rfc3339;

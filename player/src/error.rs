@@ -1,0 +1,77 @@
+//! What can go wrong with an export, as variants a caller acts on. Every message says what, where, and what to do.
+
+use crate::time::rfc3339;
+use keha_fs::{StreamName, WallTime};
+use std::path::PathBuf;
+
+/// The result of a fallible operation of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of the player.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The volume refused or failed.
+    #[error(transparent)]
+    Volume(#[from] keha_fs::Error),
+    /// None of the streams has anything in the range.
+    #[error("nothing recorded in that range; available: {}", available_text(.available))]
+    NotRecorded {
+        /// What each stream asked for has, if anything.
+        available: Vec<(StreamName, Option<(WallTime, WallTime)>)>,
+    },
+    /// The ring passed the export: what it was reading is gone. What was written so far has been removed.
+    #[error("{stream}: overwritten by newer footage while it was exported{}; {}", read_up_to(.reached), available_from_text(.available_from))]
+    Overwritten {
+        /// Whose footage.
+        stream: StreamName,
+        /// How far the export had come.
+        reached: Option<WallTime>,
+        /// The first moment that is still there, if known.
+        available_from: Option<WallTime>,
+    },
+    /// A file that would be written is there already.
+    #[error("{path}: already exists; choose another name or use --force")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The operating system refused or failed an operation on an output.
+    #[error("{path}: cannot {operation}: {source}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On which file; `-` is the standard output.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The request does not work out.
+    #[error("{0}")]
+    Invalid(String),
+    /// A part of the container could not be encoded.
+    #[error("cannot encode the Matroska {0}")]
+    Container(String),
+    /// The caller asked to stop. What was written so far has been removed.
+    #[error("stopped before the end; nothing was kept")]
+    Cancelled,
+}
+
+fn available_text(available: &[(StreamName, Option<(WallTime, WallTime)>)]) -> String {
+    let each = available.iter().map(|(name, range)| match range {
+        Some((first, last)) => format!("{name} from {} to {}", rfc3339(*first), rfc3339(*last)),
+        None => format!("{name} has nothing"),
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+fn read_up_to(reached: &Option<WallTime>) -> String {
+    reached.map_or(String::new(), |wall| format!(" (read up to {})", rfc3339(wall)))
+}
+
+fn available_from_text(from: &Option<WallTime>) -> String {
+    match from {
+        Some(wall) => format!("available from {}: export again from there", rfc3339(*wall)),
+        None => "export again from a later moment".to_owned(),
+    }
+}

@@ -1,0 +1,47 @@
+//! The border to the volume, as narrow as an export needs it, so that splitting and merging are tested without a disk.
+
+use keha_fs::{
+    Cursor, Item, Result, Span, StreamId, StreamName, StreamSummary, TimeRange, Volume, VolumeInfo,
+};
+
+/// Items of one stream in the order of recording.
+pub(crate) trait Source {
+    /// The next item; `None` at the end.
+    fn next_item(&mut self) -> Result<Option<Item>>;
+}
+
+impl Source for Cursor<'_> {
+    fn next_item(&mut self) -> Result<Option<Item>> {
+        Cursor::next_item(self)
+    }
+}
+
+/// A volume, as far as an export reads it.
+pub(crate) trait Archive {
+    /// What the volume is.
+    fn info(&self) -> &VolumeInfo;
+    /// The stream of this name.
+    fn stream(&self, name: &StreamName) -> Result<StreamSummary>;
+    /// The runs that touch a range.
+    fn spans(&self, stream: StreamId, range: TimeRange) -> Result<Vec<Span>>;
+    /// Reads a range, from the sync sample at or before its beginning.
+    fn read<'a>(&'a self, stream: StreamId, range: TimeRange) -> Result<Box<dyn Source + 'a>>;
+}
+
+impl Archive for Volume {
+    fn info(&self) -> &VolumeInfo {
+        Volume::info(self)
+    }
+
+    fn stream(&self, name: &StreamName) -> Result<StreamSummary> {
+        Volume::stream(self, name)
+    }
+
+    fn spans(&self, stream: StreamId, range: TimeRange) -> Result<Vec<Span>> {
+        Volume::spans(self, stream, range)
+    }
+
+    fn read<'a>(&'a self, stream: StreamId, range: TimeRange) -> Result<Box<dyn Source + 'a>> {
+        Ok(Box::new(Volume::read(self, stream, range)?))
+    }
+}

@@ -1,0 +1,253 @@
+//! One stream's samples, in the order of recording, exactly those that belong into an export.
+//!
+//! Turns a volume's items into pieces: keeps to the range and the chosen run, begins each run where decoding can begin,
+//! goes on behind damage, and behind the ring's tail where all of a stream is wanted. Whatever is not a sample goes into
+//! the [`FeedLog`]. What must not live here: other streams, files, Matroska.
+
+use crate::error::{Error, Result};
+use crate::export::archive::{Archive, Source};
+use crate::export::feed_log::FeedLog;
+use crate::mkv::is_supported;
+use keha_fs::{
+    ChunkNumber, Configuration, ConfigurationHash, Error as VolumeError, Item, RunId, SampleFlags,
+    StoredSample, StreamSummary, TimeRange, TrackKind, TrackNumber, WallTime,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// How far behind the range's end items are looked at: a picture that is decoded before, but shown after, the last ones in
+/// the range has to be known to judge them.
+const LOOK_BEHIND_NS: i64 = 1_000_000_000;
+
+/// The most pictures past the end that are held back for one that may need them (H.264 and H.265 reorder by at most 16).
+const HELD_MAX: usize = 16;
+
+/// A sample and what goes with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Piece {
+    pub sample: StoredSample,
+    pub kind: TrackKind,
+    pub configuration: Arc<Configuration>,
+}
+
+impl Piece {
+    /// Whether pictures can be decoded from here on.
+    pub(crate) fn begins_pictures(&self) -> bool {
+        self.kind == TrackKind::Video && self.is_sync()
+    }
+
+    pub(crate) fn is_sync(&self) -> bool {
+        self.kind != TrackKind::Video || self.sample.flags.contains(SampleFlags::SYNC)
+    }
+}
+
+/// What of a stream is wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted {
+    pub range: TimeRange,
+    pub run: Option<RunId>,
+}
+
+/// Reads one stream.
+pub(crate) struct Feed<'a> {
+    archive: &'a dyn Archive,
+    pub stream: StreamSummary,
+    wanted: Wanted,
+    source: Option<Box<dyn Source + 'a>>,
+    run: Option<RunId>,
+    configurations: BTreeMap<ConfigurationHash, Arc<Configuration>>,
+    /// Video tracks whose current run has had a sync sample.
+    decodable: BTreeSet<TrackNumber>,
+    /// Something did not verify since the run began or reading resumed: what follows it is kept as it comes.
+    damaged: bool,
+    /// Pictures past the range's end, by track, in decode order.
+    held: BTreeMap<TrackNumber, Vec<StoredSample>>,
+    /// Video tracks of this run that are past the range's end for good.
+    ended: BTreeSet<TrackNumber>,
+    ready: VecDeque<StoredSample>,
+    last_chunk: Option<ChunkNumber>,
+    last_wall: Option<WallTime>,
+    resumed_from: Option<WallTime>,
+    /// What was given before reading went on: not to be given again.
+    given_up_to: Option<ChunkNumber>,
+    pub log: FeedLog,
+}
+
+impl<'a> Feed<'a> {
+    /// Begins to read. A stream with nothing in the range gives no piece.
+    pub(crate) fn new(archive: &'a dyn Archive, stream: StreamSummary, wanted: Wanted) -> Result<Feed<'a>> {
+        let mut feed = Feed {
+            archive,
+            stream,
+            wanted,
+            source: None,
+            run: None,
+            configurations: BTreeMap::new(),
+            decodable: BTreeSet::new(),
+            damaged: false,
+            held: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            ready: VecDeque::new(),
+            last_chunk: None,
+            last_wall: None,
+            resumed_from: None,
+            given_up_to: None,
+            log: FeedLog::new(wanted.range),
+        };
+        feed.open(wanted.range.from)?;
+        Ok(feed)
+    }
+
+    fn open(&mut self, from: Option<WallTime>) -> Result<()> {
+        let to = self.wanted.range.to.map(|to| to.plus_ns(LOOK_BEHIND_NS));
+        self.source = match self.archive.read(self.stream.id, TimeRange { from, to }) {
+            Ok(source) => Some(source),
+            Err(VolumeError::NotRecorded { .. }) => None,
+            Err(VolumeError::Overwritten { available_from }) => return self.resume(available_from),
+            Err(other) => return Err(other.into()),
+        };
+        Ok(())
+    }
+
+    /// The ring passed this reader. Where a beginning was asked for, that is an error; all of a stream is what is left.
+    fn resume(&mut self, available_from: Option<WallTime>) -> Result<()> {
+        let behind = available_from.filter(|&from| self.resumed_from.is_none_or(|before| from > before));
+        let Some(from) = behind.filter(|_| self.wanted.range.from.is_none()) else {
+            return Err(Error::Overwritten {
+                stream: self.stream.name.clone(),
+                reached: self.last_wall,
+                available_from,
+            });
+        };
+        // Each time reading goes on at a later moment, so this ends.
+        self.resumed_from = Some(from);
+        self.given_up_to = self.last_chunk;
+        self.log.resumed(self.last_wall, from);
+        self.decodable.clear();
+        self.damaged = false;
+        self.open(Some(from))
+    }
+
+    /// The next piece; `None` at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<Piece>> {
+        loop {
+            if let Some(sample) = self.ready.pop_front() {
+                if let Some(piece) = self.piece(sample)? {
+                    return Ok(Some(piece));
+                }
+                continue;
+            }
+            let Some(source) = &mut self.source else { return Ok(None) };
+            match source.next_item() {
+                Ok(Some(item)) => self.take(item)?,
+                Ok(None) => self.source = None,
+                Err(VolumeError::Overwritten { available_from }) => {
+                    self.source = None;
+                    self.resume(available_from)?;
+                }
+                Err(other) => return Err(other.into()),
+            }
+        }
+    }
+
+    fn take(&mut self, item: Item) -> Result<()> {
+        match item {
+            Item::Run(run) => self.enter(run),
+            Item::Configuration(hash, configuration) => {
+                self.log.unsupported(configuration.tracks.iter().filter(|track| !is_supported(track)));
+                self.configurations.insert(hash, configuration);
+            }
+            Item::Anchor(anchor) => {
+                if let Some(run) = self.run {
+                    self.log.anchor(run, &anchor);
+                }
+            }
+            Item::Sample(sample) => self.sort(sample)?,
+            Item::Gap(gap) => self.log.gap(gap),
+            Item::Damage(finding) => {
+                self.damaged = true;
+                self.log.damage(&finding, self.last_wall);
+            }
+            // A kind of item that this version does not know is no sample.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, run: RunId) {
+        if self.run.replace(run) != Some(run) {
+            // Damage between two runs may have taken the new run's first sample.
+            self.decodable.clear();
+            self.held.clear();
+            self.ended.clear();
+        }
+    }
+
+    /// Decides by the range: into `ready`, held back, or left.
+    fn sort(&mut self, sample: StoredSample) -> Result<()> {
+        self.enter(sample.run);
+        let repeated = self.given_up_to.is_some_and(|last| sample.chunk <= last);
+        if repeated || self.wanted.run.is_some_and(|run| run != sample.run) {
+            return Ok(());
+        }
+        let configuration = self.configuration_of(&sample)?;
+        let video = configuration.track(sample.track).is_some_and(|track| track.kind == TrackKind::Video);
+        let has_video = configuration.tracks.iter().any(|track| track.kind == TrackKind::Video);
+        let past_end = self.wanted.range.to.is_some_and(|to| sample.wall >= to);
+        let before_begin = self.wanted.range.from.is_some_and(|from| sample.wall < from);
+        if !video {
+            // Sound needs no earlier sample, so it has pre-roll only beside pictures.
+            if !past_end && (has_video || !before_begin) {
+                self.ready.push_back(sample);
+            }
+            return Ok(());
+        }
+        if self.ended.contains(&sample.track) {
+            return Ok(());
+        }
+        if past_end {
+            let held = self.held.entry(sample.track).or_default();
+            if sample.flags.contains(SampleFlags::SYNC) || held.len() == HELD_MAX {
+                self.ended.insert(sample.track);
+                self.held.remove(&sample.track);
+            } else {
+                held.push(sample);
+            }
+            return Ok(());
+        }
+        // This picture lies in the range although others before it in decode order do not: it may need them.
+        self.ready.extend(self.held.remove(&sample.track).into_iter().flatten());
+        self.ready.push_back(sample);
+        Ok(())
+    }
+
+    fn configuration_of(&self, sample: &StoredSample) -> Result<Arc<Configuration>> {
+        self.configurations.get(&sample.configuration).cloned().ok_or_else(|| {
+            Error::Volume(VolumeError::Corrupt {
+                what: format!("configuration {} of {}", sample.configuration, self.stream.name),
+                at: 0,
+            })
+        })
+    }
+
+    fn piece(&mut self, sample: StoredSample) -> Result<Option<Piece>> {
+        let configuration = self.configuration_of(&sample)?;
+        let Some(track) = configuration.track(sample.track).filter(|track| is_supported(track)) else {
+            return Ok(None);
+        };
+        let kind = track.kind;
+        if kind == TrackKind::Video && !self.decodable.contains(&sample.track) {
+            if sample.flags.contains(SampleFlags::SYNC) || self.damaged {
+                self.decodable.insert(sample.track);
+            } else {
+                // The ring has taken the sync sample: no decoder could use this one.
+                self.log.undecodable_samples += 1;
+                return Ok(None);
+            }
+        }
+        self.last_chunk = Some(sample.chunk);
+        self.last_wall = Some(sample.wall);
+        self.log.sample(sample.wall);
+        Ok(Some(Piece { sample, kind, configuration }))
+    }
+}

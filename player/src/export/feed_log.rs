@@ -1,0 +1,143 @@
+//! What was met in a stream beside its samples: gaps, damage, clocks, the ring's tail. Plain bookkeeping, bounded.
+
+use crate::export::manifest::{Clock, DamageMet, GapRecord, Overwriting};
+use crate::time::rfc3339;
+use keha_fs::{Anchor, ClockSource, Finding, Gap, RunId, TimeRange, TrackConfiguration, WallTime};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The most entries of each kind that are kept; what comes after is counted only.
+const ENTRIES_MAX: usize = 100_000;
+
+/// The log of one stream.
+#[derive(Clone, Debug)]
+pub(crate) struct FeedLog {
+    range: TimeRange,
+    gaps: BTreeMap<WallTime, Gap>,
+    clocks: BTreeMap<RunId, ClockUse>,
+    tracks_left_out: BTreeSet<String>,
+    damage: Vec<DamageMet>,
+    damage_open: bool,
+    /// Times footage is missing because something did not verify.
+    pub damaged: u64,
+    pub overwritten: Vec<Overwriting>,
+    pub undecodable_samples: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct ClockUse {
+    sources: BTreeSet<ClockSource>,
+    uncertainty_us_max: u32,
+    offset_first: Option<i64>,
+    offset_last: i64,
+}
+
+impl FeedLog {
+    pub(crate) fn new(range: TimeRange) -> FeedLog {
+        FeedLog {
+            range,
+            gaps: BTreeMap::new(),
+            clocks: BTreeMap::new(),
+            tracks_left_out: BTreeSet::new(),
+            damage: Vec::new(),
+            damage_open: false,
+            damaged: 0,
+            overwritten: Vec::new(),
+            undecodable_samples: 0,
+        }
+    }
+
+    /// A gap record; a later one with the same beginning replaces an earlier one.
+    pub(crate) fn gap(&mut self, gap: Gap) {
+        let before = self.range.from.is_some_and(|from| gap.to.is_some_and(|to| to <= from));
+        let behind = self.range.to.is_some_and(|to| gap.from >= to);
+        if before || behind {
+            self.gaps.remove(&gap.from);
+        } else if self.gaps.len() < ENTRIES_MAX || self.gaps.contains_key(&gap.from) {
+            self.gaps.insert(gap.from, gap);
+        }
+    }
+
+    pub(crate) fn anchor(&mut self, run: RunId, anchor: &Anchor) {
+        if self.clocks.len() >= ENTRIES_MAX && !self.clocks.contains_key(&run) {
+            return;
+        }
+        let clock = self.clocks.entry(run).or_default();
+        clock.sources.insert(anchor.source);
+        clock.uncertainty_us_max = clock.uncertainty_us_max.max(anchor.uncertainty_us);
+        clock.offset_first.get_or_insert(anchor.camera_offset_ns);
+        clock.offset_last = anchor.camera_offset_ns;
+    }
+
+    pub(crate) fn damage(&mut self, finding: &Finding, after: Option<WallTime>) {
+        self.damaged += u64::from(finding.footage_lost);
+        if self.damage.len() < ENTRIES_MAX {
+            self.damage_open = true;
+            self.damage.push(DamageMet {
+                what: finding.what.to_owned(),
+                at: finding.at,
+                block: finding.block.map(|block| block.0),
+                footage_lost: finding.footage_lost,
+                detail: finding.detail.clone(),
+                after: after.map(rfc3339),
+                before: None,
+            });
+        }
+    }
+
+    /// A sample came: it is the first behind any damage just met.
+    pub(crate) fn sample(&mut self, wall: WallTime) {
+        if std::mem::take(&mut self.damage_open) {
+            for damage in self.damage.iter_mut().rev().take_while(|damage| damage.before.is_none()) {
+                damage.before = Some(rfc3339(wall));
+            }
+        }
+    }
+
+    pub(crate) fn resumed(&mut self, after: Option<WallTime>, from: WallTime) {
+        if self.overwritten.len() < ENTRIES_MAX {
+            self.overwritten.push(Overwriting { after: after.map(rfc3339), resumed_from: rfc3339(from) });
+        }
+    }
+
+    pub(crate) fn unsupported<'t>(&mut self, tracks: impl Iterator<Item = &'t TrackConfiguration>) {
+        for track in tracks {
+            self.tracks_left_out.insert(format!("{} {}", track.track, String::from_utf8_lossy(&track.codec)));
+        }
+    }
+
+    pub(crate) fn gaps(&self) -> impl Iterator<Item = GapRecord> + '_ {
+        self.gaps.values().map(|gap| GapRecord {
+            reason: gap.reason.as_str().to_owned(),
+            from: rfc3339(gap.from),
+            to: gap.to.map(rfc3339),
+            samples_lost: gap.samples_lost,
+            bytes_lost: gap.bytes_lost,
+            detail: gap.detail.clone(),
+        })
+    }
+
+    pub(crate) fn damage_met(&self) -> &[DamageMet] {
+        &self.damage
+    }
+
+    pub(crate) fn tracks_left_out(&self) -> Vec<String> {
+        self.tracks_left_out.iter().cloned().collect()
+    }
+
+    pub(crate) fn clock(&self, run: RunId) -> Clock {
+        self.clocks.get(&run).map_or_else(Clock::default, |clock| Clock {
+            sources: clock.sources.iter().map(|source| source_text(*source).to_owned()).collect(),
+            uncertainty_us_max: clock.uncertainty_us_max,
+            camera_offset_ns_first: clock.offset_first.unwrap_or(0),
+            camera_offset_ns_last: clock.offset_last,
+        })
+    }
+}
+
+fn source_text(source: ClockSource) -> &'static str {
+    match source {
+        ClockSource::Arrival => "arrival",
+        ClockSource::SenderReport => "sender report",
+        ClockSource::Camera => "camera",
+    }
+}
