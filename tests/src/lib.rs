@@ -14,6 +14,7 @@ pub mod footage;
 pub mod loss;
 pub mod media;
 pub mod points;
+pub mod power;
 pub mod probe;
 pub mod process;
 pub mod record_json;

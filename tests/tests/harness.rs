@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use keha_tests::flaky::{Flaky, Mode};
 use keha_tests::footage::{self, unbroken_run};
 use keha_tests::media::{ClipKind, Codec, nal};
+use keha_tests::power;
 use keha_tests::probe::{self, Mkv};
 use keha_tests::server::{Auth, CameraServer, Options, SenderReports};
 use std::path::Path;
@@ -220,4 +221,26 @@ fn the_flaky_proxy_passes_and_cuts_on_command() -> Result<()> {
     flaky.set(Mode::Pass);
     assert!(ffmpeg_records(&flaky.url("cam"), 1, &file)?.status.success());
     Ok(())
+}
+
+#[test]
+fn a_power_cut_loses_what_was_not_made_durable_and_nothing_else() -> Result<()> {
+    if let Err(why) = power::possible() {
+        eprintln!("not tried: {why}");
+        return Ok(());
+    }
+    let scratch = keha_tests::rig::scratch()?;
+    let disk = power::Mounted::make(scratch.path(), 32)?;
+    let (durable, hoped) = (disk.path().join("durable"), disk.path().join("hoped"));
+    std::fs::write(&durable, "x".repeat(100_000))?;
+    std::fs::File::open(&durable)?.sync_all()?;
+    std::fs::File::open(disk.path())?.sync_all()?;
+    std::fs::write(&hoped, "x".repeat(100_000))?;
+    disk.cut()?;
+    assert!(std::fs::write(&hoped, "more").is_err(), "the disk is gone");
+    disk.unmount()?;
+    disk.mount()?;
+    assert_eq!(std::fs::metadata(&durable)?.len(), 100_000);
+    assert!(!hoped.exists(), "nobody asked for this to be durable");
+    disk.unmount()
 }
