@@ -25,8 +25,9 @@ lint: ## formatting, clippy, rustdoc, and the dependencies' licences and sources
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: licences and sources were not checked"; fi
 
-bench: ## the release binary against this machine's limits and against ffmpeg, as ratios
-	$(CARGO) run --release -p keha -- bench
+bench: needs ## what recording costs, as ratios against ffmpeg on this machine (release build, three minutes)
+	$(CARGO) build --release -p keha
+	$(CARGO) run --release -p keha-tests --bin bench
 
 # The points of acceptance in full size, with the release binary; POINT= one of frames clock kill powercut lap ...
 POINT ?= all

@@ -20,4 +20,5 @@ pub mod process;
 pub mod record_json;
 pub mod rig;
 pub mod server;
+pub mod usage;
 pub mod wait;

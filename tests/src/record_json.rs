@@ -37,15 +37,31 @@ pub fn last_durable(lines: &[String]) -> Vec<Durable> {
 
 fn reports(document: &Value) -> Vec<Durable> {
     let mut found = Vec::new();
+    if document["event"] != "round" {
+        return found;
+    }
     for stream in document["streams"].as_array().into_iter().flatten() {
-        let Some(name) = stream["name"].as_str() else { continue };
-        for track in stream["durable"]["tracks"].as_array().into_iter().flatten() {
-            if let (Some(number), Some(samples)) = (track["track"].as_u64(), track["samples"].as_u64()) {
+        let Some(name) = stream["stream"].as_str() else { continue };
+        for track in stream["tracks"].as_array().into_iter().flatten() {
+            if let (Some(number), Some(samples)) =
+                (track["track"].as_u64(), track["durable_samples"].as_u64())
+            {
                 found.push(Durable { stream: name.to_owned(), track: number, samples });
             }
         }
     }
     found
+}
+
+/// Counters of all streams in the last line that has them: samples left out because the disk did not keep up, and
+/// packets that the network lost.
+pub fn dropped_and_lost(lines: &[String]) -> Option<(u64, u64)> {
+    let documents = lines.iter().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let last = documents.into_iter().find(|document| document["event"] == "stopped")?;
+    let sum = |field: &str| {
+        last["streams"].as_array().into_iter().flatten().filter_map(|stream| stream[field].as_u64()).sum()
+    };
+    Some((sum("dropped_samples"), sum("lost_packets")))
 }
 
 /// The promise for a track of the clip; tracks of a stream stand in the order of the camera's description.

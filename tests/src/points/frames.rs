@@ -4,6 +4,7 @@ use super::figure;
 use crate::footage::{self, payload_run, unbroken_run};
 use crate::media::{ClipKind, Codec, nal};
 use crate::probe;
+use crate::record_json;
 use crate::rig::{self, Camera, Export, Part, Rig, named};
 use crate::server::Sent;
 use anyhow::{Context, Result, ensure};
@@ -16,6 +17,8 @@ pub fn whole(count: usize, kinds: &[ClipKind], seconds: u64, volume_size: &str) 
     let mut recorder = rig.record(&["--duration", &duration])?;
     let status = recorder.wait(Duration::from_secs(seconds + 60))?;
     ensure!(status.success(), "record ended with {status}: {}", recorder.stderr().join("\n"));
+    let counted = record_json::dropped_and_lost(&recorder.stdout());
+    ensure!(counted == Some((0, 0)), "dropped samples and lost packets: {counted:?}");
     rig::assert_check_clean(&rig.volume)?;
     let sent = rig.server.sent()?;
     let mut units = 0;
