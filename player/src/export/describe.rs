@@ -10,8 +10,8 @@ use crate::mkv::{Finished, TICK_NS, Tag, Tags};
 use crate::time::{now, rfc3339};
 use keha_fs::{RunId, StreamName, TimeRange, TrackKind, TrackNumber, VolumeInfo, WallTime};
 
-/// The most gaps that are tagged one by one; all of them are in the manifest.
-const GAP_TAGS_MAX: usize = 200;
+/// The most runs and gaps that are tagged one by one; all of them are in the manifest.
+const EACH_TAGS_MAX: usize = 200;
 
 /// The request as understood.
 #[derive(Clone, Debug)]
@@ -159,18 +159,18 @@ pub(crate) fn tags(
 ) -> Tags {
     let open = || "all".to_owned();
     let mut file: Vec<Tag> = vec![
-        ("DATE_RECORDED", rfc3339(origin)),
-        ("KEHA_VERSION", env!("CARGO_PKG_VERSION").to_owned()),
-        ("KEHA_VOLUME_ID", info.id.to_string()),
-        ("KEHA_REQUESTED_FROM", asked.range.from.map_or_else(open, rfc3339)),
-        ("KEHA_REQUESTED_TO", asked.range.to.map_or_else(open, rfc3339)),
-        ("KEHA_PART", part.to_string()),
+        ("DATE_RECORDED".into(), rfc3339(origin)),
+        ("KEHA_VERSION".into(), env!("CARGO_PKG_VERSION").to_owned()),
+        ("KEHA_VOLUME_ID".into(), info.id.to_string()),
+        ("KEHA_REQUESTED_FROM".into(), asked.range.from.map_or_else(open, rfc3339)),
+        ("KEHA_REQUESTED_TO".into(), asked.range.to.map_or_else(open, rfc3339)),
+        ("KEHA_PART".into(), part.to_string()),
     ];
     if !info.label.is_empty() {
-        file.push(("KEHA_VOLUME_LABEL", info.label.clone()));
+        file.push(("KEHA_VOLUME_LABEL".into(), info.label.clone()));
     }
     let preroll_ns = asked.range.from.map_or(0, |from| from.since_ns(origin).max(0));
-    file.push(("KEHA_PREROLL_NS", preroll_ns.to_string()));
+    file.push(("KEHA_PREROLL_NS".into(), preroll_ns.to_string()));
     let tracks = streams.iter().flat_map(|(id, stream)| {
         stream.tracks.iter().enumerate().map(move |(index, track)| {
             let uid = track_uid(*id, TrackNumber(track.track));
@@ -182,22 +182,25 @@ pub(crate) fn tags(
 
 fn track_tags(stream: &StreamRecord, track: &TrackRecord, with_gaps: bool) -> Vec<Tag> {
     let mut tags: Vec<Tag> = vec![
-        ("KEHA_CAMERA", stream.camera.clone()),
-        ("KEHA_STREAM", stream.name.clone()),
-        ("KEHA_STREAM_ID", stream.id.clone()),
-        ("KEHA_FIRST_SAMPLE", track.first.clone()),
-        ("KEHA_LAST_SAMPLE", track.last.clone()),
-        ("KEHA_SAMPLES", track.samples.to_string()),
-        ("KEHA_PREROLL_NS", stream.preroll_ns.to_string()),
+        ("KEHA_CAMERA".into(), stream.camera.clone()),
+        ("KEHA_STREAM".into(), stream.name.clone()),
+        ("KEHA_STREAM_ID".into(), stream.id.clone()),
+        ("KEHA_FIRST_SAMPLE".into(), track.first.clone()),
+        ("KEHA_LAST_SAMPLE".into(), track.last.clone()),
+        ("KEHA_SAMPLES".into(), track.samples.to_string()),
+        ("KEHA_PREROLL_NS".into(), stream.preroll_ns.to_string()),
     ];
     if !with_gaps {
         return tags;
     }
-    for run in stream.runs.iter().take(GAP_TAGS_MAX) {
+    for (number, run) in (1..).zip(stream.runs.iter().take(EACH_TAGS_MAX)) {
         let clock = &run.clock;
-        tags.push(("KEHA_RUN", format!("{} from {} to {}", run.run, run.first, run.last)));
         tags.push((
-            "KEHA_CLOCK",
+            format!("KEHA_RUN_{number}").into(),
+            format!("{} from {} to {}", run.run, run.first, run.last),
+        ));
+        tags.push((
+            format!("KEHA_CLOCK_{number}").into(),
             format!(
                 "{}, uncertainty {} us, camera minus recorder {} ns to {} ns",
                 if clock.sources.is_empty() { "unknown".to_owned() } else { clock.sources.join(" and ") },
@@ -207,16 +210,16 @@ fn track_tags(stream: &StreamRecord, track: &TrackRecord, with_gaps: bool) -> Ve
             ),
         ));
     }
-    for gap in stream.gaps.iter().take(GAP_TAGS_MAX) {
+    for (number, gap) in (1..).zip(stream.gaps.iter().take(EACH_TAGS_MAX)) {
         let to = gap.to.as_deref().unwrap_or("now");
         tags.push((
-            "KEHA_GAP",
+            format!("KEHA_GAP_{number}").into(),
             format!("{} from {} to {to}, {} samples lost", gap.reason, gap.from, gap.samples_lost),
         ));
     }
-    tags.push(("KEHA_GAPS", stream.gaps.len().to_string()));
+    tags.push(("KEHA_GAPS".into(), stream.gaps.len().to_string()));
     let lost = stream.damage.iter().filter(|damage| damage.footage_lost).count();
-    tags.push(("KEHA_DAMAGED", lost.to_string()));
-    tags.push(("KEHA_OVERWRITTEN", stream.overwritten.len().to_string()));
+    tags.push(("KEHA_DAMAGED".into(), lost.to_string()));
+    tags.push(("KEHA_OVERWRITTEN".into(), stream.overwritten.len().to_string()));
     tags
 }

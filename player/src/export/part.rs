@@ -114,10 +114,8 @@ impl<'a> Part<'a> {
         if stream.current == Some(hash) && stream.runs.last().is_some_and(|run| run.run == piece.sample.run) {
             return Ok(Ok(()));
         }
-        let newest = stream.runs.iter().map(|run| run.last).max();
-        if stream.runs.iter().all(|run| run.run != piece.sample.run)
-            && newest.is_some_and(|last| piece.sample.wall <= last)
-        {
+        let another_run = stream.runs.last().is_some_and(|run| run.run != piece.sample.run);
+        if another_run && stream.reaches().is_some_and(|last| piece.sample.wall <= last) {
             return Ok(Err(format!("{name}: the clock was set back to {}", rfc3339(piece.sample.wall))));
         }
         match relate(&stream.configuration, &piece.configuration) {
@@ -267,6 +265,17 @@ impl PartStream {
 
     fn has_video(&self) -> bool {
         self.configuration.tracks.iter().any(|track| track.kind == TrackKind::Video)
+    }
+
+    /// How far its footage goes: its pictures, where it has any. Sound may run a little ahead of them, and a run that
+    /// follows closely does not overlap for that.
+    fn reaches(&self) -> Option<WallTime> {
+        let pictures = self.has_video();
+        let counts = |number: &TrackNumber| {
+            !pictures || self.configuration.track(*number).is_some_and(|track| track.kind == TrackKind::Video)
+        };
+        let used = self.tracks.iter().filter(|(number, track)| track.samples > 0 && counts(number));
+        used.map(|(_, track)| track.last).max()
     }
 
     fn note(&mut self, piece: &Piece, may_begin: bool) {

@@ -6,6 +6,7 @@ use crate::export::describe::kind_text;
 use crate::export::request::ExportRequest;
 use crate::export::{chosen_run, nothing_recorded, streams_of};
 use keha_fs::{BlockSummary, Item, RunId, Span, StreamName, StreamSummary, TimeRange, Volume, WallTime};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many items of a stream are looked at to learn its tracks.
 const ITEMS_MAX: usize = 64;
@@ -114,7 +115,7 @@ fn planned_stream(
     chosen: Option<RunId>,
 ) -> Result<PlannedStream> {
     let found = archive.spans(stream.id, range)?;
-    let runs = runs_of(&found);
+    let numbers: BTreeMap<RunId, usize> = runs_of(&found).into_iter().zip(1..).collect();
     let (mut spans, mut gaps): (Vec<PlannedSpan>, Vec<_>) = (Vec::new(), Vec::new());
     let mut reached: Option<WallTime> = None;
     for span in found.iter().filter(|span| chosen.is_none_or(|run| run == span.run)) {
@@ -124,7 +125,7 @@ fn planned_stream(
         let overlaps = !continues && reached.is_some_and(|reached| from <= reached);
         gaps.extend(reached.filter(|&reached| !continues && from > reached).map(|reached| (reached, from)));
         reached = Some(if overlaps { to } else { reached.map_or(to, |reached| reached.max(to)) });
-        let run_number = runs.iter().position(|run| *run == span.run).map_or(0, |index| index + 1);
+        let run_number = numbers.get(&span.run).copied().unwrap_or(0);
         spans.push(PlannedSpan { run_number, run: span.run, from, to, overlaps });
     }
     let estimated_bytes = spans.iter().map(|span| bytes_within(blocks, stream, span)).sum();
@@ -134,13 +135,8 @@ fn planned_stream(
 
 /// The runs of some spans, each once, in the order of recording.
 pub(super) fn runs_of(spans: &[Span]) -> Vec<RunId> {
-    let mut runs = Vec::new();
-    for span in spans {
-        if !runs.contains(&span.run) {
-            runs.push(span.run);
-        }
-    }
-    runs
+    let mut seen = BTreeSet::new();
+    spans.iter().map(|span| span.run).filter(|run| seen.insert(*run)).collect()
 }
 
 /// A span's share of its stream's blocks, by time.

@@ -11,8 +11,6 @@ use std::io;
 
 /// The longest span of one cluster in ticks: within 16 bits and what players expect.
 const SPAN_TICKS_MAX: i64 = 30_000;
-/// A cluster of this span ends where the next place to seek to begins.
-const SPAN_TICKS_WISHED: i64 = 9_000;
 /// The most bytes in a cluster, but for one sample that is larger.
 const BYTES_MAX: u64 = 4 << 20;
 
@@ -32,15 +30,14 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Whether `block` has to begin another cluster.
+    /// Whether `block` has to begin another cluster. Every place to seek to does: readers go to a cluster's beginning, and
+    /// take what stands before the keyframe there for a broken file.
     pub(crate) fn ends_before(&self, block: &Block) -> bool {
         if self.blocks.is_empty() {
             return false;
         }
         let span = self.last.max(block.wall).since_ns(self.first.min(block.wall)) / TICK_NS;
-        span > SPAN_TICKS_MAX
-            || self.data_bytes + block.data.len() as u64 > BYTES_MAX
-            || (block.cue && self.last.since_ns(self.first) / TICK_NS >= SPAN_TICKS_WISHED)
+        block.cue || span > SPAN_TICKS_MAX || self.data_bytes + block.data.len() as u64 > BYTES_MAX
     }
 
     /// Collects a block.
@@ -57,11 +54,6 @@ impl Cluster {
     /// Whether nothing is collected.
     pub(crate) fn is_empty(&self) -> bool {
         self.blocks.is_empty()
-    }
-
-    /// The earliest moment collected.
-    pub(crate) fn first(&self) -> WallTime {
-        self.first
     }
 
     /// Writes what is collected, notes its places to seek to, and is empty again. Gives how many blocks lay before

@@ -55,7 +55,7 @@ pub(crate) struct Block {
     pub key: bool,
     /// No other sample needs it.
     pub discardable: bool,
-    /// A place to seek to; clusters begin here where they can.
+    /// A place to seek to; a cluster begins here.
     pub cue: bool,
     /// Its bytes.
     pub data: Bytes,

@@ -1,6 +1,7 @@
 //! One Matroska file from its first block to its last: header, clusters, cues, tags, final header.
 //!
-//! Nothing is written before the first cluster is complete: until then it is not known where time zero lies.
+//! Nothing is written before the first second is there: tracks are recorded a little out of step, and only then is it
+//! known which sample is the earliest and so where time zero lies.
 
 use crate::error::{Error, Result};
 use crate::mkv::cluster::Cluster;
@@ -13,6 +14,10 @@ use std::io;
 use std::path::PathBuf;
 use uuid::Uuid;
 
+/// How much is looked at to find time zero.
+const FIRST_NS: i64 = 1_000_000_000;
+const FIRST_BYTES: usize = 8 << 20;
+
 /// A file being written.
 pub(crate) struct Muxer<'a> {
     sink: Box<dyn Sink + 'a>,
@@ -20,6 +25,9 @@ pub(crate) struct Muxer<'a> {
     segment_uuid: Uuid,
     title: String,
     tracks: Vec<Track>,
+    /// The first second's blocks, until time zero is known.
+    first: Vec<Block>,
+    first_bytes: usize,
     cluster: Cluster,
     cues: Cues,
     begun: Option<Begun>,
@@ -57,6 +65,8 @@ impl<'a> Muxer<'a> {
             segment_uuid: Uuid::new_v4(),
             title,
             tracks: Vec::new(),
+            first: Vec::new(),
+            first_bytes: 0,
             cluster: Cluster::default(),
             cues: Cues::default(),
             begun: None,
@@ -87,25 +97,35 @@ impl<'a> Muxer<'a> {
 
     /// Takes a sample.
     pub(crate) fn push(&mut self, block: Block) -> Result<()> {
+        if let Some(begun) = self.begun {
+            return self.collect(begun, block);
+        }
+        let earliest = self.first.iter().map(|block| block.wall).min().unwrap_or(block.wall);
+        let spans = block.wall.since_ns(earliest);
+        self.first_bytes += block.data.len();
+        self.first.push(block);
+        if spans >= FIRST_NS || self.first_bytes >= FIRST_BYTES {
+            self.begin()?;
+        }
+        Ok(())
+    }
+
+    fn collect(&mut self, begun: Begun, block: Block) -> Result<()> {
         if self.cluster.ends_before(&block) {
-            self.write_cluster()?;
+            self.write_cluster(begun)?;
         }
         self.cluster.push(block);
         Ok(())
     }
 
-    fn write_cluster(&mut self) -> Result<()> {
-        let begun = match self.begun {
-            Some(begun) => begun,
-            None => self.begin()?,
-        };
+    fn write_cluster(&mut self, begun: Begun) -> Result<()> {
         let written = self.cluster.write(begun.origin, self.sink.as_mut(), &mut self.cues);
         self.blocks_moved += written.map_err(|source| self.failed("write", source))?;
         Ok(())
     }
 
     fn begin(&mut self) -> Result<Begun> {
-        let origin = self.cluster.first();
+        let origin = self.first.iter().map(|block| block.wall).min().unwrap_or_default();
         let header = self.header(origin, &self.tracks, None, None);
         let plain = header.encode()?;
         let encoded =
@@ -113,18 +133,19 @@ impl<'a> Muxer<'a> {
         self.sink.begin(&encoded).map_err(|source| self.failed("write", source))?;
         let begun = Begun { origin, header_bytes: encoded.len() };
         self.begun = Some(begun);
+        std::mem::take(&mut self.first).into_iter().try_for_each(|block| self.collect(begun, block))?;
         Ok(begun)
     }
 
     /// Ends the file. `last` is the end of its last sample; `tags` is asked for when time zero is known.
     pub(crate) fn finish(mut self, last: WallTime, tags: impl FnOnce(WallTime) -> Tags) -> Result<Finished> {
-        if !self.cluster.is_empty() {
-            self.write_cluster()?;
-        }
         let begun = match self.begun {
             Some(begun) => begun,
             None => self.begin()?,
         };
+        if !self.cluster.is_empty() {
+            self.write_cluster(begun)?;
+        }
         let mut sealed = Sealed::default();
         if self.sink.can_patch() && !self.cues.is_empty() {
             sealed.cues_at = Some(self.sink.position());

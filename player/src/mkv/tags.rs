@@ -2,10 +2,11 @@
 
 use crate::error::Result;
 use crate::mkv::ebml;
+use std::borrow::Cow;
 use webm_iterable::matroska_spec::{Master, MatroskaSpec};
 
 /// A name in capitals and its value.
-pub(crate) type Tag = (&'static str, String);
+pub(crate) type Tag = (Cow<'static, str>, String);
 
 /// All tags of a file.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +29,7 @@ impl Tags {
 fn tag(targets: Vec<MatroskaSpec>, tags: &[Tag]) -> MatroskaSpec {
     let simple = tags.iter().map(|(name, value)| {
         MatroskaSpec::SimpleTag(Master::Full(vec![
-            MatroskaSpec::TagName((*name).to_owned()),
+            MatroskaSpec::TagName(name.to_string()),
             MatroskaSpec::TagLanguage("und".to_owned()),
             MatroskaSpec::TagString(value.clone()),
         ]))

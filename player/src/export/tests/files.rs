@@ -37,7 +37,7 @@ fn runs_that_do_not_overlap_share_a_file_and_the_gap_stays() {
     assert_eq!((stream.gaps[0].reason.as_str(), stream.gaps[0].samples_lost), ("connection lost", 3));
     let probed = super::support::check::probed(&exported.path("out.mkv"), &["-show_streams"]);
     assert!(
-        probed["streams"][0]["tags"]["KEHA_GAP"]
+        probed["streams"][0]["tags"]["KEHA_GAP_1"]
             .as_str()
             .unwrap()
             .starts_with("connection lost from 2026-03-01T12:00:04")
@@ -198,4 +198,16 @@ fn a_long_export_is_hashed_in_stretches_that_begin_at_keyframes() {
     bytes[middle] ^= 1;
     std::fs::write(&path, bytes).unwrap();
     assert!(verify::manifest(&path, &manifest).is_err());
+}
+
+#[test]
+fn a_run_that_begins_before_the_last_sound_has_ended_does_not_overlap() {
+    let mut stream = MemoryStream::new("front");
+    stream.begin_run(1, NOON, &AVC.configuration);
+    // The last pictures are missing; the sound of those moments is not.
+    let kept = |sample: &&ClipSample| sample.track != keha_fs::TrackNumber(1) || sample.ticks < 270_000;
+    AVC.samples.iter().filter(kept).for_each(|sample| stream.sample(NOON, &AVC.configuration, sample));
+    let stream = stream.run(2, NOON.plus_ns(3 * SECOND_NS + 500_000_000), &AVC);
+    let exported = Exported::of(&MemoryArchive::new(vec![stream]), &request(&["front"], None, None));
+    assert_eq!(exported.report().files.len(), 1);
 }

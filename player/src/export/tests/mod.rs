@@ -3,6 +3,8 @@
 mod files;
 mod memory;
 mod pictures;
+mod planning;
+mod properties;
 mod trouble;
 
 #[path = "../../../tests/support/mod.rs"]

@@ -68,7 +68,7 @@ fn the_header_states_size_rate_duration_codecs_and_date() {
     assert_eq!(video["tags"]["KEHA_STREAM"], "front");
     assert_eq!(video["tags"]["title"], "front");
     assert_eq!(
-        video["tags"]["KEHA_CLOCK"],
+        video["tags"]["KEHA_CLOCK_1"],
         "sender report, uncertainty 150 us, camera minus recorder -42 ns to -42 ns"
     );
     let duration: f64 = probed["format"]["duration"].as_str().unwrap().parse().unwrap();
