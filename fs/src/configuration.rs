@@ -12,9 +12,9 @@ use crate::types::{ConfigurationHash, TrackNumber};
 use bytes::Bytes;
 
 /// The most tracks a stream can have.
-pub const TRACKS_MAX: usize = 32;
+pub(crate) const TRACKS_MAX: usize = 32;
 /// The most bytes the stored form can have.
-pub const CONFIGURATION_BYTES_MAX: usize = 128 << 10;
+pub(crate) const CONFIGURATION_BYTES_MAX: usize = 128 << 10;
 
 /// What a track carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,7 +76,9 @@ impl Configuration {
         let numbers: std::collections::BTreeSet<_> = self.tracks.iter().map(|track| track.track).collect();
         if self.tracks.is_empty() || self.tracks.len() > TRACKS_MAX {
             Some("a configuration has 1 to 32 tracks")
-        } else if numbers.len() != self.tracks.len() || self.tracks.iter().any(|track| !(1..=200).contains(&track.track.0)) {
+        } else if numbers.len() != self.tracks.len()
+            || self.tracks.iter().any(|track| !(1..=200).contains(&track.track.0))
+        {
             Some("track numbers are 1 to 200, each once")
         } else if self.tracks.iter().any(|track| track.timescale == 0) {
             Some("a timescale is not 0")

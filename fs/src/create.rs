@@ -1,8 +1,31 @@
 //! Creating a volume.
 
-use crate::error::Result;
+use crate::clock::{Clock, SystemClock};
+use crate::disk::{AlignedBuffer, create_file};
+use crate::error::{Error, Result};
+use crate::format::directory::Directory;
+use crate::format::geometry::{BLOCKS_MAX, Geometry, STREAMS_MAX};
+use crate::format::superblock::Superblock;
+use crate::format::table::{TableSector, table_magic};
+use crate::format::{Framed, SECTOR_BYTES, Text};
+use crate::reader::volume_info;
 use crate::report::VolumeInfo;
+use crate::types::{RoundNumber, Uuid, VolumeId};
+use crate::writer::engine::superblock_of;
+use std::fs::OpenOptions;
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+const MIB: u64 = 1 << 20;
+/// The unit of writing in bytes: that of today's disks.
+const PAGE_BYTES: usize = 4096;
+/// The smallest and the largest block that is offered, in bytes.
+const BLOCK_BYTES: (u64, u64) = (MIB, 256 * MIB);
+/// Blocks a volume should have at least, so that one is a small part of it.
+const BLOCKS_WANTED: u64 = 1024;
+/// Streams for which there is room if nothing is asked for.
+const STREAMS_DEFAULT: u32 = 64;
 
 /// How a volume shall be.
 #[derive(Clone, Debug, Default)]
@@ -20,11 +43,107 @@ pub struct CreateOptions {
 }
 
 /// What would be created, without touching anything.
-pub fn plan(_options: &CreateOptions) -> Result<VolumeInfo> {
-    todo!()
+///
+/// # Errors
+/// [`Error::Invalid`] if the sizes do not work out.
+pub fn plan(options: &CreateOptions) -> Result<VolumeInfo> {
+    lay_out(options).map(|(superblock, _)| volume_info(&superblock))
 }
 
-/// Creates a volume in a new file. `progress` is told bytes done and bytes in all.
-pub fn create(_path: &Path, _options: &CreateOptions, _progress: &mut dyn FnMut(u64, u64)) -> Result<VolumeInfo> {
-    todo!()
+/// Creates a volume in a new file. `progress` is told bytes done and bytes in all; a `Break` ends the matter.
+///
+/// # Errors
+/// [`Error::Invalid`], [`Error::Exists`], [`Error::Io`]; no file is left behind then.
+pub fn create(
+    path: &Path,
+    options: &CreateOptions,
+    progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+) -> Result<VolumeInfo> {
+    let (superblock, geometry) = lay_out(options)?;
+    create_file(path, geometry.size_bytes, options.prewrite, progress)?;
+    format(path, &superblock, &geometry).inspect_err(|_| {
+        // Only what was made a moment ago goes; that it cannot go is the lesser error.
+        let _kept = std::fs::remove_file(path);
+    })?;
+    Ok(volume_info(&superblock))
+}
+
+fn lay_out(options: &CreateOptions) -> Result<(Superblock, Geometry)> {
+    let size = options.size_bytes;
+    let block = match options.block_bytes.map(u64::from) {
+        Some(block) if block.is_power_of_two() && (BLOCK_BYTES.0..=BLOCK_BYTES.1).contains(&block) => block,
+        Some(block) => {
+            return Err(Error::Invalid(format!(
+                "a block of {block} bytes: use a power of two from 1MiB to 256MiB"
+            )));
+        }
+        None => {
+            let wanted = (size / BLOCKS_WANTED).max(1);
+            (1 << wanted.ilog2()).clamp(BLOCK_BYTES.0, BLOCK_BYTES.1)
+        }
+    };
+    if size / block > u64::from(BLOCKS_MAX) {
+        return Err(Error::Invalid(format!(
+            "{size} bytes are more than {BLOCKS_MAX} blocks of {block} bytes"
+        )));
+    }
+    let room = (size / block).saturating_sub(2) / 3;
+    let fits = u32::try_from(room).unwrap_or(STREAMS_MAX).min(STREAMS_MAX);
+    let streams = options.streams_max.unwrap_or(STREAMS_DEFAULT.min(fits)).max(1);
+    let too_small = || {
+        Error::Invalid(format!(
+            "a volume of {size} bytes is too small for {streams} streams: each needs three blocks of {block} bytes, \
+             and the metadata some; use a larger --size or fewer --streams"
+        ))
+    };
+    if streams > STREAMS_MAX {
+        return Err(Error::Invalid(format!(
+            "{streams} streams are more than the {STREAMS_MAX} a volume can have"
+        )));
+    }
+    let geometry = Geometry::derive(size, PAGE_BYTES, block as usize, streams).ok_or_else(too_small)?;
+    let asked_too_much =
+        options.streams_max.is_some() && u64::from(geometry.blocks) < 3 * u64::from(streams) + 2;
+    if geometry.blocks < 5 || asked_too_much {
+        return Err(too_small());
+    }
+    let label =
+        Text::new(&options.label).ok_or_else(|| Error::Invalid("a label has at most 64 bytes".to_owned()))?;
+    let superblock = Superblock {
+        volume: VolumeId::random(),
+        recorder: Uuid::new_v4(),
+        generation: 1,
+        created: SystemClock::new().wall(),
+        label,
+        ..superblock_of(&geometry)
+    };
+    Ok((superblock, geometry))
+}
+
+/// Every structure of an empty volume, and where it stands. The superblock at the front comes last.
+pub(crate) fn empty_structures(superblock: &Superblock, geometry: &Geometry) -> Vec<(u64, Vec<u8>)> {
+    let mut structures = Vec::new();
+    let mut directory = vec![0; geometry.page_bytes];
+    Directory::default().seal(superblock.volume, &mut directory);
+    structures.extend(geometry.directories_at().map(|at| (at, directory.clone())));
+    let mut table = vec![0; geometry.table_bytes];
+    for (index, sector) in (0..).zip(table.chunks_exact_mut(SECTOR_BYTES)) {
+        let rows = TableSector::new(index, RoundNumber(0), Default::default());
+        rows.seal_as(table_magic(superblock.volume), sector);
+    }
+    structures.push((geometry.front_at[3], table));
+    let mut page = vec![0; geometry.page_bytes];
+    superblock.seal(&mut page);
+    structures.extend(geometry.copies_at.into_iter().rev().map(|at| (at, page.clone())));
+    structures
+}
+
+fn format(path: &Path, superblock: &Superblock, geometry: &Geometry) -> Result<()> {
+    let failed = |source| Error::io("write the metadata of", path, source);
+    let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+    for (at, bytes) in empty_structures(superblock, geometry) {
+        let buffer = AlignedBuffer::from(bytes.as_slice());
+        file.write_all_at(&buffer, at).map_err(failed)?;
+    }
+    file.sync_all().map_err(failed)
 }

@@ -54,7 +54,9 @@ pub enum Error {
     #[error("{0}")]
     Invalid(String),
     /// Every place for streams is taken.
-    #[error("the volume has room for {streams_max} streams and all are taken; create a larger volume or one with --streams N")]
+    #[error(
+        "the volume has room for {streams_max} streams and all are taken; create a larger volume or one with --streams N"
+    )]
     StreamsFull {
         /// Its capacity.
         streams_max: u32,

@@ -147,7 +147,14 @@ mod tests {
     fn a_gap_is_read_as_it_was_written() {
         for reason in GapReason::ALL {
             for to in [None, Some(WallTime(9))] {
-                let gap = Gap { reason, from: WallTime(-5), to, samples_lost: 3, bytes_lost: 4, detail: "ä".repeat(20) };
+                let gap = Gap {
+                    reason,
+                    from: WallTime(-5),
+                    to,
+                    samples_lost: 3,
+                    bytes_lost: 4,
+                    detail: "ä".repeat(20),
+                };
                 assert_eq!(Gap::decode(&gap.encode()), Some(gap));
             }
         }
@@ -155,7 +162,14 @@ mod tests {
 
     #[test]
     fn a_long_detail_is_cut_at_a_character() {
-        let gap = Gap { reason: GapReason::Clock, from: WallTime(1), to: None, samples_lost: 0, bytes_lost: 0, detail: "aä".repeat(900) };
+        let gap = Gap {
+            reason: GapReason::Clock,
+            from: WallTime(1),
+            to: None,
+            samples_lost: 0,
+            bytes_lost: 0,
+            detail: "aä".repeat(900),
+        };
         let read = Gap::decode(&gap.encode()).expect("a cut detail still decodes");
         assert!(gap.detail.starts_with(&read.detail) && read.detail.len() > 1000);
     }

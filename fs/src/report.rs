@@ -4,8 +4,8 @@ use crate::configuration::Configuration;
 use crate::gap::Gap;
 use crate::sample::{Anchor, StoredSample};
 use crate::types::{
-    BlockIndex, ChunkNumber, ConfigurationHash, Epoch, RoundNumber, RunId, Sequence, StreamId, StreamName, TrackNumber,
-    VolumeId, WallTime,
+    BlockIndex, ChunkNumber, ConfigurationHash, Epoch, RoundNumber, RunId, Sequence, StreamId, StreamName,
+    TrackNumber, VolumeId, WallTime,
 };
 use std::sync::Arc;
 

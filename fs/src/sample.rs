@@ -27,8 +27,10 @@ impl SampleFlags {
     pub(crate) const MORE_FRAGMENT: SampleFlags = SampleFlags(1 << 5);
     /// The format's own: this piece ends a split sample.
     pub(crate) const LAST_FRAGMENT: SampleFlags = SampleFlags(1 << 6);
+    /// The format's own: reading a stream may begin here (a video sync sample; without video, the first sample of a chunk).
+    pub(crate) const SEEK_POINT: SampleFlags = SampleFlags(1 << 7);
     /// All bits that have a meaning in this version; the others are zero on disk.
-    pub(crate) const KNOWN: SampleFlags = SampleFlags(0x7f);
+    pub(crate) const KNOWN: SampleFlags = SampleFlags(0xff);
 
     /// Whether all bits of `other` are set here.
     pub fn contains(self, other: SampleFlags) -> bool {
@@ -41,8 +43,8 @@ impl SampleFlags {
         SampleFlags(self.0 | other.0)
     }
 
-    /// These bits without the format's own fragment marks.
-    pub(crate) fn without_fragment(self) -> SampleFlags {
+    /// These bits without the format's own.
+    pub(crate) fn of_the_sample(self) -> SampleFlags {
         SampleFlags(self.0 & 0x0f)
     }
 }
@@ -108,7 +110,9 @@ pub enum ClockSource {
 
 impl ClockSource {
     pub(crate) fn from_byte(byte: u8) -> Option<ClockSource> {
-        [ClockSource::Arrival, ClockSource::SenderReport, ClockSource::Camera].into_iter().find(|source| *source as u8 == byte)
+        [ClockSource::Arrival, ClockSource::SenderReport, ClockSource::Camera]
+            .into_iter()
+            .find(|source| *source as u8 == byte)
     }
 }
 
@@ -136,7 +140,8 @@ pub struct Anchor {
 impl Anchor {
     /// The wall time of `ticks` on this track's clock.
     pub fn wall_of(&self, ticks: i64) -> WallTime {
-        let nanoseconds = (i128::from(ticks) - i128::from(self.ticks)) * 1_000_000_000 / i128::from(self.timescale.max(1));
+        let nanoseconds =
+            (i128::from(ticks) - i128::from(self.ticks)) * 1_000_000_000 / i128::from(self.timescale.max(1));
         let wall = i128::from(self.wall.0) + nanoseconds;
         WallTime(i64::try_from(wall).unwrap_or(if wall < 0 { i64::MIN } else { i64::MAX }))
     }

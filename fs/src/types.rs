@@ -129,7 +129,9 @@ pub struct StreamName(String);
 
 /// Why a text is no stream name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a stream name: use a camera's name or camera/sub, each part of a-z, 0-9, '_' and '-', at most 63 characters, beginning with a letter or digit")]
+#[error(
+    "{0:?} is not a stream name: use a camera's name or camera/sub, each part of a-z, 0-9, '_' and '-', at most 63 characters, beginning with a letter or digit"
+)]
 pub struct BadStreamName(pub String);
 
 impl StreamName {

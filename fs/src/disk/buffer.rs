@@ -124,6 +124,12 @@ impl Drop for AlignedBuffer {
     }
 }
 
+impl AsRef<[u8]> for AlignedBuffer {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 impl Deref for AlignedBuffer {
     type Target = [u8];
 

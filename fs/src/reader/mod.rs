@@ -1,74 +1,357 @@
 //! Reading a volume, beside a live writer or without one. Writes nothing, takes no lock.
+//!
+//! Everything handed out was verified. A block that the ring has passed meanwhile is [`Error::Overwritten`], never other
+//! bytes.
 
-use crate::error::Result;
-use crate::report::{BlockSummary, CheckReport, Item, Span, StreamSummary, TimeRange, VolumeInfo};
-use crate::types::{BlockIndex, StreamId, StreamName};
-use std::path::Path;
+mod check;
+mod cursor;
+mod dump;
+
+pub use cursor::Cursor;
+
+use crate::configuration::Configuration;
+use crate::disk::{FileReader, ReadAt};
+use crate::error::{Error, Result};
+use crate::format::chunk::ChunkKind;
+use crate::format::footer::{ChunkPlace, Footer};
+use crate::format::superblock::Superblock;
+use crate::format::table::{NO_FOOTER, Row, TIMES_NOT_MONOTONE};
+use crate::recover::{Recovered, examine, newest_record, recover};
+use crate::report::{
+    BlockState, BlockSummary, CheckReport, Finding, Span, StreamSummary, TimeRange, VolumeInfo,
+};
+use crate::scan::{Scanner, Take};
+use crate::types::{BlockIndex, ConfigurationHash, RunId, Sequence, StreamId, StreamName, WallTime};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A volume open for reading.
-pub struct Volume {}
+pub struct Volume {
+    disk: Arc<dyn ReadAt>,
+    path: PathBuf,
+    state: Recovered,
+    info: VolumeInfo,
+    configurations: Mutex<HashMap<ConfigurationHash, Arc<Configuration>>>,
+}
+
+/// What a superblock says to callers.
+pub(crate) fn volume_info(superblock: &Superblock) -> VolumeInfo {
+    VolumeInfo {
+        id: superblock.volume,
+        label: superblock.label.as_str().to_owned(),
+        format_version: superblock.version,
+        size_bytes: superblock.size_bytes,
+        block_bytes: 1 << superblock.block_shift,
+        page_bytes: 1 << superblock.page_shift,
+        blocks: superblock.blocks,
+        streams_max: superblock.streams_max,
+        created: superblock.created,
+    }
+}
 
 impl Volume {
     /// Opens a volume for reading. Works beside a live recorder, on a damaged image, and on one cut short.
-    pub fn open(_path: &Path) -> Result<Volume> {
-        todo!()
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::NotAVolume`], [`Error::Unsupported`].
+    pub fn open(path: &Path) -> Result<Volume> {
+        Volume::from_disk(Arc::new(FileReader::open(path)?), path)
+    }
+
+    /// [`Volume::open`] on anything that can be read.
+    pub(crate) fn from_disk(disk: Arc<dyn ReadAt>, path: &Path) -> Result<Volume> {
+        let state = recover_beside_writer(&*disk, path)?;
+        let info = volume_info(&state.superblock);
+        Ok(Volume { disk, path: path.to_owned(), state, info, configurations: Mutex::default() })
     }
 
     /// Follows a live writer: sees all it had written when this was called.
+    ///
+    /// # Errors
+    /// As [`Volume::open`].
     pub fn refresh(&mut self) -> Result<()> {
-        todo!()
+        self.state = recover_beside_writer(&*self.disk, &self.path)?;
+        self.info = volume_info(&self.state.superblock);
+        Ok(())
     }
 
     /// What the volume is.
     pub fn info(&self) -> &VolumeInfo {
-        todo!()
+        &self.info
+    }
+
+    /// What opening found that does not verify.
+    pub fn findings(&self) -> &[Finding] {
+        &self.state.findings
     }
 
     /// Its streams, by name.
     pub fn streams(&self) -> Vec<StreamSummary> {
-        todo!()
+        let mut streams: Vec<StreamSummary> = self
+            .state
+            .directory
+            .entries
+            .iter()
+            .filter_map(|entry| {
+                let name = StreamName::new(entry.name.as_str()).ok()?;
+                Some(self.summary(entry.stream, name, entry.created))
+            })
+            .collect();
+        streams.sort_by(|a, b| a.name.cmp(&b.name));
+        streams
     }
 
-    /// The stream of this name; an error that names those there are.
-    pub fn stream(&self, _name: &StreamName) -> Result<StreamSummary> {
-        todo!()
+    fn summary(&self, id: StreamId, name: StreamName, created: WallTime) -> StreamSummary {
+        let blocks = self.stream_blocks(id);
+        let with_samples = || blocks.iter().map(|(_, row)| row).filter(|row| row.has_samples());
+        StreamSummary {
+            id,
+            name,
+            created,
+            first: with_samples().map(|row| row.wall_min).min(),
+            last: with_samples().map(|row| row.wall_max).max(),
+            blocks: blocks.len() as u32,
+            samples: blocks.iter().map(|(_, row)| u64::from(row.samples)).sum(),
+            payload_bytes: blocks.iter().map(|(_, row)| u64::from(row.payload_bytes)).sum(),
+            used_bytes: blocks.iter().map(|(_, row)| u64::from(row.used_bytes)).sum(),
+        }
+    }
+
+    /// The stream of this name.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchStream`], which names those there are.
+    pub fn stream(&self, name: &StreamName) -> Result<StreamSummary> {
+        let streams = self.streams();
+        streams.iter().find(|stream| stream.name == *name).cloned().ok_or_else(|| {
+            let names: Vec<&str> = streams.iter().map(|stream| stream.name.as_str()).collect();
+            let available = if names.is_empty() { "none yet".to_owned() } else { names.join(", ") };
+            Error::NoSuchStream { name: name.clone(), available }
+        })
     }
 
     /// The block table, in the order of blocks.
     pub fn blocks(&self) -> Vec<BlockSummary> {
-        todo!()
+        let rows = self.state.rows.iter().enumerate();
+        rows.map(|(index, row)| block_summary(BlockIndex(index as u32), row, &self.state)).collect()
     }
 
-    /// The stretches of footage that touch `range`, in the order of recording. Read from chunk headers alone.
-    pub fn spans(&self, _stream: StreamId, _range: TimeRange) -> Result<Vec<Span>> {
-        todo!()
+    /// The stretches of footage that touch `range`, in the order of recording. Read from footers and chunk headers alone.
+    ///
+    /// # Errors
+    /// [`Error::NotRecorded`] if there is none.
+    pub fn spans(&self, stream: StreamId, range: TimeRange) -> Result<Vec<Span>> {
+        let mut spans: Vec<Span> = Vec::new();
+        for (block, row) in self.stream_blocks(stream).iter().filter(|(_, row)| touches(row, range)) {
+            let (footer, _) = self.contents(*block, row);
+            for (index, place) in (0..).zip(&footer.chunks) {
+                if place.kind != ChunkKind::MEDIA || !place_touches(place, range) {
+                    continue;
+                }
+                let number = crate::types::ChunkNumber(row.first_chunk.0 + index);
+                match spans.last_mut().filter(|span| span.run == place.run) {
+                    Some(span) => {
+                        span.from = span.from.min(place.wall_min);
+                        span.to = span.to.max(place.wall_max);
+                        span.last_chunk = number;
+                    }
+                    None => spans.push(Span {
+                        run: place.run,
+                        from: place.wall_min,
+                        to: place.wall_max,
+                        first_chunk: number,
+                        last_chunk: number,
+                    }),
+                }
+            }
+        }
+        if spans.is_empty() { Err(self.not_recorded(stream)) } else { Ok(spans) }
     }
 
     /// Reads a stream in the order of recording: in each run that touches `range`, from the video sync sample at or before
-    /// its beginning (or the first there is) to before its end. [`crate::Error::NotRecorded`] if nothing is there.
-    pub fn read(&self, _stream: StreamId, _range: TimeRange) -> Result<Cursor<'_>> {
-        todo!()
+    /// its beginning (or the first there is) to before its end.
+    ///
+    /// # Errors
+    /// [`Error::NotRecorded`] if nothing is there.
+    pub fn read(&self, stream: StreamId, range: TimeRange) -> Result<Cursor<'_>> {
+        let blocks = self.stream_blocks(stream);
+        if !blocks.iter().any(|(_, row)| touches(row, range)) {
+            return Err(self.not_recorded(stream));
+        }
+        Ok(Cursor::new(self, stream, range, blocks))
     }
 
     /// What stands in a block, chunk by chunk, for people.
-    pub fn dump(&self, _block: BlockIndex) -> Result<Vec<String>> {
-        todo!()
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the volume has no such block.
+    pub fn dump(&self, block: BlockIndex) -> Result<Vec<String>> {
+        if block.0 >= self.info.blocks {
+            return Err(Error::Invalid(format!(
+                "no block {block}: the volume has blocks 0 to {}",
+                self.info.blocks - 1
+            )));
+        }
+        Ok(dump::lines(&self.scanner(), block, &self.state.row(block)))
     }
 
     /// Verifies every live byte. `progress` is told blocks done and blocks in all.
-    pub fn check(&self, _progress: &mut dyn FnMut(u32, u32)) -> Result<CheckReport> {
-        todo!()
+    ///
+    /// # Errors
+    /// None at present: what cannot be read is a finding.
+    pub fn check(&self, progress: &mut dyn FnMut(u32, u32)) -> Result<CheckReport> {
+        Ok(check::check(self, progress))
+    }
+
+    fn scanner(&self) -> Scanner<'_> {
+        Scanner { disk: &*self.disk, geometry: &self.state.geometry, volume: self.state.volume() }
+    }
+
+    fn not_recorded(&self, stream: StreamId) -> Error {
+        let blocks = self.stream_blocks(stream);
+        let rows = || blocks.iter().map(|(_, row)| row).filter(|row| row.has_samples());
+        let first = rows().map(|row| row.wall_min).min();
+        Error::NotRecorded { available: first.zip(rows().map(|row| row.wall_max).max()) }
+    }
+
+    /// The live blocks of a stream in the order of recording.
+    fn stream_blocks(&self, stream: StreamId) -> Vec<(BlockIndex, Row)> {
+        let rows =
+            self.state.rows.iter().enumerate().filter(|(_, row)| row.is_live() && row.stream == stream);
+        let mut blocks: Vec<_> = rows.map(|(index, row)| (BlockIndex(index as u32), row.clone())).collect();
+        blocks.sort_by_key(|(_, row)| row.sequence);
+        blocks
+    }
+
+    /// The chunks and sync samples of a block: from its footer, else from its chunk headers, with what was met there.
+    fn contents(&self, block: BlockIndex, row: &Row) -> (Footer, Vec<Finding>) {
+        let take = Recovered::take(block, row);
+        if row.state == BlockState::Sealed
+            && row.flags & NO_FOOTER == 0
+            && let Some((trailer, footer)) = self.scanner().footer(&take)
+            && trailer.row.chunks == row.chunks
+        {
+            return (footer, Vec::new());
+        }
+        let examined =
+            examine(&self.scanner(), &take, row.used_bytes as usize, Some(row.last_chunk().next()));
+        (examined.progress.footer, examined.findings)
+    }
+
+    /// Whether the ring has taken the block for something else.
+    fn is_passed(&self, take: &Take) -> bool {
+        if let Ok(Some(header)) = self.scanner().block_header(take.block)
+            && header.sequence != take.sequence
+        {
+            return true;
+        }
+        newest_record(&self.scanner()).is_some_and(|record| {
+            let granted = record.granted.iter().map(|granted| (granted.block, granted.sequence));
+            let mut named = granted.chain(record.named.iter().map(|named| (named.block, named.sequence)));
+            named.any(|(block, sequence)| block == take.block && sequence > take.sequence)
+        })
+    }
+
+    /// The error for a stream that the ring passes while it is read.
+    fn overwritten(&self, stream: StreamId) -> Error {
+        let now = Volume::from_disk(Arc::clone(&self.disk), &self.path).ok();
+        let blocks = now.map(|volume| volume.stream_blocks(stream)).unwrap_or_default();
+        let first = blocks.iter().filter(|(_, row)| row.has_samples()).map(|(_, row)| row.wall_min).min();
+        Error::Overwritten { available_from: first }
+    }
+
+    /// The configuration of this hash: known already, in this block, or in any other of the stream.
+    fn configuration(
+        &self,
+        stream: StreamId,
+        hash: ConfigurationHash,
+        first: &Take,
+    ) -> Option<Arc<Configuration>> {
+        let mut known = self.configurations.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(configuration) = known.get(&hash) {
+            return Some(Arc::clone(configuration));
+        }
+        let row = self.state.row(first.block);
+        let others = self.stream_blocks(stream).into_iter().rev();
+        let found = std::iter::once((first.block, row))
+            .chain(others)
+            .find_map(|(block, row)| self.configuration_in(block, &row, hash))?;
+        let found = Arc::new(found);
+        known.insert(hash, Arc::clone(&found));
+        Some(found)
+    }
+
+    fn configuration_in(
+        &self,
+        block: BlockIndex,
+        row: &Row,
+        hash: ConfigurationHash,
+    ) -> Option<Configuration> {
+        let take = Recovered::take(block, row);
+        let (footer, _) = self.contents(block, row);
+        let mut places = footer
+            .chunks
+            .iter()
+            .filter(|place| place.kind == ChunkKind::CONFIGURATION && place.configuration == hash);
+        places.find_map(|place| {
+            let loaded = self.scanner().load_at(&take, place.offset as usize, place.bytes as usize)?;
+            let mut copies = loaded.payloads().into_iter().filter_map(|payload| payload.data);
+            copies.find_map(|copy| {
+                Configuration::decode(&copy).filter(|configuration| configuration.hash() == hash)
+            })
+        })
     }
 }
 
-/// Reads a stream item by item with bounded memory.
-pub struct Cursor<'a> {
-    _volume: &'a Volume,
+/// Recovers; again if the writer went on too far in the meantime for table and record to belong together.
+fn recover_beside_writer(disk: &dyn ReadAt, path: &Path) -> Result<Recovered> {
+    const TRIES: usize = 4;
+    let mut state = recover(disk, path)?;
+    for _ in 1..TRIES {
+        let scanner = Scanner { disk, geometry: &state.geometry, volume: state.volume() };
+        let now = newest_record(&scanner).map_or(state.round, |record| record.header.round);
+        if now.0 <= state.round.0 + 1 {
+            break;
+        }
+        state = recover(disk, path)?;
+    }
+    Ok(state)
 }
 
-impl Cursor<'_> {
-    /// The next item; `None` at the end. [`crate::Error::Overwritten`] when the ring passed this reader.
-    pub fn next_item(&mut self) -> Result<Option<Item>> {
-        todo!()
+fn touches(row: &Row, range: TimeRange) -> bool {
+    row.has_samples() && overlaps(row.wall_min, row.wall_max, range)
+}
+
+fn place_touches(place: &ChunkPlace, range: TimeRange) -> bool {
+    overlaps(place.wall_min, place.wall_max, range)
+}
+
+fn overlaps(min: WallTime, max: WallTime, range: TimeRange) -> bool {
+    range.from.is_none_or(|from| max >= from) && range.to.is_none_or(|to| min < to)
+}
+
+fn block_summary(block: BlockIndex, row: &Row, state: &Recovered) -> BlockSummary {
+    let given_up = state.given_up.contains(&block) && row.state == BlockState::Free;
+    let samples = row.has_samples();
+    BlockSummary {
+        block,
+        state: if given_up { BlockState::Granted } else { row.state },
+        sequence: if row.is_live() { row.sequence } else { Sequence(0) },
+        stream: row.is_live().then_some(row.stream),
+        first_chunk: row.first_chunk,
+        chunks: row.chunks,
+        wall_min: samples.then_some(row.wall_min),
+        wall_max: samples.then_some(row.wall_max),
+        samples: row.samples,
+        sync_samples: row.sync_samples,
+        payload_bytes: row.payload_bytes,
+        used_bytes: row.used_bytes,
+        times_not_monotone: row.flags & TIMES_NOT_MONOTONE != 0,
     }
+}
+
+/// The run of the last samples in a block.
+fn last_run(footer: &Footer) -> Option<RunId> {
+    footer.chunks.iter().rev().find(|place| place.kind == ChunkKind::MEDIA).map(|place| place.run)
 }

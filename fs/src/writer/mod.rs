@@ -1,13 +1,35 @@
 //! The writer of a volume: one thread that owns the disk, fed by bounded queues.
+//!
+//! [`Writer`] and [`StreamWriter`] are the handles; the thread (`thread`) makes the rounds of the engine (`engine`), which
+//! knows neither threads nor time of its own. Nothing in a handle blocks on the disk, but for opening, admitting a stream
+//! and closing.
 
-use crate::configuration::Configuration;
-use crate::error::Result;
+mod core;
+mod draft;
+pub(crate) mod engine;
+mod ledger;
+mod round;
+mod stream;
+mod thread;
+mod writes;
+
+#[cfg(test)]
+pub(crate) use stream::Input;
+#[cfg(test)]
+pub(crate) use stream::StoredConfiguration;
+
+use crate::configuration::{Configuration, TrackKind};
+use crate::error::{Error, Result};
 use crate::gap::Gap;
 use crate::report::{OpenReport, RoundReport, VolumeInfo};
-use crate::sample::{Anchor, Sample};
-use crate::types::{ConfigurationHash, RunId, StreamId, StreamName, WallTime};
+use crate::sample::{Anchor, SAMPLE_BYTES_MAX, Sample};
+use crate::types::{ConfigurationHash, RunId, StreamId, StreamName, TrackNumber, WallTime};
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+use stream::Input as StreamInput;
+use thread::{Shared, WriterThread};
 
 /// How a volume is written.
 #[derive(Clone, Debug)]
@@ -22,7 +44,11 @@ pub struct WriterOptions {
 
 impl Default for WriterOptions {
     fn default() -> Self {
-        WriterOptions { flush_interval: Duration::from_secs(1), buffer_bytes: 256 << 20, chunk_bytes: 1 << 20 }
+        WriterOptions {
+            flush_interval: Duration::from_secs(1),
+            buffer_bytes: 256 << 20,
+            chunk_bytes: 1 << 20,
+        }
     }
 }
 
@@ -35,8 +61,8 @@ pub enum Rejected {
     /// The sample is larger than [`crate::SAMPLE_BYTES_MAX`], or has no bytes.
     #[error("the sample is too large or empty")]
     Size,
-    /// Its track is not in the stream's configuration, or no run has begun.
-    #[error("the sample's track is not configured, or no run has begun")]
+    /// Its track is not in the stream's configuration, has no clock anchor, or no run has begun.
+    #[error("the sample's track is not configured or has no clock anchor, or no run has begun")]
     NotConfigured,
     /// The writer has stopped.
     #[error("the volume's writer has stopped")]
@@ -44,83 +70,173 @@ pub enum Rejected {
 }
 
 /// The one writer of a volume. Dropping it closes it.
-pub struct Writer {}
+pub struct Writer {
+    thread: WriterThread,
+    info: VolumeInfo,
+    opened: OpenReport,
+}
 
 impl Writer {
     /// Opens a volume for writing: locks it, recovers what a crash left, begins a new epoch. `on_round` is called on the
     /// writer's thread after every round and must not block.
-    pub fn open(_path: &Path, _options: WriterOptions, _on_round: Box<dyn FnMut(RoundReport) + Send>) -> Result<Writer> {
-        todo!()
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if another writer has it, [`Error::NotAVolume`], [`Error::Unsupported`], [`Error::Io`].
+    pub fn open(
+        path: &Path,
+        options: WriterOptions,
+        on_round: Box<dyn FnMut(RoundReport) + Send>,
+    ) -> Result<Writer> {
+        let (thread, info, opened) = WriterThread::start(path, options, on_round)?;
+        Ok(Writer { thread, info, opened })
     }
 
     /// What the volume is.
     pub fn info(&self) -> &VolumeInfo {
-        todo!()
+        &self.info
     }
 
     /// What opening found.
     pub fn opened(&self) -> &OpenReport {
-        todo!()
+        &self.opened
     }
 
     /// The stream of this name, admitted if it is new. One `StreamWriter` a stream at a time.
-    pub fn stream(&self, _name: &StreamName) -> Result<StreamWriter> {
-        todo!()
+    ///
+    /// # Errors
+    /// [`Error::StreamsFull`]; [`Error::Invalid`] if the stream is in use already; [`Error::Stopped`].
+    pub fn stream(&self, name: &StreamName) -> Result<StreamWriter> {
+        let admitted = self.thread.admit(name)?;
+        Ok(StreamWriter {
+            shared: Arc::clone(self.thread.shared()),
+            index: admitted.index,
+            id: admitted.id,
+            name: name.clone(),
+            last_recorded: admitted.last_recorded,
+            configuration_bytes_max: self.info.block_bytes as usize / 16,
+            configured: None,
+            run: None,
+            anchored: BTreeSet::new(),
+        })
     }
 
     /// Writes and flushes everything, parks every stream, releases the volume.
-    pub fn close(self) -> Result<()> {
-        todo!()
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the last samples could not be written.
+    pub fn close(mut self) -> Result<()> {
+        self.thread.close()
     }
 }
 
 /// The way into one stream. Nothing here blocks. Dropping it parks the stream.
-pub struct StreamWriter {}
+pub struct StreamWriter {
+    shared: Arc<Shared>,
+    index: usize,
+    id: StreamId,
+    name: StreamName,
+    last_recorded: Option<WallTime>,
+    configuration_bytes_max: usize,
+    configured: Option<(ConfigurationHash, BTreeSet<TrackNumber>)>,
+    run: Option<RunId>,
+    anchored: BTreeSet<TrackNumber>,
+}
 
 impl StreamWriter {
     /// The stream's identity.
     pub fn id(&self) -> StreamId {
-        todo!()
+        self.id
     }
 
     /// The stream's name.
     pub fn name(&self) -> &StreamName {
-        todo!()
+        &self.name
     }
 
     /// The latest moment that stood in the stream when this handle was made.
     pub fn last_recorded(&self) -> Option<WallTime> {
-        todo!()
+        self.last_recorded
     }
 
     /// What the following samples need. Repeating the same configuration costs nothing.
-    pub fn configure(&mut self, _configuration: &Configuration) -> Result<ConfigurationHash> {
-        todo!()
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it cannot be stored (see [`Configuration::invalid`]) or is larger than 1/16 of a block.
+    pub fn configure(&mut self, configuration: &Configuration) -> Result<ConfigurationHash> {
+        if let Some(why) = configuration.invalid() {
+            return Err(Error::Invalid(format!(
+                "the configuration of {} cannot be stored: {why}",
+                self.name
+            )));
+        }
+        let (bytes, hash) = configuration.stored();
+        if bytes.len() > self.configuration_bytes_max {
+            return Err(Error::Invalid(format!(
+                "the configuration of {} has {} bytes, a volume with these blocks takes {}",
+                self.name,
+                bytes.len(),
+                self.configuration_bytes_max
+            )));
+        }
+        if self.configured.as_ref().is_some_and(|(current, _)| *current == hash) {
+            return Ok(hash);
+        }
+        let video = configuration
+            .tracks
+            .iter()
+            .filter(|track| track.kind == TrackKind::Video)
+            .map(|track| track.track);
+        let stored = stream::StoredConfiguration { bytes, hash, video: video.collect() };
+        self.configured = Some((hash, configuration.tracks.iter().map(|track| track.track).collect()));
+        self.shared.send(self.index, StreamInput::Configure(Arc::new(stored)));
+        Ok(hash)
     }
 
     /// Following samples belong to a new run; their ticks count from its begin. Anchors of the run before are forgotten:
     /// give the new run's anchor for each track before its first sample.
-    pub fn begin_run(&mut self, _run: RunId) {
-        todo!()
+    pub fn begin_run(&mut self, run: RunId) {
+        self.run = Some(run);
+        self.anchored.clear();
+        self.shared.send(self.index, StreamInput::Run(run));
     }
 
     /// The clock anchor of a track for the following samples. It takes effect with the next chunk.
-    pub fn anchor(&mut self, _anchor: Anchor) {
-        todo!()
+    pub fn anchor(&mut self, anchor: Anchor) {
+        if anchor.timescale > 0 {
+            self.anchored.insert(anchor.track);
+            self.shared.send(self.index, StreamInput::Anchor(anchor));
+        }
     }
 
     /// Takes a sample, in decode order.
-    pub fn push(&mut self, _sample: Sample) -> std::result::Result<(), Rejected> {
-        todo!()
+    ///
+    /// # Errors
+    /// [`Rejected`]; the sample is not recorded then.
+    pub fn push(&mut self, sample: Sample) -> std::result::Result<(), Rejected> {
+        let bytes = sample.len();
+        let configured = self.configured.as_ref().is_some_and(|(_, tracks)| tracks.contains(&sample.track));
+        if !configured || self.run.is_none() || !self.anchored.contains(&sample.track) {
+            return Err(Rejected::NotConfigured);
+        }
+        if bytes == 0 || bytes > SAMPLE_BYTES_MAX {
+            return Err(Rejected::Size);
+        }
+        self.shared.send_sample(self.index, sample, bytes)
     }
 
     /// Records a gap.
-    pub fn gap(&mut self, _gap: &Gap) {
-        todo!()
+    pub fn gap(&mut self, gap: &Gap) {
+        self.shared.send(self.index, StreamInput::Gap(gap.clone()));
     }
 
     /// Everything so far goes out with the next round and the block is parked until the next sample comes.
     pub fn park(&mut self) {
-        todo!()
+        self.shared.send(self.index, StreamInput::Park);
+    }
+}
+
+impl Drop for StreamWriter {
+    fn drop(&mut self) {
+        self.shared.release(self.index);
     }
 }

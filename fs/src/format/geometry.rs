@@ -1,0 +1,237 @@
+//! Where everything stands in a volume, derived from its sizes alone.
+//!
+//! ```text
+//! | superblock | directory | holds | round log | block table | blocks ... | copy | blocks ... | copy | blocks ...
+//!                                                  | directory | holds | round log | superblock |
+//! ```
+//!
+//! Each region begins on the region unit, a power of two between the page size and 1 MiB that depends only on the volume's
+//! size, so that a copy of the superblock can be found when all other metadata is lost.
+
+use super::round::{GrantedBlock, NamedBlock, RoundHeader, RoundRow};
+use super::superblock::Superblock;
+use super::table::ROWS_PER_SECTOR;
+use super::{Field, Framed, SECTOR_BYTES, round_up};
+use crate::types::BlockIndex;
+
+/// The most blocks a volume has.
+pub(crate) const BLOCKS_MAX: u32 = 1 << 18;
+/// The most streams a volume has.
+pub(crate) const STREAMS_MAX: u32 = 1024;
+/// Bytes of one stream in the directory.
+pub(crate) const DIRECTORY_ENTRY_BYTES: usize = 512;
+/// Bytes of one hold.
+const HOLD_BYTES: usize = 256;
+/// Holds for which there is room.
+pub(crate) const HOLDS_MAX: u32 = 64;
+/// Slots of the round log.
+pub(crate) const LOG_SLOTS: u32 = 16;
+const REGION_BYTES_MAX: u64 = 1 << 20;
+
+/// The places of a volume, all in bytes from its beginning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    /// Its whole size.
+    pub(crate) size_bytes: u64,
+    /// The unit of writing.
+    pub(crate) page_bytes: usize,
+    /// The size of a block.
+    pub(crate) block_bytes: usize,
+    /// How many blocks there are.
+    pub(crate) blocks: u32,
+    /// How many streams there may be.
+    pub(crate) streams_max: u32,
+    /// The unit on which regions begin.
+    pub(crate) region_bytes: u64,
+    /// The size of a round log slot.
+    pub(crate) log_slot_bytes: usize,
+    /// The size of a directory copy.
+    pub(crate) directory_bytes: usize,
+    /// The size of a holds copy.
+    pub(crate) holds_bytes: usize,
+    /// The size of the block table.
+    pub(crate) table_bytes: usize,
+    /// Front directory, holds, round log, table.
+    pub(crate) front_at: [u64; 4],
+    /// Back directory, holds, round log.
+    pub(crate) back_at: [u64; 3],
+    /// Superblock copies.
+    pub(crate) copies_at: [u64; 4],
+    /// The three stretches of blocks.
+    pub(crate) stretches_at: [u64; 3],
+}
+
+/// The region unit of a volume of this size.
+pub(crate) fn region_bytes(size_bytes: u64, page_bytes: usize) -> u64 {
+    let unit = (size_bytes / 4096).max(1);
+    let unit = 1 << unit.ilog2();
+    unit.clamp(page_bytes as u64, REGION_BYTES_MAX)
+}
+
+/// How many of a round's block and row entries a record has room for: named, granted, rows.
+pub(crate) fn record_capacity(streams_max: u32) -> (usize, usize, usize) {
+    let streams = streams_max as usize;
+    (3 * streams + 8, streams + 4, 6 * streams + 32)
+}
+
+impl Geometry {
+    /// Lays out a volume; `None` if not even three blocks fit.
+    pub(crate) fn derive(
+        size_bytes: u64,
+        page_bytes: usize,
+        block_bytes: usize,
+        streams_max: u32,
+    ) -> Option<Geometry> {
+        let region = region_bytes(size_bytes, page_bytes);
+        let up = |bytes: u64| bytes.div_ceil(region) * region;
+        let size_bytes = size_bytes / region * region;
+        let block = block_bytes as u64;
+        let (named, granted, rows) = record_capacity(streams_max);
+        let slot = RoundHeader::SIZE
+            + named * NamedBlock::BYTES
+            + granted * GrantedBlock::BYTES
+            + rows * RoundRow::BYTES;
+        let log_slot_bytes = round_up(slot, page_bytes);
+        let directory_bytes = round_up((streams_max as usize + 1) * DIRECTORY_ENTRY_BYTES, page_bytes);
+        let holds_bytes = round_up((HOLDS_MAX as usize + 1) * HOLD_BYTES, page_bytes);
+        let log_bytes = log_slot_bytes as u64 * u64::from(LOG_SLOTS);
+        let upper_bound = u32::try_from(size_bytes / block).unwrap_or(BLOCKS_MAX).min(BLOCKS_MAX);
+        let table_bytes =
+            round_up((upper_bound as usize).div_ceil(ROWS_PER_SECTOR) * SECTOR_BYTES, page_bytes);
+
+        let directory = region;
+        let holds = directory + up(directory_bytes as u64);
+        let log = holds + up(holds_bytes as u64);
+        let table = log + up(log_bytes);
+        let data = table + up(table_bytes as u64);
+        let last_copy = size_bytes.checked_sub(region)?;
+        let back_log = last_copy.checked_sub(up(log_bytes))?;
+        let back_holds = back_log.checked_sub(up(holds_bytes as u64))?;
+        let back_directory = back_holds.checked_sub(up(directory_bytes as u64))?;
+
+        let room = back_directory.checked_sub(data + 2 * region)?;
+        let blocks = u32::try_from(room / block).unwrap_or(BLOCKS_MAX).min(upper_bound);
+        if blocks < 3 {
+            return None;
+        }
+        let third = u64::from(blocks / 3);
+        let copy_1 = up(data + third * block);
+        let second = copy_1 + region;
+        let copy_2 = up(second + third * block);
+        let stretches_at = [data, second, copy_2 + region];
+        let end = stretches_at[2] + u64::from(blocks - 2 * (blocks / 3)) * block;
+        if end > back_directory {
+            return None;
+        }
+        Some(Geometry {
+            size_bytes,
+            page_bytes,
+            block_bytes,
+            blocks,
+            streams_max,
+            region_bytes: region,
+            log_slot_bytes,
+            directory_bytes,
+            holds_bytes,
+            table_bytes,
+            front_at: [directory, holds, log, table],
+            back_at: [back_directory, back_holds, back_log],
+            copies_at: [0, copy_1, copy_2, last_copy],
+            stretches_at,
+        })
+    }
+
+    /// The geometry that a superblock describes; `None` if it contradicts itself.
+    pub(crate) fn of(superblock: &Superblock) -> Option<Geometry> {
+        let sane = (9..=16).contains(&superblock.page_shift)
+            && (14..=28).contains(&superblock.block_shift)
+            && superblock.block_shift > superblock.page_shift
+            && (1..=STREAMS_MAX).contains(&superblock.streams_max);
+        if !sane {
+            return None;
+        }
+        let page_bytes = 1 << superblock.page_shift;
+        let block_bytes = 1 << superblock.block_shift;
+        let geometry =
+            Geometry::derive(superblock.size_bytes, page_bytes, block_bytes, superblock.streams_max)?;
+        let agrees = geometry.blocks == superblock.blocks
+            && geometry.front_at == superblock.front_at
+            && geometry.back_at == superblock.back_at
+            && geometry.copies_at == superblock.copies_at
+            && geometry.stretches_at == superblock.stretches_at
+            && geometry.log_slot_bytes == superblock.log_slot_bytes as usize
+            && superblock.log_slots == LOG_SLOTS;
+        agrees.then_some(geometry)
+    }
+
+    /// Where a block begins.
+    pub(crate) fn block_at(&self, block: BlockIndex) -> u64 {
+        let third = self.blocks / 3;
+        let stretch = (block.0 / third.max(1)).min(2);
+        let within = block.0 - stretch * third;
+        self.stretches_at[stretch as usize] + u64::from(within) * self.block_bytes as u64
+    }
+
+    /// Where the slot of a round stands in the log that begins at `log_at`.
+    pub(crate) fn slot_at(&self, log_at: u64, round: u64) -> u64 {
+        log_at + round % u64::from(LOG_SLOTS) * self.log_slot_bytes as u64
+    }
+
+    /// The first byte behind the round log's front copy and so on is never used: where both logs begin.
+    pub(crate) fn logs_at(&self) -> [u64; 2] {
+        [self.front_at[2], self.back_at[2]]
+    }
+
+    /// Where both directories begin.
+    pub(crate) fn directories_at(&self) -> [u64; 2] {
+        [self.front_at[0], self.back_at[0]]
+    }
+
+    /// The most bytes a chunk may have, given how much is asked for.
+    pub(crate) fn chunk_bytes_max(&self, wanted: usize) -> usize {
+        let quarter = self.block_bytes / 4;
+        round_up(wanted.clamp(self.page_bytes, quarter), self.page_bytes).min(quarter)
+    }
+
+    /// Every block.
+    pub(crate) fn all_blocks(&self) -> impl Iterator<Item = BlockIndex> + use<> {
+        (0..self.blocks).map(BlockIndex)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_two_regions_touch_and_all_lie_inside(size in (1u64 << 19)..(1u64 << 42), page in 9u32..=16, block in 14u32..=28, streams in 1u32..=64) {
+            prop_assume!(block > page);
+            let Some(geometry) = Geometry::derive(size, 1 << page, 1 << block, streams) else { return Ok(()) };
+            let log = geometry.log_slot_bytes as u64 * u64::from(LOG_SLOTS);
+            let (directory, holds) = (geometry.directory_bytes as u64, geometry.holds_bytes as u64);
+            let mut regions = vec![
+                (geometry.front_at[0], directory), (geometry.front_at[1], holds), (geometry.front_at[2], log),
+                (geometry.front_at[3], geometry.table_bytes as u64),
+                (geometry.back_at[0], directory), (geometry.back_at[1], holds), (geometry.back_at[2], log),
+            ];
+            regions.extend(geometry.copies_at.map(|at| (at, Superblock::SIZE as u64)));
+            let edges = [0, geometry.blocks / 3, geometry.blocks / 3 * 2, geometry.blocks];
+            for pair in edges.windows(2) {
+                let first = geometry.block_at(BlockIndex(pair[0]));
+                let last = geometry.block_at(BlockIndex(pair[1] - 1));
+                prop_assert_eq!(last - first, u64::from(pair[1] - 1 - pair[0]) << block);
+                regions.push((first, u64::from(pair[1] - pair[0]) << block));
+            }
+            regions.sort_unstable();
+            for pair in regions.windows(2) {
+                prop_assert!(pair[0].0 + pair[0].1 <= pair[1].0, "{:?}", pair);
+            }
+            let last = regions[regions.len() - 1];
+            prop_assert!(last.0 + last.1 <= size);
+            prop_assert!(geometry.blocks as usize <= geometry.table_bytes / SECTOR_BYTES * ROWS_PER_SECTOR);
+            prop_assert!(regions.iter().all(|region| region.0 % (1 << page) == 0));
+        }
+    }
+}

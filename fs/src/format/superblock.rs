@@ -1,0 +1,115 @@
+//! The superblock: what a volume is. Written at creation, label and growth, never in operation; several copies.
+
+use super::{FORMAT_VERSION, Framed, Text, Zero, record};
+use crate::types::{Uuid, VolumeId, WallTime};
+
+/// Features that a writer must know.
+pub(crate) const RO_COMPAT: u64 = 0;
+/// Features that every user must know.
+pub(crate) const INCOMPAT: u64 = 0;
+
+record! {
+    /// The superblock. The places in it are derived from the sizes and stand there for those who read without this crate.
+    pub(crate) struct Superblock {
+        /// Format version.
+        version: u16,
+        /// Log2 of the page size.
+        page_shift: u8,
+        /// Log2 of the block size.
+        block_shift: u8,
+        /// Number of blocks.
+        blocks: u32,
+        /// Features that a reader may ignore.
+        compat: u64,
+        /// Features that a writer must know.
+        ro_compat: u64,
+        /// Features that every user must know.
+        incompat: u64,
+        /// The volume.
+        volume: VolumeId,
+        /// Who created it.
+        recorder: Uuid,
+        /// The set it belongs to, zero = none.
+        volume_set: Uuid,
+        /// Grows with each change of the superblock; the highest wins.
+        generation: u64,
+        /// When the volume was created.
+        created: WallTime,
+        /// Its whole size in bytes.
+        size_bytes: u64,
+        /// How many streams it can have.
+        streams_max: u32,
+        /// How many holds it can have.
+        holds_max: u32,
+        /// Zone size in bytes for zoned devices, 0 = none.
+        zone_bytes: u32,
+        /// The unit on which regions begin, in bytes.
+        region_bytes: u32,
+        /// Slots in the round log.
+        log_slots: u32,
+        /// Bytes of a slot in the round log.
+        log_slot_bytes: u32,
+        /// Bytes of a copy of the stream directory.
+        directory_bytes: u32,
+        /// Bytes of a copy of the holds.
+        holds_bytes: u32,
+        /// Bytes of the block table.
+        table_bytes: u64,
+        /// Bytes of the key slots, 0 = none.
+        key_slot_bytes: u32,
+        /// Reserved.
+        zero: Zero<4>,
+        /// Where the front copies of directory, holds and round log and the block table begin.
+        front_at: [u64; 4],
+        /// Where the back copies of directory, holds and round log begin.
+        back_at: [u64; 3],
+        /// Where the copies of this superblock stand.
+        copies_at: [u64; 4],
+        /// Where the three stretches of blocks begin.
+        stretches_at: [u64; 3],
+        /// A name for people.
+        label: Text<64>,
+    }
+}
+
+impl Framed for Superblock {
+    const MAGIC: [u8; 8] = *b"KEHA-VOL";
+    const SIZE: usize = 512;
+}
+
+impl<const N: usize> super::Field for [u64; N] {
+    const BYTES: usize = 8 * N;
+
+    fn put(&self, out: &mut [u8]) {
+        for (place, value) in out.chunks_exact_mut(8).zip(self) {
+            place.copy_from_slice(&value.to_le_bytes());
+        }
+    }
+
+    fn get(bytes: &[u8]) -> Option<Self> {
+        let mut values = [0; N];
+        for (value, place) in values.iter_mut().zip(bytes.chunks_exact(8)) {
+            *value = u64::from_le_bytes(place.try_into().ok()?);
+        }
+        Some(values)
+    }
+}
+
+impl Superblock {
+    /// Why this crate cannot read the volume, if so.
+    pub(crate) fn unsupported(&self) -> Option<String> {
+        if self.version > FORMAT_VERSION {
+            Some(format!("its format version is {}, this keha knows up to {FORMAT_VERSION}", self.version))
+        } else if self.incompat & !INCOMPAT != 0 {
+            Some(format!("it uses features {:#x} that this keha does not know", self.incompat & !INCOMPAT))
+        } else {
+            None
+        }
+    }
+
+    /// Why this crate cannot write the volume, if so.
+    pub(crate) fn read_only(&self) -> Option<String> {
+        let unknown = self.ro_compat & !RO_COMPAT;
+        (unknown != 0).then(|| format!("it uses features {unknown:#x} that this keha can only read past"))
+    }
+}

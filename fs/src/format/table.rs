@@ -1,0 +1,138 @@
+//! The keyframe block table: one row a block, four rows a sector, each sector with its own checksum so that a power cut
+//! leaves it old or new. A summary: what is lost of it is rebuilt from the blocks.
+
+use super::{Framed, SECTOR_BYTES, Zero, record};
+use crate::report::BlockState;
+use crate::types::{ChunkNumber, Epoch, RoundNumber, Sequence, StreamId, VolumeId, WallTime};
+
+/// Rows in a sector.
+pub(crate) const ROWS_PER_SECTOR: usize = 4;
+
+record! {
+    /// All that is known of a block without reading it.
+    pub(crate) struct Row {
+        /// Its state.
+        state: BlockState,
+        /// Bit 0: held. Bit 1: times not monotone. Bit 2: the footer could not be written.
+        flags: u8,
+        /// Reserved.
+        zero: Zero<2>,
+        /// The epoch in which it was last written.
+        epoch: Epoch,
+        /// Whose it is.
+        stream: StreamId,
+        /// The take.
+        sequence: Sequence,
+        /// The highest sequence granted when it was last written: the order in which blocks are overwritten.
+        rank: Sequence,
+        /// The number of its first chunk.
+        first_chunk: ChunkNumber,
+        /// How many chunks it has.
+        chunks: u32,
+        /// The checksum of its last chunk's header.
+        last_checksum: u32,
+        /// The earliest moment in it.
+        wall_min: WallTime,
+        /// The latest moment in it.
+        wall_max: WallTime,
+        /// The moment of its first video sync sample.
+        first_sync: WallTime,
+        /// How many samples it has.
+        samples: u32,
+        /// How many of them are video sync samples.
+        sync_samples: u32,
+        /// The samples' bytes.
+        payload_bytes: u32,
+        /// How far it is written, in bytes from its beginning.
+        used_bytes: u32,
+        /// Reserved.
+        more: Zero<24>,
+    }
+}
+
+/// Set in [`Row::flags`] where times in the block do not only grow.
+pub(crate) const TIMES_NOT_MONOTONE: u8 = 2;
+/// Set in [`Row::flags`] where footer and trailer could not be written.
+pub(crate) const NO_FOOTER: u8 = 4;
+
+impl Row {
+    /// Whether there is footage to read in it.
+    pub(crate) fn is_live(&self) -> bool {
+        self.chunks > 0
+            && matches!(
+                self.state,
+                BlockState::Open | BlockState::Parked | BlockState::Sealed | BlockState::Bad
+            )
+    }
+
+    /// Whether any sample stands in it.
+    pub(crate) fn has_samples(&self) -> bool {
+        self.is_live() && self.samples > 0
+    }
+
+    /// The number of its last chunk.
+    pub(crate) fn last_chunk(&self) -> ChunkNumber {
+        ChunkNumber(self.first_chunk.0.saturating_add(u64::from(self.chunks)).saturating_sub(1))
+    }
+}
+
+impl super::Field for BlockState {
+    const BYTES: usize = 1;
+
+    fn put(&self, out: &mut [u8]) {
+        out[0] = *self as u8;
+    }
+
+    fn get(bytes: &[u8]) -> Option<Self> {
+        use BlockState::*;
+        [Free, Granted, Open, Parked, Sealed, Bad, Expired, Erased]
+            .into_iter()
+            .find(|state| bytes == [*state as u8])
+    }
+}
+
+record! {
+    /// A sector of the table.
+    pub(crate) struct TableSector {
+        /// Which sector of the table.
+        index: u32,
+        /// Reserved.
+        zero: Zero<4>,
+        /// The round in which it was written.
+        round: RoundNumber,
+        /// Row 0.
+        row_0: Row,
+        /// Row 1.
+        row_1: Row,
+        /// Row 2.
+        row_2: Row,
+        /// Row 3.
+        row_3: Row,
+    }
+}
+
+impl Framed for TableSector {
+    const MAGIC: [u8; 8] = *b"KEHA-TBL";
+    const SIZE: usize = SECTOR_BYTES;
+}
+
+impl TableSector {
+    /// A sector of rows.
+    pub(crate) fn new(index: u32, round: RoundNumber, rows: [Row; ROWS_PER_SECTOR]) -> TableSector {
+        let [row_0, row_1, row_2, row_3] = rows;
+        TableSector { index, zero: Zero, round, row_0, row_1, row_2, row_3 }
+    }
+
+    /// Its rows.
+    pub(crate) fn into_rows(self) -> [Row; ROWS_PER_SECTOR] {
+        [self.row_0, self.row_1, self.row_2, self.row_3]
+    }
+}
+
+/// The magic of a volume's table sectors: bound to the volume, so that another volume's are never taken for its own.
+pub(crate) fn table_magic(volume: VolumeId) -> [u8; 8] {
+    let mut magic = TableSector::MAGIC;
+    let id = volume.0.as_bytes();
+    magic[4..].copy_from_slice(&id[..4]);
+    magic
+}

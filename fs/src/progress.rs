@@ -1,0 +1,97 @@
+//! What a block holds so far, summed up chunk by chunk: the same for the writer that places them and for the scan that
+//! finds them again.
+
+use crate::format::Zero;
+use crate::format::chunk::{ChunkHeader, ChunkKind, Tables};
+use crate::format::footer::{ChunkPlace, Footer, SyncPlace};
+use crate::format::table::{Row, TIMES_NOT_MONOTONE};
+use crate::report::BlockState;
+use crate::sample::SampleFlags;
+use crate::scan::Take;
+use crate::types::{ConfigurationHash, RunId};
+
+/// A block's row and footer as they grow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Its row.
+    pub(crate) row: Row,
+    /// Its footer.
+    pub(crate) footer: Footer,
+    /// The last configuration that stands in it.
+    pub(crate) configuration: Option<ConfigurationHash>,
+    last_run: Option<RunId>,
+}
+
+impl Progress {
+    /// A block that was just taken: only its header page is written.
+    pub(crate) fn new(take: &Take, page_bytes: usize) -> Progress {
+        let row = Row {
+            state: BlockState::Open,
+            stream: take.stream,
+            sequence: take.sequence,
+            rank: take.sequence,
+            used_bytes: page_bytes as u32,
+            ..Row::default()
+        };
+        Progress { row, ..Progress::default() }
+    }
+
+    /// Adds the next chunk.
+    pub(crate) fn add(&mut self, header: &ChunkHeader, checksum: u32, tables: &Tables) {
+        let row = &mut self.row;
+        if row.chunks == 0 {
+            row.first_chunk = header.number;
+        }
+        row.chunks = u32::try_from(header.number.0.saturating_sub(row.first_chunk.0) + 1).unwrap_or(u32::MAX);
+        row.last_checksum = checksum;
+        row.epoch = header.epoch;
+        row.rank = row.rank.max(header.rank);
+        row.used_bytes = header.offset + header.bytes;
+        if header.kind == ChunkKind::CONFIGURATION {
+            self.configuration = Some(header.configuration);
+        }
+        if header.kind == ChunkKind::MEDIA {
+            self.add_media(header, tables);
+        }
+        self.footer.chunks.push(ChunkPlace {
+            offset: header.offset,
+            bytes: header.bytes,
+            checksum,
+            kind: header.kind,
+            zero: Zero,
+            run: header.run,
+            configuration: header.configuration,
+            wall_min: header.wall_min,
+            wall_max: header.wall_max,
+        });
+    }
+
+    fn add_media(&mut self, header: &ChunkHeader, tables: &Tables) {
+        let row = &mut self.row;
+        let chunk = self.footer.chunks.len() as u32;
+        for (index, entry) in (0..).zip(&tables.entries) {
+            if !entry.flags.contains(SampleFlags::SEEK_POINT) {
+                continue;
+            }
+            let Some((_, wall)) = tables.time_of(entry) else { continue };
+            if row.sync_samples == 0 {
+                row.first_sync = wall;
+            }
+            row.sync_samples += 1;
+            self.footer.syncs.push(SyncPlace { chunk, entry: index, wall, track: entry.track, zero: Zero });
+        }
+        if row.samples == 0 && row.payload_bytes == 0 {
+            row.wall_min = header.wall_min;
+            row.wall_max = header.wall_max;
+        } else {
+            if self.last_run != Some(header.run) && header.wall_min < row.wall_max {
+                row.flags |= TIMES_NOT_MONOTONE;
+            }
+            row.wall_min = row.wall_min.min(header.wall_min);
+            row.wall_max = row.wall_max.max(header.wall_max);
+        }
+        row.samples = row.samples.saturating_add(header.samples);
+        row.payload_bytes = row.payload_bytes.saturating_add(header.payload_bytes);
+        self.last_run = Some(header.run);
+    }
+}

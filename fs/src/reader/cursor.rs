@@ -1,0 +1,379 @@
+//! Reading a stream item by item.
+//!
+//! Block by block in the order of recording; of each block first the footer (or the chunk headers), then one chunk at a
+//! time. What is kept in memory: the places of the chunks of a few blocks, one chunk, one sample that is split.
+
+use super::{Volume, last_run, overlaps, touches};
+use crate::error::Result;
+use crate::format::chunk::{ChunkKind, Entry, Tables};
+use crate::format::footer::{ChunkPlace, Footer};
+use crate::format::table::Row;
+use crate::gap::Gap;
+use crate::recover::Recovered;
+use crate::report::{Finding, Item, TimeRange};
+use crate::sample::{Anchor, SAMPLE_BYTES_MAX, SampleFlags, StoredSample};
+use crate::scan::{Loaded, Payload, Take};
+use crate::types::{BlockIndex, ChunkNumber, ConfigurationHash, RunId, StreamId, TrackNumber, WallTime};
+use bytes::{Bytes, BytesMut};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+
+/// Reads a stream item by item with bounded memory.
+pub struct Cursor<'a> {
+    volume: &'a Volume,
+    stream: StreamId,
+    range: TimeRange,
+    blocks: Vec<(BlockIndex, Row)>,
+    next_block: usize,
+    steps: VecDeque<Step>,
+    items: VecDeque<Item>,
+    /// Runs of which the first sample to give was found.
+    begun: HashSet<RunId>,
+    run: Option<RunId>,
+    configuration: Option<ConfigurationHash>,
+    anchors: BTreeMap<TrackNumber, Anchor>,
+    split: Option<Split>,
+}
+
+/// A chunk to give, from an entry on.
+struct Step {
+    take: Take,
+    place: ChunkPlace,
+    from_entry: u32,
+}
+
+/// A sample of which only the first fragments were met.
+struct Split {
+    sample: StoredSample,
+    data: BytesMut,
+    chunk: ChunkNumber,
+}
+
+/// A chunk of samples with what applies to all of them.
+struct Media<'a> {
+    loaded: &'a Loaded,
+    tables: &'a Tables,
+    run: RunId,
+    configuration: ConfigurationHash,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(
+        volume: &'a Volume,
+        stream: StreamId,
+        range: TimeRange,
+        blocks: Vec<(BlockIndex, Row)>,
+    ) -> Cursor<'a> {
+        Cursor {
+            volume,
+            stream,
+            range,
+            blocks,
+            next_block: 0,
+            steps: VecDeque::new(),
+            items: VecDeque::new(),
+            begun: HashSet::new(),
+            run: None,
+            configuration: None,
+            anchors: BTreeMap::new(),
+            split: None,
+        }
+    }
+
+    /// The next item; `None` at the end.
+    ///
+    /// # Errors
+    /// [`crate::Error::Overwritten`] when the ring passed this reader.
+    pub fn next_item(&mut self) -> Result<Option<Item>> {
+        loop {
+            if let Some(item) = self.items.pop_front() {
+                return Ok(Some(item));
+            }
+            if let Some(step) = self.steps.pop_front() {
+                self.give(&step)?;
+                continue;
+            }
+            if self.next_block >= self.blocks.len() {
+                return Ok(None);
+            }
+            let index = self.next_block;
+            self.next_block += 1;
+            self.plan_block(index)?;
+        }
+    }
+
+    /// Finds out which chunks of a block to give, and from where.
+    fn plan_block(&mut self, index: usize) -> Result<()> {
+        let Some((block, row)) = self.blocks.get(index).cloned() else { return Ok(()) };
+        if row.has_samples() && !touches(&row, self.range) {
+            return Ok(());
+        }
+        let take = Recovered::take(block, &row);
+        let (footer, findings) = self.volume.contents(block, &row);
+        self.report(&take, findings)?;
+        for (chunk, place) in (0..).zip(&footer.chunks) {
+            let step = |from_entry| Step { take, place: place.clone(), from_entry };
+            match place.kind {
+                ChunkKind::EVENT => self.steps.push_back(step(0)),
+                ChunkKind::MEDIA if self.begun.contains(&place.run) => self.steps.push_back(step(0)),
+                ChunkKind::MEDIA => {
+                    if let Some(from_entry) = self.begin_run(index, &footer, chunk, place.run) {
+                        self.steps.push_back(step(from_entry));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a run that was not given yet begins in this chunk, and with which entry. What comes before in earlier blocks
+    /// is queued.
+    fn begin_run(&mut self, index: usize, footer: &Footer, chunk: u32, run: RunId) -> Option<u32> {
+        let start = self.start_in(footer, run);
+        if start.is_none_or(|start| self.range.from.is_some_and(|from| start.wall > from))
+            && self.queue_from_earlier(index, footer, run)
+        {
+            self.begun.insert(run);
+            return Some(0);
+        }
+        let start = start.filter(|start| start.chunk == chunk)?;
+        self.begun.insert(run);
+        Some(start.entry)
+    }
+
+    /// Where a run is to begin in a block: the last place at or before the range, else the first.
+    fn start_in(&self, footer: &Footer, run: RunId) -> Option<Start> {
+        let mine = footer
+            .syncs
+            .iter()
+            .filter(|sync| footer.chunks.get(sync.chunk as usize).is_some_and(|place| place.run == run));
+        let places: Vec<Start> =
+            mine.map(|sync| Start { chunk: sync.chunk, entry: sync.entry, wall: sync.wall }).collect();
+        let before = self.range.from.and_then(|from| places.iter().rev().find(|start| start.wall <= from));
+        before.or(places.first()).copied()
+    }
+
+    /// Queues the end of the blocks before, from the last sync sample of the run on, if the run was being recorded there.
+    fn queue_from_earlier(&mut self, index: usize, footer: &Footer, run: RunId) -> bool {
+        if self.range.from.is_none()
+            || footer.chunks.iter().find(|place| place.kind == ChunkKind::MEDIA).map(|place| place.run)
+                != Some(run)
+        {
+            return false;
+        }
+        let mut queued: VecDeque<Step> = VecDeque::new();
+        for (block, row) in self.blocks[..index].iter().rev() {
+            let take = Recovered::take(*block, row);
+            let (footer, _) = self.volume.contents(*block, row);
+            if last_run(&footer) != Some(run) {
+                return false;
+            }
+            let start = self
+                .start_in(&footer, run)
+                .filter(|start| self.range.from.is_none_or(|from| start.wall <= from));
+            let first = start.map_or(0, |start| start.chunk);
+            let mine = (0..).zip(&footer.chunks).filter(|(chunk, place)| {
+                *chunk >= first && place.kind == ChunkKind::MEDIA && place.run == run
+            });
+            for (chunk, place) in mine.collect::<Vec<_>>().into_iter().rev() {
+                let from_entry = start.filter(|start| start.chunk == chunk).map_or(0, |start| start.entry);
+                queued.push_front(Step { take, place: place.clone(), from_entry });
+            }
+            if start.is_some() {
+                self.steps.append(&mut queued);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Loads a chunk and turns it into items.
+    fn give(&mut self, step: &Step) -> Result<()> {
+        let place = &step.place;
+        if place.kind == ChunkKind::MEDIA && self.range.to.is_some_and(|to| place.wall_min >= to) {
+            return Ok(());
+        }
+        let scanner = self.volume.scanner();
+        let Some(loaded) = scanner.load_at(&step.take, place.offset as usize, place.bytes as usize) else {
+            return self.damage(
+                &step.take,
+                "chunk",
+                place.offset as usize,
+                "neither of its headers verifies",
+            );
+        };
+        match (place.kind, &loaded.tables) {
+            (_, None) => {
+                self.damage(&step.take, "sample table", place.offset as usize, "neither copy verifies")
+            }
+            (ChunkKind::EVENT, Some(_)) => self.give_event(step, &loaded),
+            (_, Some(tables)) => {
+                let header = loaded.header();
+                let media =
+                    Media { loaded: &loaded, tables, run: header.run, configuration: header.configuration };
+                self.give_media(step, &media)
+            }
+        }
+    }
+
+    fn give_event(&mut self, step: &Step, loaded: &Loaded) -> Result<()> {
+        let gap = loaded
+            .payloads()
+            .into_iter()
+            .filter_map(|payload| payload.data)
+            .find_map(|data| Gap::decode(&data));
+        match gap {
+            Some(gap) => {
+                if overlaps(gap.from, gap.to.unwrap_or(WallTime::MAX), self.range) {
+                    self.items.push_back(Item::Gap(gap));
+                }
+                Ok(())
+            }
+            // A newer version's event, or both copies damaged.
+            None if loaded.problems().is_empty() => Ok(()),
+            None => {
+                self.damage(&step.take, "gap record", step.place.offset as usize, "neither copy verifies")
+            }
+        }
+    }
+
+    fn give_media(&mut self, step: &Step, media: &Media<'_>) -> Result<()> {
+        if self.run != Some(media.run) {
+            self.run = Some(media.run);
+            self.anchors.clear();
+            self.items.push_back(Item::Run(media.run));
+        }
+        if self.configuration != Some(media.configuration) {
+            let Some(configuration) = self.volume.configuration(self.stream, media.configuration, &step.take)
+            else {
+                return self.damage(
+                    &step.take,
+                    "configuration",
+                    step.place.offset as usize,
+                    "it stands nowhere in the stream",
+                );
+            };
+            self.configuration = Some(media.configuration);
+            self.items.push_back(Item::Configuration(media.configuration, configuration));
+        }
+        for record in &media.tables.anchors {
+            let anchor = record.anchor();
+            if self.anchors.insert(anchor.track, anchor) != Some(anchor) {
+                self.items.push_back(Item::Anchor(anchor));
+            }
+        }
+        let payloads = media.loaded.payloads();
+        let ends = self.last_in_range(media.tables);
+        for (index, payload) in (0..).zip(payloads) {
+            let wanted =
+                index >= step.from_entry && ends.get(&payload.entry.track).is_some_and(|end| index <= *end);
+            if wanted {
+                self.give_payload(step, media, payload)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// For each track the last entry that lies before the end of the range: what is decoded before it is needed, also where
+    /// it is presented later.
+    fn last_in_range(&self, tables: &Tables) -> BTreeMap<TrackNumber, u32> {
+        let mut ends = BTreeMap::new();
+        for (index, entry) in (0..).zip(&tables.entries) {
+            if let Some((_, wall)) = tables.time_of(entry)
+                && self.range.to.is_none_or(|to| wall < to)
+            {
+                ends.insert(entry.track, index);
+            }
+        }
+        ends
+    }
+
+    fn give_payload(&mut self, step: &Step, media: &Media<'_>, payload: Payload) -> Result<()> {
+        let Some(data) = payload.data else {
+            let at = step.place.offset as usize + payload.at;
+            return self.damage(&step.take, "sample", at, "its bytes do not match their checksum");
+        };
+        let Some((ticks, wall)) = media.tables.time_of(&payload.entry) else {
+            return self.damage(
+                &step.take,
+                "sample",
+                step.place.offset as usize,
+                "its track has no clock anchor",
+            );
+        };
+        let sample = StoredSample {
+            track: payload.entry.track,
+            ticks,
+            wall,
+            flags: payload.entry.flags.of_the_sample(),
+            data,
+            run: media.run,
+            configuration: media.configuration,
+            chunk: media.loaded.header().number,
+        };
+        if let Some(sample) = self.join(&payload.entry, sample) {
+            self.items.push_back(Item::Sample(sample));
+        }
+        Ok(())
+    }
+
+    /// Puts split samples together; what is not split passes. A sample whose end never came is not given.
+    fn join(&mut self, entry: &Entry, sample: StoredSample) -> Option<StoredSample> {
+        let is = |mark| entry.flags.contains(mark);
+        if is(SampleFlags::FIRST_FRAGMENT) {
+            let data = BytesMut::from(&sample.data[..]);
+            self.split = Some(Split { chunk: sample.chunk, data, sample });
+            return None;
+        }
+        if !is(SampleFlags::MORE_FRAGMENT) && !is(SampleFlags::LAST_FRAGMENT) {
+            return Some(sample);
+        }
+        let mut split = self.split.take()?;
+        let configurations_between = sample.chunk.0.saturating_sub(split.chunk.0) <= 2;
+        let follows = split.sample.track == sample.track
+            && split.sample.ticks == sample.ticks
+            && split.sample.run == sample.run
+            && configurations_between
+            && split.data.len() + sample.data.len() <= SAMPLE_BYTES_MAX;
+        if !follows {
+            return None;
+        }
+        split.data.extend_from_slice(&sample.data);
+        split.chunk = sample.chunk;
+        if is(SampleFlags::LAST_FRAGMENT) {
+            return Some(StoredSample { data: Bytes::from(split.data), chunk: sample.chunk, ..split.sample });
+        }
+        self.split = Some(split);
+        None
+    }
+
+    /// Something does not verify: the ring has passed, or it is damage, which is reported and skipped.
+    fn damage(&mut self, take: &Take, what: &'static str, offset: usize, detail: &str) -> Result<()> {
+        let at = self.volume.state.geometry.block_at(take.block) + offset as u64;
+        let finding = Finding {
+            what,
+            at,
+            block: Some(take.block),
+            stream: Some(take.stream),
+            footage_lost: true,
+            detail: detail.to_owned(),
+        };
+        self.report(take, vec![finding])
+    }
+
+    fn report(&mut self, take: &Take, findings: Vec<Finding>) -> Result<()> {
+        if !findings.is_empty() && self.volume.is_passed(take) {
+            return Err(self.volume.overwritten(self.stream));
+        }
+        self.items.extend(findings.into_iter().filter(|finding| finding.footage_lost).map(Item::Damage));
+        Ok(())
+    }
+}
+
+/// A place where reading may start.
+#[derive(Clone, Copy)]
+struct Start {
+    chunk: u32,
+    entry: u32,
+    wall: WallTime,
+}

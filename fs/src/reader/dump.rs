@@ -1,0 +1,63 @@
+//! What stands in a block, as text for people.
+
+use crate::format::chunk::ChunkKind;
+use crate::format::table::Row;
+use crate::recover::{Recovered, examine};
+use crate::sample::SampleFlags;
+use crate::scan::Scanner;
+use crate::types::BlockIndex;
+
+/// The lines of a dump.
+pub(super) fn lines(scanner: &Scanner<'_>, block: BlockIndex, row: &Row) -> Vec<String> {
+    let mut out = vec![format!(
+        "block {block} at {}: {}, sequence {}, stream {}, chunks {} from {}, {} bytes written",
+        scanner.geometry.block_at(block),
+        row.state.as_str(),
+        row.sequence,
+        row.stream,
+        row.chunks,
+        row.first_chunk,
+        row.used_bytes
+    )];
+    if !row.is_live() {
+        return out;
+    }
+    let take = Recovered::take(block, row);
+    let examined = examine(scanner, &take, row.used_bytes as usize, Some(row.last_chunk().next()));
+    for place in &examined.progress.footer.chunks {
+        let Some(loaded) = scanner.load_at(&take, place.offset as usize, place.bytes as usize) else {
+            continue;
+        };
+        let header = loaded.header();
+        let kind = match header.kind {
+            ChunkKind::MEDIA => "media",
+            ChunkKind::CONFIGURATION => "configuration",
+            ChunkKind::EVENT => "event",
+            _ => "unknown",
+        };
+        out.push(format!(
+            "  chunk {} +{}: {kind}, {} bytes, epoch {}, run {}, configuration {}",
+            header.number, header.offset, header.bytes, header.epoch, header.run, header.configuration
+        ));
+        if header.kind == ChunkKind::MEDIA {
+            let tables = loaded.tables.clone().unwrap_or_default();
+            out.extend(loaded.payloads().into_iter().map(|payload| {
+                let entry = &payload.entry;
+                let (ticks, wall) = tables.time_of(entry).unwrap_or_default();
+                let sync = if entry.flags.contains(SampleFlags::SYNC) { " sync" } else { "" };
+                let verdict = if payload.data.is_some() { "" } else { " DAMAGED" };
+                format!(
+                    "    track {} ticks {ticks} wall_ns {} {} bytes{sync}{verdict}",
+                    entry.track, wall.0, entry.bytes
+                )
+            }));
+        }
+    }
+    out.extend(
+        examined
+            .findings
+            .into_iter()
+            .map(|finding| format!("  {}: {} at byte {}", finding.what, finding.detail, finding.at)),
+    );
+    out
+}

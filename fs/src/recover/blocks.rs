@@ -1,0 +1,354 @@
+//! Examining blocks: what of a block stands, after a clean end or a crash.
+
+use super::{State, StreamEnd, free_row};
+use crate::format::block::BlockHeader;
+use crate::format::round::RoundRecord;
+use crate::format::table::Row;
+use crate::progress::Progress;
+use crate::report::{BlockState, Finding};
+use crate::scan::{Located, Scanner, Take};
+use crate::types::{BlockIndex, ChunkNumber, Epoch, Sequence, StreamId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What stands in a block.
+pub(crate) struct Examined {
+    /// The chunks that count, summed up.
+    pub(crate) progress: Progress,
+    /// Damage before the durable end.
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// Walks a block: up to `durable_end` (bytes) what does not verify is damage and is skipped; behind it the first chunk that
+/// does not verify and link ends the walk. Chunks from `stop` on do not count.
+pub(crate) fn examine(
+    scanner: &Scanner<'_>,
+    take: &Take,
+    durable_end: usize,
+    stop: Option<ChunkNumber>,
+) -> Examined {
+    let page = scanner.geometry.page_bytes;
+    let mut walk = Walk {
+        scanner,
+        take,
+        durable_end,
+        progress: Progress::new(take, page),
+        findings: Vec::new(),
+        expected: None,
+        epoch: Epoch(0),
+    };
+    match scanner.block_header(take.block) {
+        Ok(Some(header)) if header.sequence == take.sequence && header.stream == take.stream => {
+            walk.expected = Some((header.first_chunk, header.previous));
+            walk.epoch = header.epoch;
+        }
+        _ if durable_end > 0 => {
+            walk.found("block header", 0, false, "neither copy verifies; the chunks say whose the block is")
+        }
+        _ => return walk.end(),
+    }
+    let mut offset = page;
+    while let Some(next) = walk.step(offset, stop) {
+        offset = next;
+    }
+    walk.end()
+}
+
+struct Walk<'a> {
+    scanner: &'a Scanner<'a>,
+    take: &'a Take,
+    durable_end: usize,
+    progress: Progress,
+    findings: Vec<Finding>,
+    /// Number and predecessor's checksum of the next chunk, unless damage hides them.
+    expected: Option<(ChunkNumber, u32)>,
+    epoch: Epoch,
+}
+
+impl Walk<'_> {
+    /// Takes the chunk at `offset`; where to go on, if anywhere.
+    fn step(&mut self, offset: usize, stop: Option<ChunkNumber>) -> Option<usize> {
+        let durable = offset < self.durable_end;
+        let Some((located, tables)) = self.scanner.chunk_at(self.take, offset) else {
+            return if durable { self.skip_damage(offset, stop) } else { None };
+        };
+        let links = self.links(&located);
+        if !links && !durable {
+            return None;
+        }
+        if !links {
+            self.found("chunk header", offset, true, "does not link to the chunk before it");
+        }
+        if !durable && !self.scanner.load(&located).problems().is_empty() {
+            return None;
+        }
+        let tables = tables.or_else(|| self.scanner.tables(&located));
+        self.accept(&located, tables, stop)
+    }
+
+    fn accept(
+        &mut self,
+        located: &Located,
+        tables: Option<crate::format::chunk::Tables>,
+        stop: Option<ChunkNumber>,
+    ) -> Option<usize> {
+        let header = &located.header;
+        if stop.is_some_and(|stop| header.number >= stop) {
+            return None;
+        }
+        if tables.is_none() {
+            self.found("sample table", header.offset as usize, true, "neither copy verifies");
+        }
+        self.progress.add(header, located.checksum, &tables.unwrap_or_default());
+        self.expected = Some((header.number.next(), located.checksum));
+        self.epoch = header.epoch;
+        Some(located.end())
+    }
+
+    fn links(&self, located: &Located) -> bool {
+        let header = &located.header;
+        let follows = match self.expected {
+            Some((number, checksum)) => header.number == number && header.previous == checksum,
+            None => self.progress.row.chunks == 0 || header.number > self.progress.row.last_chunk(),
+        };
+        follows && header.epoch >= self.epoch
+    }
+
+    fn skip_damage(&mut self, offset: usize, stop: Option<ChunkNumber>) -> Option<usize> {
+        match self.scanner.chunk_behind(self.take, offset, self.durable_end) {
+            Some(located) if located.head_lost && located.header.offset as usize == offset => {
+                self.found(
+                    "chunk header",
+                    offset,
+                    false,
+                    "does not verify; the copy at the chunk's tail stands in",
+                );
+                let tables = self.scanner.tables(&located);
+                self.accept(&located, tables, stop)
+            }
+            Some(located) => {
+                self.found("chunk", offset, true, "neither of its headers verifies");
+                self.expected = None;
+                Some(located.header.offset as usize)
+            }
+            None => {
+                self.found("chunk", offset, true, "neither of its headers verifies");
+                self.expected = None;
+                Some(self.durable_end)
+            }
+        }
+    }
+
+    fn found(&mut self, what: &'static str, offset: usize, footage_lost: bool, detail: &str) {
+        self.findings.push(Finding {
+            what,
+            at: self.scanner.geometry.block_at(self.take.block) + offset as u64,
+            block: Some(self.take.block),
+            stream: Some(self.take.stream),
+            footage_lost,
+            detail: detail.to_owned(),
+        });
+    }
+
+    fn end(self) -> Examined {
+        Examined { progress: self.progress, findings: self.findings }
+    }
+}
+
+/// A block that a round record makes worth a look.
+struct Suspect {
+    take: Take,
+    durable_end: usize,
+    header: Option<BlockHeader>,
+}
+
+/// Examines what a round record names and grants.
+pub(super) fn examine_named(scanner: &Scanner<'_>, state: &mut State, record: &RoundRecord) {
+    let mut suspects: BTreeMap<StreamId, Vec<Suspect>> = BTreeMap::new();
+    for granted in &record.granted {
+        let header = scanner.block_header(granted.block).ok().flatten();
+        match header {
+            Some(header) if header.sequence == granted.sequence => {
+                let take = Take { block: granted.block, sequence: header.sequence, stream: header.stream };
+                suspects.entry(header.stream).or_default().push(Suspect {
+                    take,
+                    durable_end: 0,
+                    header: Some(header),
+                });
+            }
+            _ => {
+                state.set(granted.block, free_row(header.as_ref()));
+                state.given_up.insert(granted.block);
+            }
+        }
+    }
+    for named in &record.named {
+        let take = Take { block: named.block, sequence: named.sequence, stream: named.stream };
+        let header = scanner.block_header(named.block).ok().flatten();
+        let durable_end = named.durable_end as usize;
+        suspects.entry(named.stream).or_default().push(Suspect { take, durable_end, header });
+    }
+    for mut suspects in suspects.into_values() {
+        suspects.sort_by_key(|suspect| suspect.take.sequence);
+        for suspect in &suspects {
+            // What the table says of these blocks is of an earlier take, or older than what is about to be found.
+            state.set(suspect.take.block, free_row(suspect.header.as_ref()));
+        }
+        for suspect in suspects {
+            judge(scanner, state, &suspect);
+        }
+    }
+}
+
+/// Decides what a suspect block holds, given all that came before it in its stream.
+fn judge(scanner: &Scanner<'_>, state: &mut State, suspect: &Suspect) {
+    let take = &suspect.take;
+    if suspect.durable_end == 0 {
+        let mine = suspect
+            .header
+            .as_ref()
+            .filter(|header| header.sequence == take.sequence && header.stream == take.stream);
+        let Some(header) = mine else { return };
+        if !links_after_voiding(scanner, state, take, header) {
+            return;
+        }
+    }
+    let examined = examine(scanner, take, suspect.durable_end, None);
+    state.findings.extend(examined.findings);
+    let mut row = examined.progress.row;
+    if row.chunks == 0 {
+        return;
+    }
+    row.state = if is_sealed(scanner, take, &row) { BlockState::Sealed } else { BlockState::Parked };
+    state.set(take.block, row);
+}
+
+/// Whether footer and trailer say the same as the chunks.
+fn is_sealed(scanner: &Scanner<'_>, take: &Take, row: &Row) -> bool {
+    scanner.footer(take).is_some_and(|(trailer, _)| {
+        let sealed = &trailer.row;
+        (sealed.chunks, sealed.used_bytes, sealed.last_checksum)
+            == (row.chunks, row.used_bytes, row.last_checksum)
+    })
+}
+
+/// The live blocks of a stream that were taken before `sequence`, the latest first.
+fn older_blocks(state: &State, stream: StreamId, sequence: Sequence) -> Vec<(BlockIndex, Row)> {
+    let rows = state
+        .rows
+        .iter()
+        .enumerate()
+        .filter(|(_, row)| row.is_live() && row.stream == stream && row.sequence < sequence);
+    let mut older: Vec<_> = rows.map(|(index, row)| (BlockIndex(index as u32), row.clone())).collect();
+    older.sort_by_key(|(_, row)| std::cmp::Reverse(row.sequence));
+    older
+}
+
+/// Whether a block begins where its stream ends. What older blocks hold at or above its first chunk number is void: the
+/// writer moved here from them after a write error. A block that does not link voids nothing.
+fn links_after_voiding(scanner: &Scanner<'_>, state: &mut State, take: &Take, header: &BlockHeader) -> bool {
+    let mut void: Vec<(BlockIndex, Row)> = Vec::new();
+    let mut end = None;
+    for (block, row) in older_blocks(state, take.stream, take.sequence) {
+        if row.last_chunk() < header.first_chunk {
+            end = Some((row.last_chunk(), row.last_checksum));
+            break;
+        }
+        if row.first_chunk < header.first_chunk {
+            let older = Take { block, sequence: row.sequence, stream: row.stream };
+            let cut =
+                examine(scanner, &older, row.used_bytes as usize, Some(header.first_chunk)).progress.row;
+            end = Some((cut.last_chunk(), cut.last_checksum));
+            void.push((block, Row { state: BlockState::Bad, ..cut }));
+            break;
+        }
+        void.push((block, Row { sequence: row.sequence, ..free_row(None) }));
+    }
+    let links =
+        end.is_none_or(|(chunk, checksum)| header.first_chunk == chunk.next() && header.previous == checksum);
+    if links {
+        for (block, row) in void {
+            state.set(block, row);
+        }
+    }
+    links
+}
+
+/// Finds rows again from their blocks.
+pub(super) fn rebuild(scanner: &Scanner<'_>, state: &mut State, blocks: &BTreeSet<BlockIndex>) {
+    let mut streams = BTreeSet::new();
+    for &block in blocks {
+        state.changed.insert(block);
+        let row = row_from_block(scanner, block);
+        if row.is_live() {
+            streams.insert(row.stream);
+        }
+        state.set(block, row);
+    }
+    for stream in streams {
+        relink(scanner, state, stream);
+    }
+}
+
+/// A block's row, found again from the block alone.
+pub(crate) fn row_from_block(scanner: &Scanner<'_>, block: BlockIndex) -> Row {
+    let header = scanner.block_header(block).ok().flatten();
+    header.as_ref().map_or_else(|| free_row(None), |header| row_of(scanner, block, header))
+}
+
+fn row_of(scanner: &Scanner<'_>, block: BlockIndex, header: &BlockHeader) -> Row {
+    let take = Take { block, sequence: header.sequence, stream: header.stream };
+    if let Some((trailer, _)) = scanner.footer(&take) {
+        return trailer.row;
+    }
+    let row = examine(scanner, &take, 0, None).progress.row;
+    if row.chunks == 0 { free_row(Some(header)) } else { Row { state: BlockState::Parked, ..row } }
+}
+
+/// Voids what a stream's later blocks have replaced, and an end that does not link.
+fn relink(scanner: &Scanner<'_>, state: &mut State, stream: StreamId) {
+    let blocks = older_blocks(state, stream, Sequence(u64::MAX));
+    for (index, pair) in blocks.windows(2).enumerate() {
+        let [(block, row), (_, before)] = pair else { continue };
+        let replaces = row.first_chunk <= before.last_chunk();
+        let unsure_end = index == 0 && row.state == BlockState::Parked;
+        if !replaces && !unsure_end {
+            continue;
+        }
+        let Some(header) = scanner.block_header(*block).ok().flatten() else { continue };
+        let take = Take { block: *block, sequence: row.sequence, stream };
+        if !links_after_voiding(scanner, state, &take, &header) && unsure_end {
+            state.set(*block, free_row(Some(&header)));
+        }
+    }
+}
+
+/// Finds every row again, where no round record stands.
+pub(super) fn examine_all(scanner: &Scanner<'_>, findings: &mut Vec<Finding>) -> State {
+    let mut state =
+        State { rows: vec![Row::default(); scanner.geometry.blocks as usize], ..State::default() };
+    let log_at = scanner.geometry.front_at[2];
+    findings.push(super::finding(
+        "round log",
+        log_at,
+        "no record stands; every block was examined".to_owned(),
+    ));
+    rebuild(scanner, &mut state, &scanner.geometry.all_blocks().collect());
+    state
+}
+
+/// Where each stream ends, by its rows.
+pub(super) fn ends(rows: &[Row]) -> BTreeMap<StreamId, StreamEnd> {
+    let mut newest: BTreeMap<StreamId, (usize, &Row)> = BTreeMap::new();
+    for (index, row) in rows.iter().enumerate().filter(|(_, row)| row.is_live()) {
+        let place = newest.entry(row.stream).or_insert((index, row));
+        if row.sequence > place.1.sequence {
+            *place = (index, row);
+        }
+    }
+    let end = |(index, row): (usize, &Row)| StreamEnd {
+        chunk: row.last_chunk(),
+        checksum: row.last_checksum,
+        block: Some(BlockIndex(index as u32)),
+    };
+    newest.into_iter().map(|(stream, found)| (stream, end(found))).collect()
+}

@@ -1,0 +1,42 @@
+//! The round log: the newest record that stands, in either copy.
+
+use crate::format::Framed;
+use crate::format::geometry::LOG_SLOTS;
+use crate::format::round::{RoundHeader, RoundRecord};
+use crate::scan::Scanner;
+use crate::types::RoundNumber;
+
+/// The newest record that stands.
+pub(crate) fn newest(scanner: &Scanner<'_>) -> Option<RoundRecord> {
+    let mut heads = Vec::new();
+    for log_at in scanner.geometry.logs_at() {
+        for slot in 0..u64::from(LOG_SLOTS) {
+            let at = scanner.geometry.slot_at(log_at, slot);
+            let mut bytes = vec![0; RoundHeader::SIZE];
+            if scanner.disk.read_exact_at(&mut bytes, at).is_ok()
+                && let Some((header, _)) = RoundHeader::unseal(&bytes)
+                && header.volume == scanner.volume
+            {
+                heads.push((header.epoch, header.round, at));
+            }
+        }
+    }
+    heads.sort_unstable();
+    heads.into_iter().rev().find_map(|(_, round, at)| {
+        let mut bytes = vec![0; scanner.geometry.log_slot_bytes];
+        scanner.disk.read_exact_at(&mut bytes, at).ok()?;
+        // The slot may hold a newer record by now; that one is as good.
+        RoundRecord::unseal(&bytes, scanner.volume).filter(|record| record.header.round >= round)
+    })
+}
+
+/// Both copies of the record of a round, and where they stand; `None` where it does not stand.
+pub(crate) fn copies(scanner: &Scanner<'_>, round: RoundNumber) -> [(u64, Option<RoundRecord>); 2] {
+    scanner.geometry.logs_at().map(|log_at| {
+        let at = scanner.geometry.slot_at(log_at, round.0);
+        let mut bytes = vec![0; scanner.geometry.log_slot_bytes];
+        let read = scanner.disk.read_exact_at(&mut bytes, at);
+        let record = read.ok().and_then(|()| RoundRecord::unseal(&bytes, scanner.volume));
+        (at, record.filter(|record| record.header.round == round))
+    })
+}

@@ -1,0 +1,236 @@
+//! Opening: what a volume holds, found out from its bytes alone, after a clean end or a crash alike. Writes nothing.
+//!
+//! What was found -> what it means:
+//!
+//! | found | means |
+//! |---|---|
+//! | any superblock copy verifies | the volume is that of the highest generation |
+//! | newest round record that stands, in either copy | only blocks it names or grants are examined |
+//! | no round record stands | every block is examined |
+//! | a row in the record | replaces the table's |
+//! | a granted block with the header of its grant | open, nothing of it known durable |
+//! | a granted block with any other header | empty |
+//! | a named block's chunk before its durable end that does not verify | damage: reported, skipped |
+//! | a chunk behind the durable end that does not verify, or not link to the one before | the stream ends before it |
+//! | a named block of which nothing is durable and whose header does not link to its stream's end | empty |
+//! | a table sector that does not verify | its blocks are examined |
+
+mod blocks;
+mod log;
+mod superblock;
+mod table;
+
+pub(crate) use blocks::{examine, row_from_block};
+pub(crate) use log::{copies as record_copies, newest as newest_record};
+
+use crate::disk::ReadAt;
+use crate::error::{Error, Result};
+use crate::format::Framed;
+use crate::format::block::BlockHeader;
+use crate::format::directory::Directory;
+use crate::format::geometry::Geometry;
+use crate::format::round::RoundRecord;
+use crate::format::superblock::Superblock;
+use crate::format::table::Row;
+use crate::report::{BlockState, Finding};
+use crate::scan::{Scanner, Take};
+use crate::types::{BlockIndex, ChunkNumber, Epoch, RoundNumber, Sequence, StreamId, VolumeId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Where a stream ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StreamEnd {
+    /// Its last chunk.
+    pub(crate) chunk: ChunkNumber,
+    /// The checksum of that chunk's header.
+    pub(crate) checksum: u32,
+    /// The block that holds it.
+    pub(crate) block: Option<BlockIndex>,
+}
+
+/// A volume as found.
+pub(crate) struct Recovered {
+    /// The superblock.
+    pub(crate) superblock: Superblock,
+    /// Where things are.
+    pub(crate) geometry: Geometry,
+    /// The streams.
+    pub(crate) directory: Directory,
+    /// A row a block.
+    pub(crate) rows: Vec<Row>,
+    /// Rows that differ from what the table on disk says.
+    pub(crate) changed: BTreeSet<BlockIndex>,
+    /// Blocks that the newest record grants and that were not taken: what they held is given up.
+    pub(crate) given_up: BTreeSet<BlockIndex>,
+    /// Where each stream ends.
+    pub(crate) ends: BTreeMap<StreamId, StreamEnd>,
+    /// The newest round.
+    pub(crate) round: RoundNumber,
+    /// The newest epoch.
+    pub(crate) epoch: Epoch,
+    /// The highest sequence granted.
+    pub(crate) highest: Sequence,
+    /// How long the volume has been open for writing, in seconds.
+    pub(crate) running_seconds: u64,
+    /// Whether the last writer ended without closing.
+    pub(crate) after_crash: bool,
+    /// Whether each superblock copy stands.
+    pub(crate) superblocks_good: [bool; 4],
+    /// Whether each directory copy stands with the highest generation.
+    pub(crate) directories_good: [bool; 2],
+    /// What does not verify.
+    pub(crate) findings: Vec<Finding>,
+}
+
+impl Recovered {
+    /// The volume's identity.
+    pub(crate) fn volume(&self) -> VolumeId {
+        self.superblock.volume
+    }
+
+    /// The row of a block; that of a free one for a block that does not exist.
+    pub(crate) fn row(&self, block: BlockIndex) -> Row {
+        self.rows.get(block.0 as usize).cloned().unwrap_or_default()
+    }
+
+    /// The take a row stands for.
+    pub(crate) fn take(block: BlockIndex, row: &Row) -> Take {
+        Take { block, sequence: row.sequence, stream: row.stream }
+    }
+}
+
+/// Finds out what a volume holds. `path` is for error texts.
+///
+/// # Errors
+/// [`Error::NotAVolume`], [`Error::Unsupported`]; [`Error::Io`] only if nothing at all can be read.
+pub(crate) fn recover(disk: &dyn ReadAt, path: &Path) -> Result<Recovered> {
+    let found = superblock::find(disk, path)?;
+    if let Some(detail) = found.superblock.unsupported() {
+        return Err(Error::Unsupported { path: path.to_owned(), detail });
+    }
+    let geometry = Geometry::of(&found.superblock).ok_or_else(|| Error::NotAVolume {
+        path: path.to_owned(),
+        detail: "its superblock contradicts itself".to_owned(),
+    })?;
+    let volume = found.superblock.volume;
+    let mut findings = found.findings;
+    if disk.size_bytes() < geometry.size_bytes {
+        findings.push(finding(
+            "volume",
+            disk.size_bytes(),
+            format!("cut short: {} bytes are missing", geometry.size_bytes - disk.size_bytes()),
+        ));
+    }
+    let scanner = Scanner { disk, geometry: &geometry, volume };
+    let (directory, directories_good) = read_directories(&scanner, &mut findings);
+    let record = log::newest(&scanner);
+    let mut state = match &record {
+        Some(record) => with_record(&scanner, record, &mut findings),
+        None => blocks::examine_all(&scanner, &mut findings),
+    };
+    let ends = blocks::ends(&state.rows);
+    let header = record.map(|record| record.header).unwrap_or_default();
+    let highest_row = state.rows.iter().map(|row| row.sequence.max(row.rank)).max().unwrap_or_default();
+    let epoch_row = state.rows.iter().map(|row| row.epoch).max().unwrap_or_default();
+    findings.append(&mut state.findings);
+    Ok(Recovered {
+        superblock: found.superblock,
+        directory,
+        rows: state.rows,
+        changed: state.changed,
+        given_up: state.given_up,
+        ends,
+        round: header.round,
+        epoch: header.epoch.max(epoch_row),
+        highest: header.highest.max(highest_row),
+        running_seconds: header.running_seconds,
+        after_crash: header.closed == 0 && header.round.0 > 0,
+        superblocks_good: found.good,
+        directories_good,
+        findings,
+        geometry,
+    })
+}
+
+/// Rows and what they differ by, while they are being found out.
+#[derive(Default)]
+struct State {
+    rows: Vec<Row>,
+    changed: BTreeSet<BlockIndex>,
+    given_up: BTreeSet<BlockIndex>,
+    findings: Vec<Finding>,
+}
+
+impl State {
+    fn set(&mut self, block: BlockIndex, row: Row) {
+        if let Some(place) = self.rows.get_mut(block.0 as usize)
+            && *place != row
+        {
+            *place = row;
+            self.changed.insert(block);
+        }
+    }
+}
+
+/// The usual way: the table, overlaid by the newest record, and the blocks it names examined.
+fn with_record(scanner: &Scanner<'_>, record: &RoundRecord, findings: &mut Vec<Finding>) -> State {
+    let mut state = State::default();
+    let mut lost = table::load(scanner, &mut state, findings);
+    // Only a record says what became of these; the table was not brought up to date before it went.
+    let unfinished = |row: &Row| matches!(row.state, BlockState::Open | BlockState::Granted);
+    let rows = state.rows.iter().enumerate().filter(|(_, row)| unfinished(row));
+    lost.extend(rows.map(|(index, _)| BlockIndex(index as u32)));
+    let known: BTreeSet<BlockIndex> = record
+        .rows
+        .iter()
+        .map(|row| row.block)
+        .chain(record.named.iter().map(|named| named.block))
+        .chain(record.granted.iter().map(|granted| granted.block))
+        .collect();
+    for row in &record.rows {
+        state.set(row.block, row.row.clone());
+    }
+    blocks::rebuild(scanner, &mut state, &lost.difference(&known).copied().collect());
+    blocks::examine_named(scanner, &mut state, record);
+    state
+}
+
+fn read_directories(scanner: &Scanner<'_>, findings: &mut Vec<Finding>) -> (Directory, [bool; 2]) {
+    let places = scanner.geometry.directories_at();
+    let copies = places.map(|at| {
+        let mut bytes = vec![0; scanner.geometry.directory_bytes];
+        scanner.disk.read_exact_at(&mut bytes, at).ok()?;
+        Directory::unseal(&bytes, scanner.volume)
+    });
+    for (at, copy) in places.iter().zip(&copies) {
+        if copy.is_none() {
+            findings.push(finding(
+                "stream directory",
+                *at,
+                "this copy does not verify; the other stands in".to_owned(),
+            ));
+        }
+    }
+    let newest = copies.iter().flatten().max_by_key(|copy| copy.generation).cloned().unwrap_or_default();
+    let good = copies.map(|copy| copy.as_ref() == Some(&newest));
+    (newest, good)
+}
+
+/// A finding about metadata that is doubled.
+pub(crate) fn finding(what: &'static str, at: u64, detail: String) -> Finding {
+    Finding { what, at, block: None, stream: None, footage_lost: false, detail }
+}
+
+/// Whether the superblock at `at` stands and equals `good`.
+pub(crate) fn superblock_stands(disk: &dyn ReadAt, at: u64, good: &Superblock) -> bool {
+    let mut bytes = vec![0; Superblock::SIZE];
+    disk.read_exact_at(&mut bytes, at).is_ok()
+        && Superblock::unseal(&bytes).is_some_and(|(copy, _)| copy == *good)
+}
+
+/// A row of a block that holds nothing that counts. It keeps the sequence of the header that stands there, so that the
+/// header is known for what it is when the block is taken.
+pub(crate) fn free_row(header: Option<&BlockHeader>) -> Row {
+    Row { sequence: header.map(|header| header.sequence).unwrap_or_default(), ..Row::default() }
+}

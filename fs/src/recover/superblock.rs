@@ -1,0 +1,76 @@
+//! Finding the superblock: at the front, at the end, else at the places where the inner copies can be.
+
+use super::{finding, superblock_stands};
+use crate::disk::ReadAt;
+use crate::error::{Error, Result};
+use crate::format::Framed;
+use crate::format::geometry::region_bytes;
+use crate::format::superblock::Superblock;
+use crate::report::Finding;
+use std::path::Path;
+
+/// The largest block, in bytes: an inner copy stands at most that far (and some regions) from a third of the volume.
+const BLOCK_BYTES_MAX: u64 = 256 << 20;
+
+/// The superblock that counts.
+pub(super) struct Found {
+    pub(super) superblock: Superblock,
+    pub(super) good: [bool; 4],
+    pub(super) findings: Vec<Finding>,
+}
+
+/// Finds the superblock of the highest generation.
+pub(super) fn find(disk: &dyn ReadAt, path: &Path) -> Result<Found> {
+    let size = disk.size_bytes();
+    let region = region_bytes(size, 512);
+    let mut bytes = vec![0; Superblock::SIZE];
+    let first_read = disk.read_exact_at(&mut bytes, 0);
+    let mut candidates: Vec<Superblock> = Vec::new();
+    if first_read.is_ok() {
+        candidates.extend(Superblock::unseal(&bytes).map(|(superblock, _)| superblock));
+    }
+    let last = (size / region).saturating_sub(1) * region;
+    candidates.extend(read_at(disk, last));
+    if candidates.is_empty() {
+        candidates.extend(search(disk, size, region));
+    }
+    let Some(superblock) = candidates.into_iter().max_by_key(|superblock| superblock.generation) else {
+        return Err(match first_read {
+            Err(source) if source.kind() != std::io::ErrorKind::UnexpectedEof => {
+                Error::io("read", path, source)
+            }
+            _ => Error::NotAVolume { path: path.to_owned(), detail: describe(&bytes, size) },
+        });
+    };
+    let good = superblock.copies_at.map(|at| superblock_stands(disk, at, &superblock));
+    let bad = superblock.copies_at.into_iter().zip(good).filter(|(_, good)| !good);
+    let detail = "this copy does not verify; another stands in";
+    let findings = bad.map(|(at, _)| finding("superblock", at, detail.to_owned())).collect();
+    Ok(Found { superblock, good, findings })
+}
+
+fn read_at(disk: &dyn ReadAt, at: u64) -> Option<Superblock> {
+    let mut bytes = vec![0; Superblock::SIZE];
+    disk.read_exact_at(&mut bytes, at).ok()?;
+    Superblock::unseal(&bytes).map(|(superblock, _)| superblock)
+}
+
+/// Looks where the inner copies of any volume of this size can stand.
+fn search(disk: &dyn ReadAt, size: u64, region: u64) -> Option<Superblock> {
+    let third = size / 3;
+    [third, 2 * third].into_iter().find_map(|near| {
+        let begin = near.saturating_sub(BLOCK_BYTES_MAX.min(third)) / region * region;
+        let end = (near + BLOCK_BYTES_MAX.min(third)).min(size);
+        (begin..end).step_by(region as usize).find_map(|at| read_at(disk, at))
+    })
+}
+
+fn describe(bytes: &[u8], size: u64) -> String {
+    if size < Superblock::SIZE as u64 {
+        format!("it has only {size} bytes")
+    } else if crate::format::is_zero(bytes) {
+        "it begins with zeros".to_owned()
+    } else {
+        "no copy of a superblock verifies".to_owned()
+    }
+}

@@ -1,0 +1,290 @@
+//! Reading one block of a volume: its header, its chunks, its footer, every byte verified, damage confined.
+//!
+//! What is read is bound to (volume, block, sequence, stream, offset): a chunk of an earlier lap, of another volume or at
+//! another place never verifies. This module knows no streams of chunks and no queries.
+
+use crate::disk::{AlignedBuffer, ReadAt};
+use crate::format::block::{BlockHeader, BlockTrailer, unseal_header_page};
+use crate::format::chunk::{self, ChunkHeader, Entry, TAIL_MAGIC, Tables};
+use crate::format::footer::Footer;
+use crate::format::geometry::Geometry;
+use crate::format::{Framed, is_zero, round_up};
+use crate::types::{BlockIndex, Sequence, StreamId, VolumeId};
+use bytes::Bytes;
+use std::io;
+
+/// How much is read at once when a lost chunk is searched for, in bytes.
+const SEARCH_BYTES: usize = 1 << 20;
+
+/// The take of a block that is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Take {
+    /// The block.
+    pub(crate) block: BlockIndex,
+    /// Its sequence.
+    pub(crate) sequence: Sequence,
+    /// Whose it is.
+    pub(crate) stream: StreamId,
+}
+
+/// Reads blocks of one volume.
+#[derive(Clone, Copy)]
+pub(crate) struct Scanner<'a> {
+    /// The volume's bytes.
+    pub(crate) disk: &'a dyn ReadAt,
+    /// Where things are.
+    pub(crate) geometry: &'a Geometry,
+    /// Which volume.
+    pub(crate) volume: VolumeId,
+}
+
+/// A chunk whose header was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Located {
+    /// The header.
+    pub(crate) header: ChunkHeader,
+    /// Its checksum.
+    pub(crate) checksum: u32,
+    /// Whether only the copy at the tail verified.
+    pub(crate) head_lost: bool,
+}
+
+impl Located {
+    /// Where the chunk ends, in bytes from the block's beginning.
+    pub(crate) fn end(&self) -> usize {
+        self.header.offset as usize + self.header.bytes as usize
+    }
+}
+
+/// A chunk in memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded {
+    /// Where it was.
+    pub(crate) located: Located,
+    /// All its bytes.
+    pub(crate) bytes: Bytes,
+    /// Its tables, from either copy; `None` if both are lost.
+    pub(crate) tables: Option<Tables>,
+}
+
+/// One entry of a loaded chunk.
+#[derive(Clone, Debug)]
+pub(crate) struct Payload {
+    /// The entry.
+    pub(crate) entry: Entry,
+    /// Where its bytes begin in the chunk.
+    pub(crate) at: usize,
+    /// Its bytes, if they verify.
+    pub(crate) data: Option<Bytes>,
+}
+
+impl<'a> Scanner<'a> {
+    /// Reads bytes of a block into a new buffer.
+    pub(crate) fn read(&self, block: BlockIndex, offset: usize, bytes: usize) -> io::Result<Bytes> {
+        let mut buffer = AlignedBuffer::zeroed(bytes);
+        self.disk.read_exact_at(&mut buffer, self.geometry.block_at(block) + offset as u64)?;
+        Ok(Bytes::from_owner(buffer))
+    }
+
+    /// The block's header, if it belongs to this volume and place.
+    pub(crate) fn block_header(&self, block: BlockIndex) -> io::Result<Option<BlockHeader>> {
+        let page = self.read(block, 0, self.geometry.page_bytes)?;
+        Ok(unseal_header_page(&page, self.volume, block))
+    }
+
+    fn is_of(&self, header: &ChunkHeader, take: &Take, offset: usize) -> bool {
+        let page = self.geometry.page_bytes;
+        header.volume == self.volume
+            && header.block == take.block
+            && header.sequence == take.sequence
+            && header.stream == take.stream
+            && header.offset as usize == offset
+            && (header.bytes as usize).is_multiple_of(page)
+            && header.bytes > 0
+            && offset + header.bytes as usize <= self.geometry.block_bytes
+    }
+
+    /// The chunk that begins at `offset`, by the header at its head, and its tables where they stand in the same page.
+    pub(crate) fn chunk_at(&self, take: &Take, offset: usize) -> Option<(Located, Option<Tables>)> {
+        if offset + self.geometry.page_bytes > self.geometry.block_bytes {
+            return None;
+        }
+        let page = self.read(take.block, offset, self.geometry.page_bytes).ok()?;
+        let located = self.head_in(&page, take, offset)?;
+        let tables = Tables::at_head(&located.header, &page);
+        Some((located, tables))
+    }
+
+    fn head_in(&self, bytes: &[u8], take: &Take, offset: usize) -> Option<Located> {
+        let (header, checksum) = chunk::head(bytes)?;
+        self.is_of(&header, take, offset).then_some(Located { header, checksum, head_lost: false })
+    }
+
+    /// The next chunk that begins at `offset` or behind it, where none verifies at `offset` itself: found by the tail of a
+    /// chunk whose head is lost, or by the head of a later one. Looks no further than `limit`.
+    pub(crate) fn chunk_behind(&self, take: &Take, offset: usize, limit: usize) -> Option<Located> {
+        let page = self.geometry.page_bytes;
+        let limit = limit.min(self.geometry.block_bytes);
+        let mut at = offset;
+        while at + page <= limit {
+            let bytes = SEARCH_BYTES.min(limit - at) / page * page;
+            let stretch = self.read_what_can_be(take.block, at, bytes);
+            for (index, one) in stretch.chunks_exact(page).enumerate() {
+                let here = at + index * page;
+                if here > offset
+                    && let Some(located) = self.head_in(one, take, here)
+                {
+                    return Some(located);
+                }
+                if let Some(located) = self.tail_in(one, take, offset, here + page) {
+                    return Some(located);
+                }
+            }
+            at += bytes;
+        }
+        None
+    }
+
+    /// A chunk that ends with this page and begins at or behind `offset`.
+    fn tail_in(&self, page: &[u8], take: &Take, offset: usize, end: usize) -> Option<Located> {
+        let (header, checksum) = chunk::tail(page)?;
+        let begin = end.checked_sub(header.bytes as usize)?;
+        let mine = begin >= offset && self.is_of(&header, take, begin);
+        mine.then_some(Located { header, checksum, head_lost: true })
+    }
+
+    /// Reads a stretch page by page where the whole cannot be read, leaving zeros for what fails.
+    fn read_what_can_be(&self, block: BlockIndex, offset: usize, bytes: usize) -> Vec<u8> {
+        if let Ok(whole) = self.read(block, offset, bytes) {
+            return whole.to_vec();
+        }
+        let page = self.geometry.page_bytes;
+        let mut out = vec![0; bytes];
+        for (index, place) in out.chunks_exact_mut(page).enumerate() {
+            if let Ok(one) = self.read(block, offset + index * page, page) {
+                place.copy_from_slice(&one);
+            }
+        }
+        out
+    }
+
+    /// Reads a located chunk whole. What cannot be read is zeros and will not verify.
+    pub(crate) fn load(&self, located: &Located) -> Loaded {
+        let header = &located.header;
+        let (offset, length) = (header.offset as usize, header.bytes as usize);
+        let bytes = match self.read(header.block, offset, length) {
+            Ok(bytes) => bytes,
+            Err(_) => Bytes::from(self.read_what_can_be(header.block, offset, length)),
+        };
+        let tables = Tables::at_head(header, &bytes).or_else(|| Tables::at_tail(header, &bytes));
+        Loaded { located: located.clone(), bytes, tables }
+    }
+
+    /// Reads a chunk of which place and length are known; `None` if neither of its headers verifies.
+    pub(crate) fn load_at(&self, take: &Take, offset: usize, length: usize) -> Option<Loaded> {
+        if offset.checked_add(length)? > self.geometry.block_bytes || length < self.geometry.page_bytes {
+            return None;
+        }
+        let bytes = match self.read(take.block, offset, length) {
+            Ok(bytes) => bytes,
+            Err(_) => Bytes::from(self.read_what_can_be(take.block, offset, length)),
+        };
+        let located = self
+            .head_in(&bytes, take, offset)
+            .or_else(|| self.tail_in(&bytes, take, offset, offset + length))?;
+        if located.header.bytes as usize != length {
+            return None;
+        }
+        let tables =
+            Tables::at_head(&located.header, &bytes).or_else(|| Tables::at_tail(&located.header, &bytes));
+        Some(Loaded { located, bytes, tables })
+    }
+
+    /// The tables of a located chunk without its payloads.
+    pub(crate) fn tables(&self, located: &Located) -> Option<Tables> {
+        let header = &located.header;
+        let head = round_up(header.payload_at(), self.geometry.page_bytes).min(header.bytes as usize);
+        let read = self.read(header.block, header.offset as usize, head).ok();
+        read.and_then(|bytes| Tables::at_head(header, &bytes)).or_else(|| self.load(located).tables)
+    }
+
+    /// The footer and trailer of a sealed block, if both verify and belong to this take.
+    pub(crate) fn footer(&self, take: &Take) -> Option<(BlockTrailer, Footer)> {
+        let trailer = self.trailer(take)?;
+        let at = trailer.footer_at as usize;
+        let padded = round_up(trailer.footer_bytes as usize, self.geometry.page_bytes);
+        if at.checked_add(padded)? > self.geometry.block_bytes {
+            return None;
+        }
+        let bytes = self.read(take.block, at, padded).ok()?;
+        let mine = bytes.get(..trailer.footer_bytes as usize)?;
+        if crc32c::crc32c(mine) != trailer.footer_checksum || !is_zero(&bytes[mine.len()..]) {
+            return None;
+        }
+        Footer::unseal(mine, self.volume, take.block, take.sequence).map(|footer| (trailer, footer))
+    }
+
+    /// The trailer of a sealed block.
+    pub(crate) fn trailer(&self, take: &Take) -> Option<BlockTrailer> {
+        let page = self.geometry.page_bytes;
+        let bytes = self.read(take.block, self.geometry.block_bytes - page, page).ok()?;
+        let (trailer, _) = BlockTrailer::unseal(&bytes)?;
+        let mine = trailer.volume == self.volume
+            && trailer.block == take.block
+            && trailer.row.sequence == take.sequence
+            && trailer.row.stream == take.stream;
+        (mine && is_zero(&bytes[BlockTrailer::SIZE..])).then_some(trailer)
+    }
+}
+
+impl Loaded {
+    /// Its header.
+    pub(crate) fn header(&self) -> &ChunkHeader {
+        &self.located.header
+    }
+
+    /// Its entries with their bytes where they verify.
+    pub(crate) fn payloads(&self) -> Vec<Payload> {
+        let mut at = self.header().payload_at();
+        let entries = self.tables.iter().flat_map(|tables| &tables.entries);
+        let verified = entries.map(|entry| {
+            let begin = at;
+            at += entry.bytes as usize;
+            let whole = self.bytes.get(begin..at).is_some_and(|data| crc32c::crc32c(data) == entry.checksum);
+            Payload { entry: entry.clone(), at: begin, data: whole.then(|| self.bytes.slice(begin..at)) }
+        });
+        verified.collect()
+    }
+
+    /// Everything in the chunk that is not as it was written: what, and where in the chunk. Empty if it stands whole.
+    pub(crate) fn problems(&self) -> Vec<(&'static str, usize)> {
+        let header = self.header();
+        let mut problems = Vec::new();
+        if chunk::head(&self.bytes).as_ref().map(|(head, _)| head) != Some(header) {
+            problems.push(("chunk header", 0));
+        }
+        let tail_at = self.bytes.len() - ChunkHeader::SIZE;
+        let tail = ChunkHeader::unseal_as(TAIL_MAGIC, &self.bytes[tail_at..]);
+        if tail.as_ref().map(|(tail, _)| tail) != Some(header) {
+            problems.push(("second chunk header", tail_at));
+        }
+        if Tables::at_head(header, &self.bytes).is_none() {
+            problems.push(("sample table", ChunkHeader::SIZE));
+        }
+        let second_table_at = tail_at - header.table_bytes();
+        if Tables::at_tail(header, &self.bytes).is_none() {
+            problems.push(("second sample table", second_table_at));
+        }
+        problems.extend(
+            self.payloads()
+                .iter()
+                .filter(|payload| payload.data.is_none())
+                .map(|payload| ("sample", payload.at)),
+        );
+        let padding_at = header.payload_at() + header.payload_bytes as usize;
+        if !self.bytes.get(padding_at..second_table_at).is_some_and(is_zero) {
+            problems.push(("padding", padding_at));
+        }
+        problems
+    }
+}

@@ -1,0 +1,138 @@
+//! What all streams of a volume share while it is written: the disk, the table, the blocks that a round record must name.
+
+use super::ledger::{Grant, Ledger};
+use super::writes::{Purpose, Writes};
+use crate::clock::Clock;
+use crate::disk::{Disk, ReadAt};
+use crate::format::geometry::{Geometry, record_capacity};
+use crate::format::table::Row;
+use crate::recover::examine;
+use crate::report::BlockState;
+use crate::scan::{Scanner, Take};
+use crate::types::{BlockIndex, ChunkNumber, Epoch, RoundNumber, VolumeId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A block with writes that are not known to be durable.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    /// The take.
+    pub(crate) take: Take,
+    /// Which stream of the engine writes it.
+    pub(crate) stream: usize,
+    /// How much of it is durable, in bytes.
+    pub(crate) durable_end: usize,
+    /// How much of it was sent to the disk, in bytes.
+    pub(crate) sent_end: usize,
+    /// Its row from now on, once nothing more goes into it.
+    pub(crate) ended: Option<Row>,
+}
+
+impl Named {
+    /// A block that was just taken.
+    pub(crate) fn new(take: &Take, stream: usize) -> Named {
+        Named { take: *take, stream, durable_end: 0, sent_end: 0, ended: None }
+    }
+}
+
+/// What all streams share.
+pub(crate) struct Core<D> {
+    pub(crate) geometry: Geometry,
+    pub(crate) volume: VolumeId,
+    pub(crate) epoch: Epoch,
+    pub(crate) round: RoundNumber,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) reader: Arc<dyn ReadAt>,
+    pub(crate) writes: Writes<D>,
+    pub(crate) ledger: Ledger,
+    pub(crate) named: BTreeMap<BlockIndex, Named>,
+    pub(crate) chunk_bytes_max: usize,
+    /// How many takes found no block since the last round.
+    pub(crate) starved: usize,
+    pub(crate) blocks_taken: u64,
+    /// Blocks withdrawn because of write errors.
+    pub(crate) blocks_withdrawn: u32,
+}
+
+impl<D: Disk> Core<D> {
+    /// Reads blocks of this volume.
+    pub(crate) fn scanner(&self) -> Scanner<'_> {
+        Scanner { disk: &*self.reader, geometry: &self.geometry, volume: self.volume }
+    }
+
+    /// Takes a block that a flushed record grants, if the next record has room to name it.
+    pub(crate) fn take_block(&mut self) -> Option<Grant> {
+        let (named, _, rows) = record_capacity(self.geometry.streams_max);
+        if self.named.len() >= named || self.ledger.rows_waiting() + self.named.len() >= rows {
+            return None;
+        }
+        let grant = self.ledger.take()?;
+        self.blocks_taken += 1;
+        Some(grant)
+    }
+
+    /// The row of a block that was parked, also when that is not durable yet.
+    pub(crate) fn parked_row(&self, block: BlockIndex) -> Option<Row> {
+        match self.named.get(&block) {
+            Some(named) => named.ended.clone(),
+            None => Some(self.ledger.row(block).clone()),
+        }
+    }
+
+    /// A parked block is written again behind its first `used` bytes.
+    pub(crate) fn reopen(&mut self, take: &Take, stream: usize, used: usize) {
+        match self.named.get_mut(&take.block) {
+            Some(named) => named.ended = None,
+            None => {
+                self.ledger.reopen(take.block);
+                let named = Named { durable_end: used, sent_end: used, ..Named::new(take, stream) };
+                self.named.insert(take.block, named);
+            }
+        }
+    }
+
+    /// A chunk that ends at `end` was sent to a block.
+    pub(crate) fn chunk_sent(&mut self, block: BlockIndex, end: usize) {
+        if let Some(named) = self.named.get_mut(&block) {
+            named.sent_end = end;
+        }
+    }
+
+    /// Nothing more goes into a block.
+    pub(crate) fn block_ended(&mut self, block: BlockIndex, row: Row) {
+        if let Some(named) = self.named.get_mut(&block) {
+            named.ended = Some(row);
+        }
+    }
+
+    /// A write to a block failed: what of it is durable, up to chunk `durable`, stays readable; it is not taken again.
+    pub(crate) fn withdraw(&mut self, block: BlockIndex, durable: ChunkNumber) {
+        self.writes.forget(|purpose| match purpose {
+            Purpose::Header(of) | Purpose::Footer(of) | Purpose::Chunk(_, of, _) => of == block,
+            Purpose::Table | Purpose::Record | Purpose::Metadata => false,
+        });
+        let Some(named) = self.named.get(&block).cloned() else { return };
+        let row = if named.durable_end > 0 {
+            examine(&self.scanner(), &named.take, named.durable_end, Some(durable.next())).progress.row
+        } else {
+            Row { sequence: named.take.sequence, ..Row::default() }
+        };
+        let ended = Some(Row { state: BlockState::Bad, ..row });
+        self.named.insert(block, Named { sent_end: named.durable_end, ended, ..named });
+        self.blocks_withdrawn += 1;
+    }
+
+    /// Everything sent is durable: blocks to which nothing more goes have their final rows.
+    pub(crate) fn flushed(&mut self) {
+        let mut open = BTreeMap::new();
+        for (block, named) in std::mem::take(&mut self.named) {
+            match named.ended {
+                Some(row) => self.ledger.settle(block, row),
+                None => {
+                    open.insert(block, Named { durable_end: named.sent_end, ..named });
+                }
+            }
+        }
+        self.named = open;
+    }
+}

@@ -1,0 +1,404 @@
+//! The writer of a volume as a machine without threads: it is given a disk, a clock and inputs, and makes rounds.
+//!
+//! ```text
+//! healthy --(writes or flush fail although written again)--> failing: no block is taken, one probe a round
+//!    ^                                                          |
+//!    +----------------(the probe succeeds)----------------------+
+//! ```
+
+use super::core::Core;
+use super::ledger::Ledger;
+use super::stream::{Input, Stream};
+use super::writes::{Purpose, Writes};
+use crate::clock::Clock;
+use crate::disk::{Disk, ReadAt};
+use crate::error::{Error, Result};
+use crate::format::directory::{Directory, DirectoryEntry};
+use crate::format::geometry::{Geometry, record_capacity};
+use crate::format::superblock::Superblock;
+use crate::format::table::{ROWS_PER_SECTOR, TableSector, table_magic};
+use crate::format::{Framed, SECTOR_BYTES, Text};
+use crate::recover::{Recovered, recover};
+use crate::report::{DurableStream, DurableTrack, Health, OpenReport, RoundReport};
+use crate::types::{BlockIndex, Epoch, StreamId, StreamName, WallTime};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How the engine writes.
+#[derive(Clone, Debug)]
+pub(crate) struct EngineOptions {
+    /// A chunk goes out early at this size, in bytes.
+    pub(crate) chunk_bytes: usize,
+    /// For error texts.
+    pub(crate) path: PathBuf,
+}
+
+/// The writer of a volume.
+pub(crate) struct Engine<D> {
+    pub(super) core: Core<D>,
+    pub(super) streams: Vec<Stream>,
+    directory: Directory,
+    superblock: Superblock,
+    pub(super) health: Health,
+    /// Table sectors written in a round that is not flushed yet.
+    pub(super) sectors: BTreeSet<usize>,
+    /// Takes in the last rounds, the latest first.
+    pub(super) recent_takes: [u64; 4],
+    running_seconds_before: u64,
+    started: Duration,
+    path: PathBuf,
+}
+
+impl<D: Disk> Engine<D> {
+    /// Opens a volume for writing: recovers, repairs what is doubled, begins a new epoch and makes it durable.
+    pub(crate) fn open(
+        disk: D,
+        reader: Arc<dyn ReadAt>,
+        clock: Arc<dyn Clock>,
+        options: EngineOptions,
+    ) -> Result<(Engine<D>, OpenReport)> {
+        let recovered = recover(&*reader, &options.path)?;
+        check_writable(&recovered, &disk, &options.path)?;
+        let report = OpenReport {
+            epoch: Epoch(recovered.epoch.0 + 1),
+            after_crash: recovered.after_crash,
+            findings: recovered.findings.clone(),
+        };
+        let started = clock.monotonic();
+        let mut writes = Writes::new(disk);
+        repair(&recovered, &mut writes, &options.path)?;
+        let (_, _, rows_max) = record_capacity(recovered.geometry.streams_max);
+        let many = recovered.changed.len() > rows_max / 2;
+        let mut ledger = Ledger::new(recovered.rows, &recovered.changed, recovered.highest);
+        if many {
+            // They were found out from the blocks and can be again, should this write be torn.
+            write_table(
+                &recovered.geometry,
+                recovered.superblock.volume,
+                &ledger,
+                &recovered.changed,
+                &mut writes,
+            );
+            write_through(&mut writes, "repair the block table of", &options.path)?;
+            ledger.all_in_table();
+        }
+        let streams = recovered.directory.entries.iter().enumerate().map(|(index, entry)| {
+            let name = StreamName::new(entry.name.as_str()).unwrap_or_else(|_| fallback_name(entry.stream));
+            Stream::new(
+                index,
+                entry.stream,
+                name,
+                recovered.ends.get(&entry.stream).copied().unwrap_or_default(),
+            )
+        });
+        let core = Core {
+            chunk_bytes_max: recovered.geometry.chunk_bytes_max(options.chunk_bytes),
+            geometry: recovered.geometry,
+            volume: recovered.superblock.volume,
+            epoch: report.epoch,
+            round: recovered.round,
+            clock,
+            reader,
+            writes,
+            ledger,
+            named: Default::default(),
+            starved: 0,
+            blocks_taken: 0,
+            blocks_withdrawn: 0,
+        };
+        let mut engine = Engine {
+            streams: streams.collect(),
+            core,
+            directory: recovered.directory,
+            superblock: recovered.superblock,
+            health: Health::Good,
+            sectors: BTreeSet::new(),
+            recent_takes: [0; 4],
+            running_seconds_before: recovered.running_seconds,
+            started,
+            path: options.path,
+        };
+        engine.round();
+        match engine.health {
+            Health::Good => Ok((engine, report)),
+            Health::Failing { .. } => Err(engine.disk_error("begin writing to")),
+        }
+    }
+
+    /// Seconds the volume has been open for writing, over its life.
+    pub(super) fn running_seconds(&self) -> u64 {
+        self.running_seconds_before + self.core.clock.monotonic().saturating_sub(self.started).as_secs()
+    }
+
+    fn disk_error(&self, operation: &str) -> Error {
+        let error = self.core.writes.last_error();
+        let source = error.map_or_else(|| std::io::Error::other("the disk fails"), copy_error);
+        Error::io(operation, &self.path, source)
+    }
+
+    /// The stream of this name, admitted if it is new: its place among the streams.
+    pub(crate) fn admit(&mut self, name: &StreamName) -> Result<usize> {
+        if let Some(index) = self.streams.iter().position(|stream| stream.name == *name) {
+            return Ok(index);
+        }
+        let streams_max = self.core.geometry.streams_max;
+        let streams = self.streams.len() as u64 + 1;
+        if streams > u64::from(streams_max) || u64::from(self.core.geometry.blocks) < 3 * streams + 2 {
+            return Err(Error::StreamsFull {
+                streams_max: streams_max.min((self.core.geometry.blocks - 2) / 3),
+            });
+        }
+        let id = StreamId::random();
+        let name_text = Text::new(name.as_str())
+            .ok_or_else(|| Error::Invalid(format!("the stream name {name} is too long")))?;
+        let entry = DirectoryEntry {
+            stream: id,
+            created: self.core.clock.wall(),
+            name: name_text,
+            ..DirectoryEntry::default()
+        };
+        let mut directory = self.directory.clone();
+        directory.generation += 1;
+        directory.entries.push(entry);
+        write_directory(
+            &directory,
+            &self.core.geometry,
+            self.core.volume,
+            &mut self.core.writes,
+            &self.path,
+        )?;
+        self.directory = directory;
+        let index = self.streams.len();
+        self.streams.push(Stream::new(index, id, name.clone(), Default::default()));
+        Ok(index)
+    }
+
+    /// Identity and latest moment of a stream.
+    pub(crate) fn stream_facts(&self, index: usize) -> Option<(StreamId, Option<WallTime>)> {
+        let stream = self.streams.get(index)?;
+        let rows = (0..self.core.geometry.blocks).map(|block| self.core.ledger.row(BlockIndex(block)));
+        let mine = rows.filter(|row| row.stream == stream.id && row.has_samples());
+        Some((stream.id, mine.max_by_key(|row| row.sequence).map(|row| row.wall_max)))
+    }
+
+    /// The superblock of the volume.
+    pub(crate) fn superblock(&self) -> &Superblock {
+        &self.superblock
+    }
+
+    /// Bytes that no longer wait in memory, by stream, since this was asked last.
+    pub(crate) fn take_freed_bytes(&mut self) -> impl Iterator<Item = (usize, usize)> {
+        self.streams.iter_mut().map(Stream::take_freed_bytes).enumerate()
+    }
+
+    /// Hands a stream an input.
+    pub(crate) fn accept(&mut self, index: usize, input: Input) {
+        if let Some(stream) = self.streams.get_mut(index) {
+            stream.accept(input);
+        }
+    }
+
+    /// Sends out what is full. Between rounds only.
+    pub(crate) fn work(&mut self) {
+        self.core.writes.collect();
+        if self.health == Health::Good {
+            for stream in &mut self.streams {
+                // Starved streams are counted by the core; the next round grants blocks.
+                let _starved = stream.advance(&mut self.core);
+            }
+        }
+    }
+
+    /// Whether a stream waits for a block: the next round should not wait.
+    pub(crate) fn is_starved(&self) -> bool {
+        self.core.starved > 0 && self.health == Health::Good
+    }
+
+    /// Parks every stream and writes everything; the volume is closed then.
+    pub(crate) fn close(&mut self) -> Result<()> {
+        const ROUNDS_MAX: usize = 1000;
+        for stream in &mut self.streams {
+            stream.accept(Input::Park);
+        }
+        for _ in 0..ROUNDS_MAX {
+            self.round();
+            if self.health != Health::Good {
+                return Err(self.disk_error("write the last samples to"));
+            }
+            if self.core.named.is_empty() && self.streams.iter().all(Stream::is_idle) {
+                break;
+            }
+        }
+        self.core.ledger.release_grants();
+        self.last_round();
+        if self.health == Health::Good { Ok(()) } else { Err(self.disk_error("close")) }
+    }
+
+    /// What a round achieved.
+    pub(crate) fn report(&self) -> RoundReport {
+        let streams = self.streams.iter().map(|stream| DurableStream {
+            stream: stream.id,
+            name: stream.name.clone(),
+            chunk: stream.durable_chunk(),
+            tracks: stream
+                .durable_tracks
+                .values()
+                .map(|durable| DurableTrack {
+                    track: durable.end.track,
+                    run: durable.run,
+                    ticks: durable.end.ticks,
+                    wall: durable.end.wall,
+                    samples: durable.end.samples,
+                })
+                .collect(),
+        });
+        RoundReport {
+            round: self.core.round,
+            at: self.core.clock.wall(),
+            streams: streams.collect(),
+            health: self.health.clone(),
+            written_bytes: self.core.writes.written_bytes(),
+            blocks_taken: self.core.blocks_taken,
+        }
+    }
+}
+
+fn copy_error(error: &std::io::Error) -> std::io::Error {
+    match error.raw_os_error() {
+        Some(code) => std::io::Error::from_raw_os_error(code),
+        None => std::io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
+fn fallback_name(stream: StreamId) -> StreamName {
+    let text = format!("stream-{stream}");
+    StreamName::new(&text).unwrap_or_else(|_| unreachable!("a UUID is made of letters, digits and dashes"))
+}
+
+fn check_writable<D: Disk>(recovered: &Recovered, disk: &D, path: &Path) -> Result<()> {
+    if let Some(detail) = recovered.superblock.read_only() {
+        return Err(Error::Unsupported { path: path.to_owned(), detail });
+    }
+    if disk.size_bytes() < recovered.geometry.size_bytes {
+        let missing = recovered.geometry.size_bytes - disk.size_bytes();
+        let detail = format!("{missing} bytes of the volume are cut off; it can still be read");
+        return Err(Error::NotAVolume { path: path.to_owned(), detail });
+    }
+    if disk.alignment_bytes() as usize > recovered.geometry.page_bytes {
+        let detail = format!(
+            "its page of {} bytes is smaller than the {} bytes this disk writes at once",
+            recovered.geometry.page_bytes,
+            disk.alignment_bytes()
+        );
+        return Err(Error::Unsupported { path: path.to_owned(), detail });
+    }
+    Ok(())
+}
+
+/// Brings bad copies of doubled metadata in line with the good one.
+fn repair<D: Disk>(recovered: &Recovered, writes: &mut Writes<D>, path: &Path) -> Result<()> {
+    let geometry = &recovered.geometry;
+    let bad = geometry.copies_at.iter().zip(recovered.superblocks_good).filter(|(_, good)| !good);
+    for (at, _) in bad {
+        let mut page = writes.buffer(geometry.page_bytes);
+        recovered.superblock.seal(&mut page);
+        writes.submit(*at, Arc::new(page), Purpose::Metadata);
+        write_through(writes, "repair a superblock of", path)?;
+    }
+    if recovered.directories_good.contains(&false) {
+        write_directory(&recovered.directory, geometry, recovered.volume(), writes, path)?;
+    }
+    Ok(())
+}
+
+/// Writes both copies, one after the other, each flushed.
+fn write_directory<D: Disk>(
+    directory: &Directory,
+    geometry: &Geometry,
+    volume: crate::types::VolumeId,
+    writes: &mut Writes<D>,
+    path: &Path,
+) -> Result<()> {
+    for at in geometry.directories_at() {
+        let mut buffer = writes.buffer(crate::format::round_up(directory.bytes(), geometry.page_bytes));
+        directory.seal(volume, &mut buffer);
+        writes.submit(at, Arc::new(buffer), Purpose::Metadata);
+        write_through(writes, "write the stream directory of", path)?;
+    }
+    Ok(())
+}
+
+/// Waits and flushes; an error if anything failed even when written again. Other writes in flight are kept for their round.
+fn write_through<D: Disk>(writes: &mut Writes<D>, operation: &str, path: &Path) -> Result<()> {
+    writes.wait();
+    if writes.failed().contains(&Purpose::Metadata) {
+        writes.retry_failed();
+    }
+    let failed = writes.failed().contains(&Purpose::Metadata);
+    let flushed = if failed { Err(std::io::Error::other("the write failed")) } else { writes.flush() };
+    writes.forget(|purpose| purpose == Purpose::Metadata);
+    flushed.map_err(|error| {
+        let source = writes.last_error().map_or(error, copy_error);
+        Error::io(operation, path, source)
+    })
+}
+
+/// Starts writing the sectors that hold these rows.
+pub(super) fn write_table<D: Disk>(
+    geometry: &Geometry,
+    volume: crate::types::VolumeId,
+    ledger: &Ledger,
+    blocks: &BTreeSet<BlockIndex>,
+    writes: &mut Writes<D>,
+) {
+    let sectors = blocks.iter().map(|block| block.0 as usize / ROWS_PER_SECTOR).collect();
+    submit_sectors(geometry, volume, crate::types::RoundNumber(0), ledger, &sectors, writes);
+}
+
+/// Starts writing these sectors of the table, with their neighbours in the disk's unit.
+pub(super) fn submit_sectors<D: Disk>(
+    geometry: &Geometry,
+    volume: crate::types::VolumeId,
+    round: crate::types::RoundNumber,
+    ledger: &Ledger,
+    sectors: &BTreeSet<usize>,
+    writes: &mut Writes<D>,
+) {
+    let unit = writes.alignment_bytes();
+    let per_unit = unit / SECTOR_BYTES;
+    let units: BTreeSet<usize> = sectors.iter().map(|sector| sector / per_unit).collect();
+    let magic = table_magic(volume);
+    for index in units {
+        let mut buffer = writes.buffer(unit);
+        for (sector, place) in (index * per_unit..).zip(buffer.chunks_exact_mut(SECTOR_BYTES)) {
+            TableSector::new(sector as u32, round, ledger.sector_rows(sector)).seal_as(magic, place);
+        }
+        writes.submit(geometry.front_at[3] + (index * unit) as u64, Arc::new(buffer), Purpose::Table);
+    }
+}
+
+/// The superblock of a geometry, but for what names the volume.
+pub(crate) fn superblock_of(geometry: &Geometry) -> Superblock {
+    Superblock {
+        version: crate::format::FORMAT_VERSION,
+        page_shift: geometry.page_bytes.trailing_zeros() as u8,
+        block_shift: geometry.block_bytes.trailing_zeros() as u8,
+        blocks: geometry.blocks,
+        size_bytes: geometry.size_bytes,
+        streams_max: geometry.streams_max,
+        holds_max: crate::format::geometry::HOLDS_MAX,
+        region_bytes: geometry.region_bytes as u32,
+        log_slots: crate::format::geometry::LOG_SLOTS,
+        log_slot_bytes: geometry.log_slot_bytes as u32,
+        directory_bytes: geometry.directory_bytes as u32,
+        holds_bytes: geometry.holds_bytes as u32,
+        table_bytes: geometry.table_bytes as u64,
+        front_at: geometry.front_at,
+        back_at: geometry.back_at,
+        copies_at: geometry.copies_at,
+        stretches_at: geometry.stretches_at,
+        ..Superblock::default()
+    }
+}

@@ -1,0 +1,188 @@
+//! Which block is taken next: the table in memory, the order in which blocks are overwritten, the blocks set aside.
+//!
+//! Pure bookkeeping, no I/O. The victim is the block that was written to longest ago (lowest rank), never-used ones first,
+//! never one that is open, granted or bad. Rank, not sequence: a camera of few bits fills its block over many laps of the
+//! others, and what it wrote last is new whenever the block was taken.
+//!
+//! A row that changes goes into the round record, then, once such a record was flushed, into the table, and leaves the
+//! record only when the table was flushed:  `Fresh -> Logged -> (gone)`.
+
+use crate::format::table::{ROWS_PER_SECTOR, Row};
+use crate::report::BlockState;
+use crate::types::{BlockIndex, Sequence};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// A block set aside for a coming take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    /// The block.
+    pub(crate) block: BlockIndex,
+    /// The sequence it will have.
+    pub(crate) sequence: Sequence,
+    /// What the block holds until it is taken.
+    before: Row,
+    /// Whether the record that grants it was flushed.
+    ready: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dirty {
+    Fresh,
+    Logged,
+}
+
+/// The block table in memory.
+pub(crate) struct Ledger {
+    rows: Vec<Row>,
+    victims: BTreeSet<(Sequence, Sequence, BlockIndex)>,
+    dirty: BTreeMap<BlockIndex, Dirty>,
+    grants: VecDeque<Grant>,
+    highest: Sequence,
+}
+
+impl Ledger {
+    /// The ledger of a volume as found. `fresh` are the rows that the table on disk does not have.
+    pub(crate) fn new(rows: Vec<Row>, fresh: &BTreeSet<BlockIndex>, highest: Sequence) -> Ledger {
+        let mut ledger = Ledger {
+            rows,
+            victims: BTreeSet::new(),
+            dirty: fresh.iter().map(|block| (*block, Dirty::Fresh)).collect(),
+            grants: VecDeque::new(),
+            highest,
+        };
+        for index in 0..ledger.rows.len() as u32 {
+            let block = BlockIndex(index);
+            ledger.victims.extend(ledger.rank(block));
+        }
+        ledger
+    }
+
+    fn rank(&self, block: BlockIndex) -> Option<(Sequence, Sequence, BlockIndex)> {
+        let row = self.rows.get(block.0 as usize)?;
+        match row.state {
+            BlockState::Free | BlockState::Erased => Some((Sequence(0), Sequence(0), block)),
+            BlockState::Parked | BlockState::Sealed | BlockState::Expired => {
+                Some((row.rank, row.sequence, block))
+            }
+            BlockState::Granted | BlockState::Open | BlockState::Bad => None,
+        }
+    }
+
+    /// The row of a block.
+    pub(crate) fn row(&self, block: BlockIndex) -> &Row {
+        &self.rows[block.0 as usize]
+    }
+
+    /// The highest sequence granted so far.
+    pub(crate) fn highest(&self) -> Sequence {
+        self.highest
+    }
+
+    fn replace(&mut self, block: BlockIndex, row: Row) {
+        if let Some(rank) = self.rank(block) {
+            self.victims.remove(&rank);
+        }
+        self.rows[block.0 as usize] = row;
+        self.victims.extend(self.rank(block));
+    }
+
+    /// A row that is durably true from now on.
+    pub(crate) fn settle(&mut self, block: BlockIndex, row: Row) {
+        self.replace(block, row);
+        self.dirty.insert(block, Dirty::Fresh);
+    }
+
+    /// A parked block is written again.
+    pub(crate) fn reopen(&mut self, block: BlockIndex) {
+        let row = Row { state: BlockState::Open, ..self.row(block).clone() };
+        self.replace(block, row);
+    }
+
+    /// The block that is to be taken next, with its row.
+    pub(crate) fn victim(&self) -> Option<(BlockIndex, &Row)> {
+        self.victims.first().map(|(_, _, block)| (*block, self.row(*block)))
+    }
+
+    /// The victim cannot be read: it is the last choice from now on.
+    pub(crate) fn postpone(&mut self, block: BlockIndex) {
+        let row = Row { rank: self.highest, state: BlockState::Parked, ..self.row(block).clone() };
+        self.replace(block, row);
+    }
+
+    /// Sets a block aside.
+    pub(crate) fn grant(&mut self, block: BlockIndex) {
+        let before = self.row(block).clone();
+        self.highest = Sequence(self.highest.0 + 1);
+        self.replace(block, Row { state: BlockState::Granted, ..before.clone() });
+        self.dirty.remove(&block);
+        self.grants.push_back(Grant { block, sequence: self.highest, before, ready: false });
+    }
+
+    /// Everything granted so far may be taken.
+    pub(crate) fn grants_flushed(&mut self) {
+        self.grants.iter_mut().for_each(|grant| grant.ready = true);
+    }
+
+    /// All blocks set aside.
+    pub(crate) fn grants(&self) -> impl ExactSizeIterator<Item = &Grant> {
+        self.grants.iter()
+    }
+
+    /// Takes the next block that may be taken.
+    pub(crate) fn take(&mut self) -> Option<Grant> {
+        let grant = self.grants.pop_front_if(|grant| grant.ready)?;
+        self.replace(
+            grant.block,
+            Row { state: BlockState::Open, sequence: grant.sequence, ..Row::default() },
+        );
+        Some(grant)
+    }
+
+    /// Gives back what was set aside and not taken: nothing was written there.
+    pub(crate) fn release_grants(&mut self) {
+        while let Some(grant) = self.grants.pop_front() {
+            self.replace(grant.block, grant.before);
+        }
+    }
+
+    /// The rows for the next round record.
+    pub(crate) fn rows_to_log(&self) -> impl Iterator<Item = (BlockIndex, &Row)> {
+        self.dirty.keys().map(|block| (*block, self.row(*block)))
+    }
+
+    /// How many rows wait for the table.
+    pub(crate) fn rows_waiting(&self) -> usize {
+        self.dirty.len()
+    }
+
+    /// The table sectors whose rows stand in a flushed record.
+    pub(crate) fn sectors_to_write(&self) -> BTreeSet<usize> {
+        let logged = self.dirty.iter().filter(|(_, dirty)| **dirty == Dirty::Logged);
+        logged.map(|(block, _)| block.0 as usize / ROWS_PER_SECTOR).collect()
+    }
+
+    /// The rows of a sector as the table shall have them: of a granted block what it held before, for a clean end gives it
+    /// back; after any other the record says more of it.
+    pub(crate) fn sector_rows(&self, sector: usize) -> [Row; ROWS_PER_SECTOR] {
+        std::array::from_fn(|index| {
+            let place = sector * ROWS_PER_SECTOR + index;
+            let granted = self.grants.iter().find(|grant| grant.block.0 as usize == place);
+            granted.map(|grant| &grant.before).or_else(|| self.rows.get(place)).cloned().unwrap_or_default()
+        })
+    }
+
+    /// A round was flushed; `sectors` are those of the table that were written in it.
+    pub(crate) fn round_flushed(&mut self, sectors: &BTreeSet<usize>) {
+        self.dirty.retain(|block, dirty| {
+            let written = sectors.contains(&(block.0 as usize / ROWS_PER_SECTOR));
+            let keep = !(written && *dirty == Dirty::Logged);
+            *dirty = Dirty::Logged;
+            keep
+        });
+    }
+
+    /// All rows stand in the table.
+    pub(crate) fn all_in_table(&mut self) {
+        self.dirty.clear();
+    }
+}

@@ -1,0 +1,244 @@
+//! A flush round: everything pending is cut and written together with one round record, each completion judged by itself,
+//! then one flush makes it durable.
+
+use super::engine::{Engine, submit_sectors};
+use super::writes::Purpose;
+use crate::disk::Disk;
+use crate::format::FORMAT_VERSION;
+use crate::format::Zero;
+use crate::format::geometry::record_capacity;
+use crate::format::round::{GrantedBlock, NamedBlock, RoundHeader, RoundRecord, RoundRow};
+use crate::format::round_up;
+use crate::format::table::NO_FOOTER;
+use crate::report::{Health, RoundReport};
+use crate::types::RoundNumber;
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+/// Blocks set aside beyond what the last rounds took.
+const GRANTS_SPARE: usize = 2;
+
+impl<D: Disk> Engine<D> {
+    /// Makes a round. While the volume is failing it only tries what failed again.
+    pub(crate) fn round(&mut self) -> RoundReport {
+        if self.health == Health::Good {
+            let taken_before = self.core.blocks_taken;
+            self.gather();
+            self.grant_blocks();
+            self.submit_table();
+            self.submit_record(false);
+            self.recent_takes.rotate_right(1);
+            self.recent_takes[0] = self.core.blocks_taken - taken_before;
+        }
+        self.finish();
+        self.report()
+    }
+
+    /// The record that says nothing is open any more.
+    pub(super) fn last_round(&mut self) {
+        self.submit_record(true);
+        self.finish();
+    }
+
+    fn gather(&mut self) {
+        self.core.writes.collect();
+        self.core.starved = 0;
+        for stream in &mut self.streams {
+            if stream.advance(&mut self.core).is_ok() {
+                stream.cut(&mut self.core);
+            }
+        }
+    }
+
+    /// Sets blocks aside for the takes until the next round.
+    fn grant_blocks(&mut self) {
+        let (_, granted_max, _) = record_capacity(self.core.geometry.streams_max);
+        let active = self.streams.iter().filter(|stream| stream.is_active()).count();
+        let recent = self.recent_takes.iter().copied().max().unwrap_or(0) as usize;
+        let target =
+            (GRANTS_SPARE + recent.max(self.core.starved)).min(active + GRANTS_SPARE).min(granted_max);
+        let mut tries = target + 16;
+        while self.core.ledger.grants().len() < target && tries > 0 {
+            tries -= 1;
+            self.grant_one();
+        }
+    }
+
+    /// The header on disk is read first: if it is not what the row says, the row is wrong, and the choice is made again.
+    fn grant_one(&mut self) {
+        let Some((block, row)) = self.core.ledger.victim() else { return };
+        let row = row.clone();
+        let header = self.core.scanner().block_header(block);
+        match header {
+            Ok(header)
+                if header.as_ref().map(|header| header.sequence).unwrap_or_default() == row.sequence =>
+            {
+                self.core.ledger.grant(block);
+            }
+            // Neither copy of the header verifies: damage, not another take. What the row says is all there is.
+            Ok(None) => self.core.ledger.grant(block),
+            Ok(Some(header)) => {
+                tracing::warn!(%block, row = %row.sequence, header = %header.sequence, "the block table is not what the block says; the row is repaired");
+                let row = crate::recover::row_from_block(&self.core.scanner(), block);
+                self.core.ledger.settle(block, row);
+            }
+            Err(error) => {
+                tracing::warn!(%block, %error, "cannot read a block's header; the block is passed over");
+                self.core.ledger.postpone(block);
+            }
+        }
+    }
+
+    fn submit_table(&mut self) {
+        self.sectors = self.core.ledger.sectors_to_write();
+        let core = &mut self.core;
+        submit_sectors(
+            &core.geometry,
+            core.volume,
+            core.round,
+            &core.ledger,
+            &self.sectors,
+            &mut core.writes,
+        );
+    }
+
+    fn submit_record(&mut self, closed: bool) {
+        self.core.round = RoundNumber(self.core.round.0 + 1);
+        let record = self.record(closed);
+        let core = &mut self.core;
+        for log_at in core.geometry.logs_at() {
+            let mut buffer = core.writes.buffer(round_up(record.bytes(), core.geometry.page_bytes));
+            record.seal(&mut buffer);
+            let at = core.geometry.slot_at(log_at, core.round.0);
+            core.writes.submit(at, Arc::new(buffer), Purpose::Record);
+        }
+    }
+
+    fn record(&self, closed: bool) -> RoundRecord {
+        let core = &self.core;
+        let named = core.named.values().map(|named| NamedBlock {
+            block: named.take.block,
+            durable_end: named.durable_end as u32,
+            sequence: named.take.sequence,
+            stream: named.take.stream,
+            durable_chunk: self.streams[named.stream].durable_chunk(),
+        });
+        let granted = core.ledger.grants().map(|grant| GrantedBlock {
+            block: grant.block,
+            zero: Zero,
+            sequence: grant.sequence,
+        });
+        let rows =
+            core.ledger.rows_to_log().map(|(block, row)| RoundRow { block, zero: Zero, row: row.clone() });
+        RoundRecord {
+            header: RoundHeader {
+                version: FORMAT_VERSION,
+                closed: u8::from(closed),
+                epoch: core.epoch,
+                round: core.round,
+                volume: core.volume,
+                highest: core.ledger.highest(),
+                at: core.clock.wall(),
+                running_seconds: self.running_seconds(),
+                ..RoundHeader::default()
+            },
+            named: named.collect(),
+            granted: granted.collect(),
+            rows: rows.collect(),
+        }
+    }
+
+    /// Waits for the round's writes, judges them, flushes.
+    fn finish(&mut self) {
+        self.core.writes.wait();
+        if !self.core.writes.failed().is_empty() {
+            self.core.writes.retry_failed();
+        }
+        self.relocate_failed();
+        let failed = self.core.writes.failed();
+        let record_stands = self.core.writes.any_done_for(Purpose::Record);
+        if !record_stands || failed.iter().any(|purpose| is_critical(*purpose)) {
+            return self.fail();
+        }
+        self.do_without(&failed);
+        match self.core.writes.flush() {
+            Ok(()) => self.settle(),
+            Err(_) => self.fail(),
+        }
+    }
+
+    fn fail(&mut self) {
+        let error = self.core.writes.last_error().map(ToString::to_string).unwrap_or_default();
+        if self.health == Health::Good {
+            tracing::error!(%error, "the volume is failing: samples wait in memory, one probe an interval");
+        }
+        self.health = Health::Failing { error };
+    }
+
+    /// Streams of which a write failed twice move to fresh blocks, if the disk writes elsewhere.
+    fn relocate_failed(&mut self) {
+        let streams = self.streams_of_failed();
+        let elsewhere = self.core.writes.any_done();
+        let kind = self.core.writes.last_error().map(std::io::Error::kind);
+        let hopeless = matches!(
+            kind,
+            Some(ErrorKind::StorageFull | ErrorKind::ReadOnlyFilesystem | ErrorKind::NotFound)
+        );
+        let budget = (self.core.geometry.blocks / 100).max(2);
+        if streams.is_empty() || !elsewhere || hopeless || self.core.blocks_withdrawn >= budget {
+            return;
+        }
+        for index in streams {
+            tracing::warn!(stream = %self.streams[index].name, "a write failed twice; the stream moves to a fresh block");
+            self.streams[index].relocate(&mut self.core);
+            // Without a block that may be taken it waits for the next round.
+            let _starved = self.streams[index].house(&mut self.core);
+        }
+        self.core.writes.wait();
+    }
+
+    fn streams_of_failed(&self) -> BTreeSet<usize> {
+        let of = |purpose| match purpose {
+            Purpose::Chunk(stream, _, _) => Some(stream),
+            Purpose::Header(block) => self.core.named.get(&block).map(|named| named.stream),
+            Purpose::Footer(_) | Purpose::Table | Purpose::Record | Purpose::Metadata => None,
+        };
+        self.core.writes.failed().into_iter().filter_map(of).collect()
+    }
+
+    /// Caches and copies that could not be written: the next rounds go on without them.
+    fn do_without(&mut self, failed: &[Purpose]) {
+        for purpose in failed {
+            match purpose {
+                Purpose::Footer(block) => {
+                    if let Some(row) = self.core.named.get_mut(block).and_then(|named| named.ended.as_mut()) {
+                        row.flags |= NO_FOOTER;
+                    }
+                }
+                Purpose::Table => self.sectors.clear(),
+                _ => {}
+            }
+        }
+        self.core.writes.forget_failed();
+    }
+
+    fn settle(&mut self) {
+        if self.health != Health::Good {
+            tracing::info!("the volume is written again");
+            self.health = Health::Good;
+        }
+        self.core.writes.settle();
+        self.core.ledger.grants_flushed();
+        self.core.ledger.round_flushed(&self.sectors);
+        self.sectors.clear();
+        self.core.flushed();
+        for stream in &mut self.streams {
+            stream.flushed();
+        }
+    }
+}
+
+fn is_critical(purpose: Purpose) -> bool {
+    matches!(purpose, Purpose::Chunk(..) | Purpose::Header(_) | Purpose::Metadata)
+}

@@ -1,0 +1,555 @@
+//! One stream on its way to the disk: what came in, the chunk in the making, the block being written.
+//!
+//! ```text
+//! input queue -> draft -> chunk (in flight, kept until durable) -> durable
+//!
+//! block:  none -> open -> sealed          (no room for the next chunk)
+//!                 open <-> parked         (the stream stopped; it resumes where it stopped)
+//!                 open -> bad             (a write failed: all that is not durable goes to a fresh block)
+//! ```
+
+use super::core::{Core, Named};
+use super::draft::{Draft, Part, TrackEnd};
+use super::writes::Purpose;
+use crate::disk::{AlignedBuffer, Disk};
+use crate::format::block::{BlockHeader, BlockTrailer, seal_header_page};
+use crate::format::chunk::{self, ChunkHeader, ChunkKind, Entry, NO_TRACK, Piece, Tables, bytes_padded};
+use crate::format::footer::Footer;
+use crate::format::table::Row;
+use crate::format::{FORMAT_VERSION, Framed, round_up};
+use crate::gap::Gap;
+use crate::progress::Progress;
+use crate::recover::{StreamEnd, examine};
+use crate::report::BlockState;
+use crate::sample::{Anchor, Sample, SampleFlags};
+use crate::scan::Take;
+use crate::types::{BlockIndex, ChunkNumber, ConfigurationHash, RunId, StreamId, StreamName, TrackNumber};
+use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// A configuration in its stored form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoredConfiguration {
+    /// The bytes.
+    pub(crate) bytes: Bytes,
+    /// Their hash.
+    pub(crate) hash: ConfigurationHash,
+    /// Which of its tracks are video.
+    pub(crate) video: Vec<TrackNumber>,
+}
+
+/// What a stream is told.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Configure(Arc<StoredConfiguration>),
+    Run(RunId),
+    Anchor(Anchor),
+    Sample(Sample),
+    Gap(Gap),
+    Park,
+}
+
+/// No block may be taken at the moment.
+pub(crate) struct Starved;
+
+/// A block being written.
+#[derive(Debug)]
+struct OpenBlock {
+    take: Take,
+    progress: Progress,
+}
+
+/// A chunk that is not yet durable.
+struct Undurable {
+    header: ChunkHeader,
+    buffer: Arc<AlignedBuffer>,
+    ends: Vec<TrackEnd>,
+    queued_bytes: usize,
+}
+
+/// How far a track is durable.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DurableEnd {
+    pub(crate) run: RunId,
+    pub(crate) end: TrackEnd,
+}
+
+/// A stream of the volume.
+pub(crate) struct Stream {
+    index: usize,
+    pub(crate) id: StreamId,
+    pub(crate) name: StreamName,
+    queue: VecDeque<Input>,
+    /// How much of the sample at the front of the queue is in chunks already, in bytes.
+    sent: usize,
+    draft: Draft,
+    configuration: Option<Arc<StoredConfiguration>>,
+    run: RunId,
+    anchors: BTreeMap<TrackNumber, Anchor>,
+    number: ChunkNumber,
+    previous: u32,
+    open: Option<OpenBlock>,
+    parked: Option<BlockIndex>,
+    undurable: VecDeque<Undurable>,
+    /// Chunks whose write failed and that have found no other place yet.
+    homeless: VecDeque<Undurable>,
+    left_out_bytes: usize,
+    freed_bytes: usize,
+    durable: (ChunkNumber, u32),
+    pub(crate) durable_tracks: BTreeMap<TrackNumber, DurableEnd>,
+}
+
+impl Stream {
+    /// A stream that goes on where it ended.
+    pub(crate) fn new(index: usize, id: StreamId, name: StreamName, end: StreamEnd) -> Stream {
+        Stream {
+            index,
+            id,
+            name,
+            queue: VecDeque::new(),
+            sent: 0,
+            draft: Draft::default(),
+            configuration: None,
+            run: RunId::default(),
+            anchors: BTreeMap::new(),
+            number: end.chunk.next(),
+            previous: end.checksum,
+            open: None,
+            parked: end.block,
+            undurable: VecDeque::new(),
+            homeless: VecDeque::new(),
+            left_out_bytes: 0,
+            freed_bytes: 0,
+            durable: (end.chunk, end.checksum),
+            durable_tracks: BTreeMap::new(),
+        }
+    }
+
+    /// The durable watermark.
+    pub(crate) fn durable_chunk(&self) -> ChunkNumber {
+        self.durable.0
+    }
+
+    /// Whether it writes or waits to.
+    pub(crate) fn is_active(&self) -> bool {
+        self.open.is_some() || !self.queue.is_empty()
+    }
+
+    /// Whether nothing of it waits for the disk.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+            && self.draft.is_empty()
+            && self.undurable.is_empty()
+            && self.homeless.is_empty()
+    }
+
+    pub(crate) fn accept(&mut self, input: Input) {
+        self.queue.push_back(input);
+    }
+
+    /// Moves what came in into chunks, as far as blocks may be taken. Chunks that are full go out at once.
+    pub(crate) fn advance<D: Disk>(&mut self, core: &mut Core<D>) -> Result<(), Starved> {
+        self.house(core)?;
+        if !self.draft.is_empty() {
+            self.ensure_block(core, true)?;
+        }
+        while let Some(input) = self.queue.pop_front() {
+            if let Err(input) = self.take_in(core, input) {
+                self.queue.push_front(input);
+                return Err(Starved);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_in<D: Disk>(&mut self, core: &mut Core<D>, input: Input) -> Result<(), Input> {
+        match input {
+            Input::Configure(configuration) => {
+                self.cut(core);
+                self.configuration = Some(configuration);
+            }
+            Input::Run(run) => {
+                self.cut(core);
+                self.run = run;
+                self.anchors.clear();
+            }
+            Input::Anchor(anchor) => {
+                self.anchors.insert(anchor.track, anchor);
+            }
+            Input::Sample(sample) => {
+                return self.put_sample(core, &sample).map_err(|Starved| Input::Sample(sample));
+            }
+            Input::Gap(gap) => return self.put_gap(core, &gap).map_err(|Starved| Input::Gap(gap)),
+            Input::Park => {
+                self.cut(core);
+                self.park(core);
+            }
+        }
+        Ok(())
+    }
+
+    fn put_sample<D: Disk>(&mut self, core: &mut Core<D>, sample: &Sample) -> Result<(), Starved> {
+        // The way in refuses samples without an anchor; one can only be missing here after it was forgotten by a new run.
+        let Some(anchor) = self.anchors.get(&sample.track).copied() else {
+            self.left_out_bytes += sample.len();
+            return Ok(());
+        };
+        let length = sample.len();
+        loop {
+            self.ensure_block(core, true)?;
+            let (room, limit) = self.limits(core);
+            let part = self.part(sample, self.sent, length);
+            if self.draft.fits(&part, limit, core.geometry.page_bytes) {
+                self.draft.add(part, &anchor);
+                self.sent = 0;
+                return Ok(());
+            }
+            if !self.draft.is_empty() {
+                self.cut(core);
+                continue;
+            }
+            let capacity = Draft::capacity(limit);
+            let scrap = room < core.geometry.block_bytes / 32;
+            if capacity == 0 || scrap {
+                self.seal(core);
+                continue;
+            }
+            let fragment = self.part(sample, self.sent, (self.sent + capacity).min(length));
+            self.draft.add(fragment, &anchor);
+            self.sent = (self.sent + capacity).min(length);
+            self.cut(core);
+        }
+    }
+
+    /// The bytes of a sample from `from` to `to`, with the flags of that part.
+    fn part(&self, sample: &Sample, from: usize, to: usize) -> Part {
+        let (first, last) = (from == 0, to == sample.len());
+        let mut flags = sample.flags.of_the_sample();
+        flags = match (first, last) {
+            (true, true) => flags,
+            (true, false) => flags.with(SampleFlags::FIRST_FRAGMENT),
+            (false, false) => flags.with(SampleFlags::MORE_FRAGMENT),
+            (false, true) => flags.with(SampleFlags::LAST_FRAGMENT),
+        };
+        let video = self
+            .configuration
+            .as_ref()
+            .map(|configuration| configuration.video.as_slice())
+            .unwrap_or_default();
+        let seek_point = if video.is_empty() {
+            self.draft.is_empty()
+        } else {
+            video.contains(&sample.track) && sample.flags.contains(SampleFlags::SYNC)
+        };
+        if first && seek_point {
+            flags = flags.with(SampleFlags::SEEK_POINT);
+        }
+        let data = slice_pieces(&sample.data, from, to);
+        Part { track: sample.track, ticks: sample.ticks, flags, data, bytes: to - from, last }
+    }
+
+    fn put_gap<D: Disk>(&mut self, core: &mut Core<D>, gap: &Gap) -> Result<(), Starved> {
+        self.cut(core);
+        let content = Bytes::from(gap.encode());
+        self.ensure_room(core, content.len())?;
+        let wall = (gap.from, gap.to.unwrap_or(gap.from));
+        self.emit(core, ChunkKind::EVENT, Draft { wall: Some(wall), ..twice(&content) });
+        Ok(())
+    }
+
+    /// Makes a block open that has room for a chunk with two copies of `bytes`.
+    fn ensure_room<D: Disk>(&mut self, core: &mut Core<D>, bytes: usize) -> Result<(), Starved> {
+        loop {
+            self.ensure_block(core, false)?;
+            let wanted = bytes_padded(0, 2, 2 * bytes, core.geometry.page_bytes);
+            if wanted <= self.limits(core).0 {
+                return Ok(());
+            }
+            self.seal(core);
+        }
+    }
+
+    /// Makes a block open whose last configuration is the current one (if `configured`).
+    fn ensure_block<D: Disk>(&mut self, core: &mut Core<D>, configured: bool) -> Result<(), Starved> {
+        if self.open.is_none() {
+            self.resume(core);
+        }
+        if self.open.is_none() {
+            self.take_block(core)?;
+        }
+        let Some(configuration) = self.configuration.clone() else { return Ok(()) };
+        let stands = self.open.as_ref().and_then(|open| open.progress.configuration);
+        let first = self.open.as_ref().is_some_and(|open| open.progress.row.chunks == 0);
+        if stands == Some(configuration.hash) || !(configured || first) {
+            return Ok(());
+        }
+        let wanted = bytes_padded(0, 2, 2 * configuration.bytes.len(), core.geometry.page_bytes);
+        if wanted > self.limits(core).0 {
+            self.seal(core);
+            return self.ensure_block(core, configured);
+        }
+        self.emit(core, ChunkKind::CONFIGURATION, twice(&configuration.bytes));
+        Ok(())
+    }
+
+    /// Room left in the open block, and how large the next chunk may be, in bytes.
+    fn limits<D: Disk>(&self, core: &Core<D>) -> (usize, usize) {
+        let Some(open) = &self.open else { return (0, 0) };
+        let geometry = &core.geometry;
+        let footer = &open.progress.footer;
+        // One more chunk, and one more sync sample than the draft has.
+        let syncs = footer.syncs.len() + self.draft.sync_samples as usize + 1;
+        let footer_bytes = round_up(Footer::bytes_for(footer.chunks.len() + 1, syncs), geometry.page_bytes);
+        let end = geometry.block_bytes - geometry.page_bytes;
+        let room = end.saturating_sub(footer_bytes + open.progress.row.used_bytes as usize);
+        (room, room.min(core.chunk_bytes_max))
+    }
+
+    fn resume<D: Disk>(&mut self, core: &mut Core<D>) {
+        let Some(block) = self.parked.take() else { return };
+        let row = core.parked_row(block);
+        let Some(row) = row.filter(|row| row.state == BlockState::Parked && row.stream == self.id) else {
+            return;
+        };
+        if row.last_chunk().next() != self.number {
+            return;
+        }
+        let take = Take { block, sequence: row.sequence, stream: self.id };
+        let used = row.used_bytes as usize;
+        let progress = examine(&core.scanner(), &take, used, None).progress;
+        // A block in which damage hides something is left as it is.
+        let whole = progress.row.used_bytes == row.used_bytes && progress.row.last_checksum == self.previous;
+        if whole {
+            core.reopen(&take, self.index, used);
+            self.open = Some(OpenBlock { take, progress });
+        }
+    }
+
+    fn take_block<D: Disk>(&mut self, core: &mut Core<D>) -> Result<(), Starved> {
+        let Some(grant) = core.take_block() else {
+            core.starved += 1;
+            return Err(Starved);
+        };
+        let take = Take { block: grant.block, sequence: grant.sequence, stream: self.id };
+        let header = BlockHeader {
+            version: FORMAT_VERSION,
+            block: take.block,
+            volume: core.volume,
+            sequence: take.sequence,
+            stream: take.stream,
+            epoch: core.epoch,
+            previous: self.previous,
+            first_chunk: self.number,
+            granted_in: core.round,
+            taken: core.clock.wall(),
+            ..BlockHeader::default()
+        };
+        let mut page = core.writes.buffer(core.geometry.page_bytes);
+        seal_header_page(&header, &mut page);
+        core.writes.submit(core.geometry.block_at(take.block), Arc::new(page), Purpose::Header(take.block));
+        core.named.insert(take.block, Named::new(&take, self.index));
+        self.open = Some(OpenBlock { take, progress: Progress::new(&take, core.geometry.page_bytes) });
+        Ok(())
+    }
+
+    /// Cuts the draft: it goes out as a chunk. After a failed write it waits until there is a block again.
+    pub(crate) fn cut<D: Disk>(&mut self, core: &mut Core<D>) {
+        if !self.draft.is_empty() && self.open.is_some() {
+            let draft = std::mem::take(&mut self.draft);
+            self.emit(core, ChunkKind::MEDIA, draft);
+        }
+    }
+
+    fn emit<D: Disk>(&mut self, core: &mut Core<D>, kind: ChunkKind, draft: Draft) {
+        let Some(open) = &mut self.open else { return };
+        let (wall_min, wall_max) = draft.wall.unwrap_or_default();
+        let header = ChunkHeader {
+            version: FORMAT_VERSION,
+            kind,
+            volume: core.volume,
+            block: open.take.block,
+            offset: open.progress.row.used_bytes,
+            sequence: open.take.sequence,
+            stream: self.id,
+            epoch: core.epoch,
+            previous: self.previous,
+            number: self.number,
+            run: self.run,
+            configuration: self
+                .configuration
+                .as_ref()
+                .map(|configuration| configuration.hash)
+                .unwrap_or_default(),
+            sync_samples: draft.sync_samples,
+            samples: draft.samples,
+            wall_min,
+            wall_max,
+            rank: core.ledger.highest(),
+            ..ChunkHeader::default()
+        };
+        let payload: usize = draft.pieces.iter().flat_map(|piece| &piece.data).map(Bytes::len).sum();
+        let length = bytes_padded(draft.anchors.len(), draft.pieces.len(), payload, core.geometry.page_bytes);
+        let mut buffer = core.writes.buffer(length);
+        let (header, checksum) = chunk::seal(&header, &draft.anchors, &draft.pieces, &mut buffer);
+        let queued_bytes = if kind == ChunkKind::MEDIA { payload } else { 0 };
+        self.send(core, header, checksum, Arc::new(buffer), draft.ends, queued_bytes);
+    }
+
+    /// Places a sealed chunk at the end of the open block and starts writing it.
+    fn send<D: Disk>(
+        &mut self,
+        core: &mut Core<D>,
+        header: ChunkHeader,
+        checksum: u32,
+        buffer: Arc<AlignedBuffer>,
+        ends: Vec<TrackEnd>,
+        queued_bytes: usize,
+    ) {
+        let Some(open) = &mut self.open else { return };
+        let tables = Tables::at_head(&header, &buffer).unwrap_or_default();
+        open.progress.add(&header, checksum, &tables);
+        let at = core.geometry.block_at(header.block) + u64::from(header.offset);
+        core.writes.submit(at, Arc::clone(&buffer), Purpose::Chunk(self.index, header.block, header.number));
+        core.chunk_sent(header.block, header.offset as usize + header.bytes as usize);
+        self.number = header.number.next();
+        self.previous = checksum;
+        self.undurable.push_back(Undurable { header, buffer, ends, queued_bytes });
+    }
+
+    /// Ends the open block: nothing more goes into it.
+    fn seal<D: Disk>(&mut self, core: &mut Core<D>) {
+        let Some(OpenBlock { take, progress }) = self.open.take() else { return };
+        let geometry = &core.geometry;
+        let row = Row { state: BlockState::Sealed, rank: core.ledger.highest(), ..progress.row };
+        let padded = round_up(progress.footer.bytes(), geometry.page_bytes);
+        let footer_at = geometry.block_bytes - geometry.page_bytes - padded;
+        let mut buffer = core.writes.buffer(padded + geometry.page_bytes);
+        let footer_checksum = progress.footer.seal(core.volume, take.block, take.sequence, &mut buffer);
+        let trailer = BlockTrailer {
+            block: take.block,
+            footer_at: footer_at as u32,
+            footer_bytes: progress.footer.bytes() as u32,
+            footer_checksum,
+            volume: core.volume,
+            row: row.clone(),
+            ..BlockTrailer::default()
+        };
+        trailer.seal(&mut buffer[padded..]);
+        let at = geometry.block_at(take.block) + footer_at as u64;
+        core.writes.submit(at, Arc::new(buffer), Purpose::Footer(take.block));
+        core.block_ended(take.block, row);
+    }
+
+    /// Leaves the open block as it is, to be resumed.
+    fn park<D: Disk>(&mut self, core: &mut Core<D>) {
+        let Some(OpenBlock { take, progress }) = self.open.take() else { return };
+        let row = Row { state: BlockState::Parked, rank: core.ledger.highest(), ..progress.row };
+        self.parked = Some(take.block);
+        core.block_ended(take.block, row);
+    }
+
+    /// Everything sent is durable.
+    pub(crate) fn flushed(&mut self) {
+        self.freed_bytes += std::mem::take(&mut self.left_out_bytes);
+        for chunk in self.undurable.drain(..) {
+            self.freed_bytes += chunk.queued_bytes;
+            for end in chunk.ends {
+                let run = chunk.header.run;
+                let place = self
+                    .durable_tracks
+                    .entry(end.track)
+                    .or_insert(DurableEnd { run, end: TrackEnd { samples: 0, ..end } });
+                let samples = place.end.samples + end.samples;
+                *place = DurableEnd { run, end: TrackEnd { samples, ..end } };
+            }
+        }
+        self.durable = (ChunkNumber(self.number.0 - 1), self.previous);
+    }
+
+    /// Bytes that no longer wait in memory since this was asked last.
+    pub(crate) fn take_freed_bytes(&mut self) -> usize {
+        std::mem::take(&mut self.freed_bytes)
+    }
+
+    /// A write failed: all that is not durable goes to fresh blocks; what older blocks hold of it is void.
+    pub(crate) fn relocate<D: Disk>(&mut self, core: &mut Core<D>) {
+        let mut blocks: Vec<BlockIndex> = self.undurable.iter().map(|chunk| chunk.header.block).collect();
+        blocks.extend(self.open.iter().map(|open| open.take.block));
+        blocks.sort_unstable();
+        blocks.dedup();
+        for block in blocks {
+            core.withdraw(block, self.durable.0);
+        }
+        self.open = None;
+        self.parked = None;
+        self.number = self.durable.0.next();
+        self.previous = self.durable.1;
+        // The fresh block has the current configuration of its own.
+        let current = self.configuration.as_ref().map(|configuration| configuration.hash);
+        let moved = self.undurable.drain(..).filter(|chunk| {
+            chunk.header.kind != ChunkKind::CONFIGURATION || Some(chunk.header.configuration) != current
+        });
+        let mut moved: VecDeque<Undurable> = moved.collect();
+        moved.append(&mut self.homeless);
+        self.homeless = moved;
+    }
+
+    /// Sends the chunks whose write failed to the open block, or a fresh one.
+    pub(crate) fn house<D: Disk>(&mut self, core: &mut Core<D>) -> Result<(), Starved> {
+        while let Some(chunk) = self.homeless.pop_front() {
+            if let Err(starved) = self.send_again(core, &chunk) {
+                self.homeless.push_front(chunk);
+                return Err(starved);
+            }
+        }
+        Ok(())
+    }
+
+    fn send_again<D: Disk>(&mut self, core: &mut Core<D>, chunk: &Undurable) -> Result<(), Starved> {
+        loop {
+            self.ensure_block(core, true)?;
+            if chunk.header.bytes as usize <= self.limits(core).0 {
+                break;
+            }
+            self.seal(core);
+        }
+        let Some(open) = &self.open else { return Err(Starved) };
+        let header = ChunkHeader {
+            block: open.take.block,
+            offset: open.progress.row.used_bytes,
+            sequence: open.take.sequence,
+            epoch: core.epoch,
+            previous: self.previous,
+            number: self.number,
+            rank: core.ledger.highest(),
+            ..chunk.header.clone()
+        };
+        let mut buffer = core.writes.buffer(chunk.buffer.len());
+        buffer.copy_from_slice(&chunk.buffer);
+        let checksum = chunk::reseal(&header, &mut buffer);
+        self.send(core, header, checksum, Arc::new(buffer), chunk.ends.clone(), chunk.queued_bytes);
+        Ok(())
+    }
+}
+
+/// A draft that holds its content as two equal entries.
+fn twice(content: &Bytes) -> Draft {
+    let entry = Entry { track: NO_TRACK, ..Entry::default() };
+    let piece = Piece { entry, data: vec![content.clone()] };
+    Draft { pieces: vec![piece.clone(), piece], payload: 2 * content.len(), ..Draft::default() }
+}
+
+/// The pieces between two places of their concatenation.
+fn slice_pieces(pieces: &[Bytes], from: usize, to: usize) -> Vec<Bytes> {
+    let mut at = 0;
+    let mut out = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        let (begin, end) = (from.max(at), to.min(at + piece.len()));
+        if begin < end {
+            out.push(piece.slice(begin - at..end - at));
+        }
+        at += piece.len();
+    }
+    out
+}

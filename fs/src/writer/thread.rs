@@ -1,0 +1,278 @@
+//! The writer's thread and the queue into it.
+//!
+//! Samples are handed over under one short lock and the thread is woken only when much has gathered or a round is due:
+//! a camera's frame costs no context switch.
+
+use super::engine::{Engine, EngineOptions};
+use super::stream::Input;
+use super::{Rejected, WriterOptions};
+use crate::clock::{Clock, SystemClock};
+use crate::disk::{FileDisk, FileOptions, FileReader};
+use crate::error::{Error, Result};
+use crate::reader::volume_info;
+use crate::report::{OpenReport, RoundReport, VolumeInfo};
+use crate::sample::Sample;
+use crate::types::{StreamId, StreamName, WallTime};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// So many new bytes wake the thread before the next round is due.
+const WAKE_BYTES: usize = 4 << 20;
+/// Whatever the number of streams, each may have this much waiting.
+const STREAM_BYTES_MIN: usize = 4 << 20;
+
+/// What a stream's handle needs to know.
+pub(super) struct Admitted {
+    pub(super) index: usize,
+    pub(super) id: StreamId,
+    pub(super) last_recorded: Option<WallTime>,
+}
+
+struct Admission {
+    name: StreamName,
+    answer: SyncSender<Result<Admitted>>,
+}
+
+#[derive(Default)]
+struct Inbox {
+    inputs: Vec<(usize, Input)>,
+    new_bytes: usize,
+    /// Bytes that wait, by stream.
+    waiting: Vec<usize>,
+    in_use: BTreeSet<usize>,
+    admissions: Vec<Admission>,
+    closing: bool,
+    /// Why the thread ended, once it has.
+    stopped: Option<String>,
+}
+
+/// The queue into the writer's thread.
+pub(super) struct Shared {
+    inbox: Mutex<Inbox>,
+    wake: Condvar,
+    buffer_bytes: usize,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands over what is small and must not be lost.
+    pub(super) fn send(&self, index: usize, input: Input) {
+        self.lock().inputs.push((index, input));
+    }
+
+    /// Hands over a sample, if there is room.
+    pub(super) fn send_sample(
+        &self,
+        index: usize,
+        sample: Sample,
+        bytes: usize,
+    ) -> std::result::Result<(), Rejected> {
+        let mut inbox = self.lock();
+        if inbox.stopped.is_some() {
+            return Err(Rejected::Stopped);
+        }
+        let limit = (self.buffer_bytes / inbox.in_use.len().max(1)).max(STREAM_BYTES_MIN);
+        let waiting = inbox.waiting.get_mut(index).ok_or(Rejected::Stopped)?;
+        // A sample larger than the limit must get through an empty queue.
+        if *waiting > 0 && *waiting + bytes > limit {
+            return Err(Rejected::Full);
+        }
+        *waiting += bytes;
+        inbox.inputs.push((index, Input::Sample(sample)));
+        inbox.new_bytes += bytes;
+        if inbox.new_bytes >= WAKE_BYTES {
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// A handle is gone: its stream is parked and may be had again.
+    pub(super) fn release(&self, index: usize) {
+        let mut inbox = self.lock();
+        inbox.inputs.push((index, Input::Park));
+        inbox.in_use.remove(&index);
+    }
+}
+
+/// The thread of a writer.
+pub(super) struct WriterThread {
+    shared: Arc<Shared>,
+    handle: Option<JoinHandle<Result<()>>>,
+}
+
+impl WriterThread {
+    /// Opens the volume and starts the thread.
+    pub(super) fn start(
+        path: &Path,
+        options: WriterOptions,
+        on_round: Box<dyn FnMut(RoundReport) + Send>,
+    ) -> Result<(WriterThread, VolumeInfo, OpenReport)> {
+        // Before anything is written: a file that is no volume must not even be locked for long.
+        let disk = FileDisk::open(path, &FileOptions::default())?;
+        let reader = Arc::new(FileReader::open(path)?);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let engine_options = EngineOptions { chunk_bytes: options.chunk_bytes, path: path.to_owned() };
+        let (engine, opened) = Engine::open(disk, reader, clock, engine_options)?;
+        let info = volume_info(engine.superblock());
+        let shared = Arc::new(Shared {
+            inbox: Mutex::default(),
+            wake: Condvar::new(),
+            buffer_bytes: options.buffer_bytes,
+        });
+        let body = Body { engine, shared: Arc::clone(&shared), interval: options.flush_interval, on_round };
+        let builder = std::thread::Builder::new().name("keha-writer".to_owned());
+        let handle = builder
+            .spawn(|| body.run())
+            .map_err(|source| Error::io("start the writer's thread for", path, source))?;
+        Ok((WriterThread { shared, handle: Some(handle) }, info, opened))
+    }
+
+    /// The queue.
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Has a stream admitted.
+    pub(super) fn admit(&self, name: &StreamName) -> Result<Admitted> {
+        let (answer, admitted) = sync_channel(1);
+        {
+            let mut inbox = self.shared.lock();
+            if let Some(why) = &inbox.stopped {
+                return Err(Error::Stopped(why.clone()));
+            }
+            inbox.admissions.push(Admission { name: name.clone(), answer });
+        }
+        self.shared.wake.notify_one();
+        admitted.recv().unwrap_or_else(|_| Err(Error::Stopped(self.why_stopped())))
+    }
+
+    fn why_stopped(&self) -> String {
+        self.shared.lock().stopped.clone().unwrap_or_else(|| "it ended unexpectedly".to_owned())
+    }
+
+    /// Ends the thread after everything is written.
+    pub(super) fn close(&mut self) -> Result<()> {
+        let Some(handle) = self.handle.take() else { return Ok(()) };
+        self.shared.lock().closing = true;
+        self.shared.wake.notify_one();
+        handle.join().unwrap_or_else(|_| Err(Error::Stopped("its thread panicked".to_owned())))
+    }
+}
+
+impl Drop for WriterThread {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the volume was not closed cleanly");
+        }
+    }
+}
+
+struct Body {
+    engine: Engine<FileDisk>,
+    shared: Arc<Shared>,
+    interval: Duration,
+    on_round: Box<dyn FnMut(RoundReport) + Send>,
+}
+
+/// Tells the handles when the thread is gone, however it went.
+struct Farewell(Arc<Shared>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        let why = if std::thread::panicking() { "its thread panicked" } else { "it was closed" };
+        let mut inbox = self.0.lock();
+        inbox.stopped = Some(why.to_owned());
+        inbox.inputs.clear();
+        inbox.admissions.clear();
+    }
+}
+
+impl Body {
+    fn run(mut self) -> Result<()> {
+        let _farewell = Farewell(Arc::clone(&self.shared));
+        let mut due = Instant::now() + self.interval;
+        loop {
+            let (closing, admissions) = self.take_in(due);
+            self.engine.work();
+            for admission in admissions {
+                let answer = self.admit(&admission.name);
+                // Who asked may have gone.
+                let _gone = admission.answer.send(answer);
+            }
+            if closing {
+                return self.close();
+            }
+            let now = Instant::now();
+            if now >= due || self.engine.is_starved() {
+                self.round();
+                // A late round does not make the next one early.
+                due = if now >= due { (due + self.interval).max(Instant::now()) } else { due };
+            }
+        }
+    }
+
+    /// Waits until something is to be done, and takes what came in.
+    fn take_in(&mut self, due: Instant) -> (bool, Vec<Admission>) {
+        let shared = Arc::clone(&self.shared);
+        let mut inbox = shared.lock();
+        while !inbox.closing && inbox.admissions.is_empty() && inbox.new_bytes < WAKE_BYTES {
+            let left = due.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            inbox = shared
+                .wake
+                .wait_timeout(inbox, left)
+                .map_or_else(|error| error.into_inner().0, |(inbox, _)| inbox);
+        }
+        inbox.new_bytes = 0;
+        let inputs = std::mem::take(&mut inbox.inputs);
+        let taken = (inbox.closing, std::mem::take(&mut inbox.admissions));
+        drop(inbox);
+        for (index, input) in inputs {
+            self.engine.accept(index, input);
+        }
+        taken
+    }
+
+    fn admit(&mut self, name: &StreamName) -> Result<Admitted> {
+        let index = self.engine.admit(name)?;
+        let (id, last_recorded) =
+            self.engine.stream_facts(index).ok_or_else(|| Error::Stopped("the stream is gone".to_owned()))?;
+        let mut inbox = self.shared.lock();
+        if !inbox.in_use.insert(index) {
+            return Err(Error::Invalid(format!("the stream {name} is being recorded already")));
+        }
+        if inbox.waiting.len() <= index {
+            inbox.waiting.resize(index + 1, 0);
+        }
+        Ok(Admitted { index, id, last_recorded })
+    }
+
+    fn round(&mut self) {
+        let report = self.engine.round();
+        {
+            let mut inbox = self.shared.lock();
+            for (index, freed) in self.engine.take_freed_bytes() {
+                if let Some(waiting) = inbox.waiting.get_mut(index) {
+                    *waiting = waiting.saturating_sub(freed);
+                }
+            }
+        }
+        (self.on_round)(report);
+    }
+
+    fn close(&mut self) -> Result<()> {
+        let result = self.engine.close();
+        let report = self.engine.report();
+        (self.on_round)(report);
+        result
+    }
+}

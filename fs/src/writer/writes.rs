@@ -1,0 +1,214 @@
+//! What was written and is not yet safe: every write since the last good flush, kept so that the same bytes can be written
+//! to the same places again. Each completion is judged by itself; nothing depends on their order.
+
+use crate::disk::{AlignedBuffer, BufferPool, Completion, Disk, Operation, Token};
+use crate::types::{BlockIndex, ChunkNumber};
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long one look at the disk may take; waiting goes on in a loop.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What a write is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A block's header page.
+    Header(BlockIndex),
+    /// A chunk of a stream (by its place among the streams).
+    Chunk(usize, BlockIndex, ChunkNumber),
+    /// A block's footer and trailer.
+    Footer(BlockIndex),
+    /// Sectors of the table.
+    Table,
+    /// A copy of a round record.
+    Record,
+    /// Anything written outside rounds: superblock, directory.
+    Metadata,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    InFlight,
+    Done,
+    Failed,
+}
+
+struct Write {
+    offset: u64,
+    buffer: Arc<AlignedBuffer>,
+    purpose: Purpose,
+    state: State,
+}
+
+/// The disk, with all that is not yet safe on it.
+pub(crate) struct Writes<D> {
+    disk: D,
+    pool: BufferPool,
+    writes: BTreeMap<u64, Write>,
+    tokens: HashMap<Token, u64>,
+    next: u64,
+    flush_result: Option<io::Result<()>>,
+    last_error: Option<io::Error>,
+    written_bytes: u64,
+}
+
+impl<D: Disk> Writes<D> {
+    pub(crate) fn new(disk: D) -> Writes<D> {
+        Writes {
+            disk,
+            pool: BufferPool::new(32 << 20),
+            writes: BTreeMap::new(),
+            tokens: HashMap::new(),
+            next: 0,
+            flush_result: None,
+            last_error: None,
+            written_bytes: 0,
+        }
+    }
+
+    /// A zeroed buffer.
+    pub(crate) fn buffer(&self, bytes: usize) -> AlignedBuffer {
+        let mut buffer = self.pool.take(bytes);
+        buffer.fill(0);
+        buffer
+    }
+
+    /// The unit of the disk in bytes.
+    pub(crate) fn alignment_bytes(&self) -> usize {
+        self.disk.alignment_bytes() as usize
+    }
+
+    /// Bytes written since the volume was opened.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
+    /// The last error of the disk.
+    pub(crate) fn last_error(&self) -> Option<&io::Error> {
+        self.last_error.as_ref()
+    }
+
+    /// Starts a write.
+    pub(crate) fn submit(&mut self, offset: u64, buffer: Arc<AlignedBuffer>, purpose: Purpose) {
+        self.next += 1;
+        let write = Write { offset, buffer, purpose, state: State::InFlight };
+        self.start(self.next, &write);
+        self.writes.insert(self.next, write);
+    }
+
+    fn start(&mut self, id: u64, write: &Write) {
+        let len = write.buffer.len();
+        self.written_bytes += len as u64;
+        let operation = Operation::Write { offset: write.offset, buffer: Arc::clone(&write.buffer), len };
+        self.tokens.insert(self.disk.submit(operation), id);
+    }
+
+    /// Judges what has completed, without waiting.
+    pub(crate) fn collect(&mut self) {
+        while let Some(completion) = self.disk.poll(Duration::ZERO) {
+            self.judge(completion);
+        }
+    }
+
+    /// Waits until nothing is in flight.
+    pub(crate) fn wait(&mut self) {
+        while self.disk.in_flight() > 0 {
+            if let Some(completion) = self.disk.poll(LOOK) {
+                self.judge(completion);
+            }
+        }
+    }
+
+    fn judge(&mut self, completion: Completion) {
+        let Some(id) = self.tokens.remove(&completion.token) else {
+            self.flush_result = Some(completion.result);
+            return;
+        };
+        let Some(write) = self.writes.get_mut(&id) else { return };
+        match completion.result {
+            Ok(()) => write.state = State::Done,
+            Err(error) => {
+                tracing::warn!(offset = write.offset, bytes = write.buffer.len(), what = ?write.purpose, %error, "a write failed");
+                write.state = State::Failed;
+                self.last_error = Some(error);
+            }
+        }
+    }
+
+    /// What failed and for what it was.
+    pub(crate) fn failed(&self) -> Vec<Purpose> {
+        self.writes.values().filter(|write| write.state == State::Failed).map(|write| write.purpose).collect()
+    }
+
+    /// Whether any write since the last good flush succeeded.
+    pub(crate) fn any_done(&self) -> bool {
+        self.writes.values().any(|write| write.state == State::Done)
+    }
+
+    /// Whether a write for this succeeded.
+    pub(crate) fn any_done_for(&self, purpose: Purpose) -> bool {
+        self.writes.values().any(|write| write.state == State::Done && write.purpose == purpose)
+    }
+
+    /// Forgets the writes for which `unwanted` holds; none of them is in flight.
+    pub(crate) fn forget(&mut self, unwanted: impl Fn(Purpose) -> bool) {
+        self.writes.retain(|_, write| write.state == State::InFlight || !unwanted(write.purpose));
+    }
+
+    /// Forgets what failed.
+    pub(crate) fn forget_failed(&mut self) {
+        self.writes.retain(|_, write| write.state != State::Failed);
+    }
+
+    /// Writes what failed again: the same bytes to the same places.
+    pub(crate) fn retry_failed(&mut self) {
+        self.restart(|state| *state == State::Failed);
+    }
+
+    fn restart(&mut self, which: impl Fn(&State) -> bool) {
+        let ids: Vec<u64> =
+            self.writes.iter().filter(|(_, write)| which(&write.state)).map(|(id, _)| *id).collect();
+        for id in ids {
+            if let Some(mut write) = self.writes.remove(&id) {
+                write.state = State::InFlight;
+                self.start(id, &write);
+                self.writes.insert(id, write);
+            }
+        }
+        self.wait();
+    }
+
+    /// Flushes; nothing is in flight. After a failed flush nothing since the last good one is trusted: it is all written
+    /// again, then flushed again, once.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let first = self.flush_once();
+        let Err(error) = first else { return Ok(()) };
+        tracing::warn!(%error, "a flush failed; everything since the last good one is written again");
+        self.restart(|_| true);
+        if self.writes.values().any(|write| write.state == State::Failed) {
+            return Err(error);
+        }
+        self.flush_once()
+    }
+
+    fn flush_once(&mut self) -> io::Result<()> {
+        self.flush_result = None;
+        self.disk.submit(Operation::Flush);
+        self.wait();
+        let result =
+            self.flush_result.take().unwrap_or_else(|| Err(io::Error::other("the flush never completed")));
+        if let Err(error) = &result {
+            self.last_error = Some(io::Error::new(error.kind(), error.to_string()));
+        }
+        result
+    }
+
+    /// The last flush was good: what it covers is safe.
+    pub(crate) fn settle(&mut self) {
+        for (_, write) in std::mem::take(&mut self.writes) {
+            self.pool.give_shared(write.buffer);
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! What is written through the public interface is what is read back, on a real file.
+
+use bytes::Bytes;
+use keha_fs::{
+    Anchor, ClockSource, Configuration, CreateOptions, Gap, GapReason, Item, RunId, Sample, SampleFlags,
+    StoredSample, StreamName, StreamWriter, TimeRange, TrackConfiguration, TrackKind, TrackNumber, Volume,
+    WallTime, Writer, WriterOptions, create,
+};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const VIDEO: TrackNumber = TrackNumber(1);
+const BEGIN: WallTime = WallTime(1_700_000_000_000_000_000);
+
+fn volume_in(folder: &tempfile::TempDir, size_bytes: u64) -> PathBuf {
+    let path = folder.path().join("a.ring");
+    let options = CreateOptions { size_bytes, ..CreateOptions::default() };
+    create(&path, &options, &mut |_, _| ControlFlow::Continue(())).expect("the volume is created");
+    path
+}
+
+fn open(path: &Path) -> Writer {
+    let options = WriterOptions { flush_interval: Duration::from_millis(50), ..WriterOptions::default() };
+    Writer::open(path, options, Box::new(|_| ())).expect("the volume opens for writing")
+}
+
+fn configuration(private: &[u8]) -> Configuration {
+    let track = TrackConfiguration {
+        track: VIDEO,
+        kind: TrackKind::Video,
+        codec: *b"avc1",
+        timescale: 90_000,
+        width: 640,
+        height: 360,
+        channels: 0,
+        sample_rate: 0,
+        private: private.to_vec(),
+    };
+    Configuration { tracks: vec![track], session: Vec::new() }
+}
+
+fn anchor(wall: WallTime) -> Anchor {
+    Anchor {
+        track: VIDEO,
+        timescale: 90_000,
+        ticks: 0,
+        wall,
+        source: ClockSource::Arrival,
+        uncertainty_us: 1000,
+        arrival: wall,
+        camera_offset_ns: 0,
+    }
+}
+
+/// The `index`-th frame of a camera with 25 frames a second and a keyframe each second.
+fn frame(index: i64, bytes: usize) -> Sample {
+    let seed = (index as usize).wrapping_mul(2_654_435_761);
+    let data: Vec<u8> = (0..bytes).map(|at| (seed.wrapping_add(at.wrapping_mul(31)) >> 3) as u8).collect();
+    let flags = if index % 25 == 0 { SampleFlags::SYNC } else { SampleFlags::default() };
+    let (head, tail) = data.split_at(bytes / 3);
+    let data = vec![Bytes::copy_from_slice(head), Bytes::copy_from_slice(tail)];
+    Sample { track: VIDEO, ticks: index * 3600, flags, data }
+}
+
+fn begin(stream: &mut StreamWriter, wall: WallTime) {
+    stream.configure(&configuration(b"avcC")).expect("a configuration");
+    stream.begin_run(RunId::random());
+    stream.anchor(anchor(wall));
+}
+
+/// Pushes, waiting where the queue is full.
+fn push(stream: &mut StreamWriter, sample: Sample) {
+    for _ in 0..2000 {
+        match stream.push(sample.clone()) {
+            Ok(()) => return,
+            Err(keha_fs::Rejected::Full) => std::thread::sleep(Duration::from_millis(5)),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("the queue never emptied");
+}
+
+fn samples(volume: &Volume, name: &StreamName, range: TimeRange) -> Vec<StoredSample> {
+    let stream = volume.stream(name).expect("the stream");
+    let mut cursor = volume.read(stream.id, range).expect("footage");
+    let mut samples = Vec::new();
+    while let Some(item) = cursor.next_item().expect("an item") {
+        match item {
+            Item::Sample(sample) => samples.push(sample),
+            Item::Damage(finding) => panic!("{finding:?}"),
+            _ => {}
+        }
+    }
+    samples
+}
+
+fn assert_clean(volume: &Volume) {
+    let report = volume.check(&mut |_, _| ()).expect("a check");
+    assert_eq!(report.findings, [], "a check of an undamaged volume finds nothing");
+}
+
+fn assert_frames(samples: &[StoredSample], first: i64, bytes: impl Fn(i64) -> usize) {
+    for (index, sample) in (first..).zip(samples) {
+        let expected = frame(index, bytes(index));
+        assert_eq!(sample.ticks, expected.ticks, "frame {index}");
+        assert_eq!(sample.data, expected.data.concat(), "frame {index}");
+        assert_eq!(sample.wall, BEGIN.plus_ns(index * 40_000_000), "frame {index}");
+    }
+}
+
+#[test]
+fn what_was_written_is_read_back_after_closing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = volume_in(&folder, 64 << 20);
+    let name = StreamName::new("front").unwrap();
+    let writer = open(&path);
+    let mut stream = writer.stream(&name).unwrap();
+    begin(&mut stream, BEGIN);
+    for index in 0..500 {
+        push(&mut stream, frame(index, 20_000));
+    }
+    drop(stream);
+    writer.close().unwrap();
+
+    let volume = Volume::open(&path).unwrap();
+    let read = samples(&volume, &name, TimeRange::default());
+    assert_eq!(read.len(), 500);
+    assert_frames(&read, 0, |_| 20_000);
+    assert_clean(&volume);
+}
+
+#[test]
+fn a_range_begins_at_the_keyframe_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = volume_in(&folder, 64 << 20);
+    let name = StreamName::new("front").unwrap();
+    let writer = open(&path);
+    let mut stream = writer.stream(&name).unwrap();
+    begin(&mut stream, BEGIN);
+    for index in 0..250 {
+        push(&mut stream, frame(index, 30_000));
+    }
+    drop(stream);
+    writer.close().unwrap();
+
+    let volume = Volume::open(&path).unwrap();
+    let range =
+        TimeRange { from: Some(BEGIN.plus_ns(2_990_000_000)), to: Some(BEGIN.plus_ns(5_000_000_000)) };
+    let read = samples(&volume, &name, range);
+    assert_eq!(read.len(), 75);
+    assert_frames(&read, 50, |_| 30_000);
+}
+
+#[test]
+fn a_sample_larger_than_a_chunk_and_than_a_block_comes_back_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = volume_in(&folder, 64 << 20);
+    let name = StreamName::new("front").unwrap();
+    let sizes = |index: i64| [3_000_000, 100, 900_000, 1, 250_000][index as usize % 5];
+    let writer = open(&path);
+    let mut stream = writer.stream(&name).unwrap();
+    begin(&mut stream, BEGIN);
+    for index in 0..20 {
+        push(&mut stream, frame(index, sizes(index)));
+    }
+    drop(stream);
+    writer.close().unwrap();
+
+    let volume = Volume::open(&path).unwrap();
+    let read = samples(&volume, &name, TimeRange::default());
+    assert_eq!(read.len(), 20);
+    assert_frames(&read, 0, sizes);
+    assert_clean(&volume);
+}
+
+#[test]
+fn the_ring_keeps_the_newest_footage_of_every_stream_over_many_laps() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = volume_in(&folder, 16 << 20);
+    let names = ["fast", "slow"].map(|name| StreamName::new(name).unwrap());
+    let writer = open(&path);
+    let mut streams: Vec<StreamWriter> = names.iter().map(|name| writer.stream(name).unwrap()).collect();
+    streams.iter_mut().for_each(|stream| begin(stream, BEGIN));
+    let frames = 2_500;
+    for index in 0..frames {
+        push(&mut streams[0], frame(index, 60_000));
+        push(&mut streams[1], frame(index, 1_000));
+    }
+    drop(streams);
+    writer.close().unwrap();
+
+    let volume = Volume::open(&path).unwrap();
+    for (name, bytes) in names.iter().zip([60_000, 1_000]) {
+        let read = samples(&volume, name, TimeRange::default());
+        let first = read[0].ticks / 3600;
+        assert_eq!(first + read.len() as i64, frames, "{name}: the newest footage, without a hole");
+        assert_frames(&read, first, |_| bytes);
+        assert!(first % 25 == 0 && read.len() > 40, "{name} has {}", read.len());
+    }
+    assert_clean(&volume);
+}
+
+#[test]
+fn recording_goes_on_in_the_parked_block_after_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = volume_in(&folder, 16 << 20);
+    let name = StreamName::new("door").unwrap();
+    for lap in 0..30 {
+        let writer = open(&path);
+        let mut stream = writer.stream(&name).unwrap();
+        begin(&mut stream, BEGIN.plus_ns(lap * 1_000_000_000));
+        for index in 0..25 {
+            push(&mut stream, frame(index, 500));
+        }
+        let (from, to) = (BEGIN.plus_ns(lap * 1_000_000_000 + 960_000_000), None);
+        stream.gap(&Gap {
+            reason: GapReason::Stopped,
+            from,
+            to,
+            samples_lost: 0,
+            bytes_lost: 0,
+            detail: String::new(),
+        });
+        drop(stream);
+        writer.close().unwrap();
+    }
+    let volume = Volume::open(&path).unwrap();
+    let stream = volume.stream(&name).unwrap();
+    assert_eq!((stream.samples, stream.blocks), (30 * 25, 1));
+    assert_eq!(volume.spans(stream.id, TimeRange::default()).unwrap().len(), 30);
+    assert_eq!(samples(&volume, &name, TimeRange::default()).len(), 30 * 25);
+    assert_clean(&volume);
+}
+
+#[test]
+fn a_reader_beside_a_live_writer_sees_what_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = volume_in(&folder, 16 << 20);
+    let name = StreamName::new("front").unwrap();
+    let (reports, rounds) = std::sync::mpsc::channel();
+    let options = WriterOptions { flush_interval: Duration::from_millis(20), ..WriterOptions::default() };
+    let on_round = Box::new(move |report| drop(reports.send(report)));
+    let writer = Writer::open(&path, options, on_round).unwrap();
+    let mut stream = writer.stream(&name).unwrap();
+    begin(&mut stream, BEGIN);
+    for index in 0..300 {
+        push(&mut stream, frame(index, 20_000));
+        if index % 50 != 49 {
+            continue;
+        }
+        let wanted = index as u64 + 1;
+        let durable = |report: &keha_fs::RoundReport| {
+            report.streams[0].tracks.iter().any(|track| track.samples == wanted)
+        };
+        let told = (0..500)
+            .any(|_| rounds.recv_timeout(Duration::from_secs(10)).is_ok_and(|report| durable(&report)));
+        assert!(told, "frame {index} becomes durable");
+        let volume = Volume::open(&path).unwrap();
+        let read = samples(&volume, &name, TimeRange::default());
+        let first = read[0].ticks / 3600;
+        assert_eq!(first + read.len() as i64, index + 1);
+        assert_frames(&read, first, |_| 20_000);
+    }
+    drop(stream);
+    writer.close().unwrap();
+}
