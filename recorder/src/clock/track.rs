@@ -1,0 +1,398 @@
+//! One track's mapping from media ticks to wall time.
+//!
+//! Inside, ticks count from the first sample seen, on and on over the runs of a session; [`TrackClock::begin_run`] only
+//! moves the zero that is given out. So an overload, which ends a run but not the media clock, keeps the estimate.
+
+use super::window::MinimumDelay;
+use super::{NS_PER_MS, NS_PER_S, ns_to_ticks, ticks_to_ns};
+use keha_fs::{Anchor, ClockSource, TrackNumber, WallTime};
+
+/// How fast an estimate is followed, in parts per million.
+const SLEW_PPM_MAX: i64 = 500;
+/// The same while a new estimate still settles.
+const SETTLING_PPM_MAX: i64 = 5_000;
+/// How long it settles, in media time.
+const SETTLING_NS: i64 = 20 * NS_PER_S;
+/// A camera whose clock is farther from ours than this is not believed.
+const REPORT_OFFSET_NS_MAX: i64 = 5 * NS_PER_S;
+/// A report is relied on for this long.
+const REPORT_AGE_NS_MAX: i64 = 60 * NS_PER_S;
+/// A media clock that runs this far ahead of arrival from one sample to the next has jumped.
+const JUMP_AHEAD_NS: i64 = 5 * NS_PER_S;
+/// A media clock that goes back this far has jumped; less is the reordering of B pictures.
+const JUMP_BACK_NS: i64 = NS_PER_S;
+/// A mapping that is this far from its estimate is given up.
+const ASTRAY_NS: i64 = 5 * NS_PER_S;
+/// How often an anchor is given out, in media time.
+const ANCHOR_EVERY_NS: i64 = NS_PER_S;
+/// What is said of an estimate from few samples.
+const EARLY_UNCERTAINTY_NS: i64 = 50 * NS_PER_MS;
+const EARLY_SAMPLES: u64 = 10;
+/// What nothing here can be surer than.
+const UNCERTAINTY_NS_MIN: i64 = NS_PER_MS;
+
+/// When a sample arrived, by the clocks that matter to a track.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    /// On the steady clock, in nanoseconds.
+    pub(crate) mono_ns: i64,
+    /// On the wall clock as it is followed, in nanoseconds since 1970.
+    pub(crate) wall_ns: i64,
+}
+
+/// What a sample says of the media clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It goes on.
+    Steady,
+    /// It jumped by so many nanoseconds against arrival.
+    Jumped(i64),
+}
+
+/// What became of a sender report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// The mapping now slews towards the camera's clock.
+    Followed,
+    /// The camera's clock is this far from ours, in nanoseconds: ignored.
+    Ignored(i64),
+}
+
+/// The mapping of one track.
+#[derive(Clone, Debug)]
+pub(crate) struct TrackClock {
+    track: TrackNumber,
+    timescale: u32,
+    /// The media ticks that count as zero inside.
+    base: i64,
+    /// The inner ticks that are zero in the run.
+    run_zero: i64,
+    /// The wall time of inner tick zero, in nanoseconds.
+    offset_ns: i64,
+    delays: MinimumDelay,
+    report: Option<FollowedReport>,
+    camera_offset_ns: i64,
+    /// The latest presentation so far.
+    newest_ns: i64,
+    last: Last,
+    slewed_at_ns: i64,
+    anchored_at_ns: Option<i64>,
+    /// Whether an anchor was ever given out: until then the estimate may be taken as it is.
+    relied_on: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct FollowedReport {
+    offset_ns: i64,
+    mono_ns: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    media_ns: i64,
+    arrival: Arrival,
+}
+
+impl TrackClock {
+    /// A mapping that begins with a sample at `media_ticks`.
+    pub(crate) fn new(track: TrackNumber, timescale: u32, media_ticks: i64, arrival: Arrival) -> TrackClock {
+        TrackClock {
+            track,
+            timescale: timescale.max(1),
+            base: media_ticks,
+            run_zero: 0,
+            offset_ns: arrival.wall_ns,
+            delays: MinimumDelay::new(arrival.mono_ns, arrival.wall_ns),
+            report: None,
+            camera_offset_ns: 0,
+            newest_ns: 0,
+            last: Last { media_ns: 0, arrival },
+            slewed_at_ns: 0,
+            anchored_at_ns: None,
+            relied_on: false,
+        }
+    }
+
+    pub(crate) fn track(&self) -> TrackNumber {
+        self.track
+    }
+
+    /// Whether a sample at `media_ticks` continues the media clock. Changes nothing.
+    pub(crate) fn step(&self, media_ticks: i64, arrival: Arrival) -> Step {
+        let media = self.media_ns(media_ticks).saturating_sub(self.last.media_ns);
+        let arrived = arrival.mono_ns.saturating_sub(self.last.arrival.mono_ns);
+        if media < -JUMP_BACK_NS || media.saturating_sub(arrived) > JUMP_AHEAD_NS {
+            Step::Jumped(media.saturating_sub(arrived))
+        } else {
+            Step::Steady
+        }
+    }
+
+    /// Takes a sample's arrival into the estimate and slews towards it.
+    pub(crate) fn observe(&mut self, media_ticks: i64, arrival: Arrival) {
+        let media_ns = self.media_ns(media_ticks);
+        self.delays.observe(arrival.mono_ns, arrival.wall_ns.saturating_sub(media_ns));
+        self.last = Last { media_ns, arrival };
+        self.newest_ns = self.newest_ns.max(media_ns);
+        if self
+            .report
+            .is_some_and(|report| arrival.mono_ns.saturating_sub(report.mono_ns) > REPORT_AGE_NS_MAX)
+        {
+            self.report = None;
+        }
+        if !self.relied_on {
+            self.offset_ns = self.delays.minimum_ns();
+            self.slewed_at_ns = self.newest_ns;
+        }
+        self.slew();
+    }
+
+    /// Takes a sender report: at `media_ticks` the camera's clock showed `camera_ns`; it arrived when ours showed `arrival`.
+    pub(crate) fn report(
+        &mut self,
+        media_ticks: i64,
+        camera_ns: i64,
+        arrival: Arrival,
+        host: WallTime,
+    ) -> Report {
+        self.camera_offset_ns = camera_ns.saturating_sub(host.0);
+        if self.camera_offset_ns.saturating_abs() > REPORT_OFFSET_NS_MAX {
+            self.report = None;
+            return Report::Ignored(self.camera_offset_ns);
+        }
+        let offset_ns = camera_ns.saturating_sub(self.media_ns(media_ticks));
+        // A report whose RTP time has nothing to do with the samples' would lead astray.
+        if offset_ns.saturating_sub(self.delays.minimum_ns()).saturating_abs() > 2 * REPORT_OFFSET_NS_MAX {
+            self.report = None;
+            return Report::Ignored(self.camera_offset_ns);
+        }
+        self.report = Some(FollowedReport { offset_ns, mono_ns: arrival.mono_ns });
+        Report::Followed
+    }
+
+    /// Whether the mapping is so far off its estimate that slewing would take hours.
+    pub(crate) fn astray_ns(&self) -> Option<i64> {
+        let off = self.delays.minimum_ns().saturating_sub(self.offset_ns);
+        let excused = self.report.map_or(0, |_| REPORT_OFFSET_NS_MAX);
+        (off.saturating_abs() > ASTRAY_NS + excused).then_some(off)
+    }
+
+    /// Lets the run's ticks count from the wall time `origin_ns`; the next anchor is due at once.
+    pub(crate) fn begin_run(&mut self, origin_ns: i64) {
+        self.run_zero = ns_to_ticks(origin_ns.saturating_sub(self.offset_ns), self.timescale);
+        self.anchored_at_ns = None;
+    }
+
+    /// Ticks in the run of a sample at `media_ticks`.
+    pub(crate) fn run_ticks(&self, media_ticks: i64) -> i64 {
+        media_ticks.saturating_sub(self.base).saturating_sub(self.run_zero)
+    }
+
+    /// The wall time of a sample at `media_ticks` by the present mapping, in nanoseconds.
+    pub(crate) fn wall_ns(&self, media_ticks: i64) -> i64 {
+        self.offset_ns.saturating_add(self.media_ns(media_ticks))
+    }
+
+    /// The anchor to give out now, if one is due.
+    pub(crate) fn anchor_due(&mut self) -> Option<Anchor> {
+        if self.anchored_at_ns.is_some_and(|at| self.newest_ns.saturating_sub(at) < ANCHOR_EVERY_NS) {
+            return None;
+        }
+        self.anchored_at_ns = Some(self.newest_ns);
+        self.relied_on = true;
+        let inner = ns_to_ticks(self.last.media_ns, self.timescale);
+        let uncertainty_ns = self.uncertainty_ns();
+        Some(Anchor {
+            track: self.track,
+            timescale: self.timescale,
+            ticks: inner.saturating_sub(self.run_zero),
+            wall: WallTime(self.offset_ns.saturating_add(ticks_to_ns(inner, self.timescale))),
+            source: if self.report.is_some() { ClockSource::SenderReport } else { ClockSource::Arrival },
+            uncertainty_us: u32::try_from(uncertainty_ns / 1_000).unwrap_or(u32::MAX),
+            arrival: WallTime(self.last.arrival.wall_ns),
+            camera_offset_ns: self.camera_offset_ns,
+        })
+    }
+
+    /// The camera's clock minus ours, as last reported; 0 if never.
+    pub(crate) fn camera_offset_ns(&self) -> i64 {
+        self.camera_offset_ns
+    }
+
+    fn uncertainty_ns(&self) -> i64 {
+        let still_to_slew = self.target_ns().saturating_sub(self.offset_ns).saturating_abs();
+        let estimate = match self.report {
+            Some(_) => 0,
+            None if self.delays.observed() < EARLY_SAMPLES => EARLY_UNCERTAINTY_NS,
+            None => self.delays.jitter_ns(),
+        };
+        still_to_slew.saturating_add(estimate).max(UNCERTAINTY_NS_MIN)
+    }
+
+    fn target_ns(&self) -> i64 {
+        self.report.map_or(self.delays.minimum_ns(), |report| report.offset_ns)
+    }
+
+    /// Moves the mapping towards its target, by media time passed: so wall time cannot turn back however samples arrive.
+    fn slew(&mut self) {
+        let passed = self.newest_ns.saturating_sub(self.slewed_at_ns);
+        let settling = self.report.is_none() && self.newest_ns < SETTLING_NS;
+        let ppm = if settling { SETTLING_PPM_MAX } else { SLEW_PPM_MAX };
+        let allowed = passed.saturating_mul(ppm) / 1_000_000;
+        if allowed == 0 {
+            return;
+        }
+        let wanted = self.target_ns().saturating_sub(self.offset_ns);
+        self.offset_ns = self.offset_ns.saturating_add(wanted.clamp(-allowed, allowed));
+        self.slewed_at_ns = self.newest_ns;
+    }
+
+    fn media_ns(&self, media_ticks: i64) -> i64 {
+        ticks_to_ns(media_ticks.saturating_sub(self.base), self.timescale)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const RATE: u32 = 90_000;
+    const BEGAN_NS: i64 = 1_700_000_000 * NS_PER_S;
+
+    fn arrival(ns: i64) -> Arrival {
+        Arrival { mono_ns: ns, wall_ns: BEGAN_NS + ns }
+    }
+
+    fn ticks(ns: i64) -> i64 {
+        77_000 + ns_to_ticks(ns, RATE)
+    }
+
+    /// A camera that sends a picture each 40 ms; the delay of each is given. Returns the clock and every sample's wall time
+    /// by the anchor that was given out last.
+    fn played(delays_ns: impl IntoIterator<Item = i64>) -> (TrackClock, Vec<i64>) {
+        let mut clock: Option<TrackClock> = None;
+        let mut anchor = None;
+        let mut walls = Vec::new();
+        for (index, delay_ns) in delays_ns.into_iter().enumerate() {
+            let at_ns = index as i64 * 40 * NS_PER_MS;
+            let when = arrival(at_ns + delay_ns);
+            let media = ticks(at_ns);
+            let clock = clock.get_or_insert_with(|| TrackClock::new(TrackNumber(1), RATE, media, when));
+            clock.observe(media, when);
+            anchor = clock.anchor_due().or(anchor);
+            let anchor = anchor.expect("the first anchor is due at once");
+            walls.push(anchor.wall_of(clock.run_ticks(media)).0 - BEGAN_NS);
+        }
+        (clock.expect("at least one sample"), walls)
+    }
+
+    #[test]
+    fn a_steady_camera_is_mapped_exactly() {
+        let (_, walls) = played([3 * NS_PER_MS; 500]);
+        for (index, wall) in walls.iter().enumerate() {
+            assert!(
+                (wall - index as i64 * 40 * NS_PER_MS - 3 * NS_PER_MS).abs() < 20_000,
+                "sample {index}: {wall}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_late_first_sample_is_corrected_within_twenty_seconds_without_a_jump() {
+        let (_, walls) =
+            played((0..600).map(|index| if index == 0 { 60 * NS_PER_MS } else { 2 * NS_PER_MS }));
+        let off = |index: usize| walls[index] - index as i64 * 40 * NS_PER_MS - 2 * NS_PER_MS;
+        assert!((off(0) - 58 * NS_PER_MS).abs() < 20_000);
+        assert!(off(599).abs() < 20_000, "{}", off(599));
+        assert!(walls.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn a_good_report_is_slewed_to_at_no_more_than_500_ppm() {
+        let (mut clock, _) = played([0; 1000]);
+        let at_ns = 1000 * 40 * NS_PER_MS;
+        let camera_ns = BEGAN_NS + at_ns + 10 * NS_PER_MS;
+        let host = WallTime(BEGAN_NS + at_ns);
+        assert_eq!(clock.report(ticks(at_ns), camera_ns, arrival(at_ns), host), Report::Followed);
+        let before = clock.wall_ns(ticks(0));
+        for index in 1000..1250 {
+            let at_ns = index * 40 * NS_PER_MS;
+            clock.observe(ticks(at_ns), arrival(at_ns));
+        }
+        let moved = clock.wall_ns(ticks(0)) - before;
+        assert!((4_900_000..=5_040_000).contains(&moved), "500 ppm of 10 s is 5 ms, not {moved} ns");
+        let anchor = clock.anchor_due().expect("ten seconds are over");
+        assert_eq!((anchor.source, anchor.camera_offset_ns), (ClockSource::SenderReport, 10 * NS_PER_MS));
+        assert!((4_000..7_000).contains(&anchor.uncertainty_us), "{}", anchor.uncertainty_us);
+    }
+
+    #[test]
+    fn a_report_one_hour_off_is_ignored_and_told() {
+        let (mut clock, _) = played([0; 50]);
+        let hour = 3_600 * NS_PER_S;
+        let at = arrival(2 * NS_PER_S);
+        let report = clock.report(ticks(2 * NS_PER_S), at.wall_ns + hour, at, WallTime(at.wall_ns));
+        assert_eq!(report, Report::Ignored(hour));
+        clock.observe(ticks(3 * NS_PER_S), arrival(3 * NS_PER_S));
+        let anchor = clock.anchor_due().expect("due");
+        assert_eq!((anchor.source, anchor.camera_offset_ns), (ClockSource::Arrival, hour));
+    }
+
+    #[test]
+    fn jumps_are_told_from_bursts_stalls_and_reordering() {
+        let (clock, _) = played([0; 100]);
+        let last_ns = 99 * 40 * NS_PER_MS;
+        let step = |media_ns: i64, arrival_ns: i64| {
+            clock.step(ticks(last_ns + media_ns), arrival(last_ns + arrival_ns))
+        };
+        assert_eq!(step(40 * NS_PER_MS, 9 * NS_PER_S), Step::Steady, "a stall of the network");
+        assert_eq!(step(9 * NS_PER_S, 9 * NS_PER_S), Step::Steady, "a camera that paused");
+        assert_eq!(step(-120 * NS_PER_MS, 0), Step::Steady, "B pictures");
+        assert_eq!(step(-2 * NS_PER_S, 0), Step::Jumped(-2 * NS_PER_S));
+        assert!(matches!(step(3_600 * NS_PER_S, 40 * NS_PER_MS), Step::Jumped(_)));
+    }
+
+    #[test]
+    fn a_media_clock_at_half_speed_goes_astray() {
+        let mut clock = TrackClock::new(TrackNumber(1), RATE, ticks(0), arrival(0));
+        let mut astray_at = None;
+        for index in 0..5_000_i64 {
+            let at_ns = index * 40 * NS_PER_MS;
+            clock.observe(ticks(at_ns / 2), arrival(at_ns));
+            clock.anchor_due();
+            if astray_at.is_none() && clock.astray_ns().is_some() {
+                astray_at = Some(at_ns / NS_PER_S);
+            }
+        }
+        assert!(astray_at.is_some_and(|seconds| seconds < 120), "{astray_at:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn wall_time_grows_with_every_sample_whatever_the_delays(
+            delays_ms in proptest::collection::vec(0_i64..400, 1..1_500),
+        ) {
+            let (_, walls) = played(delays_ms.into_iter().map(|delay| delay * NS_PER_MS));
+            for pair in walls.windows(2) {
+                prop_assert!(pair[0] < pair[1], "{} then {}", pair[0], pair[1]);
+            }
+        }
+
+        #[test]
+        fn no_input_overflows(
+            samples in proptest::collection::vec((any::<i64>(), any::<i64>(), any::<i64>()), 1..50),
+        ) {
+            let mut clock = TrackClock::new(TrackNumber(1), 0, 0, Arrival { mono_ns: 0, wall_ns: 0 });
+            for (media, mono_ns, wall_ns) in samples {
+                let when = Arrival { mono_ns, wall_ns };
+                clock.step(media, when);
+                clock.observe(media, when);
+                clock.report(media, wall_ns, when, WallTime(mono_ns));
+                clock.anchor_due();
+                clock.begin_run(wall_ns);
+                clock.astray_ns();
+            }
+        }
+    }
+}

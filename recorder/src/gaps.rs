@@ -1,0 +1,183 @@
+//! The gaps of one stream: every interruption of footage becomes one gap with its reason.
+//!
+//! A gap begins where the footage before it ended, is written open when it is noticed, and again, closed, when footage goes
+//! on. Attempts that fail meanwhile add nothing to the volume: a camera that is away for a week costs two records. A stream
+//! that never had footage has no gap either, until its first sample comes. Pure; the caller writes what is returned.
+
+use keha_fs::{Gap, GapReason, WallTime};
+
+/// The gaps of a stream.
+#[derive(Clone, Debug)]
+pub(crate) struct GapLedger {
+    started: WallTime,
+    footage_end: Option<WallTime>,
+    open: Option<OpenGap>,
+    count: u64,
+}
+
+#[derive(Clone, Debug)]
+struct OpenGap {
+    gap: Gap,
+    failed_attempts: u32,
+    last_failure: String,
+}
+
+impl GapLedger {
+    /// The ledger of a stream whose newest footage is from `last_recorded`, and the gap to write: the recorder was down.
+    pub(crate) fn new(last_recorded: Option<WallTime>, started: WallTime) -> (GapLedger, Option<Gap>) {
+        let mut ledger = GapLedger { started, footage_end: last_recorded, open: None, count: 0 };
+        let gap = last_recorded.and_then(|_| ledger.interrupted(started, GapReason::RecorderDown, ""));
+        (ledger, gap)
+    }
+
+    /// Footage stands up to `end`.
+    pub(crate) fn footage(&mut self, end: WallTime) {
+        self.footage_end = Some(self.footage_end.map_or(end, |known| known.max(end)));
+    }
+
+    /// Footage ended. Returns the gap to write, unless one is open already.
+    pub(crate) fn interrupted(&mut self, now: WallTime, reason: GapReason, detail: &str) -> Option<Gap> {
+        if let Some(open) = &mut self.open {
+            open.last_failure = detail.to_owned();
+            return None;
+        }
+        let from = self.footage_end.unwrap_or(now);
+        let gap = Gap { reason, from, to: None, samples_lost: 0, bytes_lost: 0, detail: detail.to_owned() };
+        self.open = Some(OpenGap { gap: gap.clone(), failed_attempts: 0, last_failure: String::new() });
+        self.count += 1;
+        self.footage_end.map(|_| gap)
+    }
+
+    /// An attempt to reach the camera failed. If until now only the recorder's absence explained the gap, that one ends when
+    /// the recorder started, and the camera's begins: those two are returned, to be written in this order.
+    pub(crate) fn attempt_failed(&mut self, reason: GapReason, detail: &str) -> Vec<Gap> {
+        let mut write = Vec::new();
+        match &self.open {
+            Some(open) if open.gap.reason == GapReason::RecorderDown => {
+                let from = open.gap.from;
+                let to = self.started.max(from);
+                write.push(Gap { to: Some(to), ..open.gap.clone() });
+                self.open = None;
+                self.footage_end = Some(to.plus_ns(i64::from(to == from)));
+                write.extend(self.interrupted(self.started, reason, detail));
+            }
+            Some(_) => {}
+            None => write.extend(self.interrupted(self.started, reason, detail)),
+        }
+        if let Some(open) = &mut self.open {
+            open.failed_attempts += 1;
+            open.last_failure = detail.to_owned();
+        }
+        write
+    }
+
+    /// Samples were left out of the footage.
+    pub(crate) fn lost(&mut self, samples: u64, bytes: u64) {
+        if let Some(open) = &mut self.open {
+            open.gap.samples_lost += samples;
+            open.gap.bytes_lost += bytes;
+        }
+    }
+
+    /// Footage goes on from `at`. Returns the closed gap to write.
+    pub(crate) fn resumed(&mut self, at: WallTime) -> Option<Gap> {
+        let OpenGap { mut gap, failed_attempts, last_failure, .. } = self.open.take()?;
+        gap.to = Some(at.max(gap.from));
+        if failed_attempts > 0 && last_failure != gap.detail {
+            let several = if failed_attempts == 1 { "" } else { "s" };
+            let separator = if gap.detail.is_empty() { "" } else { "; " };
+            gap.detail.push_str(&format!(
+                "{separator}{failed_attempts} failed attempt{several}, the last: {last_failure}"
+            ));
+        }
+        Some(gap)
+    }
+
+    /// Whether footage is interrupted, and why.
+    pub(crate) fn open_reason(&self) -> Option<GapReason> {
+        self.open.as_ref().map(|open| open.gap.reason)
+    }
+
+    /// How many gaps began since the recorder started.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn t(seconds: i64) -> WallTime {
+        WallTime(seconds * 1_000_000_000)
+    }
+
+    fn told(gap: &Gap) -> (GapReason, WallTime, Option<WallTime>) {
+        (gap.reason, gap.from, gap.to)
+    }
+
+    #[test]
+    fn a_lost_connection_is_written_open_and_closed_when_footage_goes_on() {
+        let (mut ledger, none) = GapLedger::new(None, t(0));
+        assert_eq!(none, None);
+        ledger.footage(t(10));
+        let open = ledger.interrupted(t(11), GapReason::ConnectionLost, "reset by peer").unwrap();
+        assert_eq!(told(&open), (GapReason::ConnectionLost, t(10), None));
+        for _ in 0..14 {
+            assert!(ledger.attempt_failed(GapReason::Refused, "connection refused").is_empty());
+        }
+        let closed = ledger.resumed(t(40)).unwrap();
+        assert_eq!(told(&closed), (GapReason::ConnectionLost, t(10), Some(t(40))));
+        assert_eq!(closed.detail, "reset by peer; 14 failed attempts, the last: connection refused");
+        assert_eq!((ledger.resumed(t(41)), ledger.count()), (None, 1));
+    }
+
+    #[test]
+    fn the_time_without_a_recorder_ends_with_the_first_sample() {
+        let (mut ledger, open) = GapLedger::new(Some(t(5)), t(100));
+        assert_eq!(told(&open.unwrap()), (GapReason::RecorderDown, t(5), None));
+        assert_eq!(told(&ledger.resumed(t(101)).unwrap()), (GapReason::RecorderDown, t(5), Some(t(101))));
+    }
+
+    #[test]
+    fn a_camera_that_is_away_when_the_recorder_starts_has_a_gap_of_its_own() {
+        let (mut ledger, _) = GapLedger::new(Some(t(5)), t(100));
+        let gaps = ledger.attempt_failed(GapReason::Unreachable, "no route to host");
+        let told: Vec<_> = gaps.iter().map(told).collect();
+        assert_eq!(
+            told,
+            [(GapReason::RecorderDown, t(5), Some(t(100))), (GapReason::Unreachable, t(100), None)]
+        );
+        assert!(ledger.attempt_failed(GapReason::Refused, "").is_empty());
+        assert_eq!(ledger.resumed(t(130)).unwrap().from, t(100));
+    }
+
+    #[test]
+    fn a_stream_that_never_had_footage_has_its_gap_written_only_when_footage_comes() {
+        let (mut ledger, _) = GapLedger::new(None, t(100));
+        assert!(ledger.attempt_failed(GapReason::Unauthorised, "401").is_empty());
+        let gap = ledger.resumed(t(130)).unwrap();
+        assert_eq!(self::told(&gap), (GapReason::Unauthorised, t(100), Some(t(130))));
+    }
+
+    #[test]
+    fn what_an_overload_left_out_is_counted_in_its_gap() {
+        let (mut ledger, _) = GapLedger::new(None, t(0));
+        ledger.footage(t(3));
+        ledger.interrupted(t(3), GapReason::Overload, "");
+        ledger.lost(50, 9_000);
+        let gap = ledger.resumed(t(5)).unwrap();
+        assert_eq!((gap.samples_lost, gap.bytes_lost), (50, 9_000));
+    }
+
+    #[test]
+    fn a_clock_set_back_never_makes_a_gap_end_before_it_begins() {
+        let (mut ledger, _) = GapLedger::new(Some(t(500)), t(100));
+        assert_eq!(ledger.resumed(t(101)).unwrap().to, Some(t(500)));
+        ledger.footage(t(101));
+        let (mut ledger, _) = GapLedger::new(Some(t(500)), t(100));
+        let gaps = ledger.attempt_failed(GapReason::Refused, "");
+        assert!(gaps.iter().all(|gap| gap.to.is_none_or(|to| to >= gap.from)));
+        assert_ne!(gaps[0].from, gaps[1].from, "the second must not replace the first");
+    }
+}

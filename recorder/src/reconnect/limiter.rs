@@ -1,0 +1,62 @@
+//! At most eight connections begin in any second, over all cameras.
+//!
+//! Pure: a caller asks when it may begin and is given a turn, in the order of asking. Turns are never given back.
+
+use std::time::Duration;
+
+/// How many connections may begin in any second.
+pub(crate) const ATTEMPTS_PER_SECOND: usize = 8;
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// Hands out turns.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Limiter {
+    /// The last turns given, oldest at `next`, on the caller's steady clock.
+    turns: [Option<Duration>; ATTEMPTS_PER_SECOND],
+    next: usize,
+}
+
+impl Limiter {
+    /// The moment from which the caller may begin; `now` or later.
+    pub(crate) fn turn(&mut self, now: Duration) -> Duration {
+        let oldest = self.turns.get_mut(self.next);
+        let turn = oldest.as_ref().and_then(|turn| **turn).map_or(now, |turn| now.max(turn + WINDOW));
+        if let Some(oldest) = oldest {
+            *oldest = Some(turn);
+        }
+        self.next = (self.next + 1) % ATTEMPTS_PER_SECOND;
+        turn
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn sixteen_cameras_begin_within_a_second() {
+        let mut limiter = Limiter::default();
+        let turns: Vec<_> = (0..16).map(|_| limiter.turn(Duration::from_secs(5)).as_millis()).collect();
+        assert_eq!(turns[..8], [5_000; 8]);
+        assert_eq!(turns[8..], [6_000; 8]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_second_ever_has_more_than_eight(pauses_ms in proptest::collection::vec(0_u64..400, 1..200)) {
+            let mut limiter = Limiter::default();
+            let mut now = Duration::ZERO;
+            let mut turns = Vec::new();
+            for pause in pauses_ms {
+                now += Duration::from_millis(pause);
+                let turn = limiter.turn(now);
+                prop_assert!(turn >= now);
+                turns.push(turn);
+            }
+            for window in turns.windows(ATTEMPTS_PER_SECOND + 1) {
+                prop_assert!(window[ATTEMPTS_PER_SECOND] - window[0] >= WINDOW);
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The first samples of a run, held back until its clock and its configurations are known.
+
+use super::MediaSample;
+use crate::clock::{Moment, NS_PER_MS, NS_PER_S};
+use keha_fs::{TrackConfiguration, TrackNumber};
+
+/// How long a run's first samples are held back.
+const HOLD_NS: i64 = 200 * NS_PER_MS;
+/// How long, where a track's configuration is still missing. It comes with the first keyframe.
+const HOLD_UNCONFIGURED_NS: i64 = 5 * NS_PER_S;
+/// How many bytes, whatever is missing.
+const HOLD_BYTES_MAX: usize = 16 << 20;
+
+/// Samples and configurations in the order in which they came.
+#[derive(Debug)]
+pub(super) struct Held {
+    since: Moment,
+    items: Vec<HeldItem>,
+    bytes: usize,
+}
+
+/// What is held back.
+#[derive(Debug)]
+pub(super) enum HeldItem {
+    /// The following samples of a track need this.
+    Configuration(TrackConfiguration),
+    /// A sample.
+    Sample(MediaSample),
+}
+
+impl Held {
+    pub(super) fn new(first: MediaSample) -> Held {
+        Held { since: first.arrival, bytes: first.bytes, items: vec![HeldItem::Sample(first)] }
+    }
+
+    pub(super) fn push(&mut self, item: HeldItem) {
+        if let HeldItem::Sample(sample) = &item {
+            self.bytes += sample.bytes;
+        }
+        self.items.push(item);
+    }
+
+    /// Whether it is time to let go.
+    pub(super) fn is_due(&self, now: Moment, all_configured: bool) -> bool {
+        let held_ns = now.since_ns(self.since);
+        let enough_ns = if all_configured { HOLD_NS } else { HOLD_UNCONFIGURED_NS };
+        held_ns >= enough_ns || self.bytes > HOLD_BYTES_MAX
+    }
+
+    /// Whether a configuration for `track` is among what is held.
+    pub(super) fn configures(&self, track: TrackNumber) -> bool {
+        self.items.iter().any(|item| matches!(item, HeldItem::Configuration(held) if held.track == track))
+    }
+
+    pub(super) fn samples(&self) -> impl Iterator<Item = &MediaSample> {
+        self.items.iter().filter_map(|item| match item {
+            HeldItem::Sample(sample) => Some(sample),
+            HeldItem::Configuration(_) => None,
+        })
+    }
+
+    /// For each track the configuration that its first sample needs, where one is held.
+    pub(super) fn first_configurations(&self) -> Vec<TrackConfiguration> {
+        let mut begun: Vec<TrackNumber> = Vec::new();
+        let mut first: Vec<TrackConfiguration> = Vec::new();
+        for item in &self.items {
+            match item {
+                HeldItem::Sample(sample) => begun.push(sample.track),
+                HeldItem::Configuration(track) if !begun.contains(&track.track) => first.push(track.clone()),
+                HeldItem::Configuration(_) => {}
+            }
+        }
+        first
+    }
+
+    pub(super) fn into_items(self) -> Vec<HeldItem> {
+        self.items
+    }
+}
