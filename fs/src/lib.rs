@@ -15,6 +15,7 @@ mod recover;
 mod report;
 mod sample;
 mod scan;
+mod tail;
 mod types;
 mod writer;
 
@@ -26,5 +27,6 @@ pub use gap::{Gap, GapReason};
 pub use reader::{Cursor, Volume};
 pub use report::*;
 pub use sample::{Anchor, ClockSource, SAMPLE_BYTES_MAX, Sample, SampleFlags, StoredSample};
+pub use tail::{SamplePlace, Tail, TailItem, TailRead};
 pub use types::*;
 pub use writer::{Rejected, StreamWriter, Writer, WriterOptions};

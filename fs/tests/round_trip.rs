@@ -265,3 +265,63 @@ fn a_reader_beside_a_live_writer_sees_what_was_written() {
     drop(stream);
     writer.close().unwrap();
 }
+
+#[test]
+fn disk_and_tail_join_without_a_seam() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = volume_in(&folder, 16 << 20);
+    let name = StreamName::new("front").unwrap();
+    let writer = open(&path);
+    let mut stream = writer.stream(&name).unwrap();
+    begin(&mut stream, BEGIN);
+    let frames = 400;
+    let mut tail = stream.tail();
+    let follower = std::thread::spawn({
+        let (path, name) = (path.clone(), name.clone());
+        move || follow(&path, &name, &mut tail, frames)
+    });
+    for index in 0..frames {
+        push(&mut stream, frame(index, 2_000));
+        if index % 10 == 0 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    drop(stream);
+    let seen = follower.join().unwrap();
+    assert_eq!(seen, (0..frames).collect::<Vec<_>>());
+    writer.close().unwrap();
+}
+
+/// Reads from the disk to its end, then goes on in memory, until all frames were seen or the stream has ended.
+fn follow(path: &Path, name: &StreamName, tail: &mut keha_fs::Tail, frames: i64) -> Vec<i64> {
+    let mut seen = Vec::new();
+    let mut place = None;
+    std::thread::sleep(Duration::from_millis(200));
+    for _ in 0..200 {
+        for sample in samples(&Volume::open(path).unwrap(), name, TimeRange::default()) {
+            let index = sample.ticks / 3600;
+            if seen.last().is_none_or(|last| index > *last) {
+                seen.push(index);
+                place = Some((sample.run, sample.track, sample.ticks));
+            }
+        }
+        loop {
+            match tail.follow(place, Duration::from_millis(100)) {
+                keha_fs::TailRead::Items(items) => {
+                    for item in items {
+                        if let keha_fs::TailItem::Sample(sample) = item {
+                            assert_eq!(sample.data, frame(sample.ticks / 3600, 2_000).data.concat());
+                            seen.push(sample.ticks / 3600);
+                        }
+                    }
+                    if seen.len() as i64 >= frames {
+                        return seen;
+                    }
+                }
+                keha_fs::TailRead::Behind => break,
+                keha_fs::TailRead::Ended => return seen,
+            }
+        }
+    }
+    seen
+}

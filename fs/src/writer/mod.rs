@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::gap::Gap;
 use crate::report::{OpenReport, RoundReport, VolumeInfo};
 use crate::sample::{Anchor, SAMPLE_BYTES_MAX, Sample};
+use crate::tail::{Tail, TailBuffer};
 use crate::types::{ConfigurationHash, RunId, StreamId, StreamName, TrackNumber, WallTime};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -117,6 +118,7 @@ impl Writer {
             configured: None,
             run: None,
             anchored: BTreeSet::new(),
+            tail: admitted.tail,
         })
     }
 
@@ -140,6 +142,7 @@ pub struct StreamWriter {
     configured: Option<(ConfigurationHash, BTreeSet<TrackNumber>)>,
     run: Option<RunId>,
     anchored: BTreeSet<TrackNumber>,
+    tail: Arc<TailBuffer>,
 }
 
 impl StreamWriter {
@@ -188,6 +191,7 @@ impl StreamWriter {
             .map(|track| track.track);
         let stored = stream::StoredConfiguration { bytes, hash, video: video.collect() };
         self.configured = Some((hash, configuration.tracks.iter().map(|track| track.track).collect()));
+        self.tail.configure(hash, configuration);
         self.shared.send(self.index, StreamInput::Configure(Arc::new(stored)));
         Ok(hash)
     }
@@ -197,6 +201,7 @@ impl StreamWriter {
     pub fn begin_run(&mut self, run: RunId) {
         self.run = Some(run);
         self.anchored.clear();
+        self.tail.begin_run(run);
         self.shared.send(self.index, StreamInput::Run(run));
     }
 
@@ -204,6 +209,7 @@ impl StreamWriter {
     pub fn anchor(&mut self, anchor: Anchor) {
         if anchor.timescale > 0 {
             self.anchored.insert(anchor.track);
+            self.tail.anchor(anchor);
             self.shared.send(self.index, StreamInput::Anchor(anchor));
         }
     }
@@ -221,11 +227,18 @@ impl StreamWriter {
         if bytes == 0 || bytes > SAMPLE_BYTES_MAX {
             return Err(Rejected::Size);
         }
-        self.shared.send_sample(self.index, sample, bytes)
+        // The tail must have it before the round that makes it durable can evict it.
+        self.shared.send_sample(self.index, sample, bytes, &self.tail)
+    }
+
+    /// The newest samples of this stream from memory, for readers in this process.
+    pub fn tail(&self) -> Tail {
+        Tail::new(Arc::clone(&self.tail))
     }
 
     /// Records a gap.
     pub fn gap(&mut self, gap: &Gap) {
+        self.tail.gap(gap);
         self.shared.send(self.index, StreamInput::Gap(gap.clone()));
     }
 

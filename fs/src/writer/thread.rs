@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::reader::volume_info;
 use crate::report::{OpenReport, RoundReport, VolumeInfo};
 use crate::sample::Sample;
+use crate::tail::TailBuffer;
 use crate::types::{StreamId, StreamName, WallTime};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -30,6 +31,7 @@ pub(super) struct Admitted {
     pub(super) index: usize,
     pub(super) id: StreamId,
     pub(super) last_recorded: Option<WallTime>,
+    pub(super) tail: Arc<TailBuffer>,
 }
 
 struct Admission {
@@ -43,6 +45,8 @@ struct Inbox {
     new_bytes: usize,
     /// Bytes that wait, by stream.
     waiting: Vec<usize>,
+    /// The tails of the streams, and how many of their samples were durable before the last round.
+    tails: Vec<(Arc<TailBuffer>, u64)>,
     in_use: BTreeSet<usize>,
     admissions: Vec<Admission>,
     closing: bool,
@@ -73,6 +77,7 @@ impl Shared {
         index: usize,
         sample: Sample,
         bytes: usize,
+        tail: &TailBuffer,
     ) -> std::result::Result<(), Rejected> {
         let mut inbox = self.lock();
         if inbox.stopped.is_some() {
@@ -85,6 +90,7 @@ impl Shared {
             return Err(Rejected::Full);
         }
         *waiting += bytes;
+        tail.push(&sample);
         inbox.inputs.push((index, Input::Sample(sample)));
         inbox.new_bytes += bytes;
         if inbox.new_bytes >= WAKE_BYTES {
@@ -98,6 +104,9 @@ impl Shared {
         let mut inbox = self.lock();
         inbox.inputs.push((index, Input::Park));
         inbox.in_use.remove(&index);
+        if let Some((tail, _)) = inbox.tails.get(index) {
+            tail.set_ended(true);
+        }
     }
 }
 
@@ -252,8 +261,11 @@ impl Body {
         }
         if inbox.waiting.len() <= index {
             inbox.waiting.resize(index + 1, 0);
+            inbox.tails.resize_with(index + 1, Default::default);
         }
-        Ok(Admitted { index, id, last_recorded })
+        let tail = Arc::clone(&inbox.tails[index].0);
+        tail.set_ended(false);
+        Ok(Admitted { index, id, last_recorded, tail })
     }
 
     fn round(&mut self) {
@@ -264,6 +276,10 @@ impl Body {
                 if let Some(waiting) = inbox.waiting.get_mut(index) {
                     *waiting = waiting.saturating_sub(freed);
                 }
+            }
+            for ((tail, durable), stream) in inbox.tails.iter_mut().zip(&report.streams) {
+                tail.evict(*durable);
+                *durable = stream.tracks.iter().map(|track| track.samples).sum();
             }
         }
         (self.on_round)(report);
