@@ -1,7 +1,7 @@
 //! The border to the volume, as narrow as an export needs it, so that splitting and merging are tested without a disk.
 
 use keha_fs::{
-    Cursor, Item, Result, Span, StreamId, StreamName, StreamSummary, TimeRange, Volume, VolumeInfo,
+    Cursor, Error, Item, Result, Span, StreamId, StreamName, StreamSummary, TimeRange, Volume, VolumeInfo,
 };
 
 /// Items of one stream in the order of recording.
@@ -22,7 +22,7 @@ pub(crate) trait Archive {
     fn info(&self) -> &VolumeInfo;
     /// The stream of this name.
     fn stream(&self, name: &StreamName) -> Result<StreamSummary>;
-    /// The runs that touch a range.
+    /// The runs that touch a range; none is no error.
     fn spans(&self, stream: StreamId, range: TimeRange) -> Result<Vec<Span>>;
     /// Reads a range, from the sync sample at or before its beginning.
     fn read<'a>(&'a self, stream: StreamId, range: TimeRange) -> Result<Box<dyn Source + 'a>>;
@@ -38,7 +38,10 @@ impl Archive for Volume {
     }
 
     fn spans(&self, stream: StreamId, range: TimeRange) -> Result<Vec<Span>> {
-        Volume::spans(self, stream, range)
+        match Volume::spans(self, stream, range) {
+            Err(Error::NotRecorded { .. }) => Ok(Vec::new()),
+            other => other,
+        }
     }
 
     fn read<'a>(&'a self, stream: StreamId, range: TimeRange) -> Result<Box<dyn Source + 'a>> {

@@ -19,6 +19,9 @@ use std::sync::Arc;
 /// the range has to be known to judge them.
 const LOOK_BEHIND_NS: i64 = 1_000_000_000;
 
+/// Half the first step forward where reading did not get on behind the ring's tail.
+const STEP_NS: i64 = 50_000_000;
+
 /// The most pictures past the end that are held back for one that may need them (H.264 and H.265 reorder by at most 16).
 const HELD_MAX: usize = 16;
 
@@ -68,6 +71,7 @@ pub(crate) struct Feed<'a> {
     last_chunk: Option<ChunkNumber>,
     last_wall: Option<WallTime>,
     resumed_from: Option<WallTime>,
+    step_ns: i64,
     /// What was given before reading went on: not to be given again.
     given_up_to: Option<ChunkNumber>,
     pub log: FeedLog,
@@ -91,6 +95,7 @@ impl<'a> Feed<'a> {
             last_chunk: None,
             last_wall: None,
             resumed_from: None,
+            step_ns: STEP_NS,
             given_up_to: None,
             log: FeedLog::new(wanted.range),
         };
@@ -111,15 +116,22 @@ impl<'a> Feed<'a> {
 
     /// The ring passed this reader. Where a beginning was asked for, that is an error; all of a stream is what is left.
     fn resume(&mut self, available_from: Option<WallTime>) -> Result<()> {
-        let behind = available_from.filter(|&from| self.resumed_from.is_none_or(|before| from > before));
-        let Some(from) = behind.filter(|_| self.wanted.range.from.is_none()) else {
+        let Some(available) = available_from.filter(|_| self.wanted.range.from.is_none()) else {
             return Err(Error::Overwritten {
                 stream: self.stream.name.clone(),
                 reached: self.last_wall,
                 available_from,
             });
         };
-        // Each time reading goes on at a later moment, so this ends.
+        // Neighbouring blocks share a few moments, so the one just lost may be met again: each further step is twice as
+        // long, and this ends.
+        let from = match self.resumed_from {
+            Some(before) if available <= before => {
+                self.step_ns = self.step_ns.saturating_mul(2);
+                before.plus_ns(self.step_ns)
+            }
+            _ => available,
+        };
         self.resumed_from = Some(from);
         self.given_up_to = self.last_chunk;
         self.log.resumed(self.last_wall, from);

@@ -94,8 +94,11 @@ impl FeedLog {
     }
 
     pub(crate) fn resumed(&mut self, after: Option<WallTime>, from: WallTime) {
+        let after = after.map(rfc3339);
+        // Nothing was read since the last time: one place, not two.
+        self.overwritten.pop_if(|last| last.after == after);
         if self.overwritten.len() < ENTRIES_MAX {
-            self.overwritten.push(Overwriting { after: after.map(rfc3339), resumed_from: rfc3339(from) });
+            self.overwritten.push(Overwriting { after, resumed_from: rfc3339(from) });
         }
     }
 
