@@ -38,7 +38,7 @@ mod tests {
 
     fn expanded(code: u8) -> i32 {
         let code = !code;
-        let magnitude = ((i32::from(code & 0x0f) << 3) + 0x84 << (code >> 4 & 7)) - 0x84;
+        let magnitude = (((i32::from(code & 0x0f) << 3) + 0x84) << (code >> 4 & 7)) - 0x84;
         if code & 0x80 == 0 { magnitude } else { -magnitude }
     }
 
