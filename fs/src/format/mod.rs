@@ -34,24 +34,18 @@ pub(crate) trait Field: Sized {
     fn get(bytes: &[u8]) -> Option<Self>;
 }
 
-/// Where a field of a record stands: its name, its offset within the record and its size, both in bytes.
-pub(crate) type Place = (&'static str, usize, usize);
-
-/// A record whose fields are known by place, for the document that describes them.
+/// A record: what can be framed.
 pub(crate) trait Record: Field {
-    /// Its fields in order.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "only the test that holds the document to the layout reads it")
-    )]
-    fn places() -> Vec<Place>;
+    /// Its fields in order, for the document that describes them: name, size in bytes, meaning.
+    #[cfg(test)]
+    fn fields() -> Vec<(&'static str, usize, &'static str)>;
 }
 
 macro_rules! record {
-    ($(#[$doc:meta])* $vis:vis struct $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
+    ($(#[$doc:meta])* $vis:vis struct $name:ident { $(#[doc = $meaning:literal] $field:ident: $type:ty,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
-        $vis struct $name { $($(#[$field_doc])* $vis $field: $type,)* }
+        $vis struct $name { $(#[doc = $meaning] $vis $field: $type,)* }
 
         impl $crate::format::Field for $name {
             const BYTES: usize = 0 $(+ <$type as $crate::format::Field>::BYTES)*;
@@ -77,15 +71,9 @@ macro_rules! record {
         }
 
         impl $crate::format::Record for $name {
-            fn places() -> Vec<$crate::format::Place> {
-                let mut at = 0;
-                let mut places = Vec::new();
-                $(
-                    places.push((stringify!($field), at, <$type as $crate::format::Field>::BYTES));
-                    at += <$type as $crate::format::Field>::BYTES;
-                )*
-                debug_assert_eq!(at, <$name as $crate::format::Field>::BYTES);
-                places
+            #[cfg(test)]
+            fn fields() -> Vec<(&'static str, usize, &'static str)> {
+                vec![$((stringify!($field), <$type as $crate::format::Field>::BYTES, $meaning)),*]
             }
         }
     };
@@ -271,3 +259,6 @@ impl<const N: usize> Field for Text<N> {
         is_zero(&bytes[end..]).then_some(Text(bytes.try_into().ok()?))
     }
 }
+
+#[cfg(test)]
+mod document;
