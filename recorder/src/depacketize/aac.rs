@@ -111,7 +111,11 @@ impl Aac {
             self.loss_pending = true;
         }
         self.seen_packet = true;
-        if let Err(kind) = self.payload(&packet, out) {
+        if packet.payload.is_empty() {
+            // Some cameras keep a connection alive with empty packets: nothing is missing then.
+            let kind = ErrorKind::Empty { what: "packet" };
+            out(Output::Error(DepacketizeError { sequence_number: self.sequence_number, kind }));
+        } else if let Err(kind) = self.payload(&packet, out) {
             self.fragments = None;
             self.error(kind, out);
         }
@@ -131,9 +135,6 @@ impl Aac {
     }
 
     fn payload(&mut self, packet: &RtpPacket, out: Sink<'_>) -> Result<(), ErrorKind> {
-        if packet.payload.is_empty() {
-            return Err(ErrorKind::Empty { what: "packet" });
-        }
         let (sizes, mut rest) = self.parameters.sections(&packet.payload)?;
         let sizes = sizes.unwrap_or_else(|| match self.parameters.constant_size {
             0 => vec![rest.len()],

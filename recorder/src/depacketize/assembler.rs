@@ -160,7 +160,7 @@ impl Assembler {
 
     fn go_on(&mut self, header: Header, end: bool, body: Bytes, out: Sink<'_>) {
         match self.unit.open_header() {
-            Some(open) if open == header => {
+            Some(open) if open.nal_type(self.codec) == header.nal_type(self.codec) => {
                 let added = self.unit.add_fragment(body);
                 self.check(added, out);
                 self.close_if(end, out);

@@ -48,7 +48,6 @@ impl G711 {
         self.seen_packet = true;
         let RtpPacket { ticks, sequence_number, payload, .. } = packet;
         if payload.is_empty() {
-            self.loss_pending = true;
             let kind = ErrorKind::Empty { what: "packet" };
             return out(Output::Error(DepacketizeError { sequence_number, kind }));
         }

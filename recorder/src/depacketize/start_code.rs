@@ -13,29 +13,25 @@ const START_CODE: [u8; 3] = [0, 0, 1];
 /// Whether a start code stands anywhere in the pieces, or across the seams between them.
 pub(super) fn contains(pieces: &[Bytes]) -> bool {
     let finder = memmem::Finder::new(&START_CODE);
-    let mut tail: ([u8; 2], usize) = ([0; 2], 0);
+    // The last two bytes before a piece; at first none, which no start code begins with.
+    let mut before = [0xff; 2];
     for piece in pieces {
-        if finder.find(piece).is_some() {
+        let [a, b] = before;
+        let seam = match piece.as_ref() {
+            [] => continue,
+            [c] => [a, b, *c, 0xff],
+            [c, d, ..] => [a, b, *c, *d],
+        };
+        if finder.find(&seam).is_some() || finder.find(piece).is_some() {
             return true;
         }
-        // The seam: the last two bytes so far and the first two of this piece.
-        let before = tail.0.get(..tail.1).unwrap_or_default();
-        let seam: Vec<u8> = before.iter().chain(piece.iter().take(2)).copied().collect();
-        if tail.1 > 0 && finder.find(&seam).is_some() {
-            return true;
-        }
-        tail = last_two(before, piece);
+        before = match piece.as_ref() {
+            [.., c, d] => [*c, *d],
+            [c] => [b, *c],
+            [] => before,
+        };
     }
     false
-}
-
-fn last_two(before: &[u8], piece: &[u8]) -> ([u8; 2], usize) {
-    let mut last = before.iter().chain(piece.iter().skip(piece.len().saturating_sub(2))).rev();
-    match (last.next(), last.next()) {
-        (Some(b), Some(a)) => ([*a, *b], 2),
-        (Some(b), None) => ([*b, 0], 1),
-        _ => ([0; 2], 0),
-    }
 }
 
 /// The NAL units between the start codes of `stream`, without the zero bytes that Annex B allows before a start code

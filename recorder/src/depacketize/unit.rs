@@ -33,6 +33,13 @@ impl Header {
         Self { bytes, len: 2 }
     }
 
+    pub(super) fn nal_type(self, codec: VideoCodec) -> u8 {
+        match codec {
+            VideoCodec::H264 => self.bytes[0] & 0x1f,
+            VideoCodec::H265 => self.bytes[0] >> 1 & 0x3f,
+        }
+    }
+
     pub(super) fn as_slice(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }

@@ -1,6 +1,7 @@
 //! Tests of the depacketizers as a whole, and the packetizer they are tested against.
 
 mod audio;
+mod clips;
 mod loss;
 mod malformed;
 mod markers;
