@@ -26,7 +26,8 @@ fn rows<T: Record>(out: &mut String, mut at: usize) {
 
 fn framed<T: Framed>(out: &mut String, title: &str) {
     let magic = String::from_utf8_lossy(&T::MAGIC).into_owned();
-    writeln!(out, "### {title}\n\nFramed: {} bytes, magic `{magic}`.\n", T::SIZE).expect("a string takes all");
+    writeln!(out, "### {title}\n\nFramed: {} bytes, magic `{magic}`.\n", T::SIZE)
+        .expect("a string takes all");
     rows::<T>(out, 8);
 }
 
@@ -69,5 +70,8 @@ fn the_document_describes_the_layout() {
         std::fs::write(path, written).expect("docs/format.md can be written");
         return;
     }
-    assert!(document[begin..end] == layout, "docs/format.md and the layout differ: see the head of fs/src/format/document.rs");
+    assert!(
+        document[begin..end] == layout,
+        "docs/format.md and the layout differ: see the head of fs/src/format/document.rs"
+    );
 }

@@ -130,9 +130,10 @@ impl<'a> Cursor<'a> {
     /// is queued.
     fn begin_run(&mut self, index: usize, footer: &Footer, chunk: u32, run: RunId) -> Option<u32> {
         let start = self.start_in(footer, run);
-        if start.is_none_or(|start| self.range.from.is_some_and(|from| start.wall > from))
-            && self.queue_from_earlier(index, footer, run)
-        {
+        let goes_on =
+            footer.chunks.iter().position(|place| place.kind == ChunkKind::MEDIA) == Some(chunk as usize);
+        let late = start.is_none_or(|start| self.range.from.is_some_and(|from| start.wall > from));
+        if goes_on && late && self.queue_from_earlier(index, run) {
             self.begun.insert(run);
             return Some(0);
         }
@@ -154,11 +155,8 @@ impl<'a> Cursor<'a> {
     }
 
     /// Queues the end of the blocks before, from the last sync sample of the run on, if the run was being recorded there.
-    fn queue_from_earlier(&mut self, index: usize, footer: &Footer, run: RunId) -> bool {
-        if self.range.from.is_none()
-            || footer.chunks.iter().find(|place| place.kind == ChunkKind::MEDIA).map(|place| place.run)
-                != Some(run)
-        {
+    fn queue_from_earlier(&mut self, index: usize, run: RunId) -> bool {
+        if self.range.from.is_none() {
             return false;
         }
         let mut queued: VecDeque<Step> = VecDeque::new();
