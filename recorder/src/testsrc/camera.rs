@@ -1,7 +1,7 @@
 //! Paces the built-in camera on a thread of its own: drawing and coding block, and never on the recorder's runtime.
 //!
 //! Picture n is taken n frame intervals after the first, by the steady clock, and carries exactly that time, however late
-//! the thread ran. A thread that was held up for more than a second leaves pictures out, and their numbers too.
+//! the thread ran. A thread that was held up for more than ten seconds leaves pictures out, and their numbers too.
 
 use super::encoder::{Encoder, TIMESCALE};
 use super::picture::Picture;
@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 pub(crate) const VIDEO: TrackNumber = TrackNumber(1);
 pub(crate) const AUDIO: TrackNumber = TrackNumber(2);
 
-const LATE_NS_MAX: i64 = NS_PER_S;
+const LATE_NS_MAX: i64 = 10 * NS_PER_S;
 /// Items that may wait for the recorder before the camera is held up.
 const QUEUE: usize = 64;
 
@@ -161,8 +161,7 @@ mod tests {
 
     #[test]
     fn pictures_and_sound_carry_exact_times_however_late_the_thread_runs() {
-        let source =
-            TestSource { width: 320, height: 120, fps: 50, gop: 10, audio: true, bitrate_bps: 200_000 };
+        let source = TestSource { width: 320, height: 120, fps: 50, gop: 10, audio: true, bitrate_bps: None };
         let mut items = start(source, "front", Clock::new()).unwrap();
         let (mut video, mut audio) = (Vec::new(), Vec::new());
         while video.len() < 20 {
@@ -189,8 +188,7 @@ mod tests {
     fn wall_times_are_those_of_the_recorders_clock() {
         let clock = Clock::new();
         let before = WallTime(clock.now().wall.0 - NS_PER_S);
-        let source =
-            TestSource { width: 320, height: 120, fps: 60, gop: 1, audio: false, bitrate_bps: 200_000 };
+        let source = TestSource { width: 320, height: 120, fps: 60, gop: 1, audio: false, bitrate_bps: None };
         let mut items = start(source, "x", clock.clone()).unwrap();
         let Some(Item::Sample(first)) = (0..2).filter_map(|_| items.blocking_recv()).last() else {
             panic!("a sample")

@@ -9,7 +9,7 @@
 //! | `fps` | pictures per second, 1 to 60 | 25 |
 //! | `gop` | pictures from one keyframe to the next, 1 to 600 | `fps` |
 //! | `audio` | 0, or 1 for a G.711 tone that beeps at each full second | 0 |
-//! | `bitrate` | bits per second, `k` and `M` are understood; 64k to 50M | by size, 2M at 1280x720 |
+//! | `bitrate` | pad video to so many bits per second (64k to 50M, `k` and `M` are understood), where it needs fewer | no padding: 1280x720 needs about 300k |
 //!
 //! The picture shows the camera's name, the picture's number and UTC for people, and number and time as a [`barcode`] for
 //! programs. Video is H.264 (baseline, no B pictures); the media clocks are exact, and so is the wall time of each sample.
@@ -40,7 +40,8 @@ pub(crate) struct TestSource {
     pub(crate) fps: u32,
     pub(crate) gop: u32,
     pub(crate) audio: bool,
-    pub(crate) bitrate_bps: u32,
+    /// Video is padded to this rate.
+    pub(crate) bitrate_bps: Option<u32>,
 }
 
 impl TestSource {
@@ -66,9 +67,7 @@ impl TestSource {
                 }
             }
         }
-        let by_size = (u32::from(width) * u32::from(height)).saturating_mul(2).clamp(128_000, 8_000_000);
-        let gop = gop.unwrap_or(fps);
-        Ok(TestSource { width, height, fps, gop, audio, bitrate_bps: bitrate.unwrap_or(by_size) })
+        Ok(TestSource { width, height, fps, gop: gop.unwrap_or(fps), audio, bitrate_bps: bitrate })
     }
 }
 
@@ -114,7 +113,7 @@ mod tests {
     fn parameters_are_read_and_their_bounds_held() {
         let source = parsed("testsrc://?size=640x360&fps=10&gop=20&audio=1&bitrate=500k").unwrap();
         let expected =
-            TestSource { width: 640, height: 360, fps: 10, gop: 20, audio: true, bitrate_bps: 500_000 };
+            TestSource { width: 640, height: 360, fps: 10, gop: 20, audio: true, bitrate_bps: Some(500_000) };
         assert_eq!(source, expected);
         for bad in
             ["size=641x360", "size=1", "fps=0", "fps=61", "gop=0", "audio=2", "bitrate=1", "colour=red"]
