@@ -5,9 +5,10 @@ use crate::disk::{AlignedBuffer, create_file};
 use crate::error::{Error, Result};
 use crate::format::directory::Directory;
 use crate::format::geometry::{BLOCKS_MAX, Geometry, STREAMS_MAX};
+use crate::format::round::{RoundHeader, RoundRecord};
 use crate::format::superblock::Superblock;
 use crate::format::table::{TableSector, table_magic};
-use crate::format::{Framed, SECTOR_BYTES, Text};
+use crate::format::{FORMAT_VERSION, Framed, SECTOR_BYTES, Text};
 use crate::reader::volume_info;
 use crate::report::VolumeInfo;
 use crate::types::{RoundNumber, Uuid, VolumeId};
@@ -132,6 +133,17 @@ pub(crate) fn empty_structures(superblock: &Superblock, geometry: &Geometry) -> 
         rows.seal_as(table_magic(superblock.volume), sector);
     }
     structures.push((geometry.front_at[3], table));
+    let mut slot = vec![0; geometry.page_bytes];
+    let header = RoundHeader {
+        version: FORMAT_VERSION,
+        closed: 1,
+        round: RoundNumber(1),
+        volume: superblock.volume,
+        at: superblock.created,
+        ..RoundHeader::default()
+    };
+    RoundRecord { header, ..RoundRecord::default() }.seal(&mut slot);
+    structures.extend(geometry.logs_at().map(|log_at| (geometry.slot_at(log_at, 1), slot.clone())));
     let mut page = vec![0; geometry.page_bytes];
     superblock.seal(&mut page);
     structures.extend(geometry.copies_at.into_iter().rev().map(|at| (at, page.clone())));

@@ -131,6 +131,18 @@ fn what_was_written_is_read_back_after_closing() {
 }
 
 #[test]
+fn a_new_volume_is_clean_and_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = volume_in(&folder, 16 << 20);
+    let volume = Volume::open(&path).unwrap();
+    assert_clean(&volume);
+    assert_eq!(volume.streams(), []);
+    let writer = open(&path);
+    assert!(!writer.opened().after_crash && writer.opened().findings.is_empty());
+    writer.close().unwrap();
+}
+
+#[test]
 fn a_range_begins_at_the_keyframe_before_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = volume_in(&folder, 64 << 20);
