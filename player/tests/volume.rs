@@ -1,5 +1,6 @@
 //! Exports from real volumes: what a writer was given is what comes out, also beside it, behind its tail and around damage.
 
+#[expect(dead_code, unreachable_pub, reason = "shared with the unit tests, which use other parts of it")]
 mod support;
 
 use keha_fs::{

@@ -119,8 +119,9 @@ impl<'a> Splitter<'a> {
                 let path = part_path(path, number);
                 refuse_existing(&manifest_path(&path), *force)?;
                 let (stage, file) = Staged::create(&path, *force)?;
+                let direct = stage.open_direct();
                 staged.push(stage);
-                (Box::new(FileSink::new(file)), path)
+                (Box::new(FileSink::new(file, direct)), path)
             }
             Target::Pipe(out) => {
                 let out = out.take().ok_or_else(|| Error::Invalid("a pipe takes one file".into()))?;

@@ -2,9 +2,11 @@
 
 use crate::error::{Error, Result};
 use keha_fs::Uuid;
+use nix::fcntl::OFlag;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// A file under a temporary name; removed when dropped unpublished.
@@ -33,6 +35,11 @@ impl Staged {
             source,
         })?;
         Ok((Staged { temporary, target: target.to_owned(), force, published: false }, file))
+    }
+
+    /// The temporary file once more, for writes past the page cache; `None` where the file system has none.
+    pub(crate) fn open_direct(&self) -> Option<File> {
+        OpenOptions::new().write(true).custom_flags(OFlag::O_DIRECT.bits()).open(&self.temporary).ok()
     }
 
     /// Where it will be.

@@ -98,7 +98,7 @@ impl<'a> Muxer<'a> {
     /// Takes a sample.
     pub(crate) fn push(&mut self, block: Block) -> Result<()> {
         if let Some(begun) = self.begun {
-            return self.collect(begun, block);
+            return self.collect(begun, &block);
         }
         let earliest = self.first.iter().map(|block| block.wall).min().unwrap_or(block.wall);
         let spans = block.wall.since_ns(earliest);
@@ -110,8 +110,8 @@ impl<'a> Muxer<'a> {
         Ok(())
     }
 
-    fn collect(&mut self, begun: Begun, block: Block) -> Result<()> {
-        if self.cluster.ends_before(&block) {
+    fn collect(&mut self, begun: Begun, block: &Block) -> Result<()> {
+        if self.cluster.ends_before(block) {
             self.write_cluster(begun)?;
         }
         self.cluster.push(block);
@@ -133,7 +133,7 @@ impl<'a> Muxer<'a> {
         self.sink.begin(&encoded).map_err(|source| self.failed("write", source))?;
         let begun = Begun { origin, header_bytes: encoded.len() };
         self.begun = Some(begun);
-        std::mem::take(&mut self.first).into_iter().try_for_each(|block| self.collect(begun, block))?;
+        std::mem::take(&mut self.first).into_iter().try_for_each(|block| self.collect(begun, &block))?;
         Ok(begun)
     }
 

@@ -9,6 +9,8 @@ use std::os::unix::fs::FileExt;
 
 /// What is collected before it is written: large enough for few calls, small enough to be hashed while it is warm.
 const BUFFER_BYTES: usize = 512 << 10;
+/// What direct writes must be aligned to, in memory and in the file: enough for every disk.
+const ALIGNMENT_BYTES: usize = 4096;
 
 /// A destination of bytes, written from beginning to end.
 pub(crate) trait Sink {
@@ -27,23 +29,41 @@ pub(crate) trait Sink {
 /// A file that is this export's own.
 pub(crate) struct FileSink {
     file: File,
+    /// The same file, open past the page cache; `None` where that is not to be had.
+    direct: Option<File>,
+    /// Holds `full` bytes from `start` on, where the memory is aligned as direct writes need it.
     buffer: Vec<u8>,
+    start: usize,
+    full: usize,
+    filled: usize,
     written: u64,
     hash: Option<TreeHash>,
 }
 
 impl FileSink {
-    pub(crate) fn new(file: File) -> FileSink {
-        FileSink { file, buffer: Vec::with_capacity(BUFFER_BYTES), written: 0, hash: None }
+    /// `direct` is the same file opened with `O_DIRECT`: fresh page cache costs several times what the export itself does.
+    pub(crate) fn new(file: File, direct: Option<File>) -> FileSink {
+        FileSink { file, direct, buffer: Vec::new(), start: 0, full: 0, filled: 0, written: 0, hash: None }
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        let bytes = self.buffer.get(self.start..self.start + self.filled).unwrap_or_default();
         if let Some(hash) = &mut self.hash {
-            hash.update(&self.buffer);
+            hash.update(bytes);
         }
-        self.file.write_all(&self.buffer)?;
-        self.written += self.buffer.len() as u64;
-        self.buffer.clear();
+        // The end of the file is no whole buffer, and direct writes take whole sectors only.
+        let direct = self.direct.take().filter(|_| self.filled == self.full);
+        match direct.map(|direct| direct.write_all_at(bytes, self.written).map(|()| direct)) {
+            Some(Ok(direct)) => self.direct = Some(direct),
+            // The file system refuses this alignment: without it, then.
+            Some(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.file.write_all_at(bytes, self.written)?;
+            }
+            Some(Err(error)) => return Err(error),
+            None => self.file.write_all_at(bytes, self.written)?,
+        }
+        self.written += self.filled as u64;
+        self.filled = 0;
         Ok(())
     }
 }
@@ -54,21 +74,26 @@ impl Sink for FileSink {
     }
 
     fn begin(&mut self, header: &[u8]) -> io::Result<()> {
-        self.file.write_all(header)?;
+        self.file.write_all_at(header, 0)?;
         self.written = header.len() as u64;
         // Whole groups are hashed at every flush, so the buffer holds a whole number of them.
-        self.buffer.reserve(header.len().max(BUFFER_BYTES));
+        self.full = BUFFER_BYTES.max(header.len());
+        self.buffer = vec![0; self.full + ALIGNMENT_BYTES];
+        self.start = self.buffer.as_ptr().align_offset(ALIGNMENT_BYTES).min(ALIGNMENT_BYTES);
         self.hash = Some(TreeHash::new(header.len()));
         Ok(())
     }
 
     fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        let full = BUFFER_BYTES.max(self.hash.as_ref().map_or(0, TreeHash::group_bytes));
         while !bytes.is_empty() {
-            let (now, later) = bytes.split_at(bytes.len().min(full - self.buffer.len()));
-            self.buffer.extend_from_slice(now);
+            let (now, later) = bytes.split_at(bytes.len().min(self.full - self.filled));
+            let at = self.start + self.filled;
+            if let Some(room) = self.buffer.get_mut(at..at + now.len()) {
+                room.copy_from_slice(now);
+            }
+            self.filled += now.len();
             bytes = later;
-            if self.buffer.len() == full {
+            if self.filled == self.full {
                 self.flush()?;
             }
         }
@@ -76,7 +101,7 @@ impl Sink for FileSink {
     }
 
     fn position(&self) -> u64 {
-        self.written + self.buffer.len() as u64
+        self.written + self.filled as u64
     }
 
     fn finish(&mut self, header: &[u8]) -> io::Result<blake3::Hash> {
