@@ -22,11 +22,6 @@ impl TreeHash {
         TreeHash { group_bytes, groups: 1, waiting: Vec::new(), spine: Vec::new() }
     }
 
-    /// The size of a group in bytes.
-    pub(crate) fn group_bytes(&self) -> usize {
-        self.group_bytes
-    }
-
     /// Takes what follows; all but the last call give a multiple of the group's size.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         for group in bytes.chunks(self.group_bytes) {
