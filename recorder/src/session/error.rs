@@ -1,18 +1,27 @@
 //! Why a session could not begin or has ended, as a reason for a gap and one line for people.
 
+use crate::reconnect::Failure;
 use keha_fs::GapReason;
 
 /// The end of a session, or of an attempt to begin one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SessionError {
     pub(crate) reason: GapReason,
+    /// What it says about the camera, for the next attempt.
+    pub(crate) failure: Failure,
     /// One line, not yet masked.
     pub(crate) detail: String,
 }
 
 impl SessionError {
+    /// One after which nothing is known that a probe could find changed.
     pub(crate) fn new(reason: GapReason, detail: impl Into<String>) -> SessionError {
-        SessionError { reason, detail: detail.into() }
+        SessionError { reason, failure: Failure::Declined, detail: detail.into() }
+    }
+
+    /// The same with another failure.
+    pub(crate) fn with(self, failure: Failure) -> SessionError {
+        SessionError { failure, ..self }
     }
 
     /// From an error of retina's, which tells its kind only by status code and text.
@@ -21,18 +30,29 @@ impl SessionError {
         // Behind the first line stands where in the packet capture to look: too much for a line, and for a gap.
         let line = text.lines().next().unwrap_or_default().trim();
         let reason = reason(error.status_code(), line, stage);
-        SessionError::new(reason, line)
+        let failure = match (stage, reason) {
+            (Stage::Describing, _) if line.starts_with(NO_CONNECTION) => Failure::Absent,
+            (Stage::Describing, GapReason::Unauthorised) => Failure::Declined,
+            (Stage::Describing, _) => Failure::NotServed,
+            (Stage::Opening | Stage::Playing, _) => Failure::Declined,
+        };
+        SessionError::new(reason, line).with(failure)
     }
 }
 
 /// How far a session has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Up to the answer to PLAY.
+    /// Up to the answer to DESCRIBE.
+    Describing,
+    /// From there to the answer to PLAY.
     Opening,
     /// After it.
     Playing,
 }
+
+/// How retina's text begins where no connection was made.
+const NO_CONNECTION: &str = "Unable to connect";
 
 fn reason(status: Option<u16>, line: &str, stage: Stage) -> GapReason {
     match status {
@@ -41,7 +61,7 @@ fn reason(status: Option<u16>, line: &str, stage: Stage) -> GapReason {
         Some(400..) => GapReason::Refused,
         // A good status with something in it that is not understood.
         Some(_) => GapReason::Protocol,
-        None if line.starts_with("Unable to connect") => {
+        None if line.starts_with(NO_CONNECTION) => {
             if line.contains("refused") {
                 GapReason::Refused
             } else {
@@ -52,7 +72,7 @@ fn reason(status: Option<u16>, line: &str, stage: Stage) -> GapReason {
             || line.starts_with("Error writing to RTSP peer") =>
         {
             match stage {
-                Stage::Opening => GapReason::Refused,
+                Stage::Describing | Stage::Opening => GapReason::Refused,
                 Stage::Playing => GapReason::ConnectionLost,
             }
         }

@@ -7,6 +7,7 @@ use super::media::TrackInput;
 use crate::camera::Credentials;
 use crate::codec::sdp;
 use crate::depacketize::Track;
+use crate::reconnect::Failure;
 use keha_fs::{GapReason, TrackNumber};
 use retina::client::{
     Described, InitialSequenceNumberPolicy, InitialTimestampPolicy, PlayOptions, Playing, Session,
@@ -34,12 +35,12 @@ pub(crate) struct Opened {
     pub(crate) skipped: Vec<String>,
 }
 
-/// Opens a session at `url`, which holds no credentials.
-pub(crate) async fn open(
+/// Asks for the description of the session at `url`, which holds no credentials.
+pub(crate) async fn describe(
     url: &Url,
     credentials: Option<&Credentials>,
     group: &Arc<SessionGroup>,
-) -> Result<Opened, SessionError> {
+) -> Result<Session<Described>, SessionError> {
     let options = SessionOptions::default()
         .creds(credentials.map(|credentials| retina::client::Credentials {
             username: credentials.username.clone(),
@@ -47,18 +48,29 @@ pub(crate) async fn open(
         }))
         .user_agent(USER_AGENT.to_owned())
         .session_group(Arc::clone(group));
-    let mut session = match timeout(STEP, Session::describe(url.clone(), options)).await {
-        Ok(described) => described.map_err(|error| SessionError::from_retina(&error, Stage::Opening))?,
-        Err(_) => return Err(no_answer(url).await),
-    };
+    match timeout(STEP, Session::describe(url.clone(), options)).await {
+        Ok(described) => described.map_err(|error| SessionError::from_retina(&error, Stage::Describing)),
+        Err(_) => Err(no_answer(url).await),
+    }
+}
+
+/// Opens a session at `url`, which holds no credentials.
+pub(crate) async fn open(
+    url: &Url,
+    credentials: Option<&Credentials>,
+    group: &Arc<SessionGroup>,
+) -> Result<Opened, SessionError> {
+    let mut session = describe(url, credentials, group).await?;
     let (mut tracks, mut skipped) = recordable(&session);
     let mut set_up = Vec::with_capacity(tracks.len());
+    let mut reason = GapReason::Protocol;
     for track in tracks.drain(..) {
         match timeout(STEP, session.setup(track.stream_index(), SetupOptions::default())).await {
             Ok(Ok(())) => set_up.push(track),
             // The connection still stands: only this track is refused.
             Ok(Err(error)) if error.status_code().is_some_and(|status| status != 401) => {
                 let error = SessionError::from_retina(&error, Stage::Opening);
+                reason = error.reason;
                 skipped.push(format!("{}: {}", track.description(), error.detail));
             }
             Ok(Err(error)) => return Err(SessionError::from_retina(&error, Stage::Opening)),
@@ -67,7 +79,7 @@ pub(crate) async fn open(
     }
     if set_up.is_empty() {
         let why = if skipped.is_empty() { "it offers none".to_owned() } else { skipped.join("; ") };
-        return Err(SessionError::new(GapReason::Protocol, format!("no track can be recorded: {why}")));
+        return Err(SessionError::new(reason, format!("no track can be recorded: {why}")));
     }
     let options = PlayOptions::default()
         .initial_timestamp(InitialTimestampPolicy::Permissive)
@@ -121,8 +133,10 @@ async fn no_answer(url: &Url) -> SessionError {
         (None, _) => false,
     };
     if accepts {
-        SessionError::new(GapReason::Silent, "the camera accepts connections but does not answer within 5 s")
+        let detail = "the camera accepts connections but does not answer within 5 s";
+        SessionError::new(GapReason::Silent, detail).with(Failure::Mute)
     } else {
         SessionError::new(GapReason::Unreachable, "the camera cannot be reached within 5 s")
+            .with(Failure::Absent)
     }
 }

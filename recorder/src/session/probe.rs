@@ -1,7 +1,10 @@
-//! Looks whether a camera is back without troubling it: one connection, one OPTIONS request (RFC 2326, section 10.1), any
-//! answer will do. See [`crate::reconnect`] for when.
+//! Looks whether a camera is back without troubling it with a whole session. See [`crate::reconnect`] for which probe when.
 
+use super::open::describe;
+use crate::camera::Credentials;
 use crate::reconnect::Probe;
+use retina::client::SessionGroup;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -9,16 +12,29 @@ use url::Url;
 
 const CONNECT: Duration = Duration::from_millis(1_500);
 
-/// Probes the camera. Waits for an answer without end: the caller sets the bound.
-pub(crate) async fn probe(url: &Url) -> Probe {
-    let Some(host) = url.host_str() else { return Probe::Absent };
+/// One connection, one OPTIONS request (RFC 2326, section 10.1), any answer will do. Waits for an answer without end: the caller sets the bound.
+pub(crate) async fn options(url: &Url) -> Probe {
+    let Some(host) = url.host_str() else { return Probe::Failed };
     let address =
         (host.trim_start_matches('[').trim_end_matches(']'), url.port().unwrap_or(super::RTSP_PORT));
-    let Ok(Ok(stream)) = timeout(CONNECT, TcpStream::connect(address)).await else { return Probe::Absent };
+    let Ok(Ok(stream)) = timeout(CONNECT, TcpStream::connect(address)).await else { return Probe::Failed };
     let connected = Instant::now();
     match ask(&stream, url).await {
-        Ok(()) => Probe::Answered(connected.elapsed()),
-        Err(_) => Probe::Absent,
+        Ok(()) => Probe::Succeeded(connected.elapsed()),
+        Err(_) => Probe::Failed,
+    }
+}
+
+/// Asks for the description, which a camera that does not serve yet refuses.
+pub(crate) async fn description(
+    url: &Url,
+    credentials: Option<&Credentials>,
+    group: &Arc<SessionGroup>,
+) -> Probe {
+    let asked = Instant::now();
+    match describe(url, credentials, group).await {
+        Ok(_) => Probe::Succeeded(asked.elapsed()),
+        Err(_) => Probe::Failed,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::clock::Moment;
 use crate::event::Event;
 use crate::now::Clock;
 use crate::reconnect::limiter::Limiter;
-use crate::reconnect::{Ended, Reconnect};
+use crate::reconnect::{Ended, Failure, Reconnect};
 use crate::recording::Recording;
 use crate::session::error::SessionError;
 use crate::sink::Sink;
@@ -134,7 +134,7 @@ impl<S: Sink> StreamTask<S> {
         let StreamTask { policy, shared, url, group, stop, .. } = self;
         let waiting = async {
             let _ = tokio::time::timeout(TEARDOWN, group.await_teardown()).await;
-            wait::wait(wait, policy, url, shared).await;
+            wait::wait(wait, policy, url, shared, group).await;
         };
         tokio::select! {
             biased;
@@ -153,7 +153,7 @@ impl<S: Sink> StreamTask<S> {
             Ended::Recorded(Duration::from_nanos(now.since_ns(began).max(0).unsigned_abs()))
         } else {
             self.recording.attempt_failed(error.reason, &detail, now);
-            Ended::Failed(error.reason)
+            Ended::Failed(error.failure)
         };
         self.reporter.update(&mut self.recording, 0);
         Outcome::Ended(ended, error.reason)
@@ -165,7 +165,7 @@ impl<S: Sink> StreamTask<S> {
         self.reporter.failed(&detail);
         self.recording.recover(now, &detail);
         self.reporter.update(&mut self.recording, 0);
-        Outcome::Ended(Ended::Failed(GapReason::Protocol), GapReason::Protocol)
+        Outcome::Ended(Ended::Failed(Failure::Declined), GapReason::Protocol)
     }
 }
 

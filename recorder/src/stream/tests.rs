@@ -255,6 +255,16 @@ fn a_missing_path_is_not_found() {
 }
 
 #[test]
+fn a_path_that_is_served_later_is_recorded_though_attempts_had_become_rare() {
+    let mut scripts = vec![Script::Answer("404 Not Found"); 5];
+    scripts.push(Script::PlayAndStay(20));
+    let camera = Camera::start(listen(), scripts);
+    let story = Story::begin(&format!("rtsp://{}/later", camera.address), Keeping::default());
+    story.until_samples(20);
+    story.end();
+}
+
+#[test]
 fn a_camera_that_comes_back_after_refusing_is_recorded_again() {
     let listener = listen();
     let address = listener.local_addr().unwrap();

@@ -2,8 +2,10 @@
 
 use super::Shared;
 use crate::camera::{CameraUrl, Source};
-use crate::reconnect::{AfterProbe, Reconnect, Wait};
-use crate::session::probe::probe;
+use crate::reconnect::{AfterProbe, LookOut, Reconnect, Wait};
+use crate::session::probe;
+use retina::client::SessionGroup;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
@@ -11,20 +13,28 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 const PROBED_MIN: Duration = Duration::from_millis(1_500);
 
 /// Waits for as long as told, or until the camera is back.
-pub(super) async fn wait(wait: Wait, policy: &mut Reconnect, url: &CameraUrl, shared: &Shared) {
+pub(super) async fn wait(
+    wait: Wait,
+    policy: &mut Reconnect,
+    url: &CameraUrl,
+    shared: &Shared,
+    group: &Arc<SessionGroup>,
+) {
     let until = Instant::now() + wait.at_most;
-    let Source::Rtsp { url, .. } = url.source() else {
-        sleep_until(until).await;
-        return;
+    let (Source::Rtsp { url, credentials }, Some(look_out)) = (url.source(), wait.probe) else {
+        return sleep_until(until).await;
     };
-    if !wait.probe || wait.at_most < PROBED_MIN {
-        sleep_until(until).await;
-        return;
+    if wait.at_most < PROBED_MIN {
+        return sleep_until(until).await;
     }
     let watch = async {
         loop {
             shared.turn().await;
-            match policy.probed(probe(url).await, rand::random()) {
+            let probe = match look_out {
+                LookOut::Options => probe::options(url).await,
+                LookOut::Describe => probe::description(url, credentials.as_ref(), group).await,
+            };
+            match policy.probed(look_out, probe, rand::random()) {
                 AfterProbe::Attempt => return,
                 AfterProbe::ProbeAfter(pause) => sleep(pause).await,
                 AfterProbe::OnlyWait => sleep_until(until).await,
