@@ -333,3 +333,52 @@ fn an_export_whose_beginning_the_ring_takes_is_an_error_or_goes_on_behind() {
     drop(stream);
     writer.close().unwrap();
 }
+
+#[test]
+fn a_volume_is_never_replaced_by_an_export() {
+    let (ring, clip) = (Ring::new(64 << 20, 1 << 20), clip());
+    let (writer, _rounds) = ring.writer();
+    let mut stream = writer.stream(&StreamName::new("front").unwrap()).unwrap();
+    begin(&mut stream, &clip, 1, NOON);
+    push(&mut stream, &clip, 0);
+    drop(stream);
+    writer.close().unwrap();
+    let volume = Volume::open(&ring.path()).unwrap();
+    let output = Output::File { path: ring.path(), force: true };
+    let error =
+        export(&volume, &request(None, None), output, &mut |_| ControlFlow::Continue(())).unwrap_err();
+    assert!(error.to_string().contains("a Keha volume, so it is not replaced"), "{error}");
+}
+
+/// Single bytes changed anywhere in what is written: whatever they hit, one sample at most is missing and none is altered.
+#[test]
+fn random_damage_never_gives_other_bytes_and_costs_at_most_a_sample() {
+    let (ring, clip) = (Ring::new(64 << 20, 1 << 20), clip());
+    let (writer, _rounds) = ring.writer();
+    let mut stream = writer.stream(&StreamName::new("front").unwrap()).unwrap();
+    begin(&mut stream, &clip, 1, NOON);
+    (0..4).for_each(|lap| push(&mut stream, &clip, lap));
+    drop(stream);
+    writer.close().unwrap();
+    ring.export(None, None).unwrap();
+    let whole = payloads(&ring.out());
+    let image = std::fs::read(ring.path()).unwrap();
+    let live: Vec<usize> = (0..image.len()).filter(|at| image[*at] != 0).collect();
+    let file = OpenOptions::new().write(true).open(ring.path()).unwrap();
+    let mut random = 0x2026_u64;
+    for round in 0..24 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let at = live[(random >> 33) as usize % live.len()];
+        file.write_all_at(&[image[at] ^ (1 << (round % 8))], at as u64).unwrap();
+        let report = ring.export(None, None).unwrap_or_else(|error| panic!("byte {at}: {error}"));
+        let found = payloads(&ring.out());
+        assert!(found.len() + 1 >= whole.len(), "byte {at} cost {} samples", whole.len() - found.len());
+        assert_eq!(report.is_complete(), found.len() == whole.len(), "byte {at}");
+        let mut originals = whole.iter();
+        assert!(
+            found.iter().all(|payload| originals.any(|original| original == payload)),
+            "byte {at} gave other bytes"
+        );
+        file.write_all_at(&[image[at]], at as u64).unwrap();
+    }
+}

@@ -9,7 +9,7 @@ use crate::export::archive::{Archive, Source};
 use crate::export::feed_log::FeedLog;
 use crate::mkv::is_supported;
 use keha_fs::{
-    ChunkNumber, Configuration, ConfigurationHash, Error as VolumeError, Item, RunId, SampleFlags,
+    ChunkNumber, Configuration, ConfigurationHash, Error as VolumeError, Finding, Item, RunId, SampleFlags,
     StoredSample, StreamSummary, TimeRange, TrackKind, TrackNumber, WallTime,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -68,6 +68,10 @@ pub(crate) struct Feed<'a> {
     /// Video tracks of this run that are past the range's end for good.
     ended: BTreeSet<TrackNumber>,
     ready: VecDeque<StoredSample>,
+    /// The last sample lay behind the range's end, and what did not verify since: outside the range, unless something
+    /// inside it follows.
+    past_end: bool,
+    doubtful: Vec<Finding>,
     last_chunk: Option<ChunkNumber>,
     last_wall: Option<WallTime>,
     resumed_from: Option<WallTime>,
@@ -92,6 +96,8 @@ impl<'a> Feed<'a> {
             held: BTreeMap::new(),
             ended: BTreeSet::new(),
             ready: VecDeque::new(),
+            past_end: false,
+            doubtful: Vec::new(),
             last_chunk: None,
             last_wall: None,
             resumed_from: None,
@@ -178,7 +184,11 @@ impl<'a> Feed<'a> {
             Item::Gap(gap) => self.log.gap(gap),
             Item::Damage(finding) => {
                 self.damaged = true;
-                self.log.damage(&finding, self.last_wall);
+                if self.past_end {
+                    self.doubtful.push(finding);
+                } else {
+                    self.log.damage(&finding, self.last_wall);
+                }
             }
             // A kind of item that this version does not know is no sample.
             _ => {}
@@ -192,6 +202,15 @@ impl<'a> Feed<'a> {
             self.decodable.clear();
             self.held.clear();
             self.ended.clear();
+            self.settle_doubts();
+        }
+    }
+
+    /// What did not verify behind the range's end is in the range after all: footage of it follows.
+    fn settle_doubts(&mut self) {
+        self.past_end = false;
+        for finding in std::mem::take(&mut self.doubtful) {
+            self.log.damage(&finding, self.last_wall);
         }
     }
 
@@ -206,6 +225,11 @@ impl<'a> Feed<'a> {
         let video = configuration.track(sample.track).is_some_and(|track| track.kind == TrackKind::Video);
         let has_video = configuration.tracks.iter().any(|track| track.kind == TrackKind::Video);
         let past_end = self.wanted.range.to.is_some_and(|to| sample.wall >= to);
+        if past_end {
+            self.past_end = true;
+        } else {
+            self.settle_doubts();
+        }
         let before_begin = self.wanted.range.from.is_some_and(|from| sample.wall < from);
         if !video {
             // Sound needs no earlier sample, so it has pre-roll only beside pictures.

@@ -81,13 +81,14 @@ fn export_from<'a>(
         return Err(nothing_recorded(streams));
     }
     let mut splitter = Splitter::new(output, archive.info().clone(), asked);
-    let mut told = 0;
+    let (mut told, mut last) = (0, None);
     while let Some((index, piece)) = next_piece(&mut lanes)? {
         let (at, bytes) = (piece.sample.wall, piece.sample.data.len() as u64);
         if let Placed::NeedsAnotherFile(why) = splitter.write(&mut lanes, index, piece)? {
             report.cut = Some((at, why));
             break;
         }
+        last = Some(at);
         report.samples += 1;
         report.payload_bytes += bytes;
         if report.payload_bytes >= told + PROGRESS_BYTES {
@@ -97,6 +98,11 @@ fn export_from<'a>(
                 return Err(Error::Cancelled);
             }
         }
+    }
+    if let Some(at) = last
+        && progress(Progress { samples: report.samples, bytes: report.payload_bytes, at }).is_break()
+    {
+        return Err(Error::Cancelled);
     }
     report.damaged = lanes.iter().map(|lane| lane.feed.log.damaged).sum();
     report.overwritten = lanes.iter().map(|lane| lane.feed.log.overwritten.len() as u64).sum();

@@ -89,13 +89,20 @@ impl Drop for Staged {
     }
 }
 
-/// An error if the target must not be written: it is there without `force`, or is no regular file.
+/// An error if the target must not be written: it is there without `force`, is no regular file, or is a volume.
 pub(crate) fn refuse_existing(target: &Path, force: bool) -> Result<()> {
     match fs::symlink_metadata(target) {
         Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(Error::Io { operation: "look at it", path: target.to_owned(), source }),
         Ok(_) if !force => Err(Error::Exists { path: target.to_owned() }),
-        Ok(metadata) if metadata.is_file() => Ok(()),
+        // Whatever the file says of itself, footage is not replaced by an export of it.
+        Ok(metadata) if metadata.is_file() => match keha_fs::Volume::open(target) {
+            Err(keha_fs::Error::NotAVolume { .. } | keha_fs::Error::Io { .. }) => Ok(()),
+            _ => Err(Error::Invalid(format!(
+                "{}: a Keha volume, so it is not replaced; choose another name",
+                target.display()
+            ))),
+        },
         Ok(_) => Err(Error::Invalid(format!(
             "{}: not a regular file, so it is not replaced; choose another name",
             target.display()

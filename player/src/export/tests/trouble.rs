@@ -126,3 +126,29 @@ fn requests_that_do_not_work_out_are_refused() {
         assert!(exported.names().is_empty());
     }
 }
+
+#[test]
+fn damage_behind_the_end_is_not_the_exports() {
+    // The sample at 2 s and 7 frames; the range ends before it, and after it.
+    let archive = |n| MemoryArchive::new(vec![damaged(MemoryStream::new("front").run(1, NOON, &AVC), n)]);
+    let complete =
+        |n| Exported::of(&archive(n), &request(&["front"], None, Some(2 * SECOND_NS))).report().is_complete();
+    assert_eq!((complete(30), complete(57)), (false, true));
+}
+
+#[test]
+fn an_output_that_fails_is_an_error_that_names_it() {
+    let archive = MemoryArchive::new(vec![MemoryStream::new("front").run(1, NOON, &AVC)]);
+    let mut full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let result =
+        export_from(&archive, &request(&["front"], None, None), Output::Pipe(&mut full), &mut |_| {
+            ControlFlow::Continue(())
+        });
+    let said = result.unwrap_err().to_string();
+    assert!(said.starts_with("-: cannot finish: No space left"), "{said}");
+    let output = Output::File { path: "/nonexistent/out.mkv".into(), force: false };
+    let result =
+        export_from(&archive, &request(&["front"], None, None), output, &mut |_| ControlFlow::Continue(()));
+    let said = result.unwrap_err().to_string();
+    assert!(said.starts_with("/nonexistent/out.mkv: cannot create a file beside it: No such file"), "{said}");
+}
