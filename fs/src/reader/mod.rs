@@ -182,6 +182,11 @@ impl Volume {
         Ok(Cursor::new(self, stream, range, blocks))
     }
 
+    /// Where a block begins on the volume, in bytes.
+    pub fn block_at(&self, block: BlockIndex) -> u64 {
+        self.state.geometry.block_at(block)
+    }
+
     /// What stands in a block, chunk by chunk, for people.
     ///
     /// # Errors

@@ -326,13 +326,15 @@ fn relink(scanner: &Scanner<'_>, state: &mut State, stream: StreamId) {
 pub(super) fn examine_all(scanner: &Scanner<'_>, findings: &mut Vec<Finding>) -> State {
     let mut state =
         State { rows: vec![Row::default(); scanner.geometry.blocks as usize], ..State::default() };
-    let log_at = scanner.geometry.front_at[2];
-    findings.push(super::finding(
-        "round log",
-        log_at,
-        "no record stands; every block was examined".to_owned(),
-    ));
     rebuild(scanner, &mut state, &scanner.geometry.all_blocks().collect());
+    // A volume that was never written to has no record, and nothing of it is damaged.
+    if state.rows.iter().any(Row::is_live) {
+        findings.push(super::finding(
+            "round log",
+            scanner.geometry.front_at[2],
+            "no record stands; every block was examined".to_owned(),
+        ));
+    }
     state
 }
 
