@@ -6,6 +6,7 @@ use crate::logging::LogFormat;
 use crate::output::Output;
 use crate::secret;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
+use std::sync::LazyLock;
 
 /// Records cameras into a ring volume around the clock, and gives the footage back.
 #[derive(Debug, Parser)]
@@ -46,9 +47,17 @@ impl Global {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Record cameras into a volume until stopped
+    Record(Box<commands::record::Args>),
+    /// Export footage as Matroska files
+    Export(commands::export::Args),
     /// Create volumes and look into them
     #[command(subcommand)]
     Volume(commands::volume::Command),
+    /// Show what a running recorder is doing
+    Status(commands::status::Args),
+    /// Record four built-in cameras: nothing to configure
+    Demo(commands::demo::Args),
     /// Write the completions of a shell to standard output
     Completions(commands::completions::Args),
     /// Write the manual pages
@@ -57,7 +66,10 @@ pub(crate) enum Command {
 
 /// The version of this program, and of the volumes it creates.
 fn long_version() -> &'static str {
-    concat!(env!("CARGO_PKG_VERSION"), " (volume format 1)")
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        format!("{} (volume format {})", env!("CARGO_PKG_VERSION"), keha_fs::FORMAT_VERSION)
+    });
+    TEXT.as_str()
 }
 
 /// The grammar, for completions and manual pages.

@@ -63,6 +63,9 @@ fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(error) = cause.downcast_ref::<keha_fs::Error>() {
         return Some(exit_of_volume(error));
     }
+    if let Some(error) = cause.downcast_ref::<keha_player::Error>() {
+        return Some(exit_of_player(error));
+    }
     // Whoever read the output has seen enough.
     let io = cause.downcast_ref::<std::io::Error>()?;
     (io.kind() == std::io::ErrorKind::BrokenPipe).then_some(Exit::Done)
@@ -70,25 +73,39 @@ fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
 
 fn exit_of_volume(error: &keha_fs::Error) -> Exit {
     match error {
-        keha_fs::Error::Invalid(_) => Exit::Usage,
         keha_fs::Error::NotRecorded { .. } => Exit::Nothing,
         keha_fs::Error::Overwritten { .. } | keha_fs::Error::Corrupt { .. } => Exit::Damaged,
         _ => Exit::Failed,
     }
 }
 
-/// Whether an error means only that nobody reads the output any more.
-pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    let closed = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
-    };
-    error.chain().any(closed)
+fn exit_of_player(error: &keha_player::Error) -> Exit {
+    match error {
+        keha_player::Error::Volume(error) => exit_of_volume(error),
+        keha_player::Error::NotRecorded { .. } => Exit::Nothing,
+        keha_player::Error::Overwritten { .. } => Exit::Damaged,
+        keha_player::Error::Invalid(_) => Exit::Usage,
+        // Half an export in a pipe: whoever relies on the status must hear of it.
+        keha_player::Error::Io { path, .. } if path.as_os_str() == "-" => Exit::Damaged,
+        _ => Exit::Failed,
+    }
 }
 
 /// An error as one line, without secrets.
 pub(crate) fn line_of(error: &anyhow::Error) -> String {
-    let mut line = format!("{error:#}");
-    let volume_error = error.chain().find_map(|cause| cause.downcast_ref::<keha_fs::Error>());
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        // Many errors quote their cause already.
+        if !line.ends_with(&cause) {
+            line.push_str(if line.is_empty() { "" } else { ": " });
+            line.push_str(&cause);
+        }
+    }
+    let volume_error = error.chain().find_map(|cause| match cause.downcast_ref::<keha_player::Error>() {
+        Some(keha_player::Error::Volume(error)) => Some(error),
+        Some(_) => None,
+        None => cause.downcast_ref::<keha_fs::Error>(),
+    });
     if let Some(available) = volume_error.and_then(what_is_there) {
         line.push_str(&available);
     }
@@ -131,7 +148,7 @@ mod tests {
             (anyhow::anyhow!("x"), Exit::Failed),
             (io(std::io::ErrorKind::NotFound), Exit::Failed),
             (io(std::io::ErrorKind::BrokenPipe), Exit::Done),
-            (keha_fs::Error::Invalid("x".into()).into(), Exit::Usage),
+            (keha_fs::Error::Invalid("x".into()).into(), Exit::Failed),
             (keha_fs::Error::NotRecorded { available: None }.into(), Exit::Nothing),
             (keha_fs::Error::Overwritten { available_from: None }.into(), Exit::Damaged),
             (keha_fs::Error::Corrupt { what: "x".into(), at: 0 }.into(), Exit::Damaged),

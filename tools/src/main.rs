@@ -5,9 +5,12 @@
 
 mod cli;
 mod commands;
+mod config;
+mod control;
 mod failure;
 mod logging;
 mod output;
+mod process;
 mod secret;
 mod units;
 mod volume_argument;
@@ -23,10 +26,12 @@ fn main() -> ExitCode {
     };
     let output = cli.global.apply();
     let exit = commands::run(cli.command, output).unwrap_or_else(|error| {
-        if !failure::is_closed_pipe(&error) {
+        let exit = failure::exit_of(&error);
+        // That whoever read the output has seen enough is no error.
+        if exit != Exit::Done {
             output::say_always(&format!("keha: {}", failure::line_of(&error)));
         }
-        failure::exit_of(&error)
+        exit
     });
     ExitCode::from(exit as u8)
 }

@@ -1,7 +1,11 @@
 //! The commands, one file each: arguments, what they do, how the result is shown.
 
 pub(crate) mod completions;
+pub(crate) mod demo;
+pub(crate) mod export;
 pub(crate) mod man;
+pub(crate) mod record;
+pub(crate) mod status;
 pub(crate) mod volume;
 
 use crate::cli::Command;
@@ -14,7 +18,11 @@ use crate::output::Output;
 /// Whatever kept it from being done.
 pub(crate) fn run(command: Command, output: Output) -> anyhow::Result<Exit> {
     match command {
+        Command::Record(args) => record::run(*args, output),
+        Command::Export(args) => export::run(&args, output),
         Command::Volume(command) => volume::run(command, output),
+        Command::Status(args) => status::run(&args, output),
+        Command::Demo(args) => demo::run(&args, output),
         Command::Completions(args) => completions::run(&args, output),
         Command::Man(args) => man::run(&args, output),
     }

@@ -64,3 +64,19 @@ pub(crate) fn print(document: &impl Serialize) -> std::io::Result<()> {
 pub(crate) fn fraction(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { (part as f64 / whole as f64 * 10_000.0).round() / 10_000.0 }
 }
+
+/// A volume for the tests of documents.
+#[cfg(test)]
+pub(crate) fn example() -> VolumeInfo {
+    VolumeInfo {
+        id: keha_fs::VolumeId(keha_fs::Uuid::from_u128(0x1234)),
+        label: "attic".into(),
+        format_version: 1,
+        size_bytes: 8 << 20,
+        block_bytes: 1 << 20,
+        page_bytes: 4096,
+        blocks: 6,
+        streams_max: 2,
+        created: WallTime(1_793_489_400_000_000_000),
+    }
+}

@@ -21,7 +21,6 @@ fn permitted() -> bool {
 /// The SGR codes (ECMA-48, 8.3.117) in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
-    Bold,
     Dim,
     Red,
     Green,
@@ -33,7 +32,6 @@ pub(crate) enum Style {
 impl Style {
     fn code(self) -> u8 {
         match self {
-            Style::Bold => 1,
             Style::Dim => 2,
             Style::Red => 31,
             Style::Green => 32,

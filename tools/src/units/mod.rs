@@ -2,5 +2,6 @@
 //! sentence that says why not. Nothing here does I/O; the clock and the zone are arguments.
 
 pub(crate) mod duration;
+pub(crate) mod range;
 pub(crate) mod size;
 pub(crate) mod time;

@@ -8,7 +8,7 @@ use crate::output::{Output, style};
 use crate::units::{size, time};
 use crate::volume_argument::VolumeArgument;
 use jiff::tz::TimeZone;
-use keha_fs::{BlockSummary, StreamId, StreamName, Volume};
+use keha_fs::{BlockIndex, BlockSummary, StreamId, StreamName, Volume};
 use serde::Serialize;
 use std::collections::HashMap;
 
@@ -35,8 +35,8 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
         blocks.retain(|block| block.stream == Some(wanted));
     }
     if args.json {
-        let volume = VolumeDocument::new(&path, volume.info());
-        document::print(&Document::new(volume, &blocks, &names))?;
+        let info = VolumeDocument::new(&path, volume.info());
+        document::print(&Document::new(info, &blocks, &names, |block| volume.block_at(block)))?;
     } else if args.stream.is_some() {
         blocks.sort_by_key(|block| block.sequence);
         output.print(&table(&blocks, &TimeZone::system()))?;
@@ -56,6 +56,8 @@ struct Document<'a> {
 #[derive(Serialize)]
 struct BlockDocument<'a> {
     block: u32,
+    /// Where it begins on the volume, in bytes.
+    at: u64,
     state: &'static str,
     sequence: u64,
     stream: Option<&'a str>,
@@ -76,9 +78,11 @@ impl<'a> Document<'a> {
         volume: VolumeDocument,
         blocks: &[BlockSummary],
         names: &'a HashMap<StreamId, StreamName>,
+        at: impl Fn(BlockIndex) -> u64,
     ) -> Document<'a> {
         let blocks = blocks.iter().map(|block| BlockDocument {
             block: block.block.0,
+            at: at(block.block),
             state: block.state.as_str(),
             sequence: block.sequence.0,
             stream: block.stream.and_then(|id| names.get(&id)).map(StreamName::as_str),
@@ -139,11 +143,9 @@ mod tests {
     fn the_document_is_as_published() {
         let (info, blocks, streams) = example::volume();
         let names = streams.into_iter().map(|stream| (stream.id, stream.name)).collect();
-        insta::assert_json_snapshot!(Document::new(
-            VolumeDocument::new(Path::new("a.ring"), &info),
-            &blocks[..4],
-            &names
-        ));
+        let volume = VolumeDocument::new(Path::new("a.ring"), &info);
+        let at = |block: BlockIndex| (2 + u64::from(block.0)) << 20;
+        insta::assert_json_snapshot!(Document::new(volume, &blocks[..4], &names, at));
     }
 
     #[test]

@@ -1,25 +1,16 @@
 //! A small volume's tables, for the tests of how they are shown.
 
+use crate::output::document;
 use keha_fs::{
     BlockIndex, BlockState, BlockSummary, ChunkNumber, Sequence, StreamId, StreamName, StreamSummary, Uuid,
-    VolumeId, VolumeInfo, WallTime,
+    VolumeInfo, WallTime,
 };
 
 const SECOND: i64 = 1_000_000_000;
 const BEGIN: WallTime = WallTime(1_793_489_400 * SECOND);
 
 pub(super) fn volume() -> (VolumeInfo, Vec<BlockSummary>, Vec<StreamSummary>) {
-    let info = VolumeInfo {
-        id: VolumeId(Uuid::from_u128(0x1234)),
-        label: "attic".into(),
-        format_version: 1,
-        size_bytes: 8 << 20,
-        block_bytes: 1 << 20,
-        page_bytes: 4096,
-        blocks: 6,
-        streams_max: 2,
-        created: BEGIN,
-    };
+    let info = document::example();
     let front = StreamId(Uuid::from_u128(0xf));
     let yard = StreamId(Uuid::from_u128(0xa));
     let blocks = vec![

@@ -3,7 +3,7 @@
 
 mod blocks;
 mod check;
-mod create;
+pub(super) mod create;
 mod dump;
 #[cfg(test)]
 mod example;

@@ -1,0 +1,139 @@
+//! `keha status`: what a running recorder is doing, asked over its control socket.
+
+use crate::control::{Request, client, path};
+use crate::failure::{Exit, Failure};
+use crate::output::Output;
+use crate::output::table::{Align, Table};
+use crate::volume_argument::VolumeArgument;
+use keha_fs::Volume;
+use serde_json::Value;
+use std::io;
+
+/// Arguments of `keha status`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    volume: VolumeArgument,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
+    let volume_path = args.volume.path()?;
+    let volume = Volume::open(&volume_path)?;
+    let shown = volume_path.display();
+    let mut trouble = None;
+    for socket in path::candidates(&path::Environment::of_process(), volume.info().id) {
+        match client::ask(&socket, Request::Status) {
+            Ok(answer) => {
+                let document: Value = serde_json::from_str(&answer).map_err(|_| {
+                    Failure::failed(format!(
+                        "{}: the recorder answers in another language; is it of this version?",
+                        socket.display()
+                    ))
+                })?;
+                output.print(&if args.json { answer + "\n" } else { text(&document) })?;
+                return Ok(Exit::Done);
+            }
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
+            Err(error) => {
+                trouble =
+                    Some(format!("{shown}: the recorder does not answer on {}: {error}", socket.display()))
+            }
+        }
+    }
+    Err(Failure::failed(trouble.unwrap_or_else(|| {
+        format!("{shown}: nobody records into it; start with: keha record {shown} --camera NAME=URL")
+    })))
+}
+
+/// The answer for people. It comes from another process, maybe of another version: whatever is missing is shown as missing.
+fn text(document: &Value) -> String {
+    let at = |pointer: &str| document.pointer(pointer).map(plain).unwrap_or_else(|| "-".into());
+    let health = match at("/round/health/state").as_str() {
+        "failing" => format!("the disk fails: {}", at("/round/health/error")),
+        _ => "the disk is well".into(),
+    };
+    let mut text = format!(
+        "{}: recorded by process {} since {}; {health}; round {} ended {}\n\n",
+        at("/volume/path"),
+        at("/pid"),
+        at("/started"),
+        at("/round/round"),
+        at("/round/at"),
+    );
+    let mut table = Table::new(&[
+        ("stream", Align::Left),
+        ("state", Align::Left),
+        ("Mbit/s", Align::Right),
+        ("samples", Align::Right),
+        ("left out", Align::Right),
+        ("lost packets", Align::Right),
+        ("safe to", Align::Left),
+        ("why", Align::Left),
+    ]);
+    for stream in document.pointer("/streams").and_then(Value::as_array).into_iter().flatten() {
+        let field = |name: &str| stream.get(name).map(plain).unwrap_or_else(|| "-".into());
+        let bits = stream.get("bits_per_second").and_then(Value::as_f64).unwrap_or_default();
+        let why: Vec<String> = match field("state").as_str() {
+            "recording" => Vec::new(),
+            _ => [field("reason"), field("last_error")].into_iter().filter(|text| text != "-").collect(),
+        };
+        table.row(vec![
+            field("name"),
+            field("state"),
+            format!("{:.2}", bits / 1e6),
+            field("samples"),
+            field("dropped_samples"),
+            field("lost_packets"),
+            safe_to(document, &field("name")).unwrap_or_else(|| "-".into()),
+            why.join(": "),
+        ]);
+    }
+    text.push_str(&table.render());
+    text
+}
+
+fn safe_to(document: &Value, stream: &str) -> Option<String> {
+    let durable = document.pointer("/round/streams")?.as_array()?;
+    let durable =
+        durable.iter().find(|durable| durable.get("name").and_then(Value::as_str) == Some(stream))?;
+    let tracks = durable.pointer("/durable/tracks")?.as_array()?;
+    tracks.iter().filter_map(|track| track.get("to")?.as_str()).max().map(str::to_owned)
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "-".into(),
+        // Control characters of another process have no business on this terminal.
+        Value::String(text) => text.chars().filter(|c| !c.is_control()).collect(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::record::document::tests;
+
+    #[test]
+    fn the_status_is_shown_as_published() {
+        let document: Value = serde_json::from_str(&tests::status().render()).expect("a document");
+        insta::assert_json_snapshot!("the_document", document);
+        insta::assert_snapshot!("the_text", text(&document));
+    }
+
+    #[test]
+    fn an_answer_of_another_version_is_shown_as_far_as_it_goes() {
+        for answer in [
+            serde_json::json!({}),
+            serde_json::json!({ "streams": [{ "name": "\u{1b}[31mfront", "new": [1] }] }),
+            serde_json::json!([]),
+        ] {
+            let shown = text(&answer);
+            assert!(!shown.contains('\u{1b}'), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Configuration files: read whole, checked whole, every complaint one line with the file and the place in it.
+
+pub(crate) mod cameras;
+mod protected;
