@@ -211,7 +211,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         write(dir.path(), "open.password", "hunter2\n", 0o644);
         let path = write(dir.path(), "cameras.toml", text, mode);
-        let error = from_file(&path).err().expect("a complaint");
+        let error = from_file(&path).expect_err("a complaint");
         failure::line_of(&error)
     }
 

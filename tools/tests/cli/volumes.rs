@@ -109,7 +109,7 @@ fn a_volume_without_permission_is_refused() {
     }
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = volume(dir.path(), "64MiB");
-    fs::set_permissions(dir.path().join(path), fs::Permissions::from_mode(0)).expect("changed");
+    fs::set_permissions(dir.path().join(path), fs::Permissions::from_mode(0o000)).expect("changed");
     assert_refused(&run(dir.path(), &["volume", "info", path]), 1, "ermission denied");
 }
 

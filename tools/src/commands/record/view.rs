@@ -31,7 +31,8 @@ pub(super) struct View {
 impl View {
     pub(super) fn start(json: bool, output: Output) -> std::io::Result<View> {
         let live = std::io::stderr().is_terminal() && !output.quiet;
-        let lines = !json && !output.quiet && !(live && std::io::stdout().is_terminal());
+        let shown_live = live && std::io::stdout().is_terminal();
+        let lines = !(json || output.quiet || shown_live);
         let zone = TimeZone::system();
         Ok(View { reporter: Reporter::start()?, json, live, lines, zone, round: None, last: HashMap::new() })
     }
