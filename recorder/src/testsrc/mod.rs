@@ -17,10 +17,10 @@
 //! | module | what |
 //! |---|---|
 //! | [`barcode`] | number and time as black and white cells; reads them back |
-//! | [`picture`] | draws, only what changes |
-//! | [`encoder`] | pictures to H.264 access units |
-//! | [`tone`] | the sound |
-//! | [`camera`] | paces all that on a thread of its own |
+//! | `picture` | draws, only what changes |
+//! | `encoder` | pictures to H.264 access units |
+//! | `tone` | the sound |
+//! | `camera` | paces all that on a thread of its own |
 //!
 //! Must not live here: anything a real camera needs.
 
