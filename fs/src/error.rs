@@ -62,7 +62,7 @@ pub enum Error {
         streams_max: u32,
     },
     /// The volume has no such stream.
-    #[error("no stream {name:?} in this volume; it has: {available}")]
+    #[error("no stream {name} in this volume; it has: {available}")]
     NoSuchStream {
         /// The name asked for.
         name: StreamName,
