@@ -12,6 +12,7 @@ pub mod barcode;
 pub mod flaky;
 pub mod footage;
 pub mod loss;
+pub mod manifest;
 pub mod media;
 pub mod points;
 pub mod power;

@@ -140,6 +140,8 @@ impl MkvTrack {
 pub struct Mkv {
     /// Its tracks in order of track number.
     pub tracks: Vec<MkvTrack>,
+    /// The blocks of all tracks in the order in which they stand in the file: track and frame, as places in the lists.
+    pub order: Vec<(usize, usize)>,
     /// `DateUTC`, nanoseconds since 1970.
     pub date_utc_ns: Option<i128>,
     /// Simple tags: name and value.
@@ -228,15 +230,17 @@ pub fn read_mkv(path: &Path) -> Result<Mkv> {
         .flat_map(|tag| tag.simple_tags())
         .filter_map(|tag| Some((tag.name().to_owned(), tag.string()?.to_owned())))
         .collect();
+    let mut order = Vec::new();
     let mut frame = Frame::default();
     while mkv.next_frame(&mut frame)? {
         let place =
             numbers.iter().position(|number| *number == frame.track).context("a block of no track")?;
+        order.push((place, tracks[place].frames.len()));
         tracks[place].frames.push(MkvFrame {
             time_ns: frame.timestamp * scale,
             keyframe: frame.is_keyframe.unwrap_or(false),
             data: std::mem::take(&mut frame.data),
         });
     }
-    Ok(Mkv { tracks, date_utc_ns, tags })
+    Ok(Mkv { tracks, order, date_utc_ns, tags })
 }

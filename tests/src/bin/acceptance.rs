@@ -21,6 +21,7 @@ const POINTS: [Point; 8] = [
             "1GiB",
         )?;
         frames::whole(1, &[ClipKind::Reordered], 20, "256MiB")?;
+        frames::beside_a_live_recorder()?;
         frames::changing_sets_cost_no_blocks(30)
     }),
     ("clock", || {
@@ -29,7 +30,10 @@ const POINTS: [Point; 8] = [
     }),
     ("kill", || kill::whole(16, &MIXED, 100, "6GiB", 1)),
     ("powercut", || powercut::whole(4, &MIXED, 20, 1024, 2)),
-    ("lap", || lap::whole(50, 8.0, Duration::from_secs(1800))),
+    ("lap", || {
+        lap::whole(50, 8.0, Duration::from_secs(1800))?;
+        lap::filled("10GiB", 8.0, Duration::from_secs(1800))
+    }),
     ("corrupt", || corrupt::whole(2000, 3)),
     ("faults", || faults::whole(300)),
     ("inputs", inputs::whole),

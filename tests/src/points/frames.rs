@@ -2,6 +2,7 @@
 
 use super::figure;
 use crate::footage::{self, payload_run, unbroken_run};
+use crate::manifest;
 use crate::media::{ClipKind, Codec, nal};
 use crate::probe;
 use crate::record_json;
@@ -46,6 +47,7 @@ fn judge(camera: &Camera, export: &Export, sent: &[Sent], seconds: u64) -> Resul
     let part = export.only()?;
     probe::assert_clean(&part.path)?;
     probe::seeks_land_on_keyframes(&part.path)?;
+    manifest::assert_true(part)?;
     let video = camera.clip.video()?;
     let run = footage::video_run(&part.mkv, &camera.clip)?;
     let frames = &part.mkv.video()?.frames;
@@ -110,5 +112,76 @@ pub fn changing_sets_cost_no_blocks(seconds: u64) -> Result<()> {
         of("cam02")
     );
     figure("frames", &format!("two PPS: {} blocks, plain: {}", of("cam01"), of("cam02")));
+    Ok(())
+}
+
+/// Exports beside the live recorder: a range, both streams in one file, and all there is, each without a hole.
+pub fn beside_a_live_recorder() -> Result<()> {
+    let rig = Rig::new(&named(2, &[ClipKind::WithAac, ClipKind::Plain720]), "256MiB")?;
+    let mut recorder = rig.record(&[])?;
+    let long_enough = |export: &Export| export.only().is_ok_and(|part| part.mkv.order.len() > 400);
+    let early = crate::wait::until("eight seconds of footage", Duration::from_secs(60), || {
+        ensure!(recorder.ended()?.is_none(), "the recorder ended: {}", recorder.stderr().join("\n"));
+        // Before the first chunk is written there is nothing to export, which is an answer too.
+        Ok(rig.export("cam01").ok().filter(long_enough))
+    })?;
+    let whole = early.only()?;
+    footage::video_run(&whole.mkv, &rig.cameras[0].clip)?;
+    manifest::assert_true(whole)?;
+    range(&rig, &early)?;
+    together(&rig)?;
+    let later = rig.export("cam01")?;
+    footage::video_run(&later.only()?.mkv, &rig.cameras[0].clip)?;
+    ensure!(
+        later.only()?.mkv.order.len() > early.only()?.mkv.order.len(),
+        "the export does not follow the recorder"
+    );
+    ensure!(recorder.terminate(Duration::from_secs(30))?.success(), "the exports disturbed the recorder");
+    for camera in &rig.cameras {
+        let export = rig.export(&camera.name)?;
+        footage::video_run(&export.only()?.mkv, &camera.clip)?;
+        ensure!(export.gaps().is_empty(), "the exports made gaps: {:?}", export.gaps());
+    }
+    figure("frames", "a range, two streams in one file, and all there is: whole beside the live recorder");
+    Ok(())
+}
+
+/// From the keyframe at or before the beginning to before the end: no picture more, none less.
+fn range(rig: &Rig, whole: &Export) -> Result<()> {
+    let mkv = &whole.only()?.mkv;
+    let zero = mkv.date_utc_ns.context("no DateUTC")?;
+    let wall = |time_ns: u64| zero + i128::from(time_ns);
+    let frames = &mkv.video()?.frames;
+    let (from, to) = (wall(frames[40].time_ns) + 13_000_000, wall(frames[120].time_ns) + 13_000_000);
+    let show = |ns: i128| jiff::Timestamp::from_nanosecond(ns).map(|time| time.to_string());
+    let out = rig.dir.path().join("range.mkv");
+    let (from_text, to_text) = (show(from)?, show(to)?);
+    let export =
+        rig::export(&rig.volume, "cam01", &out, &["--from", &from_text, "--to", &to_text, "--force"])?;
+    let part = export.only()?;
+    probe::assert_clean(&part.path)?;
+    manifest::assert_true(part)?;
+    let keyframe = (0..=40).rev().find(|i| frames[*i].keyframe).context("no keyframe before the range")?;
+    let expected: Vec<_> = frames[keyframe..=120].iter().map(|frame| nal::NalHash::of(&frame.data)).collect();
+    let got = part.mkv.video()?.hashes();
+    ensure!(got == expected, "{} pictures in the range, {} were meant", got.len(), expected.len());
+    let last_audio = part.mkv.track(Codec::Aac)?.frames.last().context("no AAC in the range")?;
+    let zero = part.mkv.date_utc_ns.context("no DateUTC")?;
+    ensure!(zero + i128::from(last_audio.time_ns) < to + 1_000_000, "audio behind the end of the range");
+    Ok(())
+}
+
+/// Two streams in one file, on one clock.
+fn together(rig: &Rig) -> Result<()> {
+    let out = rig.dir.path().join("together.mkv");
+    let export = rig::export(&rig.volume, "cam01", &out, &["--stream", "cam02", "--force"])?;
+    let part = export.only()?;
+    probe::assert_clean(&part.path)?;
+    let videos: Vec<_> = part.mkv.tracks.iter().filter(|track| track.codec() == Some(Codec::H264)).collect();
+    ensure!(videos.len() == 2, "{} video tracks", videos.len());
+    for (track, camera) in videos.iter().zip(&rig.cameras) {
+        unbroken_run(&track.nal_hashes()?.concat(), &camera.clip.hashes(camera.clip.video()?).concat())
+            .with_context(|| camera.name.clone())?;
+    }
     Ok(())
 }

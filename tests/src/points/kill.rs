@@ -64,7 +64,16 @@ pub(crate) fn judge(rig: &Rig, lives: &[Life], lost_s_max: f64) -> Result<(f64, 
         let export = rig.export(&camera.name)?;
         for part in &export.parts {
             crate::probe::ffprobe(&part.path)?;
+            crate::manifest::assert_true(part)?;
         }
+        let gaps = export.gaps();
+        let down = gaps.iter().filter(|(reason, _, to)| reason == "recorder down" && to.is_some()).count();
+        ensure!(
+            (down, gaps.len()) == (lives.len() - 1, lives.len() - 1),
+            "{}: the recorder was down {} times, the gaps are {gaps:?}",
+            camera.name,
+            lives.len() - 1
+        );
         for (k, track) in camera.clip.tracks.iter().enumerate() {
             let context = || format!("{} track {k} ({:?})", camera.name, track.codec);
             let kept = footage::number_samples(&export.samples(track.codec)?, &camera.clip.hashes(track))

@@ -88,3 +88,26 @@ fn newest(rig: &Rig, camera: &Camera, export: &Export, end_ns: u64) -> Result<()
     ensure!(behind == 0 || behind > laps / 2, "the newest picture is {behind} behind the last one sent");
     Ok(())
 }
+
+/// Fills a large volume once over and states how much of it is retained payload.
+pub fn filled(size: &str, speed: f64, limit: Duration) -> Result<()> {
+    let mut rig = Rig::new(&named(8, &[ClipKind::MainLong]), size)?;
+    for camera in rig.cameras.clone() {
+        rig.server.stop(&camera.name)?;
+        rig.server.add_with(&camera.name, &camera.clip, speed, false)?;
+    }
+    let mut recorder = rig.record(&[])?;
+    let total = rig::volume_json("info", &rig.volume)?["volume"]["blocks"].as_u64().context("blocks")?;
+    wait::until("the volume to be full", limit, || {
+        ensure!(recorder.ended()?.is_none(), "the recorder ended: {}", recorder.stderr().join("\n"));
+        std::thread::sleep(Duration::from_secs(2));
+        let sequence = sequences(&rig::volume_json("blocks", &rig.volume)?).into_iter().max().unwrap_or(0);
+        Ok((sequence > total + total / 20).then_some(()))
+    })?;
+    ensure!(recorder.terminate(Duration::from_secs(30))?.success(), "SIGTERM");
+    let info = rig::volume_json("info", &rig.volume)?;
+    let retained = info["retained_fraction"].as_f64().context("retained_fraction")?;
+    figure("lap", &format!("{size}, full: {:.1} % of it is retained payload (goal 90)", retained * 100.0));
+    ensure!(retained >= 0.9, "only {retained} of the volume is retained payload");
+    rig::assert_check_clean(&rig.volume).map(drop)
+}
