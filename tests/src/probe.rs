@@ -166,29 +166,29 @@ impl Mkv {
     }
 }
 
-/// Seeking to moments all over the file by its Cues lands on keyframes at or before them.
+/// Seeking to moments all over the file, as a player does by its Cues, lands on the last keyframe before each.
 pub fn seeks_land_on_keyframes(path: &Path) -> Result<()> {
     let whole = read_mkv(path)?;
-    let times: Vec<u64> = whole.video()?.frames.iter().map(|frame| frame.time_ns).collect();
-    let last = times.iter().copied().max().context("no pictures")?;
-    let mut mkv = MatroskaFile::open(BufReader::new(File::open(path)?))?;
-    let scale = mkv.info().timestamp_scale().get();
-    let video = mkv.tracks().iter().find(|track| track.track_type() == TrackType::Video);
-    let video = video.context("no video")?.track_number().get();
+    let frames = &whole.video()?.frames;
+    let last = frames.iter().map(|frame| frame.time_ns).max().context("no pictures")?;
     for tenth in 1..10 {
-        let wanted = last / 10 * tenth / scale;
-        mkv.seek(wanted)?;
-        let mut frame = Frame::default();
-        loop {
-            if !mkv.next_frame(&mut frame)? {
-                bail!("{}: nothing after a seek to {wanted}", path.display());
-            }
-            if frame.track == video {
-                break;
-            }
-        }
-        if frame.is_keyframe != Some(true) {
-            bail!("{}: a seek to {wanted} lands at {} on no keyframe", path.display(), frame.timestamp);
+        // Between two pictures, so that rounding does not decide.
+        let wanted_ns = last / 10 * tenth + 7_000_000;
+        let keyframes = frames.iter().filter(|frame| frame.keyframe && frame.time_ns <= wanted_ns);
+        let expected_ns = keyframes.map(|frame| frame.time_ns).max().context("no keyframe before")?;
+        let mut ffprobe = Command::new("ffprobe");
+        let interval = format!("{}.{:09}%+#1", wanted_ns / 1_000_000_000, wanted_ns % 1_000_000_000);
+        ffprobe.args(["-v", "warning", "-select_streams", "v:0", "-read_intervals", &interval]);
+        ffprobe.args(["-show_entries", "packet=pts_time,flags", "-of", "csv=p=0"]).arg(path);
+        let line = run_silent(&mut ffprobe)?;
+        let (time, flags) =
+            line.trim().split_once(',').with_context(|| format!("no packet at {wanted_ns} ns"))?;
+        let landed_ns = time.parse::<f64>()? * 1e9;
+        if !flags.starts_with('K') || (landed_ns - expected_ns as f64).abs() > 1e6 {
+            bail!(
+                "{}: a seek to {wanted_ns} ns lands at {time} s ({flags}), not on the keyframe at {expected_ns} ns",
+                path.display()
+            );
         }
     }
     Ok(())

@@ -41,11 +41,9 @@ fn reports(document: &Value) -> Vec<Durable> {
         return found;
     }
     for stream in document["streams"].as_array().into_iter().flatten() {
-        let Some(name) = stream["stream"].as_str() else { continue };
-        for track in stream["tracks"].as_array().into_iter().flatten() {
-            if let (Some(number), Some(samples)) =
-                (track["track"].as_u64(), track["durable_samples"].as_u64())
-            {
+        let Some(name) = stream["name"].as_str() else { continue };
+        for track in stream["durable"]["tracks"].as_array().into_iter().flatten() {
+            if let (Some(number), Some(samples)) = (track["track"].as_u64(), track["samples"].as_u64()) {
                 found.push(Durable { stream: name.to_owned(), track: number, samples });
             }
         }

@@ -4,13 +4,13 @@ use super::figure;
 use crate::footage;
 use crate::media::ClipKind;
 use crate::media::nal::NalHash;
-use crate::process::keha;
+use crate::process::{keha, keha_ok};
 use crate::rig::{self, COMMAND_LIMIT, Camera, Rig, named, text};
 use anyhow::{Context, Result, ensure};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::HashSet;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
@@ -28,7 +28,12 @@ pub fn whole(count: usize, seed: u64) -> Result<()> {
     let file = OpenOptions::new().read(true).write(true).open(&rig.volume)?;
     let mut lost = 0;
     for number in 0..count {
-        let at = place(&ranges, random.random_range(0..live));
+        let at = loop {
+            let at = place(&ranges, random.random_range(0..live));
+            if !is_padding(&file, at)? {
+                break at;
+            }
+        };
         let mut old = [0];
         file.read_exact_at(&mut old, at)?;
         let new = [old[0] ^ random.random_range(1..=255_u8)];
@@ -93,7 +98,7 @@ fn export_damaged(rig: &Rig, camera: &Camera, whole: &[Vec<NalHash>]) -> Result<
     Ok(missing)
 }
 
-/// Byte ranges of live chunks, from `keha volume blocks --json` (`at`, `used_bytes`).
+/// Byte ranges of blocks with footage: where `keha volume dump` says a block begins, as far as `blocks` says it is used.
 fn live_ranges(volume: &Path) -> Result<Vec<(u64, u64)>> {
     let blocks = rig::volume_json("blocks", volume)?;
     let mut ranges = Vec::new();
@@ -101,11 +106,22 @@ fn live_ranges(volume: &Path) -> Result<Vec<(u64, u64)>> {
         if row["stream"].is_null() {
             continue;
         }
-        let at = row["at"].as_u64().context("`blocks` does not say where a block begins")?;
+        let number = row["block"].as_u64().context("block")?.to_string();
+        let dump = keha_ok(&["volume", "dump", text(volume)?, "--block", &number], COMMAND_LIMIT)?;
+        let at = dump.split_whitespace().skip_while(|word| *word != "at").nth(1);
+        let at: u64 =
+            at.and_then(|word| word.trim_end_matches(':').parse().ok()).context("no place in the dump")?;
         ranges.push((at, at + row["used_bytes"].as_u64().context("used_bytes")?));
     }
     ensure!(!ranges.is_empty(), "no live block");
     Ok(ranges)
+}
+
+/// Padding between chunks is not live: a stretch of zeros on both sides of the byte.
+fn is_padding(file: &File, at: u64) -> Result<bool> {
+    let mut around = [0; 48];
+    file.read_exact_at(&mut around, at - 24)?;
+    Ok(around.iter().all(|byte| *byte == 0))
 }
 
 fn place(ranges: &[(u64, u64)], mut offset: u64) -> u64 {
