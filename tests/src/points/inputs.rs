@@ -173,7 +173,7 @@ fn second_writer(exhibits: &Exhibits) -> Result<usize> {
     let mut recorder = rig.record(&[])?;
     crate::record_json::await_durable(&mut recorder, &rig.cameras, LIMIT)?;
     let second = keha(
-        &["record", text(&rig.volume)?, "--duration", "1s", "--camera", "b=testsrc://?size=320x180"],
+        &["record", text(&rig.volume)?, "--duration", "1s", "--camera", "cam01=testsrc://?size=320x180"],
         LIMIT,
     )?;
     one_line(&second, 1, "open")?;
