@@ -49,6 +49,12 @@ pub(crate) enum Step {
     Jumped(i64),
 }
 
+/// Judges two samples of a track, given how far apart they are on the media clock and in arrival, in nanoseconds.
+pub(crate) fn step(media_ns: i64, arrived_ns: i64) -> Step {
+    let ahead = media_ns.saturating_sub(arrived_ns);
+    if media_ns < -JUMP_BACK_NS || ahead > JUMP_AHEAD_NS { Step::Jumped(ahead) } else { Step::Steady }
+}
+
 /// What became of a sender report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
@@ -121,11 +127,7 @@ impl TrackClock {
     pub(crate) fn step(&self, media_ticks: i64, arrival: Arrival) -> Step {
         let media = self.media_ns(media_ticks).saturating_sub(self.last.media_ns);
         let arrived = arrival.mono_ns.saturating_sub(self.last.arrival.mono_ns);
-        if media < -JUMP_BACK_NS || media.saturating_sub(arrived) > JUMP_AHEAD_NS {
-            Step::Jumped(media.saturating_sub(arrived))
-        } else {
-            Step::Steady
-        }
+        step(media, arrived)
     }
 
     /// Takes a sample's arrival into the estimate and slews towards it.

@@ -1,7 +1,8 @@
 //! The first samples of a run, held back until its clock and its configurations are known.
 
 use super::MediaSample;
-use crate::clock::{Moment, NS_PER_MS, NS_PER_S};
+use crate::clock::track::{Step, step};
+use crate::clock::{Moment, NS_PER_MS, NS_PER_S, ticks_to_ns};
 use keha_fs::{TrackConfiguration, TrackNumber};
 
 /// How long a run's first samples are held back.
@@ -47,9 +48,23 @@ impl Held {
         held_ns >= enough_ns || self.bytes > HOLD_BYTES_MAX
     }
 
-    /// Whether a configuration for `track` is among what is held.
-    pub(super) fn configures(&self, track: TrackNumber) -> bool {
-        self.items.iter().any(|item| matches!(item, HeldItem::Configuration(held) if held.track == track))
+    /// Whether `next` continues the media clock of what is held of its track, whose timescale is given.
+    pub(super) fn step(&self, next: &MediaSample, timescale: u32) -> Step {
+        match self.samples().filter(|sample| sample.track == next.track).last() {
+            Some(last) => {
+                let media_ns = ticks_to_ns(next.ticks.saturating_sub(last.ticks), timescale);
+                step(media_ns, next.arrival.since_ns(last.arrival))
+            }
+            None => Step::Steady,
+        }
+    }
+
+    /// The configuration that is held for `track`, the newest.
+    pub(super) fn configuration(&self, track: TrackNumber) -> Option<&TrackConfiguration> {
+        self.items.iter().rev().find_map(|item| match item {
+            HeldItem::Configuration(held) if held.track == track => Some(held),
+            _ => None,
+        })
     }
 
     pub(super) fn samples(&self) -> impl Iterator<Item = &MediaSample> {

@@ -138,8 +138,11 @@ impl<S: Sink> Recording<S> {
     /// A sample came, in decode order within its track.
     pub(crate) fn sample(&mut self, sample: MediaSample) {
         let arrival = self.arrival(sample.arrival);
-        if matches!(self.phase, Phase::Running) {
-            self.end_run_if_a_clock_jumped(&sample, arrival);
+        if let Some(detail) = self.jump(&sample, arrival) {
+            self.end_run();
+            self.begin_gap(GapReason::Clock, &detail, sample.arrival);
+            self.host.accept(sample.arrival);
+            self.clock = RunClock::default();
         }
         match &mut self.phase {
             Phase::Running => self.pass(sample, arrival),
@@ -256,7 +259,8 @@ impl<S: Sink> Recording<S> {
             _ => None,
         };
         self.expected.iter().all(|&track| {
-            self.configuration.track(track).is_some() || held.is_some_and(|held| held.configures(track))
+            self.configuration.track(track).is_some()
+                || held.is_some_and(|held| held.configuration(track).is_some())
         })
     }
 
@@ -275,25 +279,32 @@ impl<S: Sink> Recording<S> {
         }
     }
 
-    /// Ends the run before a sample whose clock does not continue it. A media clock that jumped cannot wait; a clock of the
-    /// recorder that was set, and an estimate gone astray, wait for a sample at which decoding can begin.
-    fn end_run_if_a_clock_jumped(&mut self, sample: &MediaSample, arrival: Arrival) {
+    /// Why a sample cannot go on in the present run, if so. A media clock that jumped cannot wait; a clock of the recorder
+    /// that was set, and an estimate gone astray, wait for a sample at which decoding can begin.
+    fn jump(&self, sample: &MediaSample, arrival: Arrival) -> Option<String> {
         let seconds = |ns: i64| ns as f64 / NS_PER_S as f64;
-        let detail = if let Step::Jumped(by) = self.clock.step(sample.track, sample.ticks, arrival) {
-            format!("the camera's media clock jumped by {:+.3} s", seconds(by))
-        } else if self.entry(sample.track, sample.flags) == Entry::Dependent {
-            return;
-        } else if let step @ 1.. | step @ ..=-1 = self.host.step_ns(sample.arrival) {
-            format!("the recorder's clock was set by {:+.3} s", seconds(step))
-        } else if let Some(off) = self.clock.astray_ns(sample.track) {
-            format!("the camera's media clock drifted by {:+.3} s", seconds(off))
-        } else {
-            return;
+        let step = match &self.phase {
+            Phase::Idle => return None,
+            Phase::Holding(held) => {
+                let configuration =
+                    held.configuration(sample.track).or(self.configuration.track(sample.track))?;
+                held.step(sample, configuration.timescale)
+            }
+            Phase::Running => self.clock.step(sample.track, sample.ticks, arrival),
         };
-        self.end_run();
-        self.begin_gap(GapReason::Clock, &detail, sample.arrival);
-        self.host.accept(sample.arrival);
-        self.clock = RunClock::default();
+        if let Step::Jumped(by) = step {
+            return Some(format!("the camera's media clock jumped by {:+.3} s", seconds(by)));
+        }
+        if matches!(self.phase, Phase::Holding(_))
+            || self.entry(sample.track, sample.flags) == Entry::Dependent
+        {
+            return None;
+        }
+        match (self.host.step_ns(sample.arrival), self.clock.astray_ns(sample.track)) {
+            (0, None) => None,
+            (0, Some(off)) => Some(format!("the camera's media clock drifted by {:+.3} s", seconds(off))),
+            (step, _) => Some(format!("the recorder's clock was set by {:+.3} s", seconds(step))),
+        }
     }
 
     /// Gives out what is held back and forgets the run.

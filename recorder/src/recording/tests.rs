@@ -376,6 +376,16 @@ fn a_media_clock_that_jumps_begins_a_new_run_with_reason_clock_and_loses_nothing
 }
 
 #[test]
+fn a_stale_time_on_the_first_picture_does_not_shift_those_behind_it() {
+    let mut recording = connected();
+    recording.sample(picture(-3_600_000, 5, true));
+    play(&mut recording, 1..50);
+    recording.stop();
+    let walls = recording.sink.walls_ms(VIDEO);
+    assert_eq!((walls[0].as_slice(), walls[1][0], walls[1].len()), (&[5][..], 45, 49));
+}
+
+#[test]
 fn the_recorders_clock_set_back_a_day_begins_a_new_run_at_the_next_keyframe() {
     let mut recording = connected();
     play(&mut recording, 0..33);
