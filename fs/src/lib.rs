@@ -10,6 +10,8 @@ mod error;
 mod format;
 mod gap;
 mod progress;
+#[cfg(test)]
+mod proof;
 mod reader;
 mod recover;
 mod report;

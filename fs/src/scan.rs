@@ -4,7 +4,7 @@
 //! another place never verifies. This module knows no streams of chunks and no queries.
 
 use crate::disk::{AlignedBuffer, ReadAt};
-use crate::format::block::{BlockHeader, BlockTrailer, unseal_header_page};
+use crate::format::block::{BlockHeader, BlockTrailer, seal_header_page, unseal_header_page};
 use crate::format::chunk::{self, ChunkHeader, Entry, TAIL_MAGIC, Tables};
 use crate::format::footer::Footer;
 use crate::format::geometry::Geometry;
@@ -90,6 +90,13 @@ impl<'a> Scanner<'a> {
     pub(crate) fn block_header(&self, block: BlockIndex) -> io::Result<Option<BlockHeader>> {
         let page = self.read(block, 0, self.geometry.page_bytes)?;
         Ok(unseal_header_page(&page, self.volume, block))
+    }
+
+    /// Whether both copies of this header stand, and nothing else, in the block's first page.
+    pub(crate) fn header_page_is_whole(&self, block: BlockIndex, header: &BlockHeader) -> bool {
+        let mut expected = vec![0; self.geometry.page_bytes];
+        seal_header_page(header, &mut expected);
+        self.read(block, 0, self.geometry.page_bytes).is_ok_and(|page| page[..] == expected[..])
     }
 
     fn is_of(&self, header: &ChunkHeader, take: &Take, offset: usize) -> bool {

@@ -208,6 +208,10 @@ fn judge(scanner: &Scanner<'_>, state: &mut State, suspect: &Suspect) {
             .as_ref()
             .filter(|header| header.sequence == take.sequence && header.stream == take.stream);
         let Some(header) = mine else { return };
+        // Never flushed: where a power cut tore the header page, nothing of the block was durable.
+        if !scanner.header_page_is_whole(take.block, header) {
+            return;
+        }
         if !links_after_voiding(scanner, state, take, header) {
             return;
         }

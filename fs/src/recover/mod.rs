@@ -10,6 +10,7 @@
 //! | a row in the record | replaces the table's |
 //! | a granted block with the header of its grant | open, nothing of it known durable |
 //! | a granted block with any other header | empty |
+//! | a block of which nothing is durable and whose header page does not stand whole | empty |
 //! | a named block's chunk before its durable end that does not verify | damage: reported, skipped |
 //! | a chunk behind the durable end that does not verify, or not link to the one before | the stream ends before it |
 //! | a named block of which nothing is durable and whose header does not link to its stream's end | empty |

@@ -163,6 +163,7 @@ impl<D: Disk> Engine<D> {
         directory.generation += 1;
         directory.entries.push(entry);
         write_directory(
+            &self.directory,
             &directory,
             &self.core.geometry,
             self.core.volume,
@@ -308,13 +309,16 @@ fn repair<D: Disk>(recovered: &Recovered, writes: &mut Writes<D>, path: &Path) -
         write_through(writes, "repair a superblock of", path)?;
     }
     if recovered.directories_good.contains(&false) {
-        write_directory(&recovered.directory, geometry, recovered.volume(), writes, path)?;
+        let directory = &recovered.directory;
+        write_directory(directory, directory, geometry, recovered.volume(), writes, path)?;
     }
     Ok(())
 }
 
-/// Writes both copies, one after the other, each flushed.
+/// Writes both copies, one after the other, each flushed. The entries go first, under the header `before` them, which
+/// covers fewer; then the header alone changes: so a power cut leaves each copy old or new, never torn.
 fn write_directory<D: Disk>(
+    before: &Directory,
     directory: &Directory,
     geometry: &Geometry,
     volume: crate::types::VolumeId,
@@ -322,10 +326,13 @@ fn write_directory<D: Disk>(
     path: &Path,
 ) -> Result<()> {
     for at in geometry.directories_at() {
-        let mut buffer = writes.buffer(crate::format::round_up(directory.bytes(), geometry.page_bytes));
-        directory.seal(volume, &mut buffer);
-        writes.submit(at, Arc::new(buffer), Purpose::Metadata);
-        write_through(writes, "write the stream directory of", path)?;
+        for generation in [before, directory] {
+            let mut buffer = writes.buffer(crate::format::round_up(directory.bytes(), geometry.page_bytes));
+            directory.seal(volume, &mut buffer);
+            generation.seal(volume, &mut buffer);
+            writes.submit(at, Arc::new(buffer), Purpose::Metadata);
+            write_through(writes, "write the stream directory of", path)?;
+        }
     }
     Ok(())
 }

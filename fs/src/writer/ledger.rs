@@ -138,10 +138,11 @@ impl Ledger {
         Some(grant)
     }
 
-    /// Gives back what was set aside and not taken: nothing was written there.
+    /// Gives back what was set aside and not taken: nothing was written there. The table may never have had these rows, or
+    /// still have what was given up before, so they are logged once more.
     pub(crate) fn release_grants(&mut self) {
         while let Some(grant) = self.grants.pop_front() {
-            self.replace(grant.block, grant.before);
+            self.settle(grant.block, grant.before);
         }
     }
 

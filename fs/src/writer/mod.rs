@@ -7,6 +7,8 @@
 mod core;
 mod draft;
 pub(crate) mod engine;
+#[cfg(test)]
+pub(crate) mod inspect;
 mod ledger;
 mod round;
 mod stream;

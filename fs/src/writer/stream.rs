@@ -91,6 +91,8 @@ pub(crate) struct Stream {
     previous: u32,
     open: Option<OpenBlock>,
     parked: Option<BlockIndex>,
+    /// What stands in the parked block, if it was parked by this writer.
+    parked_open: Option<OpenBlock>,
     undurable: VecDeque<Undurable>,
     /// Chunks whose write failed and that have found no other place yet.
     homeless: VecDeque<Undurable>,
@@ -117,6 +119,7 @@ impl Stream {
             previous: end.checksum,
             open: None,
             parked: end.block,
+            parked_open: None,
             undurable: VecDeque::new(),
             homeless: VecDeque::new(),
             left_out_bytes: 0,
@@ -124,6 +127,12 @@ impl Stream {
             durable: (end.chunk, end.checksum),
             durable_tracks: BTreeMap::new(),
         }
+    }
+
+    /// The block being written and its row so far.
+    #[cfg(test)]
+    pub(super) fn open_row(&self) -> Option<(BlockIndex, &Row)> {
+        self.open.as_ref().map(|open| (open.take.block, &open.progress.row))
     }
 
     /// The durable watermark.
@@ -317,12 +326,20 @@ impl Stream {
         }
         let take = Take { block, sequence: row.sequence, stream: self.id };
         let used = row.used_bytes as usize;
-        let progress = examine(&core.scanner(), &take, used, None).progress;
+        // Of a block that this writer parked the last chunks may still be on their way to the disk: it is not read.
+        let open = self.parked_open.take().filter(|open| open.take == take).unwrap_or_else(|| {
+            let progress = examine(&core.scanner(), &take, used, None).progress;
+            OpenBlock { take, progress }
+        });
         // A block in which damage hides something is left as it is.
-        let whole = progress.row.used_bytes == row.used_bytes && progress.row.last_checksum == self.previous;
+        let found = &open.progress;
+        let whole = (found.row.first_chunk, found.row.samples, found.row.used_bytes)
+            == (row.first_chunk, row.samples, row.used_bytes)
+            && found.row.last_checksum == self.previous
+            && found.footer.chunks.len() == row.chunks as usize;
         if whole {
             core.reopen(&take, self.index, used);
-            self.open = Some(OpenBlock { take, progress });
+            self.open = Some(open);
         }
     }
 
@@ -443,10 +460,12 @@ impl Stream {
 
     /// Leaves the open block as it is, to be resumed.
     fn park<D: Disk>(&mut self, core: &mut Core<D>) {
-        let Some(OpenBlock { take, progress }) = self.open.take() else { return };
-        let row = Row { state: BlockState::Parked, rank: core.ledger.highest(), ..progress.row };
-        self.parked = Some(take.block);
-        core.block_ended(take.block, row);
+        let Some(open) = self.open.take() else { return };
+        let row = Row { state: BlockState::Parked, rank: core.ledger.highest(), ..open.progress.row.clone() };
+        let block = open.take.block;
+        self.parked = Some(block);
+        self.parked_open = Some(open);
+        core.block_ended(block, row);
     }
 
     /// Everything sent is durable.
@@ -483,6 +502,7 @@ impl Stream {
         }
         self.open = None;
         self.parked = None;
+        self.parked_open = None;
         self.number = self.durable.0.next();
         self.previous = self.durable.1;
         // The fresh block has the current configuration of its own.

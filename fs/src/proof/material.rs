@@ -1,0 +1,165 @@
+//! What simulated cameras send and onto what volumes: every sample's bytes follow from a number that is given once, so that
+//! any sample read back is known for what it is.
+
+use crate::configuration::{Configuration, TrackConfiguration, TrackKind};
+use crate::create::empty_structures;
+use crate::disk::sim::{SimImage, SimRng};
+use crate::format::Text;
+use crate::format::geometry::Geometry;
+use crate::format::superblock::Superblock;
+use crate::sample::{Anchor, ClockSource, Sample, SampleFlags};
+use crate::types::{RunId, TrackNumber, Uuid, VolumeId, WallTime};
+use crate::writer::engine::superblock_of;
+use bytes::Bytes;
+
+/// The track of pictures.
+pub(super) const VIDEO: TrackNumber = TrackNumber(1);
+/// The track of sound.
+pub(super) const AUDIO: TrackNumber = TrackNumber(2);
+const BEGIN: WallTime = WallTime(1_700_000_000_000_000_000);
+
+/// The sizes of a volume.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) size_bytes: u64,
+    pub(super) page_bytes: usize,
+    pub(super) block_bytes: usize,
+    pub(super) streams: u32,
+}
+
+impl Shape {
+    /// One of the shapes that are tried.
+    pub(super) fn random(rng: &mut SimRng) -> Shape {
+        let streams = 1 + rng.below(4) as u32;
+        let size_kib = [0, 352, 448, 576, 704][streams as usize] + 64 * rng.below(4) as u64;
+        let page_bytes = if rng.coin() { 512 } else { 1024 };
+        Shape { size_bytes: size_kib << 10, page_bytes, block_bytes: 16 << 10, streams }
+    }
+
+    /// Where everything stands.
+    pub(super) fn geometry(&self) -> Geometry {
+        Geometry::derive(self.size_bytes, self.page_bytes, self.block_bytes, self.streams)
+            .unwrap_or_else(|| panic!("{self:?} is no volume"))
+    }
+}
+
+/// An empty volume.
+pub(super) fn empty_volume(shape: &Shape, seed: u64) -> SimImage {
+    let geometry = shape.geometry();
+    let superblock = Superblock {
+        volume: VolumeId(Uuid::from_u64_pair(seed, 0x6b65_6861)),
+        generation: 1,
+        created: BEGIN,
+        label: Text::new("proof").unwrap_or_default(),
+        ..superblock_of(&geometry)
+    };
+    // A disk is not zeroed when it is bought.
+    let mut image = SimImage::zeroed(geometry.size_bytes as usize);
+    let junk = payload(!seed, geometry.size_bytes as usize);
+    image.write(0, &junk);
+    for (at, bytes) in empty_structures(&superblock, &geometry) {
+        image.write(at, &bytes);
+    }
+    image
+}
+
+/// How a camera behaves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Camera {
+    pub(super) video: bool,
+    pub(super) audio: bool,
+    /// Pictures from keyframe to keyframe.
+    pub(super) gop: u64,
+    /// How often it sends, of 8.
+    pub(super) eagerness: usize,
+    /// The largest usual sample in bytes.
+    pub(super) usual_bytes: usize,
+}
+
+/// The cameras by their place.
+pub(super) fn camera(index: usize) -> Camera {
+    const CAMERAS: [Camera; 4] = [
+        Camera { video: true, audio: false, gop: 6, eagerness: 8, usual_bytes: 3000 },
+        Camera { video: true, audio: true, gop: 25, eagerness: 3, usual_bytes: 500 },
+        Camera { video: false, audio: true, gop: 1, eagerness: 1, usual_bytes: 200 },
+        Camera { video: true, audio: false, gop: 2, eagerness: 4, usual_bytes: 1500 },
+    ];
+    CAMERAS[index % CAMERAS.len()]
+}
+
+/// The `variant`-th configuration of a camera.
+pub(super) fn configuration(camera: &Camera, variant: u64) -> Configuration {
+    let track = |track, kind, codec: &[u8; 4]| TrackConfiguration {
+        track,
+        kind,
+        codec: *codec,
+        timescale: 1000,
+        width: 0,
+        height: 0,
+        channels: 0,
+        sample_rate: 0,
+        private: payload(variant, 10 + (variant % 5) as usize * 90),
+    };
+    let video = camera.video.then(|| track(VIDEO, TrackKind::Video, b"avc1"));
+    let audio = camera.audio.then(|| track(AUDIO, TrackKind::Audio, b"ulaw"));
+    Configuration { tracks: video.into_iter().chain(audio).collect(), session: Vec::new() }
+}
+
+/// The bytes that belong to a number.
+pub(super) fn payload(number: u64, length: usize) -> Vec<u8> {
+    let mut rng = SimRng::new(number);
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        bytes.extend(rng.next_u64().to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// A sample as it was handed in; its ticks are its number, never given twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pushed {
+    pub(super) number: u64,
+    pub(super) track: TrackNumber,
+    pub(super) flags: SampleFlags,
+    pub(super) length: usize,
+    pub(super) run: Run,
+    pub(super) configuration: crate::types::ConfigurationHash,
+}
+
+/// A run, and how far its clock is off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) id: RunId,
+    pub(super) offset_ns: i64,
+}
+
+impl Run {
+    /// The wall time of a tick: one line a run, whatever anchor is given.
+    pub(super) fn wall(&self, ticks: i64) -> WallTime {
+        BEGIN.plus_ns(ticks * 1_000_000 + self.offset_ns)
+    }
+
+    /// The anchor at a tick.
+    pub(super) fn anchor(&self, track: TrackNumber, ticks: i64) -> Anchor {
+        Anchor {
+            track,
+            timescale: 1000,
+            ticks,
+            wall: self.wall(ticks),
+            source: ClockSource::SenderReport,
+            uncertainty_us: 10,
+            arrival: self.wall(ticks),
+            camera_offset_ns: 5,
+        }
+    }
+}
+
+impl Pushed {
+    /// As a camera would hand it in.
+    pub(super) fn sample(&self) -> Sample {
+        let bytes = Bytes::from(payload(self.number, self.length));
+        let (head, tail) = (bytes.slice(..self.length / 3), bytes.slice(self.length / 3..));
+        Sample { track: self.track, ticks: self.number as i64, flags: self.flags, data: vec![head, tail] }
+    }
+}

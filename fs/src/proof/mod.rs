@@ -1,0 +1,49 @@
+//! The proof that the ring keeps its promises: whole volumes on a simulated disk that tears, loses, fails and rots, driven by
+//! scripted and random workloads, judged by one oracle.
+//!
+//! Everything follows from a seed, printed where something fails. `KEHA_SEED` runs one seed alone, `KEHA_PROOF_CASES`
+//! multiplies how many seeds are tried. Nothing here may weaken a promise to make a test pass.
+
+mod crash_tests;
+mod driver;
+mod material;
+mod oracle;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+/// Why a promise was found broken.
+type Verdict<T = ()> = Result<T, String>;
+
+/// Returns with the reason unless a promise holds.
+macro_rules! demand {
+    ($holds:expr, $($why:tt)+) => {
+        if !$holds {
+            return Err(format!($($why)+));
+        }
+    };
+}
+use demand;
+
+/// Tries a scenario with many seeds: `KEHA_SEED` alone if given, else `cases` (times `KEHA_PROOF_CASES`) from `first` on.
+fn for_seeds(name: &str, first: u64, cases: u64, scenario: impl Fn(u64) -> Verdict<u64>) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let scale = number("KEHA_PROOF_CASES").unwrap_or(1);
+    let seeds = match number("KEHA_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => first..first + cases * scale,
+    };
+    let (began, tried) = (std::time::Instant::now(), seeds.end - seeds.start);
+    let mut states = 0;
+    for seed in seeds {
+        let outcome = catch_unwind(AssertUnwindSafe(|| scenario(seed)));
+        match outcome {
+            Ok(Ok(judged)) => states += judged,
+            Ok(Err(why)) => panic!("{name}: {why}\nreproduce with KEHA_SEED={seed}"),
+            Err(panic) => {
+                eprintln!("{name}: a panic; reproduce with KEHA_SEED={seed}");
+                resume_unwind(panic);
+            }
+        }
+    }
+    println!("{name}: {tried} seeds from {first}, {states} states judged in {:.1?}", began.elapsed());
+}

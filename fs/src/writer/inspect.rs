@@ -1,0 +1,82 @@
+//! What the proof looks at: the writer's own view of its blocks. Decides nothing and changes nothing.
+
+use super::engine::Engine;
+use crate::disk::Disk;
+use crate::format::table::Row;
+use crate::report::BlockState;
+use crate::types::{BlockIndex, ChunkNumber, Sequence, StreamId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A block that holds footage, as the writer knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct LiveBlock {
+    pub(crate) block: BlockIndex,
+    pub(crate) sequence: Sequence,
+    pub(crate) stream: StreamId,
+    pub(crate) first_chunk: ChunkNumber,
+    pub(crate) bad: bool,
+}
+
+/// All blocks at one instant.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct View {
+    /// Those that hold footage, in the order of takes.
+    pub(crate) live: Vec<LiveBlock>,
+    /// Those set aside.
+    pub(crate) granted: BTreeSet<BlockIndex>,
+    /// The take of every block.
+    pub(crate) takes: BTreeMap<BlockIndex, Sequence>,
+    /// Rank and take of every block that may be overwritten, and of those set aside.
+    pub(crate) ranks: BTreeMap<BlockIndex, (Sequence, Sequence)>,
+    /// Streams that write or wait to.
+    pub(crate) active: usize,
+}
+
+impl<D: Disk> Engine<D> {
+    /// The writer's view.
+    pub(crate) fn view(&self) -> View {
+        let core = &self.core;
+        let mut view = View { active: self.streams.len(), ..View::default() };
+        view.granted = core.ledger.grants().map(|grant| grant.block).collect();
+        for block in core.geometry.all_blocks() {
+            let row = core.ledger.row(block);
+            view.takes.insert(block, row.sequence);
+            match row.state {
+                BlockState::Open | BlockState::Bad => {}
+                _ if row.is_live() || row.state == BlockState::Granted => {
+                    view.ranks.insert(block, (row.rank, row.sequence));
+                }
+                _ => {
+                    view.ranks.insert(block, Default::default());
+                }
+            }
+            if !matches!(row.state, BlockState::Open | BlockState::Granted) {
+                view.add(block, row);
+            }
+        }
+        for (block, named) in &core.named {
+            if let Some(row) = &named.ended {
+                view.add(*block, row);
+            }
+        }
+        for (block, row) in self.streams.iter().filter_map(|stream| stream.open_row()) {
+            view.add(block, row);
+        }
+        view.live.sort_by_key(|live| live.sequence);
+        view
+    }
+}
+
+impl View {
+    fn add(&mut self, block: BlockIndex, row: &Row) {
+        if row.is_live() {
+            self.live.push(LiveBlock {
+                block,
+                sequence: row.sequence,
+                stream: row.stream,
+                first_chunk: row.first_chunk,
+                bad: row.state == BlockState::Bad,
+            });
+        }
+    }
+}
