@@ -160,6 +160,31 @@ mod tests {
     }
 
     #[test]
+    fn an_error_of_an_export_counts_as_what_it_is_about() {
+        let stream = keha_fs::StreamName::new("front").expect("a constant");
+        let volume = |error: keha_fs::Error| keha_player::Error::Volume(error);
+        let io = |path: &str| keha_player::Error::Io {
+            operation: "write",
+            path: path.into(),
+            source: std::io::ErrorKind::BrokenPipe.into(),
+        };
+        for (error, exit) in [
+            (volume(keha_fs::Error::NotRecorded { available: None }), Exit::Nothing),
+            (volume(keha_fs::Error::Stopped("x".into())), Exit::Failed),
+            (keha_player::Error::NotRecorded { available: Vec::new() }, Exit::Nothing),
+            (keha_player::Error::Overwritten { stream, reached: None, available_from: None }, Exit::Damaged),
+            (keha_player::Error::Exists { path: "a".into() }, Exit::Failed),
+            (keha_player::Error::Invalid("x".into()), Exit::Usage),
+            (keha_player::Error::Cancelled, Exit::Failed),
+            (io("-"), Exit::Damaged),
+            (io("out.mkv"), Exit::Failed),
+        ] {
+            let error = anyhow::Error::new(error);
+            assert_eq!(exit_of(&error), exit, "{error:#}");
+        }
+    }
+
+    #[test]
     fn an_error_is_one_line_without_secrets() {
         let error = anyhow::anyhow!("cannot open rtsp://u:p@h/\n  because of reasons\n").context("front");
         assert_eq!(line_of(&error), "front: cannot open rtsp://u:***@h/ because of reasons");

@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -120,7 +121,7 @@ fn what_is_recorded_is_exported() {
         stderr(&piped)
     );
     for (arguments, status, says) in [
-        (&["--stream", "b"][..], 1, "\"b\""),
+        (&["--stream", "b"][..], 1, "no stream b"),
         (
             &["--stream", "a", "--from", "2001-01-01T00:00:00Z", "--to", "2001-01-02T00:00:00Z"],
             4,
@@ -192,6 +193,30 @@ fn a_recorder_tells_what_it_does_and_stops_cleanly() {
         let check = run(dir.path(), &["volume", "check", "a.ring"]);
         assert!(check.status.success(), "{}", stdout(&check));
     }
+}
+
+#[test]
+fn a_service_manager_hears_when_it_is_ready_alive_and_stopping() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    volume(dir.path(), "64MiB");
+    let path = dir.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    socket.set_read_timeout(Some(PATIENCE)).expect("set");
+    let mut command = recorder(dir.path(), &["a.ring", "--json", "--camera", SMALL]);
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "3000000");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs");
+    let heard = |wanted: &str| {
+        let mut message = [0; 4096];
+        // Status and signs of life come every second: a bounded number of them lies between two others.
+        (0..200).any(|_| {
+            socket.recv(&mut message).is_ok_and(|n| String::from_utf8_lossy(&message[..n]).contains(wanted))
+        })
+    };
+    assert!(heard("READY=1") && heard("WATCHDOG=1") && heard("STATUS=1 of 1 streams recording"));
+    let pid = i32::try_from(child.id()).expect("a process id");
+    kill(Pid::from_raw(pid), Signal::SIGTERM).expect("it runs");
+    assert!(heard("STOPPING=1"));
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
 }
 
 #[test]

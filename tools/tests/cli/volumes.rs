@@ -120,7 +120,12 @@ fn an_image_cut_short_is_still_read() {
     let file = fs::OpenOptions::new().write(true).open(dir.path().join(path)).expect("there");
     file.set_len(40 << 20).expect("cut");
     let output = run(dir.path(), &["volume", "info", path]);
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(
+        stdout(&output).contains("64 MiB in") && stdout(&output).contains("damaged "),
+        "{}",
+        stdout(&output)
+    );
     assert_eq!(fs::metadata(dir.path().join(path)).expect("there").len(), 40 << 20, "reading writes nothing");
 }
 

@@ -1,5 +1,6 @@
 //! `keha volume check`: verifies every live byte and lists what does not verify.
 
+use super::findings::{FindingDocument, line};
 use super::{names, parse_stream};
 use crate::failure::Exit;
 use crate::output::Output;
@@ -7,7 +8,7 @@ use crate::output::document::{self, VolumeDocument};
 use crate::output::progress::{Bar, Unit};
 use crate::units::size;
 use crate::volume_argument::VolumeArgument;
-use keha_fs::{CheckReport, Finding, StreamId, StreamName, Volume};
+use keha_fs::{CheckReport, StreamId, StreamName, Volume};
 use serde::Serialize;
 use std::collections::HashMap;
 
@@ -54,32 +55,13 @@ struct Document<'a> {
     findings: Vec<FindingDocument<'a>>,
 }
 
-#[derive(Serialize)]
-struct FindingDocument<'a> {
-    what: &'a str,
-    at: u64,
-    block: Option<u32>,
-    stream: Option<&'a str>,
-    stream_id: Option<String>,
-    footage_lost: bool,
-    detail: &'a str,
-}
-
 impl<'a> Document<'a> {
     fn new(
         volume: VolumeDocument,
         report: &'a CheckReport,
         names: &'a HashMap<StreamId, StreamName>,
     ) -> Document<'a> {
-        let findings = report.findings.iter().map(|finding| FindingDocument {
-            what: finding.what,
-            at: finding.at,
-            block: finding.block.map(|block| block.0),
-            stream: finding.stream.and_then(|id| names.get(&id)).map(StreamName::as_str),
-            stream_id: finding.stream.map(|id| id.to_string()),
-            footage_lost: finding.footage_lost,
-            detail: &finding.detail,
-        });
+        let findings = report.findings.iter().map(|finding| FindingDocument::new(finding, names));
         Document {
             schema: "keha.volume-check/1",
             volume,
@@ -111,23 +93,11 @@ fn text(report: &CheckReport, names: &HashMap<StreamId, StreamName>) -> String {
     text
 }
 
-fn line(finding: &Finding, names: &HashMap<StreamId, StreamName>) -> String {
-    let block = finding.block.map(|block| format!(", block {block}")).unwrap_or_default();
-    let stream = match finding.stream {
-        Some(id) => {
-            names.get(&id).map_or_else(|| format!(", stream {id}"), |name| format!(", stream {name}"))
-        }
-        None => String::new(),
-    };
-    let lost = if finding.footage_lost { "footage lost" } else { "no footage lost" };
-    format!("damaged {} at byte {}{block}{stream}: {} ({lost})", finding.what, finding.at, finding.detail)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::example;
     use super::*;
-    use keha_fs::BlockIndex;
+    use keha_fs::{BlockIndex, Finding};
     use std::path::Path;
 
     fn example() -> (CheckReport, HashMap<StreamId, StreamName>) {

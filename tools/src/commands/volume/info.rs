@@ -1,6 +1,7 @@
 //! `keha volume info`: what a volume is, what it holds, how much of it is footage.
 
-use super::{parse_stream, streams};
+use super::findings::{self, FindingDocument};
+use super::{names, parse_stream, streams};
 use crate::failure::Exit;
 use crate::output::Output;
 use crate::output::document::{self, Moment, VolumeDocument};
@@ -31,17 +32,22 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let path = args.volume.path()?;
     let volume = Volume::open(&path)?;
     let streams = streams(&volume, args.stream.as_ref())?;
-    let document = Document::new(&path, volume.info(), &volume.blocks(), &streams);
+    let names = names(&volume);
+    let mut document = Document::new(&path, volume.info(), &volume.blocks(), &streams);
+    document.findings =
+        volume.findings().iter().map(|finding| FindingDocument::new(finding, &names)).collect();
     if args.json {
         document::print(&document)?;
     } else {
-        output.print(&text(&path, volume.info(), &document, &streams, &TimeZone::system()))?;
+        let mut text = text(&path, volume.info(), &document, &streams, &TimeZone::system());
+        text.extend(volume.findings().iter().map(|finding| findings::line(finding, &names) + "\n"));
+        output.print(&text)?;
     }
-    Ok(Exit::Done)
+    Ok(if volume.findings().is_empty() { Exit::Done } else { Exit::Damaged })
 }
 
 #[derive(Serialize)]
-struct Document {
+struct Document<'a> {
     schema: &'static str,
     volume: VolumeDocument,
     /// How many blocks are in each state.
@@ -53,6 +59,8 @@ struct Document {
     /// The share of the whole volume that is samples.
     retained_fraction: f64,
     streams: Vec<StreamDocument>,
+    /// What opening found damaged; `check` looks at everything.
+    findings: Vec<FindingDocument<'a>>,
 }
 
 #[derive(Serialize)]
@@ -70,8 +78,13 @@ struct StreamDocument {
     bits_per_second: Option<u64>,
 }
 
-impl Document {
-    fn new(path: &Path, info: &VolumeInfo, blocks: &[BlockSummary], streams: &[StreamSummary]) -> Document {
+impl<'a> Document<'a> {
+    fn new(
+        path: &Path,
+        info: &VolumeInfo,
+        blocks: &[BlockSummary],
+        streams: &[StreamSummary],
+    ) -> Document<'a> {
         let mut states: BTreeMap<&'static str, u32> =
             ALL_STATES.iter().map(|state| (state.as_str(), 0)).collect();
         for block in blocks {
@@ -86,6 +99,7 @@ impl Document {
             used_bytes: blocks.iter().map(|block| u64::from(block.used_bytes)).sum(),
             retained_fraction: document::fraction(payload_bytes, info.size_bytes),
             streams: streams.iter().map(StreamDocument::new).collect(),
+            findings: Vec::new(),
         }
     }
 }
@@ -130,7 +144,7 @@ fn bits_per_second(stream: &StreamSummary) -> Option<u64> {
 fn text(
     path: &Path,
     info: &VolumeInfo,
-    document: &Document,
+    document: &Document<'_>,
     streams: &[StreamSummary],
     zone: &TimeZone,
 ) -> String {

@@ -7,6 +7,7 @@ pub(super) mod create;
 mod dump;
 #[cfg(test)]
 mod example;
+mod findings;
 mod info;
 mod map;
 
