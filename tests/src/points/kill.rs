@@ -14,8 +14,9 @@ use std::time::Duration;
 /// The most that may be lost of any stream, seconds.
 const LOST_S_MAX: f64 = 1.2;
 
-/// Samples of sound before a session's first picture that an export may leave out: a tenth of a second.
-const HEAD_SOUND_MAX: u64 = 5;
+/// Samples of sound before a session's first picture that an export may leave out: half a second, for a keyframe is
+/// long on its way while a packet of sound is not.
+const HEAD_SOUND_MAX: u64 = 25;
 
 /// One life of the recorder: how it ended, and what it had promised.
 pub(crate) struct Life {
