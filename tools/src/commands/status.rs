@@ -4,7 +4,9 @@ use crate::control::{Request, client, path};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::output::table::{Align, Table};
+use crate::units::time;
 use crate::volume_argument::VolumeArgument;
+use jiff::tz::TimeZone;
 use keha_fs::Volume;
 use serde_json::Value;
 use std::io;
@@ -33,7 +35,11 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
                         socket.display()
                     ))
                 })?;
-                output.print(&if args.json { answer + "\n" } else { text(&document) })?;
+                output.print(&if args.json {
+                    answer + "\n"
+                } else {
+                    text(&document, &TimeZone::system())
+                })?;
                 return Ok(Exit::Done);
             }
             Err(error)
@@ -50,8 +56,15 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
 }
 
 /// The answer for people. It comes from another process, maybe of another version: whatever is missing is shown as missing.
-fn text(document: &Value) -> String {
+fn text(document: &Value, zone: &TimeZone) -> String {
     let at = |pointer: &str| document.pointer(pointer).map(plain).unwrap_or_else(|| "-".into());
+    let moment = |pointer: &str| {
+        document
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .and_then(|text| local(text, zone))
+            .unwrap_or_else(|| at(pointer))
+    };
     let health = match at("/round/health/state").as_str() {
         "failing" => format!("the disk fails: {}", at("/round/health/error")),
         _ => "the disk is well".into(),
@@ -60,9 +73,9 @@ fn text(document: &Value) -> String {
         "{}: recorded by process {} since {}; {health}; round {} ended {}\n\n",
         at("/volume/path"),
         at("/pid"),
-        at("/started"),
+        moment("/started"),
         at("/round/round"),
-        at("/round/at"),
+        moment("/round/at"),
     );
     let mut table = Table::new(&[
         ("stream", Align::Left),
@@ -88,7 +101,7 @@ fn text(document: &Value) -> String {
             field("samples"),
             field("dropped_samples"),
             field("lost_packets"),
-            safe_to(document, &field("name")).unwrap_or_else(|| "-".into()),
+            safe_to(document, &field("name")).and_then(|to| local(&to, zone)).unwrap_or_else(|| "-".into()),
             why.join(": "),
         ]);
     }
@@ -102,6 +115,11 @@ fn safe_to(document: &Value, stream: &str) -> Option<String> {
         durable.iter().find(|durable| durable.get("name").and_then(Value::as_str) == Some(stream))?;
     let tracks = durable.pointer("/durable/tracks")?.as_array()?;
     tracks.iter().filter_map(|track| track.get("to")?.as_str()).max().map(str::to_owned)
+}
+
+/// A moment of a document for people; `None` if it is none.
+fn local(text: &str, zone: &TimeZone) -> Option<String> {
+    text.parse().ok().and_then(time::wall).map(|wall| time::local(wall, zone))
 }
 
 fn plain(value: &Value) -> String {
@@ -122,7 +140,7 @@ mod tests {
     fn the_status_is_shown_as_published() {
         let document: Value = serde_json::from_str(&tests::status().render()).expect("a document");
         insta::assert_json_snapshot!("the_document", document);
-        insta::assert_snapshot!("the_text", text(&document));
+        insta::assert_snapshot!("the_text", text(&document, &TimeZone::UTC));
     }
 
     #[test]
@@ -132,7 +150,7 @@ mod tests {
             serde_json::json!({ "streams": [{ "name": "\u{1b}[31mfront", "new": [1] }] }),
             serde_json::json!([]),
         ] {
-            let shown = text(&answer);
+            let shown = text(&answer, &TimeZone::UTC);
             assert!(!shown.contains('\u{1b}'), "{shown}");
         }
     }
