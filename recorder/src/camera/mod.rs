@@ -91,7 +91,7 @@ impl Camera {
 }
 
 /// A camera as it stands in a configuration file. Unknown keys are errors.
-#[derive(Clone, Debug, serde::Deserialize)]
+#[derive(Clone, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CameraEntry {
     /// The camera's name.
@@ -105,6 +105,13 @@ pub struct CameraEntry {
     pub username: Option<String>,
     /// The password that goes with it.
     pub password: Option<Secret>,
+}
+
+/// Shows the name alone: addresses as they were typed may hold passwords.
+impl std::fmt::Debug for CameraEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CameraEntry").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl TryFrom<CameraEntry> for Camera {
@@ -143,5 +150,25 @@ mod tests {
     fn a_camera_name_has_one_part() {
         assert!(Camera::new("front/sub", "rtsp://cam/").is_err());
         assert!(Camera::new("Front", "rtsp://cam/").is_err());
+    }
+
+    #[test]
+    fn a_camera_is_read_from_a_file_and_its_password_shows_nowhere() {
+        let text =
+            "name = 'front'\nurl = 'rtsp://old:hunter2@cam/main'\nusername = 'admin'\npassword = 'hunter2'\n";
+        let entry: CameraEntry =
+            toml::from_str(&format!("{text}[streams]\nsub = 'rtsp://cam/sub'\n")).unwrap();
+        assert!(!format!("{entry:?}").contains("hunter2"));
+        let camera = Camera::try_from(entry).unwrap();
+        assert!(!format!("{camera:?}").contains("hunter2"));
+        assert!(camera.streams().all(|(_, url)| {
+            matches!(url.source(), Source::Rtsp { credentials: Some(own), .. } if own.password.reveal() == "hunter2")
+        }));
+        assert!(
+            toml::from_str::<CameraEntry>(&format!("{text}colour = 'red'\n")).is_err(),
+            "unknown keys are errors"
+        );
+        let without_user = text.replace("username = 'admin'\n", "");
+        assert!(Camera::try_from(toml::from_str::<CameraEntry>(&without_user).unwrap()).is_err());
     }
 }
