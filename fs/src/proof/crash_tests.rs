@@ -7,7 +7,7 @@ use crate::disk::sim::SimRng;
 
 #[test]
 fn after_a_power_cut_at_any_instant_all_that_was_durable_is_there_and_nothing_else() {
-    for_seeds("power cuts", 1000, 60, |seed| {
+    for_seeds("power cuts", 1000, 25, |seed| {
         let shape = Shape::random(&mut SimRng::new(seed));
         let mut driver = Driver::new(shape, seed, Cuts { one_in: 40, plans: 8, deep_one_in: 40 })?;
         for step in 0..250 {

@@ -8,7 +8,7 @@ use crate::clock::SimClock;
 use crate::disk::ReadAt;
 use crate::disk::sim::{CrashPlan, CrashPoint, SimControl, SimDisk, SimImage, SimRng};
 use crate::gap::{Gap, GapReason};
-use crate::report::Health;
+use crate::report::{Health, OpenReport};
 use crate::sample::SampleFlags;
 use crate::types::{ConfigurationHash, RunId, StreamName, Uuid, WallTime};
 use crate::writer::engine::{Engine, EngineOptions};
@@ -71,6 +71,20 @@ impl Driver {
 
     /// A volume with what the model says.
     pub(super) fn on(image: SimImage, shape: Shape, model: Model, seed: u64, cuts: Cuts) -> Verdict<Driver> {
+        let mut driver = Driver::beside(image, shape, model, seed, cuts);
+        driver.open_now()?;
+        Ok(driver)
+    }
+
+    /// [`Driver::on`], where faults may have left copies damaged and blocks withdrawn.
+    pub(super) fn faulty_on(image: SimImage, shape: Shape, model: Model, seed: u64) -> Verdict<Driver> {
+        let mut driver = Driver::beside(image, shape, model, seed, Cuts::NONE);
+        driver.faulty = true;
+        driver.open_now()?;
+        Ok(driver)
+    }
+
+    fn beside(image: SimImage, shape: Shape, model: Model, seed: u64, cuts: Cuts) -> Driver {
         let disk = SimDisk::from_image(image, seed);
         let numbers = model
             .streams
@@ -81,7 +95,7 @@ impl Driver {
             )
             .max()
             .unwrap_or(1);
-        let mut driver = Driver {
+        Driver {
             shape,
             rng: SimRng::new(seed ^ 0x5eed),
             disk: disk.control(),
@@ -95,21 +109,21 @@ impl Driver {
             // Numbers of what a crash discarded are not given again.
             numbers: numbers + (seed % 1000) * 1000,
             points: Arc::default(),
-        };
-        driver.open(disk)?;
-        Ok(driver)
+        }
     }
 
-    fn open(&mut self, disk: SimDisk) -> Verdict {
+    fn open_now(&mut self) -> Verdict {
+        let (image, seed) = (self.disk.snapshot(), self.rng.next_u64());
+        let before = self.judge_now(None)?;
+        self.open(SimDisk::from_image(image, seed), &before)
+    }
+
+    fn open(&mut self, disk: SimDisk, before: &Holdings) -> Verdict {
         self.disk = disk.control();
         self.model.opened();
-        let reader: Arc<dyn ReadAt> = Arc::new(self.disk.reader());
-        let before = self.judge_now(None)?;
-        let clock: Arc<SimClock> = Arc::clone(&self.clock);
-        let options = EngineOptions { chunk_bytes: 4096, path: PathBuf::from("proof") };
-        let (engine, report) =
-            Engine::open(disk, reader, clock, options).map_err(|error| format!("does not open: {error}"))?;
-        demand!(self.faulty || report.findings.is_empty(), "opening finds {:?}", report.findings);
+        let (engine, report) = open_engine_at(disk, Arc::clone(&self.clock))?;
+        let harmless = report.findings.iter().all(|finding| self.faulty && !finding.footage_lost);
+        demand!(harmless, "opening finds {:?}", report.findings);
         self.engine = Some(engine);
         self.feeds.iter_mut().for_each(|feed| feed.run = None);
         let names: Vec<String> = self.feeds.iter().map(|feed| feed.name.clone()).collect();
@@ -119,7 +133,7 @@ impl Driver {
         }
         let view = self.view();
         let after = self.judge_now(Some(view))?;
-        for (name, held) in &before {
+        for (name, held) in before {
             let now = after.get(name).cloned().unwrap_or_default();
             demand!(now.to == held.to, "{name} held {held:?} before opening, {now:?} after");
         }
@@ -405,9 +419,9 @@ impl Driver {
             Claim { model: &self.model, views: vec![before, after], faulty: self.faulty, clean: true };
         let image = self.disk.crash(CrashPlan::None);
         self.judged += 1;
-        judge(&shared(&image), &claim).map_err(|why| format!("after a clean end: {why}"))?;
+        let held = judge(&shared(&image), &claim).map_err(|why| format!("after a clean end: {why}"))?;
         let seed = self.rng.next_u64();
-        self.open(SimDisk::from_image(image, seed))
+        self.open(SimDisk::from_image(image, seed), &held)
     }
 
     /// The power fails now, in some way; the volume is opened again.
@@ -426,7 +440,14 @@ impl Driver {
         self.engine = None;
         self.model = after_crash(&self.model, &held);
         let seed = self.rng.next_u64();
-        self.open(SimDisk::from_image(image, seed))
+        self.open(SimDisk::from_image(image, seed), &held)
+    }
+
+    /// Closes cleanly and gives what stands on the disk then.
+    pub(super) fn close(mut self) -> Verdict<(SimImage, Model)> {
+        self.settle()?;
+        self.watched_with(Engine::close, true)?.map_err(|error| error.to_string())?;
+        Ok((self.disk.crash(CrashPlan::None), self.model))
     }
 
     /// Judges what a reader sees at this moment.
@@ -498,6 +519,18 @@ impl Driver {
         self.judge_now(Some(view)).map_err(|why| format!("after a further lap: {why}"))?;
         Ok(())
     }
+}
+
+/// Opens a volume for writing.
+pub(super) fn open_engine(disk: SimDisk) -> Verdict<Engine<SimDisk>> {
+    let clock = Arc::new(SimClock::new(WallTime(1_700_000_000_000_000_000)));
+    open_engine_at(disk, clock).map(|(engine, _)| engine)
+}
+
+fn open_engine_at(disk: SimDisk, clock: Arc<SimClock>) -> Verdict<(Engine<SimDisk>, OpenReport)> {
+    let reader: Arc<dyn ReadAt> = Arc::new(disk.control().reader());
+    let options = EngineOptions { chunk_bytes: 4096, path: PathBuf::from("proof") };
+    Engine::open(disk, reader, clock, options).map_err(|error| format!("does not open: {error}"))
 }
 
 /// An image as readers want it.
@@ -574,7 +607,6 @@ fn crash_recovery(
     seed: u64,
 ) -> Verdict<u64> {
     let disk = SimDisk::from_image(image.clone(), seed);
-    let reader: Arc<dyn ReadAt> = Arc::new(disk.control().reader());
     let points: Arc<Mutex<Vec<CrashPoint>>> = Arc::default();
     let (kept, mut rng) = (Arc::clone(&points), SimRng::new(seed));
     disk.on_event(move |point| {
@@ -582,10 +614,7 @@ fn crash_recovery(
             kept.lock().unwrap_or_else(PoisonError::into_inner).push(point.clone());
         }
     });
-    let clock = Arc::new(SimClock::new(WallTime(1_700_000_000_000_000_000)));
-    let options = EngineOptions { chunk_bytes: 4096, path: PathBuf::from("proof") };
-    let opened = Engine::open(disk, reader, clock, options).map_err(|error| error.to_string())?;
-    drop(opened);
+    open_engine(disk).map(drop)?;
     let model = after_crash(claim.model, held);
     let mut rng = SimRng::new(!seed);
     let mut judged = 0;

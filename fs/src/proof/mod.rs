@@ -5,7 +5,10 @@
 //! multiplies how many seeds are tried. Nothing here may weaken a promise to make a test pass.
 
 mod crash_tests;
+mod damage_tests;
 mod driver;
+mod fault_tests;
+mod lap_tests;
 mod material;
 mod oracle;
 

@@ -12,7 +12,7 @@ use crate::format::chunk::ChunkKind;
 use crate::gap::Gap;
 use crate::reader::Volume;
 use crate::recover::{Recovered, examine, newest_record, recover};
-use crate::report::{BlockState, Item, RoundReport, TimeRange};
+use crate::report::{BlockState, Finding, Item, RoundReport, TimeRange};
 use crate::sample::SampleFlags;
 use crate::scan::Scanner;
 use crate::types::{ChunkNumber, ConfigurationHash, RunId, StreamId, StreamName, TrackNumber};
@@ -147,14 +147,16 @@ pub(super) fn judge(image: &Arc<dyn ReadAt>, claim: &Claim<'_>) -> Verdict<Holdi
     let recovered = recover(&**image, path).map_err(|error| format!("does not open: {error}"))?;
     let volume =
         Volume::from_disk(Arc::clone(image), path).map_err(|error| format!("does not open: {error}"))?;
-    demand!(claim.faulty || volume.findings().is_empty(), "damage at opening: {:#?}", volume.findings());
+    let tolerable = |finding: &Finding| claim.faulty && !finding.footage_lost;
+    let opening = volume.findings();
+    demand!(opening.iter().all(tolerable), "damage at opening: {opening:#?}");
     let check = volume.check(&mut |_, _| ()).map_err(|error| error.to_string())?;
     let mut findings = check.findings;
     if !claim.clean {
         // Cut off while the last record was written, one copy of it may be torn; `check` cannot know that it never stood.
         findings.retain(|finding| finding.what != "round record" || finding.footage_lost);
     }
-    demand!(claim.faulty || findings.is_empty(), "check finds {findings:#?}");
+    demand!(findings.iter().all(tolerable), "check finds {findings:#?}");
     let mut holdings = Holdings::new();
     for entry in &recovered.directory.entries {
         let name = entry.name.as_str();
@@ -163,7 +165,7 @@ pub(super) fn judge(image: &Arc<dyn ReadAt>, claim: &Claim<'_>) -> Verdict<Holdi
         let walk = walk(&**image, &recovered, entry.stream, claim.faulty).map_err(|why| context(&why))?;
         let retained = compare(stream, &walk, claim, entry.stream)
             .map_err(|why| format!("{}\n{}", context(&why), describe(&**image, &recovered)))?;
-        same_by_reader(&volume, name, stream, &walk, claim).map_err(|why| context(&why))?;
+        same_by_reader(&volume, name, stream, &walk, claim.model).map_err(|why| context(&why))?;
         holdings.insert(name.to_owned(), retained);
     }
     for (name, stream) in &claim.model.streams {
@@ -206,6 +208,9 @@ fn describe(disk: &dyn ReadAt, state: &Recovered) -> String {
 struct Walk {
     chunks: Vec<ChunkNumber>,
     found: Vec<Found>,
+    /// How many chunks and pieces came before each end of a withdrawn block: it stays where it is, what came after it may
+    /// be overwritten.
+    breaks: Vec<(usize, usize)>,
 }
 
 /// Reads a stream chunk by chunk.
@@ -221,7 +226,8 @@ fn walk(disk: &dyn ReadAt, state: &Recovered, stream: StreamId, faulty: bool) ->
         let take = Recovered::take(crate::types::BlockIndex(index as u32), row);
         let stop = row.last_chunk().next();
         let examined = examine(&scanner, &take, row.used_bytes as usize, Some(stop));
-        demand!(examined.findings.is_empty(), "findings in {take:?}: {:?}", examined.findings);
+        let harmless = examined.findings.iter().all(|finding| faulty && !finding.footage_lost);
+        demand!(harmless, "findings in {take:?}: {:?}", examined.findings);
         let sum = &examined.progress.row;
         demand!(
             (sum.chunks, sum.samples, sum.payload_bytes, sum.last_checksum, sum.used_bytes)
@@ -230,9 +236,6 @@ fn walk(disk: &dyn ReadAt, state: &Recovered, stream: StreamId, faulty: bool) ->
                     == (row.wall_min, row.wall_max, row.sync_samples, row.first_sync, row.first_chunk),
             "the row {row:?} is not what the block holds: {sum:?}"
         );
-        if row.state == BlockState::Bad && faulty {
-            last = None;
-        }
         for place in &examined.progress.footer.chunks {
             let loaded = scanner
                 .load_at(&take, place.offset as usize, place.bytes as usize)
@@ -261,6 +264,10 @@ fn walk(disk: &dyn ReadAt, state: &Recovered, stream: StreamId, faulty: bool) ->
                 let gap = first.and_then(|data| Gap::decode(&data)).ok_or("a gap that does not decode")?;
                 walk.found.push(Found::Gap(gap));
             }
+        }
+        if row.state == BlockState::Bad && faulty {
+            last = None;
+            walk.breaks.push((walk.chunks.len(), walk.found.len()));
         }
     }
     Ok(walk)
@@ -314,8 +321,9 @@ fn is_same(entry: &Entry, found: &Found) -> bool {
 
 /// Holds what was found against what was pushed.
 fn compare(stream: &StreamModel, walk: &Walk, claim: &Claim<'_>, id: StreamId) -> Verdict<Retained> {
-    for pair in walk.chunks.windows(2) {
-        demand!(claim.faulty || pair[1] == pair[0].next(), "chunk {} follows chunk {}", pair[1], pair[0]);
+    for (index, pair) in walk.chunks.windows(2).enumerate() {
+        let withdrawn = walk.breaks.iter().any(|(chunks, _)| *chunks == index + 1) && pair[1] > pair[0];
+        demand!(withdrawn || pair[1] == pair[0].next(), "chunk {} follows chunk {}", pair[1], pair[0]);
     }
     let floor = claim.floor(id);
     let Some(first) = walk.found.first() else {
@@ -327,9 +335,8 @@ fn compare(stream: &StreamModel, walk: &Walk, claim: &Claim<'_>, id: StreamId) -
     let from = from.ok_or_else(|| format!("{first:?} was never pushed, or discarded before"))?;
     demand!(from >= stream.gone, "entry {from} is back; all before {} was overwritten", stream.gone);
     let mut at = from;
-    for found in &walk.found {
-        if claim.faulty {
-            // What stands in a withdrawn block stays, while what followed it may be overwritten.
+    for (index, found) in walk.found.iter().enumerate() {
+        if walk.breaks.iter().any(|(_, found)| *found == index) {
             while stream.entries.get(at).is_some_and(|entry| !is_same(entry, found)) {
                 at += 1;
             }
@@ -362,13 +369,7 @@ fn span_of(
 }
 
 /// What the crate's reader gives must be the same, from the first seek point of every run on.
-fn same_by_reader(
-    volume: &Volume,
-    name: &str,
-    stream: &StreamModel,
-    walk: &Walk,
-    claim: &Claim<'_>,
-) -> Verdict {
+fn same_by_reader(volume: &Volume, name: &str, stream: &StreamModel, walk: &Walk, model: &Model) -> Verdict {
     let name = StreamName::new(name).map_err(|error| error.to_string())?;
     let id = volume.stream(&name).map_err(|error| error.to_string())?.id;
     let by_ticks: HashMap<i64, &Pushed> = stream
@@ -400,7 +401,7 @@ fn same_by_reader(
         Err(_) => {
             // Gaps alone are not footage.
             let any = walk.found.iter().any(|found| matches!(found, Found::Sample { .. }));
-            demand!(!any || claim.faulty, "the reader says that nothing is there");
+            demand!(!any, "the reader says that nothing is there");
             return Ok(());
         }
     };
@@ -411,7 +412,7 @@ fn same_by_reader(
         match item {
             Item::Run(id) => run = Some(id),
             Item::Configuration(hash, content) => {
-                demand!(claim.model.configurations.get(&hash) == Some(&*content), "another configuration");
+                demand!(model.configurations.get(&hash) == Some(&*content), "another configuration");
                 configuration = Some(hash);
             }
             Item::Gap(gap) => match expected.next() {
@@ -437,9 +438,7 @@ fn same_by_reader(
                 demand!(right, "sample {} is read with other bytes", sample.ticks);
             }
             Item::Anchor(_) => {}
-            Item::Damage(finding) => {
-                demand!(claim.faulty, "the reader meets damage: {finding:?}");
-            }
+            Item::Damage(finding) => return Err(format!("the reader meets damage: {finding:?}")),
         }
     }
     let rest = expected.next();

@@ -15,7 +15,10 @@ use crate::sample::{Anchor, SAMPLE_BYTES_MAX, SampleFlags, StoredSample};
 use crate::scan::{Loaded, Payload, Take};
 use crate::types::{BlockIndex, ChunkNumber, ConfigurationHash, RunId, StreamId, TrackNumber, WallTime};
 use bytes::{Bytes, BytesMut};
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+
+/// How many chunks without samples may lie between two parts of a sample.
+const QUIET_REACH: u64 = 64;
 
 /// Reads a stream item by item with bounded memory.
 pub struct Cursor<'a> {
@@ -32,6 +35,8 @@ pub struct Cursor<'a> {
     configuration: Option<ConfigurationHash>,
     anchors: BTreeMap<TrackNumber, Anchor>,
     split: Option<Split>,
+    /// Chunks that stand between samples but hold none, by number: only they may lie between the parts of a sample.
+    quiet: BTreeSet<ChunkNumber>,
 }
 
 /// A chunk to give, from an entry on.
@@ -76,6 +81,7 @@ impl<'a> Cursor<'a> {
             configuration: None,
             anchors: BTreeMap::new(),
             split: None,
+            quiet: BTreeSet::new(),
         }
     }
 
@@ -110,6 +116,9 @@ impl<'a> Cursor<'a> {
         let take = Recovered::take(block, &row);
         let (footer, findings) = self.volume.contents(block, &row);
         self.report(&take, findings)?;
+        // A sample's parts lie close together.
+        self.quiet = self.quiet.split_off(&ChunkNumber(row.first_chunk.0.saturating_sub(QUIET_REACH)));
+        note_quiet(&mut self.quiet, &row, &footer);
         for (chunk, place) in (0..).zip(&footer.chunks) {
             let step = |from_entry| Step { take, place: place.clone(), from_entry };
             match place.kind {
@@ -166,6 +175,7 @@ impl<'a> Cursor<'a> {
             if last_run(&footer) != Some(run) {
                 return false;
             }
+            note_quiet(&mut self.quiet, row, &footer);
             let start = self
                 .start_in(&footer, run)
                 .filter(|start| self.range.from.is_none_or(|from| start.wall <= from));
@@ -288,6 +298,8 @@ impl<'a> Cursor<'a> {
 
     fn give_payload(&mut self, step: &Step, media: &Media<'_>, payload: Payload) -> Result<()> {
         let Some(data) = payload.data else {
+            // Without this part the sample it may belong to is not whole.
+            self.split = None;
             let at = step.place.offset as usize + payload.at;
             return self.damage(&step.take, "sample", at, "its bytes do not match their checksum");
         };
@@ -327,11 +339,14 @@ impl<'a> Cursor<'a> {
             return Some(sample);
         }
         let mut split = self.split.take()?;
-        let configurations_between = sample.chunk.0.saturating_sub(split.chunk.0) <= 2;
+        let mut between = (split.chunk.0 + 1..sample.chunk.0).map(ChunkNumber);
+        let nothing_between = sample.chunk > split.chunk
+            && sample.chunk.0 - split.chunk.0 < QUIET_REACH
+            && between.all(|number| self.quiet.contains(&number));
         let follows = split.sample.track == sample.track
             && split.sample.ticks == sample.ticks
             && split.sample.run == sample.run
-            && configurations_between
+            && nothing_between
             && split.data.len() + sample.data.len() <= SAMPLE_BYTES_MAX;
         if !follows {
             return None;
@@ -374,4 +389,15 @@ struct Start {
     chunk: u32,
     entry: u32,
     wall: WallTime,
+}
+
+/// Notes which chunks of a block hold no samples; nothing of a block in which damage hides chunks, and with them numbers.
+fn note_quiet(quiet: &mut BTreeSet<ChunkNumber>, row: &Row, footer: &Footer) {
+    if footer.chunks.len() != row.chunks as usize {
+        return;
+    }
+    let numbered = (row.first_chunk.0..).zip(&footer.chunks);
+    quiet.extend(
+        numbered.filter(|(_, place)| place.kind != ChunkKind::MEDIA).map(|(number, _)| ChunkNumber(number)),
+    );
 }

@@ -2,6 +2,7 @@
 
 use super::{State, StreamEnd, free_row};
 use crate::format::block::BlockHeader;
+use crate::format::footer::Footer;
 use crate::format::round::RoundRecord;
 use crate::format::table::Row;
 use crate::progress::Progress;
@@ -26,11 +27,24 @@ pub(crate) fn examine(
     durable_end: usize,
     stop: Option<ChunkNumber>,
 ) -> Examined {
+    examine_as(scanner, take, durable_end, stop, None)
+}
+
+/// [`examine`] after a crash of the writer of epoch `writer`: only its chunks count behind the durable end. What an earlier
+/// crash discarded stands there too, and damage may hide that it does not link.
+fn examine_as(
+    scanner: &Scanner<'_>,
+    take: &Take,
+    durable_end: usize,
+    stop: Option<ChunkNumber>,
+    writer: Option<Epoch>,
+) -> Examined {
     let page = scanner.geometry.page_bytes;
     let mut walk = Walk {
         scanner,
         take,
         durable_end,
+        writer,
         progress: Progress::new(take, page),
         findings: Vec::new(),
         expected: None,
@@ -57,6 +71,7 @@ struct Walk<'a> {
     scanner: &'a Scanner<'a>,
     take: &'a Take,
     durable_end: usize,
+    writer: Option<Epoch>,
     progress: Progress,
     findings: Vec<Finding>,
     /// Number and predecessor's checksum of the next chunk, unless damage hides them.
@@ -72,7 +87,8 @@ impl Walk<'_> {
             return if durable { self.skip_damage(offset, stop) } else { None };
         };
         let links = self.links(&located);
-        if !links && !durable {
+        let foreign = self.writer.is_some_and(|writer| located.header.epoch != writer);
+        if !durable && (!links || foreign) {
             return None;
         }
         if !links {
@@ -194,13 +210,13 @@ pub(super) fn examine_named(scanner: &Scanner<'_>, state: &mut State, record: &R
             state.set(suspect.take.block, free_row(suspect.header.as_ref()));
         }
         for suspect in suspects {
-            judge(scanner, state, &suspect);
+            judge(scanner, state, &suspect, record.header.epoch);
         }
     }
 }
 
 /// Decides what a suspect block holds, given all that came before it in its stream.
-fn judge(scanner: &Scanner<'_>, state: &mut State, suspect: &Suspect) {
+fn judge(scanner: &Scanner<'_>, state: &mut State, suspect: &Suspect, writer: Epoch) {
     let take = &suspect.take;
     if suspect.durable_end == 0 {
         let mine = suspect
@@ -216,7 +232,7 @@ fn judge(scanner: &Scanner<'_>, state: &mut State, suspect: &Suspect) {
             return;
         }
     }
-    let examined = examine(scanner, take, suspect.durable_end, None);
+    let examined = examine_as(scanner, take, suspect.durable_end, None, Some(writer));
     state.findings.extend(examined.findings);
     let mut row = examined.progress.row;
     if row.chunks == 0 {
@@ -301,11 +317,22 @@ pub(crate) fn row_from_block(scanner: &Scanner<'_>, block: BlockIndex) -> Row {
 
 fn row_of(scanner: &Scanner<'_>, block: BlockIndex, header: &BlockHeader) -> Row {
     let take = Take { block, sequence: header.sequence, stream: header.stream };
-    if let Some((trailer, _)) = scanner.footer(&take) {
+    if let Some((trailer, footer)) = scanner.footer(&take)
+        && !is_outdated(scanner, &take, &footer)
+    {
         return trailer.row;
     }
     let row = examine(scanner, &take, 0, None).progress.row;
     if row.chunks == 0 { free_row(Some(header)) } else { Row { state: BlockState::Parked, ..row } }
+}
+
+/// Whether a footer is of chunks that a crash discarded before the block was written on: another chunk of the same take stands
+/// where it names one.
+fn is_outdated(scanner: &Scanner<'_>, take: &Take, footer: &Footer) -> bool {
+    footer.chunks.iter().any(|place| {
+        let found = scanner.chunk_at(take, place.offset as usize);
+        found.is_some_and(|(located, _)| located.checksum != place.checksum)
+    })
 }
 
 /// Voids what a stream's later blocks have replaced, and an end that does not link.

@@ -78,8 +78,8 @@ pub(crate) struct Recovered {
     pub(crate) after_crash: bool,
     /// Whether each superblock copy stands.
     pub(crate) superblocks_good: [bool; 4],
-    /// Whether each directory copy stands with the highest generation.
-    pub(crate) directories_good: [bool; 2],
+    /// Each directory copy, if it stands.
+    pub(crate) directories: [Option<Directory>; 2],
     /// What does not verify.
     pub(crate) findings: Vec<Finding>,
 }
@@ -124,7 +124,7 @@ pub(crate) fn recover(disk: &dyn ReadAt, path: &Path) -> Result<Recovered> {
         ));
     }
     let scanner = Scanner { disk, geometry: &geometry, volume };
-    let (directory, directories_good) = read_directories(&scanner, &mut findings);
+    let (directory, directories) = read_directories(&scanner, &mut findings);
     let record = log::newest(&scanner);
     let mut state = match &record {
         Some(record) => with_record(&scanner, record, &mut findings),
@@ -148,7 +148,7 @@ pub(crate) fn recover(disk: &dyn ReadAt, path: &Path) -> Result<Recovered> {
         running_seconds: header.running_seconds,
         after_crash: header.closed == 0 && header.round.0 > 0,
         superblocks_good: found.good,
-        directories_good,
+        directories,
         findings,
         geometry,
     })
@@ -197,7 +197,10 @@ fn with_record(scanner: &Scanner<'_>, record: &RoundRecord, findings: &mut Vec<F
     state
 }
 
-fn read_directories(scanner: &Scanner<'_>, findings: &mut Vec<Finding>) -> (Directory, [bool; 2]) {
+fn read_directories(
+    scanner: &Scanner<'_>,
+    findings: &mut Vec<Finding>,
+) -> (Directory, [Option<Directory>; 2]) {
     let places = scanner.geometry.directories_at();
     let copies = places.map(|at| {
         let mut bytes = vec![0; scanner.geometry.directory_bytes];
@@ -214,8 +217,7 @@ fn read_directories(scanner: &Scanner<'_>, findings: &mut Vec<Finding>) -> (Dire
         }
     }
     let newest = copies.iter().flatten().max_by_key(|copy| copy.generation).cloned().unwrap_or_default();
-    let good = copies.map(|copy| copy.as_ref() == Some(&newest));
-    (newest, good)
+    (newest, copies)
 }
 
 /// A finding about metadata that is doubled.

@@ -62,13 +62,19 @@ impl<D: Disk> Core<D> {
 
     /// Takes a block that a flushed record grants, if the next record has room to name it.
     pub(crate) fn take_block(&mut self) -> Option<Grant> {
-        let (named, _, rows) = record_capacity(self.geometry.streams_max);
-        if self.named.len() >= named || self.ledger.rows_waiting() + self.named.len() >= rows {
+        let (named, ..) = record_capacity(self.geometry.streams_max);
+        if self.named.len() >= named || !self.record_has_room_for_rows() {
             return None;
         }
         let grant = self.ledger.take()?;
         self.blocks_taken += 1;
         Some(grant)
+    }
+
+    /// Whether the next record has room for one more row, whatever becomes of the blocks it names and grants.
+    pub(crate) fn record_has_room_for_rows(&self) -> bool {
+        let (_, _, rows) = record_capacity(self.geometry.streams_max);
+        self.ledger.rows_waiting() + self.named.len() + self.ledger.grants().len() < rows
     }
 
     /// The row of a block that was parked, also when that is not durable yet.

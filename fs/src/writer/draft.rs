@@ -67,6 +67,11 @@ impl Draft {
             && bytes_padded(anchors, self.pieces.len() + 1, self.payload + part.bytes, page_bytes) <= limit
     }
 
+    /// The bytes of the chunk that it makes as it is.
+    pub(crate) fn bytes(&self, page_bytes: usize) -> usize {
+        bytes_padded(self.anchors.len(), self.pieces.len(), self.payload, page_bytes)
+    }
+
     /// How many payload bytes an empty chunk of `limit` bytes takes in one part.
     pub(crate) fn capacity(limit: usize) -> usize {
         limit.saturating_sub(bytes_unpadded(1, 1, 0))

@@ -9,7 +9,7 @@
 use super::core::Core;
 use super::ledger::Ledger;
 use super::stream::{Input, Stream};
-use super::writes::{Purpose, Writes};
+use super::writes::{Purpose, Writes, copy_error};
 use crate::clock::Clock;
 use crate::disk::{Disk, ReadAt};
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ use crate::format::table::{ROWS_PER_SECTOR, TableSector, table_magic};
 use crate::format::{Framed, SECTOR_BYTES, Text};
 use crate::recover::{Recovered, recover};
 use crate::report::{DurableStream, DurableTrack, Health, OpenReport, RoundReport};
-use crate::types::{BlockIndex, Epoch, StreamId, StreamName, WallTime};
+use crate::types::{BlockIndex, Epoch, RoundNumber, StreamId, StreamName, WallTime};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -163,7 +163,7 @@ impl<D: Disk> Engine<D> {
         directory.generation += 1;
         directory.entries.push(entry);
         write_directory(
-            &self.directory,
+            [&self.directory, &self.directory],
             &directory,
             &self.core.geometry,
             self.core.volume,
@@ -266,13 +266,6 @@ impl<D: Disk> Engine<D> {
     }
 }
 
-fn copy_error(error: &std::io::Error) -> std::io::Error {
-    match error.raw_os_error() {
-        Some(code) => std::io::Error::from_raw_os_error(code),
-        None => std::io::Error::new(error.kind(), error.to_string()),
-    }
-}
-
 fn fallback_name(stream: StreamId) -> StreamName {
     let text = format!("stream-{stream}");
     StreamName::new(&text).unwrap_or_else(|_| unreachable!("a UUID is made of letters, digits and dashes"))
@@ -308,24 +301,25 @@ fn repair<D: Disk>(recovered: &Recovered, writes: &mut Writes<D>, path: &Path) -
         writes.submit(*at, Arc::new(page), Purpose::Metadata);
         write_through(writes, "repair a superblock of", path)?;
     }
-    if recovered.directories_good.contains(&false) {
-        let directory = &recovered.directory;
-        write_directory(directory, directory, geometry, recovered.volume(), writes, path)?;
+    let newest = &recovered.directory;
+    if recovered.directories.iter().any(|copy| copy.as_ref() != Some(newest)) {
+        let before = recovered.directories.each_ref().map(|copy| copy.as_ref().unwrap_or(newest));
+        write_directory(before, newest, geometry, recovered.volume(), writes, path)?;
     }
     Ok(())
 }
 
-/// Writes both copies, one after the other, each flushed. The entries go first, under the header `before` them, which
-/// covers fewer; then the header alone changes: so a power cut leaves each copy old or new, never torn.
+/// Writes both copies, one after the other, each flushed. The entries go first, under the header that stood there `before`,
+/// which covers fewer; then the header alone changes: so a power cut leaves each copy old or new, never torn.
 fn write_directory<D: Disk>(
-    before: &Directory,
+    before: [&Directory; 2],
     directory: &Directory,
     geometry: &Geometry,
     volume: crate::types::VolumeId,
     writes: &mut Writes<D>,
     path: &Path,
 ) -> Result<()> {
-    for at in geometry.directories_at() {
+    for (at, before) in geometry.directories_at().into_iter().zip(before) {
         for generation in [before, directory] {
             let mut buffer = writes.buffer(crate::format::round_up(directory.bytes(), geometry.page_bytes));
             directory.seal(volume, &mut buffer);
@@ -361,16 +355,17 @@ pub(super) fn write_table<D: Disk>(
     writes: &mut Writes<D>,
 ) {
     let sectors = blocks.iter().map(|block| block.0 as usize / ROWS_PER_SECTOR).collect();
-    submit_sectors(geometry, volume, crate::types::RoundNumber(0), ledger, &sectors, writes);
+    submit_sectors(geometry, volume, RoundNumber(0), ledger, &sectors, Purpose::Metadata, writes);
 }
 
 /// Starts writing these sectors of the table, with their neighbours in the disk's unit.
 pub(super) fn submit_sectors<D: Disk>(
     geometry: &Geometry,
     volume: crate::types::VolumeId,
-    round: crate::types::RoundNumber,
+    round: RoundNumber,
     ledger: &Ledger,
     sectors: &BTreeSet<usize>,
+    purpose: Purpose,
     writes: &mut Writes<D>,
 ) {
     let unit = writes.alignment_bytes();
@@ -382,7 +377,7 @@ pub(super) fn submit_sectors<D: Disk>(
         for (sector, place) in (index * per_unit..).zip(buffer.chunks_exact_mut(SECTOR_BYTES)) {
             TableSector::new(sector as u32, round, ledger.sector_rows(sector)).seal_as(magic, place);
         }
-        writes.submit(geometry.front_at[3] + (index * unit) as u64, Arc::new(buffer), Purpose::Table);
+        writes.submit(geometry.front_at[3] + (index * unit) as u64, Arc::new(buffer), purpose);
     }
 }
 

@@ -12,8 +12,8 @@ use crate::format::round_up;
 use crate::format::table::NO_FOOTER;
 use crate::report::{Health, RoundReport};
 use crate::types::RoundNumber;
+use nix::errno::Errno;
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
 use std::sync::Arc;
 
 /// Blocks set aside beyond what the last rounds took.
@@ -59,7 +59,7 @@ impl<D: Disk> Engine<D> {
         let target =
             (GRANTS_SPARE + recent.max(self.core.starved)).min(active + GRANTS_SPARE).min(granted_max);
         let mut tries = target + 16;
-        while self.core.ledger.grants().len() < target && tries > 0 {
+        while self.core.ledger.grants().len() < target && tries > 0 && self.core.record_has_room_for_rows() {
             tries -= 1;
             self.grant_one();
         }
@@ -99,6 +99,7 @@ impl<D: Disk> Engine<D> {
             core.round,
             &core.ledger,
             &self.sectors,
+            Purpose::Table,
             &mut core.writes,
         );
     }
@@ -107,6 +108,7 @@ impl<D: Disk> Engine<D> {
         self.core.round = RoundNumber(self.core.round.0 + 1);
         let record = self.record(closed);
         let core = &mut self.core;
+        debug_assert!(record.bytes() <= core.geometry.log_slot_bytes);
         for log_at in core.geometry.logs_at() {
             let mut buffer = core.writes.buffer(round_up(record.bytes(), core.geometry.page_bytes));
             record.seal(&mut buffer);
@@ -180,10 +182,10 @@ impl<D: Disk> Engine<D> {
     fn relocate_failed(&mut self) {
         let streams = self.streams_of_failed();
         let elsewhere = self.core.writes.any_done();
-        let kind = self.core.writes.last_error().map(std::io::Error::kind);
+        let error = self.core.writes.last_error().and_then(std::io::Error::raw_os_error).map(Errno::from_raw);
         let hopeless = matches!(
-            kind,
-            Some(ErrorKind::StorageFull | ErrorKind::ReadOnlyFilesystem | ErrorKind::NotFound)
+            error,
+            Some(Errno::ENOSPC | Errno::EDQUOT | Errno::EROFS | Errno::ENODEV | Errno::ENXIO)
         );
         let budget = (self.core.geometry.blocks / 100).max(2);
         if streams.is_empty() || !elsewhere || hopeless || self.core.blocks_withdrawn >= budget {

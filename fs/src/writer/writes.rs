@@ -50,6 +50,8 @@ pub(crate) struct Writes<D> {
     tokens: HashMap<Token, u64>,
     next: u64,
     flush_result: Option<io::Result<()>>,
+    /// A flush failed and not everything has been written again since.
+    doubted: bool,
     last_error: Option<io::Error>,
     written_bytes: u64,
 }
@@ -63,6 +65,7 @@ impl<D: Disk> Writes<D> {
             tokens: HashMap::new(),
             next: 0,
             flush_result: None,
+            doubted: false,
             last_error: None,
             written_bytes: 0,
         }
@@ -181,16 +184,23 @@ impl<D: Disk> Writes<D> {
     }
 
     /// Flushes; nothing is in flight. After a failed flush nothing since the last good one is trusted: it is all written
-    /// again, then flushed again, once.
+    /// again before the next flush, which is tried at once, then whenever this is called.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        let first = self.flush_once();
-        let Err(error) = first else { return Ok(()) };
-        tracing::warn!(%error, "a flush failed; everything since the last good one is written again");
+        if !self.doubted && self.flush_once().is_ok() {
+            return Ok(());
+        }
+        tracing::warn!("a flush failed; everything since the last good one is written again");
+        self.doubted = true;
         self.restart(|_| true);
         if self.writes.values().any(|write| write.state == State::Failed) {
-            return Err(error);
+            return Err(self
+                .last_error
+                .as_ref()
+                .map_or_else(|| io::Error::other("a write failed"), copy_error));
         }
-        self.flush_once()
+        self.flush_once()?;
+        self.doubted = false;
+        Ok(())
     }
 
     fn flush_once(&mut self) -> io::Result<()> {
@@ -200,7 +210,7 @@ impl<D: Disk> Writes<D> {
         let result =
             self.flush_result.take().unwrap_or_else(|| Err(io::Error::other("the flush never completed")));
         if let Err(error) = &result {
-            self.last_error = Some(io::Error::new(error.kind(), error.to_string()));
+            self.last_error = Some(copy_error(error));
         }
         result
     }
@@ -210,5 +220,13 @@ impl<D: Disk> Writes<D> {
         for (_, write) in std::mem::take(&mut self.writes) {
             self.pool.give_shared(write.buffer);
         }
+    }
+}
+
+/// The same error once more.
+pub(crate) fn copy_error(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
     }
 }

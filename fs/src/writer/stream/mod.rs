@@ -161,8 +161,13 @@ impl Stream {
     /// Moves what came in into chunks, as far as blocks may be taken. Chunks that are full go out at once.
     pub(crate) fn advance<D: Disk>(&mut self, core: &mut Core<D>) -> Result<(), Starved> {
         self.house(core)?;
-        if !self.draft.is_empty() {
+        while !self.draft.is_empty() {
             self.ensure_block(core, true)?;
+            // The block it was gathered for may be gone after a failed write, and less room be left in this one.
+            if self.draft.bytes(core.geometry.page_bytes) <= self.limits(core).0 {
+                break;
+            }
+            self.seal(core);
         }
         while let Some(input) = self.queue.pop_front() {
             if let Err(input) = self.take_in(core, input) {

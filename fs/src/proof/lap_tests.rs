@@ -1,0 +1,104 @@
+//! What was written is what is read, over many laps: whatever cameras do, a stream holds its newest footage without a hole,
+//! and the ring is used whole.
+
+use super::driver::{Cuts, Driver};
+use super::material::Shape;
+use super::{Verdict, demand};
+use proptest::prelude::*;
+
+/// One thing that a recorder does.
+#[derive(Clone, Debug)]
+enum Deed {
+    Push { stream: usize, bytes: usize },
+    Burst { stream: usize, samples: usize },
+    Gap(usize),
+    Run(usize),
+    Configure(usize, u64),
+    Anchor(usize),
+    Park(usize),
+    Admit(usize),
+    Work,
+    Round,
+    Lap,
+    Reopen,
+    PowerCut,
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let stream = || 0..4_usize;
+    prop_oneof![
+        10 => (stream(), 1..6000_usize).prop_map(|(stream, bytes)| Deed::Push { stream, bytes }),
+        10 => (stream(), 1..20_usize).prop_map(|(stream, samples)| Deed::Burst { stream, samples }),
+        1 => (stream(), 10_000..50_000_usize).prop_map(|(stream, bytes)| Deed::Push { stream, bytes }),
+        1 => stream().prop_map(Deed::Gap),
+        1 => stream().prop_map(Deed::Run),
+        1 => (stream(), 0..5_u64).prop_map(|(stream, variant)| Deed::Configure(stream, variant)),
+        1 => stream().prop_map(Deed::Anchor),
+        2 => stream().prop_map(Deed::Park),
+        1 => stream().prop_map(Deed::Admit),
+        2 => Just(Deed::Work),
+        12 => Just(Deed::Round),
+        2 => Just(Deed::Lap),
+        1 => Just(Deed::Reopen),
+        1 => Just(Deed::PowerCut),
+    ]
+}
+
+fn does(driver: &mut Driver, deed: &Deed) -> Verdict {
+    match *deed {
+        Deed::Push { stream, bytes } => driver.push(stream, bytes),
+        Deed::Burst { stream, samples } => (0..samples).try_for_each(|_| driver.push_any(stream)),
+        Deed::Gap(stream) => driver.gap(stream),
+        Deed::Run(stream) => driver.push(stream, 10).and_then(|()| driver.begin_run(stream)),
+        Deed::Configure(stream, variant) => {
+            driver.push(stream, 10).and_then(|()| driver.configure(stream, variant))
+        }
+        Deed::Anchor(stream) => driver.anchor(stream),
+        Deed::Park(stream) => driver.park(stream),
+        Deed::Admit(stream) if (stream as u32) < driver.shape.streams => {
+            driver.admit(&format!("cam{stream}"))
+        }
+        Deed::Admit(_) => Ok(()),
+        Deed::Work => driver.work(),
+        Deed::Round => driver.round(),
+        Deed::Lap => driver.lap(),
+        Deed::Reopen => driver.reopen(),
+        Deed::PowerCut => driver.power_cut(),
+    }
+}
+
+/// Nearly every block holds footage; the rest is set aside.
+fn is_used_whole(driver: &Driver) -> Verdict {
+    let view = driver.view();
+    let blocks = view.takes.len();
+    let idle = blocks - view.live.len();
+    demand!(
+        idle <= 2 * (view.active + 2),
+        "{idle} of {blocks} blocks hold nothing, {} are set aside",
+        view.granted.len()
+    );
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_stream_holds_its_newest_footage_without_a_hole(
+        seed in 0..1000_u64,
+        small in any::<bool>(),
+        deeds in proptest::collection::vec(deed(), 20..120),
+    ) {
+        let (size_bytes, streams) = if small { (384 << 10, 1) } else { (704 << 10, 4) };
+        let shape = Shape { size_bytes, page_bytes: 512, block_bytes: 16 << 10, streams };
+        let outcome = Driver::new(shape, seed, Cuts::NONE).and_then(|mut driver| {
+            driver.admit("cam0")?;
+            deeds.iter().try_for_each(|deed| does(&mut driver, deed))?;
+            driver.lap()?;
+            driver.lap()?;
+            is_used_whole(&driver)?;
+            driver.reopen()
+        });
+        prop_assert!(outcome.is_ok(), "{}", outcome.unwrap_err());
+    }
+}
