@@ -58,6 +58,8 @@ struct State {
     configuration: ConfigurationHash,
     anchors: BTreeMap<TrackNumber, Anchor>,
     ended: bool,
+    /// How many readers wait: without any, a sample costs no system call here.
+    waiting: usize,
 }
 
 /// The tail as its writer feeds it.
@@ -76,7 +78,9 @@ impl TailBuffer {
         let mut state = self.lock();
         let kept = change(&mut state);
         state.kept.extend(kept);
-        self.more.notify_all();
+        if state.waiting > 0 {
+            self.more.notify_all();
+        }
     }
 
     pub(crate) fn configure(&self, hash: ConfigurationHash, configuration: &Configuration) {
@@ -177,10 +181,12 @@ impl Tail {
             if left.is_zero() {
                 return TailRead::Items(Vec::new());
             }
+            state.waiting += 1;
             state = buffer
                 .more
                 .wait_timeout(state, left)
                 .map_or_else(|error| error.into_inner().0, |(state, _)| state);
+            state.waiting -= 1;
         }
     }
 }
