@@ -6,6 +6,10 @@
 
 use keha_fs::{Gap, GapReason, WallTime};
 
+/// The recorder's absence is recorded as beginning this long after the start of the last sample, which is shorter than any
+/// sample. A gap that was open when the recorder went down begins with that start, and must not be replaced.
+const AFTER_LAST_SAMPLE_NS: i64 = 1_000_000;
+
 /// The gaps of a stream.
 #[derive(Clone, Debug)]
 pub(crate) struct GapLedger {
@@ -25,7 +29,8 @@ struct OpenGap {
 impl GapLedger {
     /// The ledger of a stream whose newest footage is from `last_recorded`, and the gap to write: the recorder was down.
     pub(crate) fn new(last_recorded: Option<WallTime>, started: WallTime) -> (GapLedger, Option<Gap>) {
-        let mut ledger = GapLedger { started, footage_end: last_recorded, open: None, count: 0 };
+        let footage_end = last_recorded.map(|last| last.plus_ns(AFTER_LAST_SAMPLE_NS));
+        let mut ledger = GapLedger { started, footage_end, open: None, count: 0 };
         let gap = last_recorded.and_then(|_| ledger.interrupted(started, GapReason::RecorderDown, ""));
         (ledger, gap)
     }
@@ -112,6 +117,10 @@ mod tests {
         WallTime(seconds * 1_000_000_000)
     }
 
+    const fn after(seconds: i64) -> WallTime {
+        WallTime(t(seconds).0 + AFTER_LAST_SAMPLE_NS)
+    }
+
     fn told(gap: &Gap) -> (GapReason, WallTime, Option<WallTime>) {
         (gap.reason, gap.from, gap.to)
     }
@@ -135,8 +144,19 @@ mod tests {
     #[test]
     fn the_time_without_a_recorder_ends_with_the_first_sample() {
         let (mut ledger, open) = GapLedger::new(Some(t(5)), t(100));
-        assert_eq!(told(&open.unwrap()), (GapReason::RecorderDown, t(5), None));
-        assert_eq!(told(&ledger.resumed(t(101)).unwrap()), (GapReason::RecorderDown, t(5), Some(t(101))));
+        assert_eq!(told(&open.unwrap()), (GapReason::RecorderDown, after(5), None));
+        assert_eq!(told(&ledger.resumed(t(101)).unwrap()), (GapReason::RecorderDown, after(5), Some(t(101))));
+    }
+
+    /// A camera was lost and the recorder then killed: both gaps count from the last sample, and gaps of one beginning
+    /// replace each other.
+    #[test]
+    fn the_time_without_a_recorder_does_not_replace_the_gap_that_was_open_before() {
+        let (mut ledger, _) = GapLedger::new(None, t(0));
+        ledger.footage(t(10));
+        let lost = ledger.interrupted(t(11), GapReason::ConnectionLost, "").unwrap();
+        let (_, down) = GapLedger::new(Some(t(10)), t(60));
+        assert_ne!(lost.from, down.unwrap().from);
     }
 
     #[test]
@@ -146,7 +166,7 @@ mod tests {
         let told: Vec<_> = gaps.iter().map(told).collect();
         assert_eq!(
             told,
-            [(GapReason::RecorderDown, t(5), Some(t(100))), (GapReason::Unreachable, t(100), None)]
+            [(GapReason::RecorderDown, after(5), Some(t(100))), (GapReason::Unreachable, t(100), None)]
         );
         assert!(ledger.attempt_failed(GapReason::Refused, "").is_empty());
         assert_eq!(ledger.resumed(t(130)).unwrap().from, t(100));
@@ -173,7 +193,7 @@ mod tests {
     #[test]
     fn a_clock_set_back_never_makes_a_gap_end_before_it_begins() {
         let (mut ledger, _) = GapLedger::new(Some(t(500)), t(100));
-        assert_eq!(ledger.resumed(t(101)).unwrap().to, Some(t(500)));
+        assert_eq!(ledger.resumed(t(101)).unwrap().to, Some(after(500)));
         ledger.footage(t(101));
         let (mut ledger, _) = GapLedger::new(Some(t(500)), t(100));
         let gaps = ledger.attempt_failed(GapReason::Refused, "");

@@ -13,6 +13,8 @@ const ENTRIES_MAX: usize = 100_000;
 pub(crate) struct FeedLog {
     range: TimeRange,
     gaps: BTreeMap<WallTime, Gap>,
+    /// Some of the gaps have no end yet.
+    gap_open: bool,
     clocks: BTreeMap<RunId, ClockUse>,
     tracks_left_out: BTreeSet<String>,
     damage: Vec<DamageMet>,
@@ -36,6 +38,7 @@ impl FeedLog {
         FeedLog {
             range,
             gaps: BTreeMap::new(),
+            gap_open: false,
             clocks: BTreeMap::new(),
             tracks_left_out: BTreeSet::new(),
             damage: Vec::new(),
@@ -53,7 +56,19 @@ impl FeedLog {
         if before || behind {
             self.gaps.remove(&gap.from);
         } else if self.gaps.len() < ENTRIES_MAX || self.gaps.contains_key(&gap.from) {
+            self.gap_open |= gap.to.is_none();
             self.gaps.insert(gap.from, gap);
+        }
+    }
+
+    /// Footage goes on at `wall`: what is still open ends there. A recorder that went down during a gap never wrote its end.
+    fn end_gaps(&mut self, wall: WallTime) {
+        if !std::mem::take(&mut self.gap_open) {
+            return;
+        }
+        let open: Vec<Gap> = self.gaps.values().filter(|gap| gap.to.is_none()).cloned().collect();
+        for gap in open {
+            self.gap(Gap { to: Some(wall.max(gap.from)), ..gap });
         }
     }
 
@@ -84,8 +99,9 @@ impl FeedLog {
         }
     }
 
-    /// A sample came: it is the first behind any damage just met.
+    /// A sample came: it is the first behind any damage just met, and behind any gap.
     pub(crate) fn sample(&mut self, wall: WallTime) {
+        self.end_gaps(wall);
         if std::mem::take(&mut self.damage_open) {
             for damage in self.damage.iter_mut().rev().take_while(|damage| damage.before.is_none()) {
                 damage.before = Some(rfc3339(wall));
@@ -142,5 +158,41 @@ fn source_text(source: ClockSource) -> &'static str {
         ClockSource::Arrival => "arrival",
         ClockSource::SenderReport => "sender report",
         ClockSource::Camera => "camera",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keha_fs::GapReason;
+
+    fn gap(from: i64, to: Option<i64>, reason: GapReason) -> Gap {
+        let (from, to) = (WallTime(from), to.map(WallTime));
+        Gap { reason, from, to, samples_lost: 0, bytes_lost: 0, detail: String::new() }
+    }
+
+    fn told(log: &FeedLog) -> Vec<(i64, Option<i64>)> {
+        log.gaps.values().map(|gap| (gap.from.0, gap.to.map(|to| to.0))).collect()
+    }
+
+    #[test]
+    fn a_gap_whose_end_was_never_written_ends_where_footage_goes_on() {
+        let mut log = FeedLog::new(TimeRange::default());
+        log.sample(WallTime(10));
+        log.gap(gap(10, None, GapReason::ConnectionLost));
+        log.gap(gap(11, None, GapReason::RecorderDown));
+        assert_eq!(told(&log), [(10, None), (11, None)]);
+        log.gap(gap(11, Some(50), GapReason::RecorderDown));
+        log.sample(WallTime(52));
+        log.sample(WallTime(60));
+        assert_eq!(told(&log), [(10, Some(52)), (11, Some(50))]);
+    }
+
+    #[test]
+    fn a_gap_that_ended_before_the_range_is_none_of_its_gaps() {
+        let mut log = FeedLog::new(TimeRange { from: Some(WallTime(100)), to: None });
+        log.gap(gap(10, None, GapReason::ConnectionLost));
+        log.sample(WallTime(90));
+        assert_eq!(told(&log), []);
     }
 }
