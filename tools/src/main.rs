@@ -17,9 +17,18 @@ mod volume_argument;
 
 use clap::Parser;
 use failure::Exit;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::Write;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    panic::set_hook(Box::new(tell_of_panic));
+    // A panic unwinds through whatever cleans up behind itself, and has an exit status that is in the manual.
+    panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or(ExitCode::from(Exit::Failed as u8))
+}
+
+fn run() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(answer) => return ExitCode::from(answer_of_parser(&answer) as u8),
@@ -34,6 +43,19 @@ fn main() -> ExitCode {
         exit
     });
     ExitCode::from(exit as u8)
+}
+
+/// One line without secrets on standard error; behind it a backtrace, where one was asked for. Past the display of progress,
+/// which may be what failed.
+fn tell_of_panic(panic: &PanicHookInfo<'_>) {
+    let backtrace = Backtrace::capture();
+    let mut text =
+        format!("keha: a fault in the program: {}\n", failure::one_line(&secret::mask(&panic.to_string())));
+    if backtrace.status() == BacktraceStatus::Captured {
+        text.push_str(&format!("{backtrace}"));
+    }
+    // Nobody listens: there is nobody to tell.
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Help and version go to standard output, complaints to standard error.

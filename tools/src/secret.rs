@@ -14,6 +14,20 @@ pub(crate) const MASK: &str = "***";
 /// Shorter secrets are not searched for as such: masking every `a` would hide everything else. Their places are still masked.
 const SECRET_BYTES_MIN: usize = 4;
 
+/// How parameters that carry secrets are called, as makers of cameras spell them in paths and queries.
+const PARAMETERS: [&str; 10] = [
+    "password=",
+    "passwd=",
+    "passphrase=",
+    "pwd=",
+    "pass=",
+    "secret=",
+    "token=",
+    "auth=",
+    "authbasic=",
+    "loginpas=",
+];
+
 static KNOWN: RwLock<Vec<String>> = RwLock::new(Vec::new());
 
 /// From here on `secret` is masked wherever it stands.
@@ -39,7 +53,7 @@ pub(crate) fn remember_password(username: &str, password: &str) {
 /// `text` without its secrets.
 pub(crate) fn mask(text: &str) -> Cow<'_, str> {
     let mut masked = mask_bare(mask_urls(text));
-    for marker in ["password=", "passwd=", "passphrase=", "pwd=", "pass=", "secret=", "token="] {
+    for marker in PARAMETERS {
         masked = mask_after(masked, marker, |c| c == '&' || ends_token(c));
     }
     for marker in ["authorization: basic ", "authorization: digest "] {

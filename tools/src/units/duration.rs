@@ -45,7 +45,7 @@ pub(crate) fn show(duration: Duration) -> String {
         0 if duration.is_zero() => "0s".into(),
         0..60 if duration.subsec_millis() > 0 => {
             let text = format!("{:.3}", duration.as_secs_f64());
-            format!("{}s", text.trim_end_matches('0'))
+            format!("{}s", text.trim_end_matches('0').trim_end_matches('.'))
         }
         0..60 => format!("{seconds}s"),
         60..3600 => two(seconds / 60, "m", seconds % 60, "s"),
@@ -110,5 +110,6 @@ mod tests {
         ] {
             assert_eq!(show(Duration::from_millis(milliseconds)), text);
         }
+        assert_eq!(show(Duration::from_nanos(4_999_999_998)), "5s");
     }
 }
