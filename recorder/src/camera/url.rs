@@ -9,7 +9,18 @@ use std::fmt;
 use url::Url;
 
 /// Names of parameters whose values are secrets, as makers spell them in paths and queries.
-const SECRET_PARAMETERS: [&str; 6] = ["password", "passwd", "pass", "pwd", "token", "auth"];
+const SECRET_PARAMETERS: [&str; 10] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "pass",
+    "pwd",
+    "secret",
+    "token",
+    "auth",
+    "authbasic",
+    "loginpas",
+];
 
 /// A user and the password that goes with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,6 +205,9 @@ fn masked_text(text: &str) -> String {
 fn masked_parameters(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let is_delimiter = |c: char| matches!(c, '?' | '&' | '/' | ';' | '_') || c.is_whitespace();
+    // Between parameters, but just as well within a password.
+    let may_be_inside = |end: &str| matches!(end, "_" | "/");
+    let mut inside = false;
     for piece in text.split_inclusive(is_delimiter) {
         let (body, end) = match piece.char_indices().next_back() {
             Some((at, last)) if is_delimiter(last) => piece.split_at(at),
@@ -204,8 +218,13 @@ fn masked_parameters(text: &str) -> String {
                 out.push_str(name);
                 out.push('=');
                 out.push_str(MASK);
+                inside = may_be_inside(end);
             }
-            _ => out.push_str(body),
+            None if inside => inside = may_be_inside(end),
+            _ => {
+                inside = false;
+                out.push_str(body);
+            }
         }
         out.push_str(end);
     }
@@ -243,6 +262,8 @@ mod tests {
             "rtsp://cam/user=admin&password=hunter2&channel=1",
             "rtsp://cam/user=admin_password=hunter2_channel=1",
             "rtsp://cam/live?PWD=hunter2",
+            "rtsp://cam/user=admin_password=my_hunter2_channel=1",
+            "rtsp://cam/user=admin&password=my/hunter2&channel=1",
         ] {
             let url = CameraUrl::parse(text).unwrap();
             let shown = format!("{url} {url:?} {}", url.mask_in(&format!("cannot open {text}")));
