@@ -67,9 +67,9 @@ impl RunClock {
         self.tracks.iter_mut().find(|clock| clock.track() == track)?.anchor_due()
     }
 
-    /// How far a track's mapping is off, where that is too far to slew.
-    pub(crate) fn astray_ns(&self, track: TrackNumber) -> Option<i64> {
-        self.get(track)?.astray_ns()
+    /// How far the mapping of any track is off, where that is too far to slew.
+    pub(crate) fn astray_ns(&self) -> Option<i64> {
+        self.tracks.iter().find_map(TrackClock::astray_ns)
     }
 
     /// The camera's clock minus ours as last reported for any track; `None` if never.

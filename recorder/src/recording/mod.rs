@@ -300,7 +300,7 @@ impl<S: Sink> Recording<S> {
         {
             return None;
         }
-        match (self.host.step_ns(sample.arrival), self.clock.astray_ns(sample.track)) {
+        match (self.host.step_ns(sample.arrival), self.clock.astray_ns()) {
             (0, None) => None,
             (0, Some(off)) => Some(format!("the camera's media clock drifted by {:+.3} s", seconds(off))),
             (step, _) => Some(format!("the recorder's clock was set by {:+.3} s", seconds(step))),

@@ -247,6 +247,15 @@ fn sound_waits_for_the_configuration_of_the_video() {
 }
 
 #[test]
+fn a_sound_track_that_stays_mute_holds_no_picture_back() {
+    let mut recording = Recording::new(List::default(), None, at(0));
+    recording.begin_session(vec![VIDEO, AUDIO], vec![audio()], at(0));
+    recording.configure(video(), at(0));
+    play(&mut recording, 0..10);
+    assert!(!recording.sink.samples().is_empty(), "after 360 ms");
+}
+
+#[test]
 fn a_changed_parameter_set_is_a_configuration_in_the_same_run_and_no_gap() {
     let mut recording = connected();
     play(&mut recording, 0..50);
@@ -375,6 +384,26 @@ fn a_media_clock_that_jumps_begins_a_new_run_with_reason_clock_and_loses_nothing
     }
 }
 
+/// A camera whose sound pauses without its media clock going on: from there every sound is eight seconds too early.
+#[test]
+fn sound_that_has_gone_astray_begins_a_new_run_with_the_next_keyframe() {
+    let mut recording = Recording::new(List::default(), None, at(0));
+    recording.begin_session(vec![VIDEO, AUDIO], vec![video(), audio()], at(0));
+    for index in 0..3_000 {
+        let late_ms = if index < 250 { 5 } else { 8_005 };
+        recording.sample(picture(index * 40, index * 40 + 5, index % 10 == 0));
+        if !(250..450).contains(&index) {
+            recording.sample(sound(index * 40 + 5 - late_ms, index * 40 + 5));
+        }
+    }
+    recording.stop();
+    let list = &recording.sink;
+    assert_eq!((list.runs(), list.gaps().len()), (2, 2));
+    assert!(list.gaps().iter().all(|gap| gap.reason == GapReason::Clock));
+    let sounds = &list.walls_ms(AUDIO)[1];
+    assert!(sounds.iter().zip(&list.walls_ms(VIDEO)[1]).all(|(sound, picture)| (sound - picture).abs() < 100));
+}
+
 #[test]
 fn a_stale_time_on_the_first_picture_does_not_shift_those_behind_it() {
     let mut recording = connected();
@@ -442,8 +471,8 @@ fn the_time_without_a_recorder_is_a_gap_and_a_clean_stop_is_none() {
     play(&mut recording, 0..20);
     recording.stop();
     let gaps: Vec<_> = recording.sink.gaps().into_iter().map(|gap| (gap.reason, gap.from, gap.to)).collect();
-    let to = Some(at(5).wall);
-    assert_eq!(gaps, [(GapReason::RecorderDown, last, None), (GapReason::RecorderDown, last, to)]);
+    let (from, to) = (last.plus_ns(NS_PER_MS), Some(at(5).wall));
+    assert_eq!(gaps, [(GapReason::RecorderDown, from, None), (GapReason::RecorderDown, from, to)]);
 }
 
 #[test]
