@@ -186,6 +186,16 @@ impl Track {
         matches!(self.configurator, Configurator::Video(_))
     }
 
+    /// Its configuration, where that does not depend on what is sent: that of sound. `None` for video, whose parameter sets
+    /// come with the pictures.
+    #[must_use]
+    pub fn known_format(&self) -> Option<&TrackFormat> {
+        match &self.configurator {
+            Configurator::Video(_) => None,
+            Configurator::Audio { format, .. } => Some(format),
+        }
+    }
+
     /// Video samples not given out because nothing before them could be decoded.
     #[must_use]
     pub fn skipped(&self) -> u64 {

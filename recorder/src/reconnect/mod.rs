@@ -16,8 +16,9 @@
 //!
 //! A probe that succeeds after one that did not, or late, means that the camera is back: the full attempt is made at once.
 //!
-//! Every connection, probes too, takes a turn at the [`limiter`]: at most 8 begin in any second over all cameras. With more
-//! than a dozen cameras away at once their probes share those turns and a return is seen later than 2 s.
+//! Every connection, probes too, takes a turn at the [`limiter`]: at most 8 begin in any second over all cameras. Probes take
+//! those only that no attempt waits for. With more than a dozen cameras away at once their probes share what is left and a
+//! return is seen later than 2 s.
 
 pub(crate) mod limiter;
 
@@ -26,7 +27,7 @@ use std::time::Duration;
 const DELAYS_MS: [u64; 8] = [0, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000];
 /// A session that recorded this long was a good one: the next attempt is made at once.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
-/// The time from one failed probe to the next, before jitter.
+/// The time from the beginning of a failed probe to the next, before jitter.
 const PROBE_EVERY: Duration = Duration::from_millis(1_500);
 /// An answer that took longer than this comes from a camera that had been away.
 const PROMPT_ANSWER: Duration = Duration::from_secs(1);
@@ -99,7 +100,7 @@ pub(crate) enum Probe {
 pub(crate) enum AfterProbe {
     /// The camera is back: attempt now.
     Attempt,
-    /// Probe again after this pause.
+    /// Probe again this long after the last one began.
     ProbeAfter(Duration),
     /// The camera has been there all the time: wait for the backoff.
     OnlyWait,

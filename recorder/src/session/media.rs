@@ -69,6 +69,13 @@ impl TrackInput {
         &self.description
     }
 
+    /// Its configuration, where the session description gives all of it: that of sound. A track that stays mute must not
+    /// hold the others back.
+    pub(crate) fn known_configuration(&self) -> Option<TrackConfiguration> {
+        let format = self.track.known_format()?.clone();
+        Some(configuration(self.number, self.track.is_video(), format))
+    }
+
     pub(crate) fn is_video(&self) -> bool {
         self.track.is_video()
     }

@@ -35,11 +35,13 @@ pub(crate) struct Opened {
     pub(crate) skipped: Vec<String>,
 }
 
-/// Asks for the description of the session at `url`, which holds no credentials.
+/// Asks for the description of the session at `url`, which holds no credentials. `turn` is waited for before a second
+/// connection is made.
 pub(crate) async fn describe(
     url: &Url,
     credentials: Option<&Credentials>,
     group: &Arc<SessionGroup>,
+    turn: impl Future<Output = ()>,
 ) -> Result<Session<Described>, SessionError> {
     let options = SessionOptions::default()
         .creds(credentials.map(|credentials| retina::client::Credentials {
@@ -50,17 +52,21 @@ pub(crate) async fn describe(
         .session_group(Arc::clone(group));
     match timeout(STEP, Session::describe(url.clone(), options)).await {
         Ok(described) => described.map_err(|error| SessionError::from_retina(&error, Stage::Describing)),
-        Err(_) => Err(no_answer(url).await),
+        Err(_) => {
+            turn.await;
+            Err(no_answer(url).await)
+        }
     }
 }
 
-/// Opens a session at `url`, which holds no credentials.
+/// Opens a session at `url`, which holds no credentials. `turn` as in [`describe`].
 pub(crate) async fn open(
     url: &Url,
     credentials: Option<&Credentials>,
     group: &Arc<SessionGroup>,
+    turn: impl Future<Output = ()>,
 ) -> Result<Opened, SessionError> {
-    let mut session = describe(url, credentials, group).await?;
+    let mut session = describe(url, credentials, group, turn).await?;
     let (mut tracks, mut skipped) = recordable(&session);
     let mut set_up = Vec::with_capacity(tracks.len());
     let mut reason = GapReason::Protocol;

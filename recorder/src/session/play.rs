@@ -42,7 +42,8 @@ pub(crate) struct Play<'a, S> {
     pub(crate) opened: Opened,
     pub(crate) recording: &'a mut Recording<S>,
     pub(crate) clock: &'a Clock,
-    pub(crate) began: Moment,
+    /// When silence begins to count: see [`super::silence::counted_from`].
+    pub(crate) counted_from: Moment,
     pub(crate) last_sample: Option<Moment>,
     pub(crate) samples: u64,
 }
@@ -153,7 +154,7 @@ impl<S: Sink> Play<'_, S> {
         let has_video = self.opened.tracks.iter().any(TrackInput::is_video);
         let counted = self.opened.tracks.iter().filter(|track| track.is_video() || !has_video);
         let last_packet = counted.filter_map(TrackInput::last_packet).max_by_key(|last| last.mono_ns);
-        Watch { began: self.began, last_packet, last_sample: self.last_sample }
+        Watch { counted_from: self.counted_from, last_packet, last_sample: self.last_sample }
     }
 }
 

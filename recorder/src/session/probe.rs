@@ -12,7 +12,8 @@ use url::Url;
 
 const CONNECT: Duration = Duration::from_millis(1_500);
 
-/// One connection, one OPTIONS request (RFC 2326, section 10.1), any answer will do. Waits for an answer without end: the caller sets the bound.
+/// One connection, one OPTIONS request (RFC 2326, section 10.1), any answer will do. Waits for an answer without end: the
+/// caller sets the bound.
 pub(crate) async fn options(url: &Url) -> Probe {
     let Some(host) = url.host_str() else { return Probe::Failed };
     let address =
@@ -30,9 +31,10 @@ pub(crate) async fn description(
     url: &Url,
     credentials: Option<&Credentials>,
     group: &Arc<SessionGroup>,
+    turn: impl Future<Output = ()>,
 ) -> Probe {
     let asked = Instant::now();
-    match describe(url, credentials, group).await {
+    match describe(url, credentials, group, turn).await {
         Ok(_) => Probe::Succeeded(asked.elapsed()),
         Err(_) => Probe::Failed,
     }

@@ -50,6 +50,11 @@ impl Shared {
             tokio::time::sleep(turn - now).await;
         }
     }
+
+    /// Takes a turn if one is free at once.
+    pub(crate) fn spare_turn(&self) -> bool {
+        self.limiter.lock().unwrap_or_else(PoisonError::into_inner).spare(self.clock.elapsed())
+    }
 }
 
 /// How long the end of a session is waited for before the next begins: some cameras have room for one only.

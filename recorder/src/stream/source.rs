@@ -7,17 +7,22 @@ use crate::session::error::SessionError;
 use crate::session::media::TrackInput;
 use crate::session::open::{Opened, open};
 use crate::session::play::{End, Play, numbers};
+use crate::session::silence;
 use crate::sink::Sink;
 use crate::testsrc::{TestSource, camera};
 use keha_fs::GapReason;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::time::Duration;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::task::coop::unconstrained;
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use url::Url;
 
 /// How often a stream looks at its timers, all of them: flushes, silence, status.
 const TICK: Duration = Duration::from_millis(100);
+/// How long a session goes on after the word to stop. The runtime learns of what the kernel has received only when it
+/// sleeps, so without this a stop could overtake packets that came before it.
+const LAST_LOOK: Duration = Duration::from_millis(20);
 
 impl<S: Sink> StreamTask<S> {
     /// Opens a session and records it to its end.
@@ -33,7 +38,7 @@ impl<S: Sink> StreamTask<S> {
         let opening = async {
             shared.turn().await;
             let began = shared.clock.now();
-            (began, open(url, credentials, group).await)
+            (began, open(url, credentials, group, shared.turn()).await)
         };
         let (began, opened) = tokio::select! {
             biased;
@@ -48,20 +53,27 @@ impl<S: Sink> StreamTask<S> {
 
     async fn play(&mut self, opened: Opened, began: Moment) -> Outcome {
         self.reporter.session_begins(&opened.skipped);
-        self.recording.begin_session(numbers(&opened.tracks), Vec::new(), self.shared.clock.now());
+        let opened_at = self.shared.clock.now();
+        let known = opened.tracks.iter().filter_map(TrackInput::known_configuration).collect();
+        self.recording.begin_session(numbers(&opened.tracks), known, opened_at);
+        let counted_from = silence::counted_from(began, opened_at);
         let (end, recorded) = {
             let StreamTask { recording, shared, reporter, stop, .. } = self;
-            let mut play =
-                Play { opened, recording, clock: &shared.clock, began, last_sample: None, samples: 0 };
+            let clock = &shared.clock;
+            let mut play = Play { opened, recording, clock, counted_from, last_sample: None, samples: 0 };
             let mut tick = ticking();
-            let mut stop = pin!(stopped(stop));
+            let mut stop = pin!(async {
+                stopped(stop).await;
+                sleep(LAST_LOOK).await;
+            });
             let mut stopping = false;
-            let end = poll_fn(|cx| {
+            // Bounded by its own batches. tokio's bound would make a socket that still has packets look empty.
+            let end = unconstrained(poll_fn(|cx| {
                 stopping = stopping || stop.as_mut().poll(cx).is_ready();
                 play.poll(cx, &mut tick, stopping, &mut |recording, tracks| {
                     reporter.update(recording, lost(tracks))
                 })
-            })
+            }))
             .await;
             play.finish();
             let recorded = play.samples > 0;

@@ -9,6 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+/// How long a probe for which there is no spare turn is put off, before jitter.
+const PUT_OFF: Duration = Duration::from_millis(250);
+
 /// For a shorter wait a probe is not worth its connection.
 const PROBED_MIN: Duration = Duration::from_millis(1_500);
 
@@ -29,14 +32,20 @@ pub(super) async fn wait(
     }
     let watch = async {
         loop {
-            shared.turn().await;
+            if !shared.spare_turn() {
+                sleep(PUT_OFF.mul_f64(0.5 + rand::random::<f64>())).await;
+                continue;
+            }
+            let began = Instant::now();
             let probe = match look_out {
                 LookOut::Options => probe::options(url).await,
-                LookOut::Describe => probe::description(url, credentials.as_ref(), group).await,
+                LookOut::Describe => {
+                    probe::description(url, credentials.as_ref(), group, shared.turn()).await
+                }
             };
             match policy.probed(look_out, probe, rand::random()) {
                 AfterProbe::Attempt => return,
-                AfterProbe::ProbeAfter(pause) => sleep(pause).await,
+                AfterProbe::ProbeAfter(pause) => sleep_until(began + pause).await,
                 AfterProbe::OnlyWait => sleep_until(until).await,
             }
         }
