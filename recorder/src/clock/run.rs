@@ -19,6 +19,13 @@ impl RunClock {
         self.get(track).map_or(Step::Steady, |clock| clock.step(media_ticks, arrival))
     }
 
+    /// Lets a sample whose track's media clock jumped continue it all the same, as far behind the last one as it arrived.
+    pub(crate) fn bridge(&mut self, track: TrackNumber, media_ticks: i64, arrival: Arrival) {
+        if let Some(clock) = self.tracks.iter_mut().find(|clock| clock.track() == track) {
+            clock.bridge(media_ticks, arrival);
+        }
+    }
+
     /// Takes a sample's arrival into account; a track not seen before joins the run.
     pub(crate) fn observe(&mut self, track: TrackNumber, timescale: u32, media_ticks: i64, arrival: Arrival) {
         match self.tracks.iter_mut().find(|clock| clock.track() == track) {

@@ -130,6 +130,13 @@ impl TrackClock {
         step(media, arrived)
     }
 
+    /// From here on `media_ticks` follow the last sample as closely as they arrived behind it.
+    pub(crate) fn bridge(&mut self, media_ticks: i64, arrival: Arrival) {
+        let arrived_ns = arrival.mono_ns.saturating_sub(self.last.arrival.mono_ns).max(NS_PER_MS);
+        let inner_ns = self.last.media_ns.saturating_add(arrived_ns);
+        self.base = media_ticks.saturating_sub(ns_to_ticks(inner_ns, self.timescale));
+    }
+
     /// Takes a sample's arrival into the estimate and slews towards it.
     pub(crate) fn observe(&mut self, media_ticks: i64, arrival: Arrival) {
         let media_ns = self.media_ns(media_ticks);
@@ -388,7 +395,9 @@ mod tests {
             let mut clock = TrackClock::new(TrackNumber(1), 0, 0, Arrival { mono_ns: 0, wall_ns: 0 });
             for (media, mono_ns, wall_ns) in samples {
                 let when = Arrival { mono_ns, wall_ns };
-                clock.step(media, when);
+                if clock.step(media, when) != Step::Steady {
+                    clock.bridge(media, when);
+                }
                 clock.observe(media, when);
                 clock.report(media, wall_ns, when, WallTime(mono_ns));
                 clock.anchor_due();

@@ -2,7 +2,7 @@
 
 use super::MediaSample;
 use crate::clock::track::{Step, step};
-use crate::clock::{Moment, NS_PER_MS, NS_PER_S, ticks_to_ns};
+use crate::clock::{Moment, NS_PER_MS, NS_PER_S, ns_to_ticks, ticks_to_ns};
 use keha_fs::{TrackConfiguration, TrackNumber};
 
 /// How long a run's first samples are held back.
@@ -48,14 +48,22 @@ impl Held {
         held_ns >= enough_ns || self.bytes > HOLD_BYTES_MAX
     }
 
-    /// Whether `next` continues the media clock of what is held of its track, whose timescale is given.
-    pub(super) fn step(&self, next: &MediaSample, timescale: u32) -> Step {
-        match self.samples().filter(|sample| sample.track == next.track).last() {
-            Some(last) => {
-                let media_ns = ticks_to_ns(next.ticks.saturating_sub(last.ticks), timescale);
-                step(media_ns, next.arrival.since_ns(last.arrival))
+    /// Lets what is held of a track, whose timescale is given, lead up to `next`. If the media clock jumped between them, the
+    /// newest time is believed: the first one of a session is sometimes stale.
+    pub(super) fn follow(&mut self, next: &MediaSample, timescale: u32) {
+        let Some(last) = self.samples().filter(|sample| sample.track == next.track).last() else { return };
+        let media_ticks = next.ticks.saturating_sub(last.ticks);
+        let arrived_ns = next.arrival.since_ns(last.arrival);
+        if step(ticks_to_ns(media_ticks, timescale), arrived_ns) == Step::Steady {
+            return;
+        }
+        let shift = media_ticks.saturating_sub(ns_to_ticks(arrived_ns.max(NS_PER_MS), timescale));
+        for item in &mut self.items {
+            if let HeldItem::Sample(sample) = item
+                && sample.track == next.track
+            {
+                sample.ticks = sample.ticks.saturating_add(shift);
             }
-            None => Step::Steady,
         }
     }
 

@@ -69,6 +69,8 @@ pub(crate) struct Recording<S> {
     counters: Counters,
     events: Vec<(WallTime, EventKind)>,
     clock_off_told: bool,
+    /// A media clock jumped in this run, and how.
+    jumped: Option<String>,
     stopped: bool,
 }
 
@@ -98,6 +100,7 @@ impl<S: Sink> Recording<S> {
             counters: Counters::default(),
             events: Vec::new(),
             clock_off_told: false,
+            jumped: None,
             stopped: false,
         };
         recording.write_gaps(open);
@@ -138,7 +141,9 @@ impl<S: Sink> Recording<S> {
     /// A sample came, in decode order within its track.
     pub(crate) fn sample(&mut self, sample: MediaSample) {
         let arrival = self.arrival(sample.arrival);
-        if let Some(detail) = self.jump(&sample, arrival) {
+        if matches!(self.phase, Phase::Running)
+            && let Some(detail) = self.jump(&sample, arrival)
+        {
             self.end_run();
             self.begin_gap(GapReason::Clock, &detail, sample.arrival);
             self.host.accept(sample.arrival);
@@ -148,6 +153,11 @@ impl<S: Sink> Recording<S> {
             Phase::Running => self.pass(sample, arrival),
             Phase::Holding(held) => {
                 let now = sample.arrival;
+                let configuration = self.configuration.track(sample.track);
+                let configuration = held.configuration(sample.track).or(configuration);
+                if let Some(timescale) = configuration.map(|configuration| configuration.timescale) {
+                    held.follow(&sample, timescale);
+                }
                 held.push(HeldItem::Sample(sample));
                 self.tick(now);
             }
@@ -279,31 +289,25 @@ impl<S: Sink> Recording<S> {
         }
     }
 
-    /// Why a sample cannot go on in the present run, if so. A media clock that jumped cannot wait; a clock of the recorder
-    /// that was set, and an estimate gone astray, wait for a sample at which decoding can begin.
-    fn jump(&self, sample: &MediaSample, arrival: Arrival) -> Option<String> {
+    /// Why a run has to end before this sample, if so. It ends only where decoding can begin anew: a run that begins with
+    /// anything else would have a beginning that nobody can use. Until then a media clock that jumped is bridged.
+    fn jump(&mut self, sample: &MediaSample, arrival: Arrival) -> Option<String> {
         let seconds = |ns: i64| ns as f64 / NS_PER_S as f64;
-        let step = match &self.phase {
-            Phase::Idle => return None,
-            Phase::Holding(held) => {
-                let configuration =
-                    held.configuration(sample.track).or(self.configuration.track(sample.track))?;
-                held.step(sample, configuration.timescale)
-            }
-            Phase::Running => self.clock.step(sample.track, sample.ticks, arrival),
-        };
-        if let Step::Jumped(by) = step {
-            return Some(format!("the camera's media clock jumped by {:+.3} s", seconds(by)));
+        if let Step::Jumped(by) = self.clock.step(sample.track, sample.ticks, arrival) {
+            self.clock.bridge(sample.track, sample.ticks, arrival);
+            let detail = || format!("the camera's media clock jumped by {:+.3} s", seconds(by));
+            self.jumped.get_or_insert_with(detail);
         }
-        if matches!(self.phase, Phase::Holding(_))
-            || self.entry(sample.track, sample.flags) == Entry::Dependent
-        {
+        if self.entry(sample.track, sample.flags) == Entry::Dependent {
             return None;
         }
-        match (self.host.step_ns(sample.arrival), self.clock.astray_ns()) {
-            (0, None) => None,
-            (0, Some(off)) => Some(format!("the camera's media clock drifted by {:+.3} s", seconds(off))),
-            (step, _) => Some(format!("the recorder's clock was set by {:+.3} s", seconds(step))),
+        match (self.jumped.take(), self.host.step_ns(sample.arrival), self.clock.astray_ns()) {
+            (Some(jumped), ..) => Some(jumped),
+            (None, 0, None) => None,
+            (None, 0, Some(off)) => {
+                Some(format!("the camera's media clock drifted by {:+.3} s", seconds(off)))
+            }
+            (None, step, _) => Some(format!("the recorder's clock was set by {:+.3} s", seconds(step))),
         }
     }
 
@@ -315,6 +319,7 @@ impl<S: Sink> Recording<S> {
         if let Some(dropped) = self.overload.over() {
             self.gaps.lost(dropped.samples, dropped.bytes);
         }
+        self.jumped = None;
         self.phase = Phase::Idle;
     }
 
