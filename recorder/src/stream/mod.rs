@@ -28,6 +28,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// What all streams of a recorder share.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ impl Shared {
         let now = self.clock.elapsed();
         let turn = self.limiter.lock().unwrap_or_else(PoisonError::into_inner).turn(now);
         if turn > now {
-            tokio::time::sleep(turn - now).await;
+            sleep(turn - now).await;
         }
     }
 
@@ -129,17 +130,26 @@ impl<S: Sink> StreamTask<S> {
         self.reporter.update(&mut self.recording, 0);
         self.reporter.enter(end);
         // The session's end is told to the camera, if it listens.
-        let _ = tokio::time::timeout(TEARDOWN, self.group.await_teardown()).await;
+        let _ = timeout(TEARDOWN, self.group.await_teardown()).await;
     }
 
     /// Waits for the next attempt. True if told to stop.
     async fn wait_after(&mut self, ended: Ended, reason: GapReason) -> bool {
         let wait = self.policy.ended(ended, rand::random());
         self.reporter.wait(wait.at_most, reason);
-        let StreamTask { policy, shared, url, group, stop, .. } = self;
+        let StreamTask { policy, shared, url, group, stop, name, .. } = self;
         let waiting = async {
-            let _ = tokio::time::timeout(TEARDOWN, group.await_teardown()).await;
-            wait::wait(wait, policy, url, shared, group).await;
+            let until = Instant::now() + wait.at_most;
+            let looking_out = async {
+                let _ = timeout(TEARDOWN, group.await_teardown()).await;
+                wait::wait(wait, policy, url, shared, group).await;
+            };
+            // Probes read what a camera answers: a panic over that must not end this task.
+            if let Err(panic) = guard::guarded(looking_out).await {
+                let detail = url.mask_in(&panic);
+                tracing::error!(stream = name.as_str(), detail, "looking out for a camera failed");
+                sleep_until(until).await;
+            }
         };
         tokio::select! {
             biased;
