@@ -170,10 +170,15 @@ impl Mkv {
 pub fn seeks_land_on_keyframes(path: &Path) -> Result<()> {
     let whole = read_mkv(path)?;
     let frames = &whole.video()?.frames;
-    let last = frames.iter().map(|frame| frame.time_ns).max().context("no pictures")?;
+    let mut times: Vec<u64> = frames.iter().map(|frame| frame.time_ns).collect();
+    times.sort_unstable();
     for tenth in 1..10 {
-        // Between two pictures, so that rounding does not decide.
-        let wanted_ns = last / 10 * tenth + 7_000_000;
+        let place = times.len() * tenth / 10;
+        // In the middle between two pictures, so that rounding does not decide.
+        let [before, after] = times.get(place..place + 2).context("too few pictures to seek in")? else {
+            bail!("too few pictures to seek in");
+        };
+        let wanted_ns = before.midpoint(*after);
         let keyframes = frames.iter().filter(|frame| frame.keyframe && frame.time_ns <= wanted_ns);
         let expected_ns = keyframes.map(|frame| frame.time_ns).max().context("no keyframe before")?;
         let mut ffprobe = Command::new("ffprobe");
