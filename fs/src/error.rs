@@ -36,6 +36,16 @@ pub enum Error {
         /// Which feature or version.
         detail: String,
     },
+    /// The end of the volume is missing.
+    #[error(
+        "{path}: the last {missing_bytes} bytes of the volume are cut off; what is there can be read and exported, not recorded to"
+    )]
+    CutShort {
+        /// The file or device.
+        path: PathBuf,
+        /// How much is missing.
+        missing_bytes: u64,
+    },
     /// Another writer has the volume.
     #[error("{path}: already open for writing{holder}; stop that recorder first")]
     Locked {

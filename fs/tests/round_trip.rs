@@ -337,3 +337,22 @@ fn follow(path: &Path, name: &StreamName, tail: &mut keha_fs::Tail, frames: i64)
     }
     seen
 }
+
+#[test]
+fn a_sample_belongs_to_the_run_begun_last_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = volume_in(&folder, 16 << 20);
+    let name = StreamName::new("front").unwrap();
+    let writer = open(&path);
+    let mut stream = writer.stream(&name).unwrap();
+    for _ in 0..1000 {
+        begin(&mut stream, BEGIN);
+    }
+    push(&mut stream, frame(0, 1_000));
+    drop(stream);
+    writer.close().unwrap();
+    let volume = Volume::open(&path).unwrap();
+    let stream = volume.stream(&name).unwrap();
+    assert_eq!(volume.spans(stream.id, TimeRange::default()).unwrap().len(), 1);
+    assert_frames(&samples(&volume, &name, TimeRange::default()), 0, |_| 1_000);
+}

@@ -276,9 +276,8 @@ fn check_writable<D: Disk>(recovered: &Recovered, disk: &D, path: &Path) -> Resu
         return Err(Error::Unsupported { path: path.to_owned(), detail });
     }
     if disk.size_bytes() < recovered.geometry.size_bytes {
-        let missing = recovered.geometry.size_bytes - disk.size_bytes();
-        let detail = format!("{missing} bytes of the volume are cut off; it can still be read");
-        return Err(Error::NotAVolume { path: path.to_owned(), detail });
+        let missing_bytes = recovered.geometry.size_bytes - disk.size_bytes();
+        return Err(Error::CutShort { path: path.to_owned(), missing_bytes });
     }
     if disk.alignment_bytes() as usize > recovered.geometry.page_bytes {
         let detail = format!(

@@ -17,7 +17,6 @@ mod writes;
 
 #[cfg(test)]
 pub(crate) use stream::Input;
-#[cfg(test)]
 pub(crate) use stream::StoredConfiguration;
 
 use crate::configuration::{Configuration, TrackKind};
@@ -27,7 +26,7 @@ use crate::report::{OpenReport, RoundReport, VolumeInfo};
 use crate::sample::{Anchor, SAMPLE_BYTES_MAX, Sample};
 use crate::tail::{Tail, TailBuffer};
 use crate::types::{ConfigurationHash, RunId, StreamId, StreamName, TrackNumber, WallTime};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,6 +119,7 @@ impl Writer {
             configured: None,
             run: None,
             anchored: BTreeSet::new(),
+            pending: Pending::default(),
             tail: admitted.tail,
         })
     }
@@ -144,7 +144,16 @@ pub struct StreamWriter {
     configured: Option<(ConfigurationHash, BTreeSet<TrackNumber>)>,
     run: Option<RunId>,
     anchored: BTreeSet<TrackNumber>,
+    pending: Pending,
     tail: Arc<TailBuffer>,
+}
+
+/// What applies to the next sample. It goes out with that sample: while the queue is full it is replaced, never piled up.
+#[derive(Default)]
+struct Pending {
+    configuration: Option<(Arc<StoredConfiguration>, Configuration)>,
+    run: Option<RunId>,
+    anchors: BTreeMap<TrackNumber, Anchor>,
 }
 
 impl StreamWriter {
@@ -191,10 +200,9 @@ impl StreamWriter {
             .iter()
             .filter(|track| track.kind == TrackKind::Video)
             .map(|track| track.track);
-        let stored = stream::StoredConfiguration { bytes, hash, video: video.collect() };
+        let stored = StoredConfiguration { bytes, hash, video: video.collect() };
         self.configured = Some((hash, configuration.tracks.iter().map(|track| track.track).collect()));
-        self.tail.configure(hash, configuration);
-        self.shared.send(self.index, StreamInput::Configure(Arc::new(stored)));
+        self.pending.configuration = Some((Arc::new(stored), configuration.clone()));
         Ok(hash)
     }
 
@@ -203,16 +211,15 @@ impl StreamWriter {
     pub fn begin_run(&mut self, run: RunId) {
         self.run = Some(run);
         self.anchored.clear();
-        self.tail.begin_run(run);
-        self.shared.send(self.index, StreamInput::Run(run));
+        self.pending.run = Some(run);
+        self.pending.anchors.clear();
     }
 
     /// The clock anchor of a track for the following samples. It takes effect with the next chunk.
     pub fn anchor(&mut self, anchor: Anchor) {
         if anchor.timescale > 0 {
             self.anchored.insert(anchor.track);
-            self.tail.anchor(anchor);
-            self.shared.send(self.index, StreamInput::Anchor(anchor));
+            self.pending.anchors.insert(anchor.track, anchor);
         }
     }
 
@@ -229,8 +236,7 @@ impl StreamWriter {
         if bytes == 0 || bytes > SAMPLE_BYTES_MAX {
             return Err(Rejected::Size);
         }
-        // The tail must have it before the round that makes it durable can evict it.
-        self.shared.send_sample(self.index, sample, bytes, &self.tail)
+        self.shared.send_sample(self.index, &mut self.pending, sample, bytes, &self.tail)
     }
 
     /// The newest samples of this stream from memory, for readers in this process.

@@ -5,7 +5,7 @@
 
 use super::engine::{Engine, EngineOptions};
 use super::stream::Input;
-use super::{Rejected, WriterOptions};
+use super::{Pending, Rejected, WriterOptions};
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{FileDisk, FileOptions, FileReader};
 use crate::error::{Error, Result};
@@ -71,10 +71,11 @@ impl Shared {
         self.lock().inputs.push((index, input));
     }
 
-    /// Hands over a sample, if there is room.
+    /// Hands over a sample and what applies to it, if there is room; else nothing.
     pub(super) fn send_sample(
         &self,
         index: usize,
+        pending: &mut Pending,
         sample: Sample,
         bytes: usize,
         tail: &TailBuffer,
@@ -90,6 +91,20 @@ impl Shared {
             return Err(Rejected::Full);
         }
         *waiting += bytes;
+        let Pending { configuration, run, anchors } = std::mem::take(pending);
+        if let Some((stored, configuration)) = configuration {
+            tail.configure(stored.hash, &configuration);
+            inbox.inputs.push((index, Input::Configure(stored)));
+        }
+        if let Some(run) = run {
+            tail.begin_run(run);
+            inbox.inputs.push((index, Input::Run(run)));
+        }
+        for anchor in anchors.into_values() {
+            tail.anchor(anchor);
+            inbox.inputs.push((index, Input::Anchor(anchor)));
+        }
+        // The tail must have it before the round that makes it durable can evict it.
         tail.push(&sample);
         inbox.inputs.push((index, Input::Sample(sample)));
         inbox.new_bytes += bytes;
