@@ -33,7 +33,7 @@ mod stream;
 mod supervisor;
 pub mod testsrc;
 
-pub use camera::{BadCamera, BadUrl, Camera, CameraEntry, CameraUrl, Credentials, MASK, Secret};
+pub use camera::{BadCamera, BadUrl, Camera, CameraUrl, Credentials, MASK, Secret};
 pub use event::{Event, EventKind};
 pub use status::{StreamState, StreamStatus, TrackStatus};
 pub use supervisor::{Recorder, StartError};

@@ -38,9 +38,6 @@ pub enum BadCamera {
     /// Two streams of one name.
     #[error("stream {0} is given twice")]
     Twice(StreamName),
-    /// A password without a user.
-    #[error("camera {0}: a password is given but no username")]
-    NoUser(StreamName),
 }
 
 impl Camera {
@@ -90,49 +87,6 @@ impl Camera {
     }
 }
 
-/// A camera as it stands in a configuration file. Unknown keys are errors.
-#[derive(Clone, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CameraEntry {
-    /// The camera's name.
-    pub name: String,
-    /// The address of its main stream.
-    pub url: String,
-    /// The addresses of further streams, by the second part of their names.
-    #[serde(default)]
-    pub streams: BTreeMap<String, String>,
-    /// Who logs in, if not given in the addresses.
-    pub username: Option<String>,
-    /// The password that goes with it.
-    pub password: Option<Secret>,
-}
-
-/// Shows the name alone: addresses as they were typed may hold passwords.
-impl std::fmt::Debug for CameraEntry {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CameraEntry").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-impl TryFrom<CameraEntry> for Camera {
-    type Error = BadCamera;
-
-    fn try_from(entry: CameraEntry) -> Result<Camera, BadCamera> {
-        let mut camera = Camera::new(&entry.name, &entry.url)?;
-        for (sub, url) in &entry.streams {
-            camera = camera.with_stream(sub, url)?;
-        }
-        match (entry.username, entry.password) {
-            (Some(username), password) => {
-                let password = password.unwrap_or_else(|| Secret::new(""));
-                Ok(camera.with_credentials(&Credentials { username, password }))
-            }
-            (None, Some(_)) => Err(BadCamera::NoUser(camera.name)),
-            (None, None) => Ok(camera),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,22 +107,15 @@ mod tests {
     }
 
     #[test]
-    fn a_camera_is_read_from_a_file_and_its_password_shows_nowhere() {
-        let text =
-            "name = 'front'\nurl = 'rtsp://old:hunter2@cam/main'\nusername = 'admin'\npassword = 'hunter2'\n";
-        let entry: CameraEntry =
-            toml::from_str(&format!("{text}[streams]\nsub = 'rtsp://cam/sub'\n")).unwrap();
-        assert!(!format!("{entry:?}").contains("hunter2"));
-        let camera = Camera::try_from(entry).unwrap();
-        assert!(!format!("{camera:?}").contains("hunter2"));
+    fn credentials_given_apart_replace_those_in_the_address_and_show_nowhere() {
+        let credentials = Credentials { username: "admin".to_owned(), password: Secret::new("hunter2") };
+        let camera = Camera::new("front", "rtsp://old:hunter1@cam/main")
+            .and_then(|camera| camera.with_stream("sub", "rtsp://cam/sub"))
+            .unwrap()
+            .with_credentials(&credentials);
+        assert!(!format!("{camera:?}").contains("hunter"));
         assert!(camera.streams().all(|(_, url)| {
             matches!(url.source(), Source::Rtsp { credentials: Some(own), .. } if own.password.reveal() == "hunter2")
         }));
-        assert!(
-            toml::from_str::<CameraEntry>(&format!("{text}colour = 'red'\n")).is_err(),
-            "unknown keys are errors"
-        );
-        let without_user = text.replace("username = 'admin'\n", "");
-        assert!(Camera::try_from(toml::from_str::<CameraEntry>(&without_user).unwrap()).is_err());
     }
 }

@@ -12,8 +12,7 @@ pub const MASK: &str = "***";
 const SEARCHED_BYTES_MIN: usize = 3;
 
 /// A password.
-#[derive(Clone, PartialEq, Eq, serde::Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {

@@ -9,18 +9,8 @@ use std::fmt;
 use url::Url;
 
 /// Names of parameters whose values are secrets, as makers spell them in paths and queries.
-const SECRET_PARAMETERS: [&str; 10] = [
-    "password",
-    "passwd",
-    "passphrase",
-    "pass",
-    "pwd",
-    "secret",
-    "token",
-    "auth",
-    "authbasic",
-    "loginpas",
-];
+const SECRET_PARAMETERS: [&str; 10] =
+    ["password", "passwd", "passphrase", "pass", "pwd", "secret", "token", "auth", "authbasic", "loginpas"];
 
 /// A user and the password that goes with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
