@@ -26,7 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// A small volume, full, with samples in one and in many pieces, closed cleanly.
-fn full_volume(seed: u64) -> Verdict<(SimImage, Model)> {
+pub(super) fn full_volume(seed: u64) -> Verdict<(SimImage, Model)> {
     let shape = Shape { size_bytes: 448 << 10, page_bytes: 512, block_bytes: 16 << 10, streams: 2 };
     let mut driver = Driver::new(shape, seed, Cuts::NONE)?;
     driver.admit("cam0")?;
@@ -101,7 +101,10 @@ fn live_area(disk: &dyn ReadAt, state: &Recovered) -> Vec<Area> {
 }
 
 /// All samples that the reader gives, each verified against what was pushed, and the damage it told of.
-fn read_all(disk: Arc<dyn ReadAt>, model: &Model) -> Verdict<(Volume, BTreeSet<i64>, Vec<Finding>)> {
+pub(super) fn read_all(
+    disk: Arc<dyn ReadAt>,
+    model: &Model,
+) -> Verdict<(Volume, BTreeSet<i64>, Vec<Finding>)> {
     let volume = Volume::from_disk(disk, Path::new("proof")).map_err(|error| error.to_string())?;
     let (mut seen, mut damage) = (BTreeSet::new(), Vec::new());
     for (name, stream) in &model.streams {

@@ -138,6 +138,22 @@ fn a_stream_leaves_a_block_that_cannot_be_written_and_loses_nothing() {
 }
 
 #[test]
+fn a_header_that_cannot_be_read_leaves_no_hole_in_what_is_kept() {
+    for_seeds("unreadable headers", 2300, 1, |seed| {
+        let (image, model) = recorded(seed)?;
+        let geometry = SHAPE.geometry();
+        for block in geometry.all_blocks().step_by(4) {
+            let mut driver = Driver::on(image.clone(), SHAPE, model.clone(), seed, Cuts::NONE)?;
+            let at = geometry.block_at(block);
+            driver.disk.fail_range(at..at + 512, Errno::EIO, Kinds::READS);
+            driver.lap().map_err(|why| format!("header of block {block}: {why}"))?;
+            driver.lap().map_err(|why| format!("header of block {block}: {why}"))?;
+        }
+        Ok(u64::from(geometry.blocks.div_ceil(4)))
+    });
+}
+
+#[test]
 fn opening_for_writing_fails_cleanly_at_any_io_and_succeeds_later() {
     for_seeds("failing recovery", 2200, 1, |seed| {
         let base = recorded(seed)?;

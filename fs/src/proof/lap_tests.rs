@@ -3,8 +3,9 @@
 
 use super::driver::{Cuts, Driver};
 use super::material::Shape;
-use super::{Verdict, demand};
+use super::{Verdict, demand, number, scale};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 /// One thing that a recorder does.
 #[derive(Clone, Debug)]
@@ -81,7 +82,13 @@ fn is_used_whole(driver: &Driver) -> Verdict {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 12 * scale() as u32,
+        max_shrink_iters: 60,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(number("KEHA_SEED").unwrap_or(5000)),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn every_stream_holds_its_newest_footage_without_a_hole(

@@ -279,6 +279,18 @@ fn check_writable<D: Disk>(recovered: &Recovered, disk: &D, path: &Path) -> Resu
         let missing_bytes = recovered.geometry.size_bytes - disk.size_bytes();
         return Err(Error::CutShort { path: path.to_owned(), missing_bytes });
     }
+    // They grow by one at a time; so far they come only in a forged volume.
+    let far = [
+        recovered.highest.0,
+        recovered.round.0,
+        recovered.running_seconds,
+        u64::from(recovered.epoch.0) << 32,
+    ];
+    let chunks = recovered.ends.values().map(|end| end.chunk.0);
+    if far.into_iter().chain(chunks).any(|counter| counter > u64::MAX / 2) {
+        let at = recovered.geometry.front_at[2];
+        return Err(Error::Corrupt { what: "a counter that is near its end".to_owned(), at });
+    }
     if disk.alignment_bytes() as usize > recovered.geometry.page_bytes {
         let detail = format!(
             "its page of {} bytes is smaller than the {} bytes this disk writes at once",

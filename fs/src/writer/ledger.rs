@@ -103,12 +103,6 @@ impl Ledger {
         self.victims.first().map(|(_, _, block)| (*block, self.row(*block)))
     }
 
-    /// The victim cannot be read: it is the last choice from now on.
-    pub(crate) fn postpone(&mut self, block: BlockIndex) {
-        let row = Row { rank: self.highest, state: BlockState::Parked, ..self.row(block).clone() };
-        self.replace(block, row);
-    }
-
     /// Sets a block aside.
     pub(crate) fn grant(&mut self, block: BlockIndex) {
         let before = self.row(block).clone();

@@ -78,14 +78,15 @@ impl<D: Disk> Engine<D> {
             }
             // Neither copy of the header verifies: damage, not another take. What the row says is all there is.
             Ok(None) => self.core.ledger.grant(block),
+            // As good as damage; passed over, it would outlive newer footage of its stream.
+            Err(error) => {
+                tracing::warn!(%block, %error, "cannot read a block's header; the block is taken on the word of its row");
+                self.core.ledger.grant(block);
+            }
             Ok(Some(header)) => {
                 tracing::warn!(%block, row = %row.sequence, header = %header.sequence, "the block table is not what the block says; the row is repaired");
                 let row = crate::recover::row_from_block(&self.core.scanner(), block);
                 self.core.ledger.settle(block, row);
-            }
-            Err(error) => {
-                tracing::warn!(%block, %error, "cannot read a block's header; the block is passed over");
-                self.core.ledger.postpone(block);
             }
         }
     }
