@@ -165,6 +165,49 @@ fn a_range_begins_at_the_keyframe_before_it() {
 }
 
 #[test]
+fn sound_that_began_before_the_first_picture_of_a_run_is_read_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = volume_in(&folder, 16 << 20);
+    let name = StreamName::new("front").unwrap();
+    let writer = open(&path);
+    let mut stream = writer.stream(&name).unwrap();
+    let mut both = configuration(b"avcC");
+    let (sound, timescale) = (TrackNumber(2), 8_000);
+    both.tracks.push(TrackConfiguration {
+        track: sound,
+        kind: TrackKind::Audio,
+        codec: *b"ulaw",
+        timescale,
+        channels: 1,
+        sample_rate: timescale,
+        width: 0,
+        height: 0,
+        private: Vec::new(),
+    });
+    stream.configure(&both).unwrap();
+    stream.begin_run(RunId::random());
+    stream.anchor(anchor(BEGIN));
+    stream.anchor(Anchor { track: sound, timescale, ..anchor(BEGIN) });
+    for index in 0..5 {
+        let data = vec![Bytes::from(vec![index as u8; 160])];
+        push(&mut stream, Sample { track: sound, ticks: index * 160, flags: SampleFlags::SYNC, data });
+    }
+    // Pictures that cannot be shown before the first keyframe.
+    (1..3).chain(25..27).for_each(|index| push(&mut stream, frame(index, 1_000)));
+    drop(stream);
+    writer.close().unwrap();
+    let volume = Volume::open(&path).unwrap();
+    let read = |from| {
+        let range = TimeRange { from, to: None };
+        samples(&volume, &name, range).iter().map(|sample| (sample.track.0, sample.ticks)).collect::<Vec<_>>()
+    };
+    let pictures = [(1, 25 * 3600), (1, 26 * 3600)];
+    assert_eq!(read(None), [[(2, 0), (2, 160), (2, 320), (2, 480), (2, 640)].as_slice(), &pictures].concat());
+    assert_eq!(read(Some(BEGIN.plus_ns(50_000_000))), [[(2, 480), (2, 640)].as_slice(), &pictures].concat());
+    assert_eq!(read(Some(BEGIN.plus_ns(2_000_000_000 - 960_000_000))), pictures);
+}
+
+#[test]
 fn a_sample_larger_than_a_chunk_and_than_a_block_comes_back_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = volume_in(&folder, 64 << 20);

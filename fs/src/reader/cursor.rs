@@ -44,6 +44,8 @@ struct Step {
     take: Take,
     place: ChunkPlace,
     from_entry: u32,
+    /// Whether sound before that entry is given too: it began before the first picture of its run.
+    lead: bool,
 }
 
 /// A sample of which only the first fragments were met.
@@ -120,14 +122,13 @@ impl<'a> Cursor<'a> {
         self.quiet = self.quiet.split_off(&ChunkNumber(row.first_chunk.0.saturating_sub(QUIET_REACH)));
         note_quiet(&mut self.quiet, &row, &footer);
         for (chunk, place) in (0..).zip(&footer.chunks) {
-            let step = |from_entry| Step { take, place: place.clone(), from_entry };
+            let step = |from_entry| Step { take, place: place.clone(), from_entry, lead: false };
             match place.kind {
                 ChunkKind::EVENT => self.steps.push_back(step(0)),
                 ChunkKind::MEDIA if self.begun.contains(&place.run) => self.steps.push_back(step(0)),
                 ChunkKind::MEDIA => {
-                    if let Some(from_entry) = self.begin_run(index, &footer, chunk, place.run) {
-                        self.steps.push_back(step(from_entry));
-                    }
+                    let begin = self.begin_run(index, &footer, chunk, place.run);
+                    self.steps.extend(begin.map(|(from_entry, lead)| Step { lead, ..step(from_entry) }));
                 }
                 _ => {}
             }
@@ -135,20 +136,25 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Whether a run that was not given yet begins in this chunk, and with which entry. What comes before in earlier blocks
-    /// is queued.
-    fn begin_run(&mut self, index: usize, footer: &Footer, chunk: u32, run: RunId) -> Option<u32> {
+    /// What to give of a chunk whose run was not given yet: from which entry on, and whether sound before it leads. What
+    /// comes before in earlier blocks is queued.
+    fn begin_run(&mut self, index: usize, footer: &Footer, chunk: u32, run: RunId) -> Option<(u32, bool)> {
         let start = self.start_in(footer, run);
         let goes_on =
             footer.chunks.iter().position(|place| place.kind == ChunkKind::MEDIA) == Some(chunk as usize);
         let late = start.is_none_or(|start| self.range.from.is_some_and(|from| start.wall > from));
         if goes_on && late && self.queue_from_earlier(index, run) {
             self.begun.insert(run);
-            return Some(0);
+            return Some((0, false));
         }
-        let start = start.filter(|start| start.chunk == chunk)?;
-        self.begun.insert(run);
-        Some(start.entry)
+        match start {
+            Some(start) if start.chunk == chunk => {
+                self.begun.insert(run);
+                Some((start.entry, late || self.range.from.is_none()))
+            }
+            // Nothing here can be shown before the range begins, but sound within it can be heard.
+            _ => (late || self.range.from.is_none()).then_some((u32::MAX, true)),
+        }
     }
 
     /// Where a run is to begin in a block: the last place at or before the range, else the first.
@@ -185,7 +191,7 @@ impl<'a> Cursor<'a> {
             });
             for (chunk, place) in mine.collect::<Vec<_>>().into_iter().rev() {
                 let from_entry = start.filter(|start| start.chunk == chunk).map_or(0, |start| start.entry);
-                queued.push_front(Step { take, place: place.clone(), from_entry });
+                queued.push_front(Step { take, place: place.clone(), from_entry, lead: false });
             }
             if start.is_some() {
                 self.steps.append(&mut queued);
@@ -273,13 +279,18 @@ impl<'a> Cursor<'a> {
         let payloads = media.loaded.payloads();
         let ends = self.last_in_range(media.tables);
         for (index, payload) in (0..).zip(payloads) {
-            let wanted =
-                index >= step.from_entry && ends.get(&payload.entry.track).is_some_and(|end| index <= *end);
-            if wanted {
+            let begun = index >= step.from_entry || step.lead && self.can_lead(media.tables, &payload.entry);
+            if begun && ends.get(&payload.entry.track).is_some_and(|end| index <= *end) {
                 self.give_payload(step, media, payload)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether a sample before the first picture is given: it lies in the range and needs no other to be decoded.
+    fn can_lead(&self, tables: &Tables, entry: &Entry) -> bool {
+        let inside = |wall| self.range.from.is_none_or(|from| wall >= from);
+        entry.flags.contains(SampleFlags::SYNC) && tables.time_of(entry).is_some_and(|(_, wall)| inside(wall))
     }
 
     /// For each track the last entry that lies before the end of the range: what is decoded before it is needed, also where
