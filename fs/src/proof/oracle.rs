@@ -368,7 +368,8 @@ fn span_of(
     Ok((*first, *last))
 }
 
-/// What the crate's reader gives must be the same, from the first seek point of every run on.
+/// What the crate's reader gives must be the same: of every run from its first seek point on, and before it what needs no
+/// other sample.
 fn same_by_reader(volume: &Volume, name: &str, stream: &StreamModel, walk: &Walk, model: &Model) -> Verdict {
     let name = StreamName::new(name).map_err(|error| error.to_string())?;
     let id = volume.stream(&name).map_err(|error| error.to_string())?.id;
@@ -389,8 +390,9 @@ fn same_by_reader(volume: &Volume, name: &str, stream: &StreamModel, walk: &Walk
                 if *seek && !begun.contains(run) {
                     begun.push(*run);
                 }
-                if begun.contains(run) {
-                    let pushed = by_ticks.get(ticks).ok_or("found, but not pushed")?;
+                // What needs no other sample, such as sound, is given before the first picture, too.
+                let pushed = by_ticks.get(ticks).ok_or("found, but not pushed")?;
+                if begun.contains(run) || pushed.flags.contains(SampleFlags::SYNC) {
                     expected.push(Entry::Sample((*pushed).clone()));
                 }
             }
