@@ -407,8 +407,6 @@ fn note_quiet(quiet: &mut BTreeSet<ChunkNumber>, row: &Row, footer: &Footer) {
     if footer.chunks.len() != row.chunks as usize {
         return;
     }
-    let numbered = (row.first_chunk.0..).zip(&footer.chunks);
-    quiet.extend(
-        numbered.filter(|(_, place)| place.kind != ChunkKind::MEDIA).map(|(number, _)| ChunkNumber(number)),
-    );
+    let silent = (0..).zip(&footer.chunks).filter(|(_, place)| place.kind != ChunkKind::MEDIA);
+    quiet.extend(silent.map(|(index, _)| ChunkNumber(row.first_chunk.0.saturating_add(index))));
 }

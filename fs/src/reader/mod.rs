@@ -149,7 +149,7 @@ impl Volume {
                 if place.kind != ChunkKind::MEDIA || !place_touches(place, range) {
                     continue;
                 }
-                let number = crate::types::ChunkNumber(row.first_chunk.0 + index);
+                let number = crate::types::ChunkNumber(row.first_chunk.0.saturating_add(index));
                 match spans.last_mut().filter(|span| span.run == place.run) {
                     Some(span) => {
                         span.from = span.from.min(place.wall_min);
@@ -316,7 +316,7 @@ fn recover_beside_writer(disk: &dyn ReadAt, path: &Path) -> Result<Recovered> {
     for _ in 1..TRIES {
         let scanner = Scanner { disk, geometry: &state.geometry, volume: state.volume() };
         let now = newest_record(&scanner).map_or(state.round, |record| record.header.round);
-        if now.0 <= state.round.0 + 1 {
+        if now.0 <= state.round.0.saturating_add(1) {
             break;
         }
         state = recover(disk, path)?;
