@@ -12,6 +12,7 @@ use crate::scan::{Scanner, Take};
 use crate::types::{BlockIndex, ChunkNumber, Epoch, RoundNumber, VolumeId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A block with writes that are not known to be durable.
 #[derive(Clone, Debug)]
@@ -50,8 +51,8 @@ pub(crate) struct Core<D> {
     /// How many takes found no block since the last round.
     pub(crate) starved: usize,
     pub(crate) blocks_taken: u64,
-    /// Blocks withdrawn because of write errors.
-    pub(crate) blocks_withdrawn: u32,
+    /// When blocks were withdrawn because of write errors, by the monotonic clock; not older than a day.
+    pub(crate) withdrawals: Vec<Duration>,
 }
 
 impl<D: Disk> Core<D> {
@@ -125,7 +126,16 @@ impl<D: Disk> Core<D> {
         };
         let ended = Some(Row { state: BlockState::Bad, ..row });
         self.named.insert(block, Named { sent_end: named.durable_end, ended, ..named });
-        self.blocks_withdrawn += 1;
+        self.withdrawals.push(self.clock.monotonic());
+    }
+
+    /// Whether faults have taken as many blocks within a day as they may (1 % of the volume): a bad cable must not eat the
+    /// archive.
+    pub(crate) fn faults_took_enough(&mut self) -> bool {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        let now = self.clock.monotonic();
+        self.withdrawals.retain(|at| now.saturating_sub(*at) < DAY);
+        self.withdrawals.len() >= (self.geometry.blocks as usize / 100).max(2)
     }
 
     /// Everything sent is durable: blocks to which nothing more goes have their final rows.

@@ -106,7 +106,7 @@ impl<D: Disk> Engine<D> {
             named: Default::default(),
             starved: 0,
             blocks_taken: 0,
-            blocks_withdrawn: 0,
+            withdrawals: Vec::new(),
         };
         let mut engine = Engine {
             streams: streams.collect(),

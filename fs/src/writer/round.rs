@@ -188,8 +188,7 @@ impl<D: Disk> Engine<D> {
             error,
             Some(Errno::ENOSPC | Errno::EDQUOT | Errno::EROFS | Errno::ENODEV | Errno::ENXIO)
         );
-        let budget = (self.core.geometry.blocks / 100).max(2);
-        if streams.is_empty() || !elsewhere || hopeless || self.core.blocks_withdrawn >= budget {
+        if streams.is_empty() || !elsewhere || hopeless || self.core.faults_took_enough() {
             return;
         }
         for index in streams {
