@@ -51,6 +51,15 @@ pub fn decode(mkv: &Path) -> Result<()> {
     run_silent(&mut ffmpeg).map(drop)
 }
 
+/// Every picture and sound of a camera that was served faster than life decodes. Its pictures follow each other closer than
+/// the time base that ffmpeg would guess for its output can tell apart, so the file's own is kept.
+pub fn decode_sped_up(mkv: &Path) -> Result<()> {
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-nostdin", "-i"]).arg(mkv).args(["-map", "0", "-vsync", "passthrough"]);
+    ffmpeg.args(["-enc_time_base", "-1", "-f", "null", "-"]);
+    run_silent(&mut ffmpeg).map(drop)
+}
+
 /// `mkvinfo` walks every element and finds nothing unknown or damaged.
 pub fn mkvinfo(mkv: &Path) -> Result<()> {
     let text = run_silent(Command::new("mkvinfo").args(["--ui-language", "en_US", "--all"]).arg(mkv))?;

@@ -187,9 +187,10 @@ fn the_clock_camera_shows_the_time_at_which_it_sent() -> Result<()> {
     let times = keha_tests::barcode::read_times_ms(&file)?;
     assert!(times.len() > 50, "{} pictures", times.len());
     let sent = server.sent_by("clock", 0)?;
+    // Between drawing and sending lies the encoder; on a busy machine it may wait for a processor, but not for a picture.
     for time in times {
         assert!(
-            sent.iter().any(|sent| (sent.wall_ns / 1_000_000).abs_diff(time) <= 10),
+            sent.iter().any(|sent| (sent.wall_ns / 1_000_000).abs_diff(time) <= 40),
             "{time} was not sent"
         );
     }
