@@ -75,7 +75,7 @@ pub struct PlannedTrack {
     pub sample_rate: u32,
 }
 
-/// Says what [`crate::export`] would give for the same request, and fails as it would.
+/// Says what [`export()`](crate::export()) would give for the same request, and fails as it would.
 pub fn plan(volume: &Volume, request: &ExportRequest) -> Result<ExportPlan> {
     plan_from(volume, &volume.blocks(), request)
 }
