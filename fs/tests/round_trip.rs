@@ -399,3 +399,27 @@ fn a_sample_belongs_to_the_run_begun_last_before_it() {
     assert_eq!(volume.spans(stream.id, TimeRange::default()).unwrap().len(), 1);
     assert_frames(&samples(&volume, &name, TimeRange::default()), 0, |_| 1_000);
 }
+
+/// A stream that finds no block granted must not wait for the next regular round: what it holds is protected by nothing.
+#[test]
+fn a_stream_without_a_block_gets_one_before_the_next_regular_round() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = volume_in(&folder, 64 << 20);
+    let name = StreamName::new("front").unwrap();
+    let (reports, rounds) = std::sync::mpsc::channel();
+    let interval = Duration::from_secs(600);
+    let options = WriterOptions { flush_interval: interval, ..WriterOptions::default() };
+    let on_round = Box::new(move |report| drop(reports.send(report)));
+    let writer = Writer::open(&path, options, on_round).unwrap();
+    let mut stream = writer.stream(&name).unwrap();
+    begin(&mut stream, BEGIN);
+    // More than the blocks that are granted at the start can hold, and enough to wake the writer.
+    for index in 0..200 {
+        push(&mut stream, frame(index, 60_000));
+    }
+    let fits = |report: keha_fs::RoundReport| report.blocks_taken > 3;
+    let taken = (0..100).any(|_| rounds.recv_timeout(Duration::from_secs(20)).is_ok_and(fits));
+    assert!(taken, "blocks are granted long before the regular round");
+    drop(stream);
+    writer.close().unwrap();
+}

@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 
 /// So many new bytes wake the thread before the next round is due.
 const WAKE_BYTES: usize = 4 << 20;
+/// How soon a round follows one in which a stream found no block granted.
+const STARVED_PAUSE: Duration = Duration::from_millis(5);
 /// Whatever the number of streams, each may have this much waiting.
 const STREAM_BYTES_MIN: usize = 4 << 20;
 
@@ -221,8 +223,11 @@ impl Drop for Farewell {
 impl Body {
     fn run(mut self) -> Result<()> {
         let _farewell = Farewell(Arc::clone(&self.shared));
-        let mut due = Instant::now() + self.interval;
+        let mut regular = Instant::now() + self.interval;
         loop {
+            // A stream that found no block has samples that nothing protects yet.
+            let soon = Instant::now() + STARVED_PAUSE;
+            let due = if self.engine.is_starved() { regular.min(soon) } else { regular };
             let (closing, admissions) = self.take_in(due);
             self.engine.work();
             for admission in admissions {
@@ -233,11 +238,13 @@ impl Body {
             if closing {
                 return self.close();
             }
-            let now = Instant::now();
-            if now >= due || self.engine.is_starved() {
+            if Instant::now() >= due || self.engine.is_starved() {
                 self.round();
-                // A late round does not make the next one early.
-                due = if now >= due { (due + self.interval).max(Instant::now()) } else { due };
+                let now = Instant::now();
+                if now >= regular {
+                    // A late round does not make the next one early.
+                    regular = (regular + self.interval).max(now);
+                }
             }
         }
     }
