@@ -140,7 +140,7 @@ fn no_file_names_a_place_on_one_machine() -> Result<()> {
         for (number, line) in text.lines().enumerate() {
             for needle in &needles {
                 let at = line.find(needle.as_str());
-                // `a/work/b` is a relative path, `/work/b` is not.
+                // The same letters within a relative path name nothing of a machine.
                 let absolute = at.is_some_and(|at| {
                     !line[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || ".-_~*)}".contains(c))
                 });
