@@ -73,7 +73,7 @@ impl Progress {
             if !entry.flags.contains(SampleFlags::SEEK_POINT) {
                 continue;
             }
-            let Some((_, wall)) = tables.time_of(entry) else { continue };
+            let Some((_, wall)) = tables.time_of(index) else { continue };
             if row.sync_samples == 0 {
                 row.first_sync = wall;
             }

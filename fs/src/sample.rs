@@ -81,7 +81,7 @@ pub struct StoredSample {
     pub track: TrackNumber,
     /// Presentation time in the track's timescale since its run began.
     pub ticks: i64,
-    /// Wall time of presentation, derived from the chunk's clock anchor.
+    /// Wall time of presentation, derived from the clock anchor that holds for it.
     pub wall: WallTime,
     /// Its properties.
     pub flags: SampleFlags,

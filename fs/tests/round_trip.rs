@@ -6,6 +6,7 @@ use keha_fs::{
     StoredSample, StreamName, StreamWriter, TimeRange, TrackConfiguration, TrackKind, TrackNumber, Volume,
     WallTime, Writer, WriterOptions, create,
 };
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -127,6 +128,45 @@ fn what_was_written_is_read_back_after_closing() {
     let read = samples(&volume, &name, TimeRange::default());
     assert_eq!(read.len(), 500);
     assert_frames(&read, 0, |_| 20_000);
+    assert_clean(&volume);
+}
+
+#[test]
+fn an_anchor_holds_from_the_next_sample_on_also_within_a_chunk() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = volume_in(&folder, 64 << 20);
+    let name = StreamName::new("front").unwrap();
+    let writer = open(&path);
+    let mut stream = writer.stream(&name).unwrap();
+    begin(&mut stream, BEGIN);
+    for index in 0..100 {
+        if index % 7 == 3 {
+            stream.anchor(anchor(BEGIN.plus_ns(index)));
+        }
+        push(&mut stream, frame(index, 500));
+    }
+    drop(stream);
+    writer.close().unwrap();
+
+    let volume = Volume::open(&path).unwrap();
+    let id = volume.stream(&name).unwrap().id;
+    let mut cursor = volume.read(id, TimeRange::default()).unwrap();
+    let (mut in_force, mut index, mut chunks) = (None, 0, BTreeSet::new());
+    while let Some(item) = cursor.next_item().unwrap() {
+        match item {
+            Item::Anchor(anchor) => in_force = Some(anchor),
+            Item::Sample(sample) => {
+                let since = if index < 3 { 0 } else { index - (index - 3) % 7 };
+                assert_eq!(in_force, Some(anchor(BEGIN.plus_ns(since))), "frame {index}");
+                assert_eq!(sample.wall, BEGIN.plus_ns(since + index * 40_000_000), "frame {index}");
+                chunks.insert(sample.chunk);
+                index += 1;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(index, 100);
+    assert!(chunks.len() < 20, "several anchors in one chunk is what this is about: {}", chunks.len());
     assert_clean(&volume);
 }
 

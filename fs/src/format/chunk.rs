@@ -106,7 +106,8 @@ impl Framed for ChunkHeader {
 pub(crate) const TAIL_MAGIC: [u8; 8] = *b"KEHA-CHT";
 
 record! {
-    /// A clock anchor, and the base from which the entries of its track count.
+    /// A clock anchor for the entries of its track from `first_entry` on, up to the track's next anchor, and the base from
+    /// which they count.
     pub(crate) struct AnchorRecord {
         /// The track.
         track: TrackNumber,
@@ -116,7 +117,7 @@ record! {
         zero: Zero<2>,
         /// Ticks per second.
         timescale: u32,
-        /// The ticks from which the entries of this track count.
+        /// The ticks from which these entries count.
         base: i64,
         /// A moment on the media clock.
         ticks: i64,
@@ -128,8 +129,8 @@ record! {
         camera_offset_ns: i64,
         /// How far off the wall time may be, in microseconds.
         uncertainty_us: u32,
-        /// Reserved.
-        more: Zero<4>,
+        /// The first entry it holds for. Anchors stand in the order of these.
+        first_entry: u32,
     }
 }
 
@@ -146,8 +147,8 @@ impl Field for ClockSource {
 }
 
 impl AnchorRecord {
-    /// The stored form of an anchor.
-    pub(crate) fn new(anchor: &Anchor, base: i64) -> AnchorRecord {
+    /// The stored form of an anchor that holds from an entry on.
+    pub(crate) fn new(anchor: &Anchor, base: i64, first_entry: u32) -> AnchorRecord {
         AnchorRecord {
             track: anchor.track,
             source: anchor.source,
@@ -159,7 +160,7 @@ impl AnchorRecord {
             arrival: anchor.arrival,
             camera_offset_ns: anchor.camera_offset_ns,
             uncertainty_us: anchor.uncertainty_us,
-            more: Zero,
+            first_entry,
         }
     }
 
@@ -181,7 +182,7 @@ impl AnchorRecord {
 record! {
     /// A sample, or a fragment of one.
     pub(crate) struct Entry {
-        /// Ticks since the base of the track's anchor.
+        /// Ticks since the base of its anchor.
         delta: i32,
         /// The payload's length in bytes.
         bytes: u32,
@@ -224,7 +225,8 @@ pub(crate) struct Piece {
     pub(crate) data: Vec<Bytes>,
 }
 
-/// Writes a chunk into `out`, whose zeroed length is the chunk's, and returns the header as written with its checksum.
+/// Writes a chunk into `out`, whose length is the chunk's, every byte of it, and returns the header as written with its
+/// checksum.
 pub(crate) fn seal(
     header: &ChunkHeader,
     anchors: &[AnchorRecord],
@@ -262,6 +264,7 @@ pub(crate) fn seal(
         ..header.clone()
     };
     let tail_table = out.len() - ChunkHeader::SIZE - table.len();
+    out[at..tail_table].fill(0);
     out.copy_within(table, tail_table);
     let checksum = reseal(&header, out);
     (header, checksum)
@@ -309,10 +312,17 @@ impl ChunkHeader {
 /// The tables of a chunk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tables {
-    /// Its anchors.
-    pub(crate) anchors: Vec<AnchorRecord>,
     /// Its entries.
     pub(crate) entries: Vec<Entry>,
+    anchors: Vec<Anchor>,
+    /// For each entry when it is presented; `None` if its track has no anchor.
+    times: Vec<Option<EntryTime>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct EntryTime {
+    anchor: usize,
+    ticks: i64,
 }
 
 impl Tables {
@@ -322,15 +332,18 @@ impl Tables {
             return None;
         }
         let (anchors, entries) = copy.split_at_checked(header.anchors as usize * AnchorRecord::BYTES)?;
-        let tables = Tables {
-            anchors: anchors
-                .chunks_exact(AnchorRecord::BYTES)
-                .map(AnchorRecord::get)
-                .collect::<Option<_>>()?,
-            entries: entries.chunks_exact(Entry::BYTES).map(Entry::get).collect::<Option<_>>()?,
-        };
-        let payload: u64 = tables.entries.iter().map(|entry| u64::from(entry.bytes)).sum();
-        (payload == u64::from(header.payload_bytes)).then_some(tables)
+        let anchors: Vec<AnchorRecord> =
+            anchors.chunks_exact(AnchorRecord::BYTES).map(AnchorRecord::get).collect::<Option<_>>()?;
+        let entries: Vec<Entry> =
+            entries.chunks_exact(Entry::BYTES).map(Entry::get).collect::<Option<_>>()?;
+        let payload: u64 = entries.iter().map(|entry| u64::from(entry.bytes)).sum();
+        if payload != u64::from(header.payload_bytes)
+            || !anchors.is_sorted_by_key(|record| record.first_entry)
+        {
+            return None;
+        }
+        let times = times(&anchors, &entries);
+        Some(Tables { entries, anchors: anchors.iter().map(AnchorRecord::anchor).collect(), times })
     }
 
     /// The copy at the head of a whole chunk.
@@ -344,20 +357,110 @@ impl Tables {
         Tables::read(header, chunk.get(end.checked_sub(header.table_bytes())?..end)?)
     }
 
-    /// The anchor of a track.
-    pub(crate) fn anchor(&self, track: TrackNumber) -> Option<&AnchorRecord> {
-        self.anchors.iter().find(|anchor| anchor.track == track)
+    /// The anchor of an entry; `None` if its track has none.
+    pub(crate) fn anchor_of(&self, entry: u32) -> Option<&Anchor> {
+        self.anchors.get(self.time(entry)?.anchor)
     }
 
     /// Ticks and wall time of an entry; `None` if its track has no anchor.
-    pub(crate) fn time_of(&self, entry: &Entry) -> Option<(i64, WallTime)> {
-        let anchor = self.anchor(entry.track)?;
-        let ticks = anchor.base.checked_add(i64::from(entry.delta))?;
-        Some((ticks, anchor.anchor().wall_of(ticks)))
+    pub(crate) fn time_of(&self, entry: u32) -> Option<(i64, WallTime)> {
+        let ticks = self.time(entry)?.ticks;
+        Some((ticks, self.anchor_of(entry)?.wall_of(ticks)))
     }
+
+    fn time(&self, entry: u32) -> Option<EntryTime> {
+        self.times.get(entry as usize).copied().flatten()
+    }
+}
+
+/// The anchor and ticks of each entry, in one pass over both tables.
+fn times(anchors: &[AnchorRecord], entries: &[Entry]) -> Vec<Option<EntryTime>> {
+    let mut in_force: [Option<usize>; 256] = [None; 256];
+    let mut next = 0;
+    let mut out = Vec::with_capacity(entries.len());
+    for (index, entry) in (0..).zip(entries) {
+        while let Some(record) = anchors.get(next).filter(|record| record.first_entry <= index) {
+            in_force[usize::from(record.track.0)] = Some(next);
+            next += 1;
+        }
+        out.push(in_force[usize::from(entry.track.0)].and_then(|anchor| {
+            let ticks = anchors[anchor].base.checked_add(i64::from(entry.delta))?;
+            Some(EntryTime { anchor, ticks })
+        }));
+    }
+    out
 }
 
 /// The padded length of a chunk in bytes.
 pub(crate) fn bytes_padded(anchors: usize, entries: usize, payload: usize, page_bytes: usize) -> usize {
     round_up(bytes_unpadded(anchors, entries, payload), page_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VIDEO: TrackNumber = TrackNumber(1);
+    const AUDIO: TrackNumber = TrackNumber(2);
+
+    fn anchor(track: TrackNumber, wall: i64, base: i64, first_entry: u32) -> AnchorRecord {
+        let anchor = Anchor {
+            track,
+            timescale: 1_000_000_000,
+            ticks: 0,
+            wall: WallTime(wall),
+            source: ClockSource::Arrival,
+            uncertainty_us: 0,
+            arrival: WallTime(0),
+            camera_offset_ns: 0,
+        };
+        AnchorRecord::new(&anchor, base, first_entry)
+    }
+
+    fn piece(track: TrackNumber, delta: i32) -> Piece {
+        let entry = Entry { track, delta, ..Entry::default() };
+        Piece { entry, data: vec![Bytes::from_static(b"a coded "), Bytes::from_static(b"picture")] }
+    }
+
+    /// A chunk sealed into a buffer full of `stale` bytes.
+    fn sealed(anchors: &[AnchorRecord], stale: u8) -> (ChunkHeader, Vec<u8>) {
+        let pieces = [piece(VIDEO, 0), piece(AUDIO, 0), piece(VIDEO, 40), piece(VIDEO, 10), piece(AUDIO, 20)];
+        let mut out = vec![stale; bytes_padded(anchors.len(), pieces.len(), pieces.len() * 15, 4096)];
+        let (header, _) = seal(&ChunkHeader::default(), anchors, &pieces, &mut out);
+        (header, out)
+    }
+
+    #[test]
+    fn every_byte_of_a_chunk_is_written() {
+        let anchors = [anchor(VIDEO, 5, 0, 0), anchor(AUDIO, 6, 0, 1)];
+        assert_eq!(sealed(&anchors, 0), sealed(&anchors, 0xff));
+    }
+
+    #[test]
+    fn an_entry_is_timed_by_the_last_anchor_of_its_track_that_stands_at_or_before_it() {
+        let anchors = [anchor(VIDEO, 1_000, 0, 0), anchor(AUDIO, 2_000, 7, 1), anchor(VIDEO, 1_100, 80, 3)];
+        let (header, out) = sealed(&anchors, 0);
+        let tables = Tables::at_tail(&header, &out).expect("it stands");
+        let times: Vec<_> =
+            (0..6).map(|entry| tables.time_of(entry).map(|(ticks, wall)| (ticks, wall.0))).collect();
+        assert_eq!(
+            times,
+            [
+                Some((0, 1_000)),
+                Some((7, 2_007)),
+                Some((40, 1_040)),
+                Some((90, 1_190)),
+                Some((27, 2_027)),
+                None
+            ]
+        );
+    }
+
+    #[test]
+    fn an_entry_before_its_tracks_first_anchor_has_no_time_and_anchors_out_of_order_are_refused() {
+        let (header, out) = sealed(&[anchor(VIDEO, 1, 0, 0), anchor(AUDIO, 1, 0, 2)], 0);
+        assert_eq!(Tables::at_head(&header, &out).and_then(|tables| tables.time_of(1)), None);
+        let (header, out) = sealed(&[anchor(AUDIO, 1, 0, 1), anchor(VIDEO, 1, 0, 0)], 0);
+        assert_eq!(Tables::at_head(&header, &out), None);
+    }
 }

@@ -252,10 +252,10 @@ fn walk(disk: &dyn ReadAt, state: &Recovered, stream: StreamId, faulty: bool) ->
             last = Some((header.number, loaded.located.checksum));
             walk.chunks.push(header.number);
             let tables = loaded.tables.clone().unwrap_or_default();
-            for payload in loaded.payloads() {
+            for (index, payload) in (0..).zip(loaded.payloads()) {
                 let data = payload.data.clone().unwrap_or_default();
                 if header.kind == ChunkKind::MEDIA {
-                    let (ticks, _) = tables.time_of(&payload.entry).ok_or("a sample without an anchor")?;
+                    let (ticks, _) = tables.time_of(index).ok_or("a sample without an anchor")?;
                     walk.add(ticks, payload.entry.track, payload.entry.flags, &data, header.run, &mut split)?;
                 }
             }

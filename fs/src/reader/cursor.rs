@@ -270,27 +270,23 @@ impl<'a> Cursor<'a> {
             self.configuration = Some(media.configuration);
             self.items.push_back(Item::Configuration(media.configuration, configuration));
         }
-        for record in &media.tables.anchors {
-            let anchor = record.anchor();
-            if self.anchors.insert(anchor.track, anchor) != Some(anchor) {
-                self.items.push_back(Item::Anchor(anchor));
-            }
-        }
         let payloads = media.loaded.payloads();
         let ends = self.last_in_range(media.tables);
         for (index, payload) in (0..).zip(payloads) {
-            let begun = index >= step.from_entry || step.lead && self.can_lead(media.tables, &payload.entry);
+            let begun = index >= step.from_entry || step.lead && self.can_lead(media.tables, index);
             if begun && ends.get(&payload.entry.track).is_some_and(|end| index <= *end) {
-                self.give_payload(step, media, payload)?;
+                self.give_payload(step, media, index, payload)?;
             }
         }
         Ok(())
     }
 
     /// Whether a sample before the first picture is given: it lies in the range and needs no other to be decoded.
-    fn can_lead(&self, tables: &Tables, entry: &Entry) -> bool {
+    fn can_lead(&self, tables: &Tables, index: u32) -> bool {
         let inside = |wall| self.range.from.is_none_or(|from| wall >= from);
-        entry.flags.contains(SampleFlags::SYNC) && tables.time_of(entry).is_some_and(|(_, wall)| inside(wall))
+        let sync =
+            tables.entries.get(index as usize).is_some_and(|entry| entry.flags.contains(SampleFlags::SYNC));
+        sync && tables.time_of(index).is_some_and(|(_, wall)| inside(wall))
     }
 
     /// For each track the last entry that lies before the end of the range: what is decoded before it is needed, also where
@@ -298,7 +294,7 @@ impl<'a> Cursor<'a> {
     fn last_in_range(&self, tables: &Tables) -> BTreeMap<TrackNumber, u32> {
         let mut ends = BTreeMap::new();
         for (index, entry) in (0..).zip(&tables.entries) {
-            if let Some((_, wall)) = tables.time_of(entry)
+            if let Some((_, wall)) = tables.time_of(index)
                 && self.range.to.is_none_or(|to| wall < to)
             {
                 ends.insert(entry.track, index);
@@ -307,14 +303,15 @@ impl<'a> Cursor<'a> {
         ends
     }
 
-    fn give_payload(&mut self, step: &Step, media: &Media<'_>, payload: Payload) -> Result<()> {
+    fn give_payload(&mut self, step: &Step, media: &Media<'_>, index: u32, payload: Payload) -> Result<()> {
         let Some(data) = payload.data else {
             // Without this part the sample it may belong to is not whole.
             self.split = None;
             let at = step.place.offset as usize + payload.at;
             return self.damage(&step.take, "sample", at, "its bytes do not match their checksum");
         };
-        let Some((ticks, wall)) = media.tables.time_of(&payload.entry) else {
+        let times = media.tables.time_of(index).zip(media.tables.anchor_of(index));
+        let Some(((ticks, wall), anchor)) = times else {
             return self.damage(
                 &step.take,
                 "sample",
@@ -322,6 +319,9 @@ impl<'a> Cursor<'a> {
                 "its track has no clock anchor",
             );
         };
+        if self.anchors.insert(anchor.track, *anchor) != Some(*anchor) {
+            self.items.push_back(Item::Anchor(*anchor));
+        }
         let sample = StoredSample {
             track: payload.entry.track,
             ticks,

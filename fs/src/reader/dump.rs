@@ -41,9 +41,9 @@ pub(super) fn lines(scanner: &Scanner<'_>, block: BlockIndex, row: &Row) -> Vec<
         ));
         if header.kind == ChunkKind::MEDIA {
             let tables = loaded.tables.clone().unwrap_or_default();
-            out.extend(loaded.payloads().into_iter().map(|payload| {
+            out.extend((0..).zip(loaded.payloads()).map(|(index, payload)| {
                 let entry = &payload.entry;
-                let (ticks, wall) = tables.time_of(entry).unwrap_or_default();
+                let (ticks, wall) = tables.time_of(index).unwrap_or_default();
                 let sync = if entry.flags.contains(SampleFlags::SYNC) { " sync" } else { "" };
                 let verdict = if payload.data.is_some() { "" } else { " DAMAGED" };
                 format!(

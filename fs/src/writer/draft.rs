@@ -53,16 +53,18 @@ impl Draft {
         self.pieces.is_empty()
     }
 
-    fn base(&self, track: TrackNumber) -> Option<&AnchorRecord> {
-        self.anchors.iter().find(|anchor| anchor.track == track)
+    /// The record of this anchor, if it is what the track's next entry counts from.
+    fn in_force(&self, anchor: &Anchor) -> Option<&AnchorRecord> {
+        let record = self.anchors.iter().rfind(|record| record.track == anchor.track);
+        record.filter(|record| record.anchor() == *anchor)
     }
 
-    /// Whether a part fits when the chunk may have `limit` bytes.
-    pub(crate) fn fits(&self, part: &Part, limit: usize, page_bytes: usize) -> bool {
-        let base = self.base(part.track);
+    /// Whether a part fits when the chunk may have `limit` bytes. `anchor` is its track's.
+    pub(crate) fn fits(&self, part: &Part, anchor: &Anchor, limit: usize, page_bytes: usize) -> bool {
+        let record = self.in_force(anchor);
         let in_reach =
-            base.is_none_or(|anchor| i32::try_from(part.ticks.saturating_sub(anchor.base)).is_ok());
-        let anchors = self.anchors.len() + usize::from(base.is_none());
+            record.is_none_or(|record| i32::try_from(part.ticks.saturating_sub(record.base)).is_ok());
+        let anchors = self.anchors.len() + usize::from(record.is_none());
         in_reach
             && bytes_padded(anchors, self.pieces.len() + 1, self.payload + part.bytes, page_bytes) <= limit
     }
@@ -79,12 +81,15 @@ impl Draft {
 
     /// Adds a part that fits. `anchor` is its track's.
     pub(crate) fn add(&mut self, part: Part, anchor: &Anchor) {
-        if self.base(part.track).is_none() {
-            self.anchors.push(AnchorRecord::new(anchor, part.ticks));
-        }
-        let record = self.base(part.track).cloned().unwrap_or_default();
-        let delta = i32::try_from(part.ticks - record.base).unwrap_or_default();
-        let wall = record.anchor().wall_of(part.ticks);
+        let base = match self.in_force(anchor) {
+            Some(record) => record.base,
+            None => {
+                self.anchors.push(AnchorRecord::new(anchor, part.ticks, self.pieces.len() as u32));
+                part.ticks
+            }
+        };
+        let delta = i32::try_from(part.ticks.saturating_sub(base)).unwrap_or_default();
+        let wall = anchor.wall_of(part.ticks);
         self.wall = Some(self.wall.map_or((wall, wall), |(min, max)| (min.min(wall), max.max(wall))));
         self.payload += part.bytes;
         self.sync_samples += u32::from(part.flags.contains(SampleFlags::SEEK_POINT));

@@ -215,7 +215,7 @@ impl StreamWriter {
         self.pending.anchors.clear();
     }
 
-    /// The clock anchor of a track for the following samples. It takes effect with the next chunk.
+    /// The clock anchor of a track for the following samples.
     pub fn anchor(&mut self, anchor: Anchor) {
         if anchor.timescale > 0 {
             self.anchored.insert(anchor.track);

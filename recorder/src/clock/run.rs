@@ -11,9 +11,19 @@ use keha_fs::{Anchor, TrackNumber, WallTime};
 pub(crate) struct RunClock {
     tracks: Vec<TrackClock>,
     origin_ns: Option<i64>,
+    /// By how much the camera's clock, followed before, leads arrival.
+    lead_ns: i64,
 }
 
 impl RunClock {
+    /// The clocks of the next session, or of a media clock that begins anew: nothing is known of the tracks, but that the
+    /// camera's own clock is about where it was.
+    pub(crate) fn next(&self) -> RunClock {
+        let led = self.tracks.iter().map(TrackClock::lead_ns).find(|lead| *lead != 0);
+        let lead_ns = if self.tracks.is_empty() { self.lead_ns } else { led.unwrap_or_default() };
+        RunClock { lead_ns, ..RunClock::default() }
+    }
+
     /// Whether a sample continues its track's media clock. Changes nothing.
     pub(crate) fn step(&self, track: TrackNumber, media_ticks: i64, arrival: Arrival) -> Step {
         self.get(track).map_or(Step::Steady, |clock| clock.step(media_ticks, arrival))
@@ -31,7 +41,7 @@ impl RunClock {
         match self.tracks.iter_mut().find(|clock| clock.track() == track) {
             Some(clock) => clock.observe(media_ticks, arrival),
             None => {
-                let mut clock = TrackClock::new(track, timescale, media_ticks, arrival);
+                let mut clock = TrackClock::new(track, timescale, media_ticks, arrival, self.lead_ns);
                 if let Some(origin) = self.origin_ns {
                     clock.begin_run(origin);
                 }

@@ -23,8 +23,10 @@ const JUMP_AHEAD_NS: i64 = 5 * NS_PER_S;
 const JUMP_BACK_NS: i64 = NS_PER_S;
 /// A mapping that is this far from its estimate is given up.
 const ASTRAY_NS: i64 = 5 * NS_PER_S;
-/// How often an anchor is given out, in media time.
-const ANCHOR_EVERY_NS: i64 = NS_PER_S;
+/// How often an anchor is given out at least, in media time.
+const ANCHOR_EVERY_NS: i64 = 5 * NS_PER_S;
+/// How far the mapping moves at most between two anchors: the unevenness of frame times that a reader may see.
+const ANCHOR_STEP_NS: i64 = NS_PER_MS / 2;
 /// What is said of an estimate from few samples.
 const EARLY_UNCERTAINTY_NS: i64 = 50 * NS_PER_MS;
 const EARLY_SAMPLES: u64 = 10;
@@ -77,14 +79,35 @@ pub(crate) struct TrackClock {
     offset_ns: i64,
     delays: MinimumDelay,
     report: Option<FollowedReport>,
+    /// By how much the camera's clock, which was followed in the session before, led arrival; relied on while reports may
+    /// still come, so that a reconnect does not set wall time back.
+    lead_ns: i64,
     camera_offset_ns: i64,
     /// The latest presentation so far.
     newest_ns: i64,
     last: Last,
     slewed_at_ns: i64,
-    anchored_at_ns: Option<i64>,
+    anchored: Option<Anchored>,
     /// Whether an anchor was ever given out: until then the estimate may be taken as it is.
     relied_on: bool,
+}
+
+/// The anchor given out last.
+#[derive(Clone, Copy, Debug)]
+struct Anchored {
+    at_ns: i64,
+    offset_ns: i64,
+    source: ClockSource,
+    camera_known: bool,
+}
+
+impl Anchored {
+    /// Whether nothing new is to be told by `due`.
+    fn covers(self, due: Anchored) -> bool {
+        due.at_ns.saturating_sub(self.at_ns) < ANCHOR_EVERY_NS
+            && due.offset_ns.saturating_sub(self.offset_ns).saturating_abs() < ANCHOR_STEP_NS
+            && (due.source, due.camera_known) == (self.source, self.camera_known)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -100,21 +123,28 @@ struct Last {
 }
 
 impl TrackClock {
-    /// A mapping that begins with a sample at `media_ticks`.
-    pub(crate) fn new(track: TrackNumber, timescale: u32, media_ticks: i64, arrival: Arrival) -> TrackClock {
+    /// A mapping that begins with a sample at `media_ticks`. `lead_ns` is that of the session before, else 0.
+    pub(crate) fn new(
+        track: TrackNumber,
+        timescale: u32,
+        media_ticks: i64,
+        arrival: Arrival,
+        lead_ns: i64,
+    ) -> TrackClock {
         TrackClock {
             track,
             timescale: timescale.max(1),
             base: media_ticks,
             run_zero: 0,
-            offset_ns: arrival.wall_ns,
+            offset_ns: arrival.wall_ns.saturating_add(lead_ns),
             delays: MinimumDelay::new(arrival.mono_ns, arrival.wall_ns),
             report: None,
+            lead_ns,
             camera_offset_ns: 0,
             newest_ns: 0,
             last: Last { media_ns: 0, arrival },
             slewed_at_ns: 0,
-            anchored_at_ns: None,
+            anchored: None,
             relied_on: false,
         }
     }
@@ -149,8 +179,11 @@ impl TrackClock {
         {
             self.report = None;
         }
+        if media_ns > REPORT_AGE_NS_MAX {
+            self.lead_ns = 0;
+        }
         if !self.relied_on {
-            self.offset_ns = self.delays.minimum_ns();
+            self.offset_ns = self.target_ns();
             self.slewed_at_ns = self.newest_ns;
         }
         self.slew();
@@ -182,14 +215,23 @@ impl TrackClock {
     /// Whether the mapping is so far off its estimate that slewing would take hours.
     pub(crate) fn astray_ns(&self) -> Option<i64> {
         let off = self.delays.minimum_ns().saturating_sub(self.offset_ns);
-        let excused = self.report.map_or(0, |_| REPORT_OFFSET_NS_MAX);
+        let led = self.report.is_some() || self.lead_ns != 0;
+        let excused = if led { REPORT_OFFSET_NS_MAX } else { 0 };
         (off.saturating_abs() > ASTRAY_NS + excused).then_some(off)
+    }
+
+    /// By how much the camera's clock leads arrival in this mapping; 0 if it is not followed.
+    pub(crate) fn lead_ns(&self) -> i64 {
+        match self.report {
+            Some(_) => self.offset_ns.saturating_sub(self.delays.minimum_ns()),
+            None => self.lead_ns,
+        }
     }
 
     /// Lets the run's ticks count from the wall time `origin_ns`; the next anchor is due at once.
     pub(crate) fn begin_run(&mut self, origin_ns: i64) {
         self.run_zero = ns_to_ticks(origin_ns.saturating_sub(self.offset_ns), self.timescale);
-        self.anchored_at_ns = None;
+        self.anchored = None;
     }
 
     /// Ticks in the run of a sample at `media_ticks`.
@@ -204,10 +246,17 @@ impl TrackClock {
 
     /// The anchor to give out now, if one is due.
     pub(crate) fn anchor_due(&mut self) -> Option<Anchor> {
-        if self.anchored_at_ns.is_some_and(|at| self.newest_ns.saturating_sub(at) < ANCHOR_EVERY_NS) {
+        let source = if self.report.is_some() { ClockSource::SenderReport } else { ClockSource::Arrival };
+        let due = Anchored {
+            at_ns: self.newest_ns,
+            offset_ns: self.offset_ns,
+            source,
+            camera_known: self.camera_offset_ns != 0,
+        };
+        if self.anchored.is_some_and(|last| last.covers(due)) {
             return None;
         }
-        self.anchored_at_ns = Some(self.newest_ns);
+        self.anchored = Some(due);
         self.relied_on = true;
         let inner = ns_to_ticks(self.last.media_ns, self.timescale);
         let uncertainty_ns = self.uncertainty_ns();
@@ -216,7 +265,7 @@ impl TrackClock {
             timescale: self.timescale,
             ticks: inner.saturating_sub(self.run_zero),
             wall: WallTime(self.offset_ns.saturating_add(ticks_to_ns(inner, self.timescale))),
-            source: if self.report.is_some() { ClockSource::SenderReport } else { ClockSource::Arrival },
+            source,
             uncertainty_us: u32::try_from(uncertainty_ns / 1_000).unwrap_or(u32::MAX),
             arrival: WallTime(self.last.arrival.wall_ns),
             camera_offset_ns: self.camera_offset_ns,
@@ -239,7 +288,8 @@ impl TrackClock {
     }
 
     fn target_ns(&self) -> i64 {
-        self.report.map_or(self.delays.minimum_ns(), |report| report.offset_ns)
+        let by_arrival = self.delays.minimum_ns().saturating_add(self.lead_ns);
+        self.report.map_or(by_arrival, |report| report.offset_ns)
     }
 
     /// Moves the mapping towards its target, by media time passed: so wall time cannot turn back however samples arrive.
@@ -287,7 +337,7 @@ mod tests {
             let at_ns = index as i64 * 40 * NS_PER_MS;
             let when = arrival(at_ns + delay_ns);
             let media = ticks(at_ns);
-            let clock = clock.get_or_insert_with(|| TrackClock::new(TrackNumber(1), RATE, media, when));
+            let clock = clock.get_or_insert_with(|| TrackClock::new(TrackNumber(1), RATE, media, when, 0));
             clock.observe(media, when);
             anchor = clock.anchor_due().or(anchor);
             let anchor = anchor.expect("the first anchor is due at once");
@@ -315,6 +365,30 @@ mod tests {
         assert!((off(0) - 58 * NS_PER_MS).abs() < 20_000);
         assert!(off(599).abs() < 20_000, "{}", off(599));
         assert!(walls.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn frame_times_are_even_to_half_a_millisecond_while_an_estimate_settles() {
+        let (_, walls) =
+            played((0..600).map(|index| if index == 0 { 60 * NS_PER_MS } else { 2 * NS_PER_MS }));
+        for pair in walls.windows(2) {
+            let uneven_ns = pair[1] - pair[0] - 40 * NS_PER_MS;
+            assert!(uneven_ns.abs() <= 720_000, "{uneven_ns} ns");
+        }
+    }
+
+    #[test]
+    fn a_camera_that_no_longer_reports_is_mapped_by_arrival_again() {
+        let mut clock = TrackClock::new(TrackNumber(1), RATE, ticks(0), arrival(0), 20 * NS_PER_MS);
+        for index in 0..5_000_i64 {
+            let at_ns = index * 40 * NS_PER_MS;
+            clock.observe(ticks(at_ns), arrival(at_ns));
+            clock.anchor_due();
+            if at_ns < 59 * NS_PER_S {
+                assert_eq!(clock.wall_ns(ticks(0)), BEGAN_NS + 20 * NS_PER_MS);
+            }
+        }
+        assert_eq!(clock.wall_ns(ticks(0)), BEGAN_NS);
     }
 
     #[test]
@@ -364,7 +438,7 @@ mod tests {
 
     #[test]
     fn a_media_clock_at_half_speed_goes_astray() {
-        let mut clock = TrackClock::new(TrackNumber(1), RATE, ticks(0), arrival(0));
+        let mut clock = TrackClock::new(TrackNumber(1), RATE, ticks(0), arrival(0), 0);
         let mut astray_at = None;
         for index in 0..5_000_i64 {
             let at_ns = index * 40 * NS_PER_MS;
@@ -392,7 +466,7 @@ mod tests {
         fn no_input_overflows(
             samples in proptest::collection::vec((any::<i64>(), any::<i64>(), any::<i64>()), 1..50),
         ) {
-            let mut clock = TrackClock::new(TrackNumber(1), 0, 0, Arrival { mono_ns: 0, wall_ns: 0 });
+            let mut clock = TrackClock::new(TrackNumber(1), 0, 0, Arrival { mono_ns: 0, wall_ns: 0 }, i64::MAX);
             for (media, mono_ns, wall_ns) in samples {
                 let when = Arrival { mono_ns, wall_ns };
                 if clock.step(media, when) != Step::Steady {

@@ -66,6 +66,8 @@ pub(crate) struct Recording<S> {
     /// The tracks that this session set up.
     expected: Vec<TrackNumber>,
     configuration: Configuration,
+    /// Why the volume does not take the present configuration.
+    not_taken: Option<String>,
     counters: Counters,
     events: Vec<(WallTime, EventKind)>,
     clock_off_told: bool,
@@ -97,6 +99,7 @@ impl<S: Sink> Recording<S> {
             phase: Phase::Idle,
             expected: Vec::new(),
             configuration: Configuration::default(),
+            not_taken: None,
             counters: Counters::default(),
             events: Vec::new(),
             clock_off_told: false,
@@ -116,7 +119,7 @@ impl<S: Sink> Recording<S> {
     ) {
         self.end_run();
         self.host.accept(now);
-        self.clock = RunClock::default();
+        self.clock = self.clock.next();
         self.clock_off_told = false;
         self.expected = tracks;
         self.configuration = Configuration { tracks: known, session: Vec::new() };
@@ -147,7 +150,7 @@ impl<S: Sink> Recording<S> {
             self.end_run();
             self.begin_gap(GapReason::Clock, &detail, sample.arrival);
             self.host.accept(sample.arrival);
-            self.clock = RunClock::default();
+            self.clock = self.clock.next();
         }
         match &mut self.phase {
             Phase::Running => self.pass(sample, arrival),
@@ -386,6 +389,10 @@ impl<S: Sink> Recording<S> {
             // What was left out ended the run, though not the media clock.
             self.begin_run(wall_ns);
         }
+        if self.not_taken.is_some() {
+            // Under the configuration before it nobody could decode it.
+            return self.refuse(track, GapReason::Protocol, bytes, arrival);
+        }
         if let Some(anchor) = self.clock.anchor_due(track) {
             self.sink.anchor(anchor);
         }
@@ -418,7 +425,10 @@ impl<S: Sink> Recording<S> {
     fn refuse(&mut self, track: TrackNumber, reason: GapReason, bytes: usize, now: Moment) {
         self.count_dropped(bytes);
         if self.overload.refused(reason, bytes, now) {
-            let detail = format!("track {track}: left out up to the next sync sample");
+            let detail = match &self.not_taken {
+                Some(why) if reason == GapReason::Protocol => why.clone(),
+                _ => format!("track {track}: left out up to the next sync sample"),
+            };
             self.begin_gap(reason, &detail, now);
         }
     }
@@ -438,9 +448,7 @@ impl<S: Sink> Recording<S> {
         if self.configuration.tracks.is_empty() {
             return;
         }
-        if let Err(error) = self.sink.configure(&self.configuration) {
-            tracing::warn!(%error, "the volume does not take a stream's configuration");
-        }
+        self.not_taken = self.sink.configure(&self.configuration).err().map(|error| error.to_string());
     }
 
     fn write_gaps(&mut self, gaps: impl IntoIterator<Item = Gap>) {

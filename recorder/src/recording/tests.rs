@@ -27,10 +27,15 @@ struct List {
     given: Vec<Given>,
     /// How many further samples are taken before the queue is full; `None` for all.
     room: Option<usize>,
+    /// Whether configurations are refused.
+    refuses: bool,
 }
 
 impl Sink for List {
     fn configure(&mut self, configuration: &Configuration) -> Result<(), keha_fs::Error> {
+        if self.refuses {
+            return Err(keha_fs::Error::Invalid("too large".to_owned()));
+        }
         self.given.push(Given::Configuration(configuration.clone()));
         Ok(())
     }
@@ -358,6 +363,31 @@ fn a_sample_too_large_costs_its_gop_under_its_own_reason() {
         (gap.reason, gap.samples_lost, gap.bytes_lost),
         (GapReason::SampleTooLarge, 6, (33 << 20) + 500)
     );
+}
+
+#[test]
+fn a_configuration_that_is_refused_is_a_gap_that_says_why_and_nothing_goes_out_under_the_one_before() {
+    let mut recording = connected();
+    play(&mut recording, 0..15);
+    recording.sink.refuses = true;
+    recording.configure(TrackConfiguration { private: vec![9], ..video() }, at(600));
+    play(&mut recording, 15..35);
+    recording.sink.refuses = false;
+    play(&mut recording, 35..50);
+    recording.stop();
+    let list = &recording.sink;
+    assert_eq!(list.samples().len(), 15 + 10);
+    let gap = list.gaps()[1];
+    assert_eq!((gap.reason, gap.samples_lost), (GapReason::Protocol, 25));
+    assert!(gap.detail.contains("too large"), "{}", gap.detail);
+    let configurations: Vec<_> = list
+        .given
+        .iter()
+        .filter_map(
+            |given| if let Given::Configuration(configuration) = given { Some(configuration) } else { None },
+        )
+        .collect();
+    assert_eq!(configurations.last().map(|last| &last.tracks[0].private), Some(&vec![9]));
 }
 
 #[test]

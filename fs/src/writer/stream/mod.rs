@@ -215,7 +215,7 @@ impl Stream {
             self.ensure_block(core, true)?;
             let (room, limit) = self.limits(core);
             let part = self.part(sample, self.sent, length);
-            if self.draft.fits(&part, limit, core.geometry.page_bytes) {
+            if self.draft.fits(&part, &anchor, limit, core.geometry.page_bytes) {
                 self.draft.add(part, &anchor);
                 self.sent = 0;
                 return Ok(());
@@ -310,7 +310,7 @@ impl Stream {
         };
         let payload: usize = draft.pieces.iter().flat_map(|piece| &piece.data).map(Bytes::len).sum();
         let length = bytes_padded(draft.anchors.len(), draft.pieces.len(), payload, core.geometry.page_bytes);
-        let mut buffer = core.writes.buffer(length);
+        let mut buffer = core.writes.stale_buffer(length);
         let (header, checksum) = chunk::seal(&header, &draft.anchors, &draft.pieces, &mut buffer);
         let queued_bytes = if kind == ChunkKind::MEDIA { payload } else { 0 };
         self.send(core, header, checksum, Arc::new(buffer), draft.ends, queued_bytes);

@@ -109,6 +109,30 @@ fn a_right_sender_report_slews_without_a_gap_and_a_wrong_one_is_told_once() {
 }
 
 #[test]
+fn a_reconnect_does_not_set_wall_time_back_to_arrival_where_the_cameras_clock_was_followed() {
+    let mut recording = connected();
+    play(&mut recording, 0..10);
+    for part in 0..12 {
+        let first = part * 1_250 + 10;
+        let now = first * 40;
+        let told = at(now + 3_000).wall;
+        recording.sender_report(VIDEO, 4_000_000_000 + now * 90, told, at(now));
+        play(&mut recording, first..first + 1_250);
+    }
+    let lost = 15_010 * 40;
+    recording.interrupted(GapReason::ConnectionLost, "", at(lost));
+    recording.begin_session(vec![VIDEO], vec![video()], at(lost + 100));
+    for index in 0..10 {
+        recording.sample(picture(index * 40, lost + 100 + index * 40 + 5, index == 0));
+    }
+    recording.stop();
+    let walls = recording.sink.walls_ms(VIDEO);
+    let (last, next) = (*walls[0].last().unwrap(), walls[1][0]);
+    assert!(last - (lost - 40) > 290, "500 ppm of ten minutes is 300 ms, not {}", last - (lost - 40));
+    assert!((130..=150).contains(&(next - last)), "{} ms between the pictures", next - last);
+}
+
+#[test]
 fn a_stale_time_on_the_first_picture_does_not_shift_those_behind_it() {
     let mut recording = connected();
     recording.sample(picture(-3_600_000, 5, true));
