@@ -94,6 +94,12 @@ impl AlignedBuffer {
         }
     }
 
+    /// Cuts or grows to `len` bytes; what is added is whatever stood there before: for who writes every byte anyway.
+    pub fn resize_stale(&mut self, len: usize) {
+        self.reserve(len);
+        self.len = len;
+    }
+
     /// Appends bytes.
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
         let old = self.len;

@@ -44,6 +44,13 @@ impl BufferPool {
         buffer
     }
 
+    /// A buffer of `len` bytes that hold whatever they held: for who writes every one of them.
+    pub fn take_stale(&self, len: usize) -> AlignedBuffer {
+        let mut buffer = self.take_empty(len);
+        buffer.resize_stale(len);
+        buffer
+    }
+
     /// An empty buffer with room for `capacity` bytes; spares the zeroing of what is appended anyway.
     pub fn take_empty(&self, capacity: usize) -> AlignedBuffer {
         let Some(class) = class_for(capacity) else { return AlignedBuffer::with_capacity(capacity) };

@@ -73,9 +73,12 @@ impl<D: Disk> Writes<D> {
 
     /// A zeroed buffer.
     pub(crate) fn buffer(&self, bytes: usize) -> AlignedBuffer {
-        let mut buffer = self.pool.take(bytes);
-        buffer.fill(0);
-        buffer
+        self.pool.take(bytes)
+    }
+
+    /// A buffer for who writes every byte of it.
+    pub(crate) fn stale_buffer(&self, bytes: usize) -> AlignedBuffer {
+        self.pool.take_stale(bytes)
     }
 
     /// The unit of the disk in bytes.

@@ -63,7 +63,7 @@ impl Stream {
             rank: core.ledger.highest(),
             ..chunk.header.clone()
         };
-        let mut buffer = core.writes.buffer(chunk.buffer.len());
+        let mut buffer = core.writes.stale_buffer(chunk.buffer.len());
         buffer.copy_from_slice(&chunk.buffer);
         let checksum = chunk::reseal(&header, &mut buffer);
         self.send(core, header, checksum, Arc::new(buffer), chunk.ends.clone(), chunk.queued_bytes);
