@@ -21,6 +21,10 @@ const EVENTS: usize = 1_024;
 /// One thread handles many streams: they mostly wait.
 const STREAMS_PER_THREAD: usize = 32;
 const THREADS_MAX: usize = 4;
+/// How long a thread waits, once it has nothing to do, before it looks at its sockets again. What arrives meanwhile, from all
+/// cameras, is taken in one go; being woken for each packet was most of what recording cost
+/// (docs/decisions/0006-sockets-are-looked-at-every-ten-milliseconds.md). Arrival is noted up to this late.
+pub(crate) const PAUSE: Duration = Duration::from_millis(10);
 /// A stream that does not end within this time is left behind.
 const STOP: Duration = Duration::from_secs(5);
 
@@ -83,6 +87,7 @@ impl Recorder {
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name("keha-recorder")
+            .on_thread_park(|| std::thread::sleep(PAUSE))
             .enable_all()
             .build()
             .map_err(StartError::Threads)?;

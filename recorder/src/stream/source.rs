@@ -9,6 +9,7 @@ use crate::session::open::{Opened, open};
 use crate::session::play::{End, Play, numbers};
 use crate::session::silence;
 use crate::sink::Sink;
+use crate::supervisor::PAUSE;
 use crate::testsrc::{TestSource, camera};
 use keha_fs::GapReason;
 use std::future::{Future, poll_fn};
@@ -22,7 +23,7 @@ use url::Url;
 const TICK: Duration = Duration::from_millis(100);
 /// How long a session goes on after the word to stop. The runtime learns of what the kernel has received only when it
 /// sleeps, so without this a stop could overtake packets that came before it.
-const LAST_LOOK: Duration = Duration::from_millis(20);
+const LAST_LOOK: Duration = PAUSE.saturating_mul(3);
 
 impl<S: Sink> StreamTask<S> {
     /// Opens a session and records it to its end.
