@@ -22,6 +22,11 @@ use std::io::Write;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::process::ExitCode;
 
+/// Recording keeps a second of packets and lets them go, every second. This allocator keeps their pages for the next one;
+/// giving them back and faulting them in again was a quarter of what recording cost (docs/decisions/0005-allocator.md).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     panic::set_hook(Box::new(tell_of_panic));
     // A panic unwinds through whatever cleans up behind itself, and has an exit status that is in the manual.
