@@ -249,7 +249,9 @@ impl Volume {
         if let Ok(Some(header)) = self.scanner().block_header(take.block)
             && header.sequence != take.sequence
         {
-            return true;
+            // Where the table says so still, it is the table that is wrong.
+            let now = recover(&*self.disk, &self.path);
+            return now.is_ok_and(|now| now.row(take.block).sequence != take.sequence);
         }
         newest_record(&self.scanner()).is_some_and(|record| {
             let granted = record.granted.iter().map(|granted| (granted.block, granted.sequence));

@@ -203,12 +203,13 @@ pub(super) fn examine_named(scanner: &Scanner<'_>, state: &mut State, record: &R
         let durable_end = named.durable_end as usize;
         suspects.entry(named.stream).or_default().push(Suspect { take, durable_end, header });
     }
+    // What the table says of these blocks is of an earlier take, maybe of another stream, or older than what is about to be
+    // found: none of it may be taken for the end of any stream.
+    for suspect in suspects.values().flatten() {
+        state.set(suspect.take.block, free_row(suspect.header.as_ref()));
+    }
     for mut suspects in suspects.into_values() {
         suspects.sort_by_key(|suspect| suspect.take.sequence);
-        for suspect in &suspects {
-            // What the table says of these blocks is of an earlier take, or older than what is about to be found.
-            state.set(suspect.take.block, free_row(suspect.header.as_ref()));
-        }
         for suspect in suspects {
             judge(scanner, state, &suspect, record.header.epoch);
         }

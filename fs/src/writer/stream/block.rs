@@ -81,7 +81,9 @@ impl Stream {
         let used = row.used_bytes as usize;
         // Of a block that this writer parked the last chunks may still be on their way to the disk: it is not read.
         let open = self.parked_open.take().filter(|open| open.take == take).unwrap_or_else(|| {
-            let progress = examine(&core.scanner(), &take, used, None).progress;
+            // Chunks that a crash discarded may stand behind its end.
+            let stop = Some(row.last_chunk().next());
+            let progress = examine(&core.scanner(), &take, used, stop).progress;
             OpenBlock { take, progress }
         });
         // A block in which damage hides something is left as it is.
