@@ -27,6 +27,10 @@ pub enum CrashPlan {
     AllBut(usize),
     /// Only these two.
     Pair(usize, usize),
+    /// Each write as a whole by the toss of a coin with this seed.
+    Writes(u64),
+    /// All but those of one write: the so-manieth, counted round and round.
+    AllButWrite(usize),
     /// Those whose bit is set; for at most 64 sectors, so that all subsets can be counted through.
     Mask(u64),
 }
@@ -35,7 +39,7 @@ impl CrashPlan {
     /// Plans worth trying for so many pending sectors, at most about `plans_max`, always the same for a seed.
     ///
     /// Every subset where they are few enough; otherwise none, all, then evenly prefixes, suffixes, singles, all
-    /// but one, pairs and random subsets.
+    /// but one, pairs and random subsets, of sectors and of whole writes.
     pub fn enumerate(pending_sectors: usize, plans_max: usize, seed: u64) -> Vec<CrashPlan> {
         let subsets = u32::try_from(pending_sectors).ok().and_then(|count| 1_usize.checked_shl(count));
         if let Some(subsets) = subsets.filter(|&subsets| subsets <= plans_max) {
@@ -43,7 +47,7 @@ impl CrashPlan {
         }
         let mut rng = SimRng::new(seed);
         let mut plans = vec![CrashPlan::None, CrashPlan::All];
-        let share = plans_max.saturating_sub(plans.len()).div_ceil(6).min(pending_sectors);
+        let share = plans_max.saturating_sub(plans.len()).div_ceil(8).min(pending_sectors);
         for turn in 0..share {
             // Evenly over all places, but not always the same ones.
             let stretch = turn * pending_sectors / share..(turn + 1) * pending_sectors / share;
@@ -55,6 +59,8 @@ impl CrashPlan {
                 CrashPlan::AllBut(at),
                 CrashPlan::Pair(at, rng.below(pending_sectors)),
                 CrashPlan::Subset(rng.next_u64()),
+                CrashPlan::Writes(rng.next_u64()),
+                CrashPlan::AllButWrite(turn),
             ]);
         }
         plans
@@ -76,6 +82,16 @@ impl CrashPlan {
             CrashPlan::AllBut(lost) => sector != lost,
             CrashPlan::Pair(one, two) => sector == one || sector == two,
             CrashPlan::Mask(bits) => sector < 64 && bits >> sector & 1 == 1,
+            CrashPlan::Writes(_) | CrashPlan::AllButWrite(_) => false,
+        }
+    }
+
+    /// Whether the `place`-th of `count` writes is kept whole, where the plan decides by writes.
+    fn keeps_write(self, place: usize, count: usize) -> Option<bool> {
+        match self {
+            CrashPlan::Writes(seed) => Some(SimRng::new(seed ^ place as u64).coin()),
+            CrashPlan::AllButWrite(lost) => Some(lost % count != place),
+            _ => None,
         }
     }
 }
@@ -103,10 +119,15 @@ impl CrashPoint {
     pub fn image(&self, plan: CrashPlan) -> SimImage {
         let mut image = self.durable.clone();
         let mut keeps = plan.chooser(self.pending_sectors());
-        let sectors = self.pending.0.iter().flat_map(|write| write.sectors());
-        for (index, (offset, bytes)) in sectors.enumerate() {
-            if keeps(index) {
-                image.write(offset, bytes);
+        let writes = &self.pending.0;
+        let mut index = 0;
+        for (place, write) in writes.iter().enumerate() {
+            let whole = plan.keeps_write(place, writes.len());
+            for (offset, bytes) in write.sectors() {
+                if whole.unwrap_or_else(|| keeps(index)) {
+                    image.write(offset, bytes);
+                }
+                index += 1;
             }
         }
         image

@@ -11,18 +11,34 @@ use crate::disk::{ReadAt, beyond_end};
 const PAGE_BYTES: usize = 4096;
 type Page = [u8; PAGE_BYTES];
 
+/// What a digest is summed up from.
+const WORD_BYTES: usize = 8;
+
+/// The sum of words, each mixed with its place: `bytes` stand `within` the page that begins at `page_at`.
+fn sum(page_at: u64, bytes: &[u8], within: usize) -> u64 {
+    let places = (page_at + within as u64..).step_by(WORD_BYTES);
+    let words = bytes
+        .chunks_exact(WORD_BYTES)
+        .map(|word| word.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)));
+    places.zip(words).fold(0, |sum: u64, (place, word)| {
+        let mixed = (word ^ place.wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        sum.wrapping_add((mixed ^ mixed >> 32).wrapping_mul(0x94D0_49BB_1331_11EB))
+    })
+}
+
 /// Bytes of a whole disk; cloning is cheap.
 #[derive(Clone)]
 pub struct SimImage {
     pages: Vec<Arc<Page>>,
     size_bytes: usize,
+    digest: u64,
 }
 
 impl SimImage {
     /// `size_bytes` zeros.
     pub fn zeroed(size_bytes: usize) -> Self {
         let page = Arc::new([0; PAGE_BYTES]);
-        Self { pages: vec![page; size_bytes.div_ceil(PAGE_BYTES)], size_bytes }
+        Self { pages: vec![page; size_bytes.div_ceil(PAGE_BYTES)], size_bytes, digest: 0 }
     }
 
     /// Size in bytes.
@@ -40,11 +56,22 @@ impl SimImage {
             let within = at % PAGE_BYTES;
             let (part, behind) = rest.split_at(rest.len().min(PAGE_BYTES - within));
             if let Some(page) = self.pages.get_mut(at / PAGE_BYTES) {
-                Arc::make_mut(page)[within..within + part.len()].copy_from_slice(part);
+                let page = Arc::make_mut(page);
+                let touched = within / WORD_BYTES * WORD_BYTES
+                    ..(within + part.len()).next_multiple_of(WORD_BYTES).min(PAGE_BYTES);
+                let place = (at - within) as u64;
+                self.digest = self.digest.wrapping_sub(sum(place, &page[touched.clone()], touched.start));
+                page[within..within + part.len()].copy_from_slice(part);
+                self.digest = self.digest.wrapping_add(sum(place, &page[touched.clone()], touched.start));
             }
             at += part.len();
             rest = behind;
         }
+    }
+
+    /// A number that is the same for images that came to the same content from one ancestor, and hardly for others.
+    pub fn digest(&self) -> u64 {
+        self.digest
     }
 
     /// Flips bit `bit` (0 to 7) of the byte at `offset`.
@@ -140,6 +167,25 @@ mod tests {
         let mut across = [0; 202];
         image.read_exact_at(&mut across, 3999).unwrap();
         assert_eq!((across[0], across[1], across[200], across[201]), (1, 2, 2, 1));
+    }
+
+    #[test]
+    fn images_of_the_same_content_have_the_same_digest_however_they_came_to_it() {
+        let base = SimImage::from(vec![1; 10_000]);
+        let (mut one, mut two) = (base.clone(), base.clone());
+        one.write(4090, &[7; 20]);
+        assert_ne!(one.digest(), base.digest());
+        two.write(4093, &[7; 17]);
+        two.write(3, &[9]);
+        two.write(4090, &[7; 3]);
+        assert_ne!(one.digest(), two.digest());
+        two.write(3, &[1]);
+        assert_eq!((one.digest(), &one), (two.digest(), &two));
+        // The same bytes elsewhere are other content.
+        let (mut here, mut there) = (base.clone(), base);
+        here.write(512, &[7; 8]);
+        there.write(1024, &[7; 8]);
+        assert_ne!(here.digest(), there.digest());
     }
 
     #[test]

@@ -180,6 +180,11 @@ impl SimControl {
         self.lock().stalled = on;
     }
 
+    /// In the next so many polls nothing completes.
+    pub fn stall_for(&self, polls: usize) {
+        self.lock().stalled_polls = polls;
+    }
+
     /// From operation `number` on, the first (or every) one of these kinds suffers `effect`.
     pub fn inject(&self, number: u64, repeat: Repeat, kinds: Kinds, effect: Effect) {
         self.lock().faults.add(number, repeat, kinds, effect);

@@ -63,6 +63,7 @@ pub(super) struct State {
     rng: SimRng,
     pub(super) alignment_bytes: u32,
     pub(super) stalled: bool,
+    pub(super) stalled_polls: usize,
     pub(super) in_order: bool,
     pub(super) timing: Option<Timing>,
     submitted: u64,
@@ -82,6 +83,7 @@ impl State {
             rng: SimRng::new(seed),
             alignment_bytes: 512,
             stalled: false,
+            stalled_polls: 0,
             in_order: false,
             timing: None,
             submitted: 0,
@@ -152,7 +154,9 @@ impl State {
 
     /// What a poll does: completes one, or lets the time of a wait in vain go by.
     pub(super) fn poll(&mut self, wait: Duration) -> Option<Completion> {
-        let completion = self.complete();
+        let stalled = self.stalled_polls > 0;
+        self.stalled_polls = self.stalled_polls.saturating_sub(1);
+        let completion = if stalled { None } else { self.complete() };
         if let (None, Some(timing)) = (&completion, &self.timing)
             && !self.in_flight.is_empty()
         {

@@ -53,6 +53,19 @@ fn what_was_flushed_survives_and_what_was_not_may_tear_by_the_sector() {
 }
 
 #[test]
+fn a_power_cut_may_lose_or_keep_writes_whole() {
+    let mut disk = disk(6, 1);
+    (0..3).for_each(|place| {
+        write(&mut disk, place * 1024, 2, place as u8 + 1);
+    });
+    assert_eq!(marks(&disk.crash(CrashPlan::AllButWrite(4))), [1, 1, 0, 0, 3, 3]);
+    let images: std::collections::BTreeSet<_> =
+        (0..100).map(|seed| marks(&disk.crash(CrashPlan::Writes(seed)))).collect();
+    assert_eq!(images.len(), 8, "{images:?}");
+    assert!(images.iter().all(|marks| marks.chunks(2).all(|write| write[0] == write[1])));
+}
+
+#[test]
 fn a_flush_covers_what_completed_before_it_was_submitted_and_nothing_else() {
     let mut disk = disk(3, 1);
     disk.set_in_order(true);
@@ -243,6 +256,15 @@ fn while_the_disk_stalls_nothing_completes_and_time_goes_by() {
     assert!(disk.poll(WAIT).is_some());
     assert!(disk.poll(WAIT).is_none());
     assert_eq!(clock.monotonic(), Duration::from_millis(5003));
+}
+
+#[test]
+fn a_stall_of_some_polls_ends_by_itself() {
+    let mut disk = disk(1, 1);
+    disk.stall_for(3);
+    write(&mut disk, 0, 1, 1);
+    assert!((0..3).all(|_| disk.poll(WAIT).is_none()));
+    assert!(disk.poll(WAIT).is_some());
 }
 
 #[test]
