@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench acceptance needs
+.PHONY: help run test planted lint bench acceptance needs
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -17,6 +17,11 @@ needs: ## installs the programs that tests use, or says which are missing
 test: needs ## every test, with real cameras, real kills and foreign programs as judges
 	$(CARGO) build -p keha
 	RUST_BACKTRACE=0 $(CARGO) test --workspace --no-fail-fast
+	$(MAKE) planted
+
+# What only these tests are built with; PLANT=Flush tries the bugs with that in their names alone.
+planted: ## breaks the ring filesystem in some fifty ways, one after the other: its proof must find each
+	KEHA_PLANT=$(PLANT) RUST_BACKTRACE=0 $(CARGO) test -p keha-fs --lib --features planted-bugs planted_tests
 
 lint: ## formatting, clippy, rustdoc, and the dependencies' licences and sources
 	$(CARGO) fmt --all --check

@@ -2,6 +2,9 @@
 //!
 //! It knows samples, tracks and streams. It knows no codec, no camera and no async runtime.
 
+#[macro_use]
+mod planted;
+
 pub mod clock;
 mod configuration;
 mod create;

@@ -76,6 +76,27 @@ fn the_filesystem_knows_no_runtime_no_codec_and_no_camera() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn no_program_is_built_with_planted_bugs() -> Result<()> {
+    const FEATURE: &str = "planted-bugs";
+    let metadata =
+        MetadataCommand::new().current_dir(root()?).no_deps().other_options(["--offline".into()]).exec()?;
+    for package in metadata.workspace_packages() {
+        let wanted = |features: &[String]| features.iter().any(|feature| feature.contains(FEATURE));
+        let by_feature = package.features.iter().find(|(_, enables)| wanted(enables));
+        assert!(by_feature.is_none(), "{} enables {FEATURE} by its feature {by_feature:?}", package.name);
+        let by_dependency = package.dependencies.iter().find(|dependency| wanted(&dependency.features));
+        assert!(by_dependency.is_none(), "{} enables {FEATURE} of a crate it depends on", package.name);
+    }
+    // Whoever asks for it by hand gets no library either.
+    let text = std::fs::read_to_string(root()?.join("fs/src/planted.rs"))?;
+    assert!(
+        text.contains("#[cfg(all(feature = \"planted-bugs\", not(test)))]\ncompile_error!("),
+        "no refusal"
+    );
+    Ok(())
+}
+
 /// Words in backquotes or links that look like a path of this repository.
 fn paths_named_in(text: &str) -> Vec<String> {
     let quoted = text.split('`').skip(1).step_by(2).map(str::to_owned);

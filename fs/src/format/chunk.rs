@@ -328,7 +328,9 @@ struct EntryTime {
 impl Tables {
     /// Reads one copy of the tables.
     pub(crate) fn read(header: &ChunkHeader, copy: &[u8]) -> Option<Tables> {
-        if copy.len() != header.table_bytes() || crc32c::crc32c(copy) != header.table_checksum {
+        if copy.len() != header.table_bytes()
+            || (crc32c::crc32c(copy) != header.table_checksum && !planted!(SampleTableUnverified))
+        {
             return None;
         }
         let (anchors, entries) = copy.split_at_checked(header.anchors as usize * AnchorRecord::BYTES)?;

@@ -116,7 +116,7 @@ pub(crate) trait Framed: Record {
             return None;
         }
         let checksum = u32::from_le_bytes(frame[Self::SIZE - 4..].try_into().ok()?);
-        if crc32c::crc32c(&frame[8..Self::SIZE - 4]) != checksum
+        if crc32c::crc32c(&frame[8..Self::SIZE - 4]) != checksum && !planted!(FrameUnverified)
             || !is_zero(&frame[8 + Self::BYTES..Self::SIZE - 4])
         {
             return None;

@@ -133,7 +133,8 @@ impl RoundRecord {
         let granted = get_all(&mut rest, header.granted)?;
         let rows = get_all(&mut rest, header.rows)?;
         let body = &all[..all.len() - rest.len()];
-        let whole = header.volume == volume && crc32c::crc32c(body) == header.body_checksum;
+        let whole = header.volume == volume
+            && (crc32c::crc32c(body) == header.body_checksum || planted!(RecordBodyUnverified));
         whole.then_some(RoundRecord { header, named, granted, rows })
     }
 }

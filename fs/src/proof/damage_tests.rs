@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 /// A small volume, full, with samples in one and in many pieces, closed cleanly.
 pub(super) fn full_volume(seed: u64) -> Verdict<(SimImage, Model)> {
-    let shape = Shape { size_bytes: 448 << 10, page_bytes: 512, block_bytes: 16 << 10, streams: 2 };
+    let shape = Shape::SMALL;
     let mut driver = Driver::new(shape, seed, Cuts::NONE)?;
     driver.admit("cam0")?;
     driver.lap()?;
@@ -105,6 +105,7 @@ pub(super) fn read_all(
     disk: Arc<dyn ReadAt>,
     model: &Model,
 ) -> Verdict<(Volume, BTreeSet<i64>, Vec<Finding>)> {
+    super::count_judged();
     let volume = Volume::from_disk(disk, Path::new("proof")).map_err(|error| error.to_string())?;
     let (mut seen, mut damage) = (BTreeSet::new(), Vec::new());
     for (name, stream) in &model.streams {
@@ -142,80 +143,80 @@ pub(super) fn read_all(
 
 #[test]
 fn every_changed_live_byte_is_named_and_costs_at_most_one_sample() {
-    for_seeds("changed bytes", 3000, 2, |seed| {
-        let (image, model) = full_volume(seed)?;
-        let state = recover(&image, Path::new("proof")).map_err(|error| error.to_string())?;
-        let (volume, whole, damage) = read_all(shared(&image), &model)?;
-        let clean = volume.check(&mut |_, _| ()).map_err(|error| error.to_string())?;
-        demand!(clean.findings.is_empty() && damage.is_empty(), "damaged before: {:?}", clean.findings);
-        let areas = live_area(&image, &state);
-        let mut rng = SimRng::new(seed);
-        let mut judged = 0;
-        for turn in 0..1500 {
-            // Half of them evenly over all bytes, half over all structures.
-            let all: u64 = areas.iter().map(|area| area.bytes.end - area.bytes.start).sum();
-            let mut at = rng.below(all as usize) as u64;
-            let by_bytes = areas.iter().find(|area| {
-                let length = area.bytes.end - area.bytes.start;
-                let here = at < length;
-                at -= if here { 0 } else { length };
-                here
-            });
-            let area = if turn % 2 == 0 { by_bytes } else { areas.get(rng.below(areas.len())) };
-            let area = area.ok_or("no live area")?;
-            let at = area.bytes.start + rng.below((area.bytes.end - area.bytes.start) as usize) as u64;
-            let mut byte = [0];
-            image.read_exact_at(&mut byte, at).map_err(|error| error.to_string())?;
-            let mut damaged = image.clone();
-            damaged.write(at, &[byte[0] ^ (1 + rng.below(255) as u8)]);
-            let (volume, seen, _) =
-                read_all(shared(&damaged), &model).map_err(|why| format!("byte {at}: {why}"))?;
-            let lost = whole.difference(&seen).count();
-            demand!(seen.is_subset(&whole), "byte {at}: samples are back");
-            let report = volume.check(&mut |_, _| ()).map_err(|error| error.to_string())?;
-            let named =
-                |finding: &&Finding| area.names.contains(&finding.what) && finding.block == area.block;
-            let found = report.findings.iter().find(named);
-            demand!(found.is_some(), "byte {at} in {:?}: found is {:?}", area.names, report.findings);
-            let told = report.findings.iter().any(|finding| finding.footage_lost);
-            demand!(
-                lost <= 1 && (lost == 0 || told),
-                "byte {at}: {lost} samples lost: {:?}",
-                report.findings
-            );
-            judged += 1;
-        }
-        Ok(judged)
-    });
+    for_seeds("changed bytes", 3000, 2, changed_bytes);
+}
+
+pub(super) fn changed_bytes(seed: u64) -> Verdict<u64> {
+    let (image, model) = full_volume(seed)?;
+    let state = recover(&image, Path::new("proof")).map_err(|error| error.to_string())?;
+    let (volume, whole, damage) = read_all(shared(&image), &model)?;
+    let clean = volume.check(&mut |_, _| ()).map_err(|error| error.to_string())?;
+    demand!(clean.findings.is_empty() && damage.is_empty(), "damaged before: {:?}", clean.findings);
+    let areas = live_area(&image, &state);
+    let mut rng = SimRng::new(seed);
+    let mut judged = 0;
+    for turn in 0..1500 {
+        // Half of them evenly over all bytes, half over all structures.
+        let all: u64 = areas.iter().map(|area| area.bytes.end - area.bytes.start).sum();
+        let mut at = rng.below(all as usize) as u64;
+        let by_bytes = areas.iter().find(|area| {
+            let length = area.bytes.end - area.bytes.start;
+            let here = at < length;
+            at -= if here { 0 } else { length };
+            here
+        });
+        let area = if turn % 2 == 0 { by_bytes } else { areas.get(rng.below(areas.len())) };
+        let area = area.ok_or("no live area")?;
+        let at = area.bytes.start + rng.below((area.bytes.end - area.bytes.start) as usize) as u64;
+        let mut byte = [0];
+        image.read_exact_at(&mut byte, at).map_err(|error| error.to_string())?;
+        let mut damaged = image.clone();
+        damaged.write(at, &[byte[0] ^ (1 + rng.below(255) as u8)]);
+        let (volume, seen, _) =
+            read_all(shared(&damaged), &model).map_err(|why| format!("byte {at}: {why}"))?;
+        let lost = whole.difference(&seen).count();
+        demand!(seen.is_subset(&whole), "byte {at}: samples are back");
+        let report = volume.check(&mut |_, _| ()).map_err(|error| error.to_string())?;
+        let named = |finding: &&Finding| area.names.contains(&finding.what) && finding.block == area.block;
+        let found = report.findings.iter().find(named);
+        demand!(found.is_some(), "byte {at} in {:?}: found is {:?}", area.names, report.findings);
+        let told = report.findings.iter().any(|finding| finding.footage_lost);
+        demand!(lost <= 1 && (lost == 0 || told), "byte {at}: {lost} samples lost: {:?}", report.findings);
+        judged += 1;
+    }
+    Ok(judged)
 }
 
 #[test]
 fn an_unreadable_sector_costs_only_samples_that_stand_in_it() {
-    for_seeds("unreadable sectors", 3100, 1, |seed| {
-        let (image, model) = full_volume(seed)?;
-        let (_, whole, _) = read_all(shared(&image), &model)?;
-        let mut judged = 0;
-        for sector in 0..image.len_bytes() / SECTOR_BYTES {
-            let at = (sector * SECTOR_BYTES) as u64;
-            let disk = SimDisk::from_image(image.clone(), seed);
-            disk.fail_range(at..at + SECTOR_BYTES as u64, Errno::EIO, Kinds::READS);
-            let (_, seen, damage) = read_all(Arc::new(disk.control().reader()), &model)
-                .map_err(|why| format!("sector at {at}: {why}"))?;
-            let lost: Vec<_> = whole.difference(&seen).collect();
-            demand!(lost.is_empty() || !damage.is_empty(), "sector at {at}: {lost:?} are missing silently");
-            // A sample that stands in no byte of the sector must not go with it: at most what fits in there is lost.
-            let spans = lost.last().zip(lost.first()).map_or(0, |(last, first)| **last - **first);
-            demand!(spans <= SECTOR_BYTES as i64, "sector at {at}: {lost:?} are lost");
-            judged += 1;
-        }
-        Ok(judged)
-    });
+    for_seeds("unreadable sectors", 3100, 1, unreadable_sectors);
+}
+
+pub(super) fn unreadable_sectors(seed: u64) -> Verdict<u64> {
+    let (image, model) = full_volume(seed)?;
+    let (_, whole, _) = read_all(shared(&image), &model)?;
+    let mut judged = 0;
+    for sector in 0..image.len_bytes() / SECTOR_BYTES {
+        let at = (sector * SECTOR_BYTES) as u64;
+        let disk = SimDisk::from_image(image.clone(), seed);
+        disk.fail_range(at..at + SECTOR_BYTES as u64, Errno::EIO, Kinds::READS);
+        let (_, seen, damage) = read_all(Arc::new(disk.control().reader()), &model)
+            .map_err(|why| format!("sector at {at}: {why}"))?;
+        let lost: Vec<_> = whole.difference(&seen).collect();
+        demand!(lost.is_empty() || !damage.is_empty(), "sector at {at}: {lost:?} are missing silently");
+        // A sample that stands in no byte of the sector must not go with it: at most what fits in there is lost.
+        let spans = lost.last().zip(lost.first()).map_or(0, |(last, first)| **last - **first);
+        demand!(spans <= SECTOR_BYTES as i64, "sector at {at}: {lost:?} are lost");
+        judged += 1;
+    }
+    Ok(judged)
 }
 
 /// Flips every bit; whatever the structure then is, it is none.
 fn refuses_every_flip(bytes: &[u8], stands: impl Fn(&[u8]) -> bool) -> Verdict<u64> {
     demand!(stands(bytes), "it does not even stand as it is");
     let mut bytes = bytes.to_vec();
+    super::count_judged();
     for bit in 0..bytes.len() * 8 {
         bytes[bit / 8] ^= 1 << (bit % 8);
         demand!(!stands(&bytes), "bit {bit} may be flipped");
@@ -226,67 +227,67 @@ fn refuses_every_flip(bytes: &[u8], stands: impl Fn(&[u8]) -> bool) -> Verdict<u
 
 #[test]
 fn every_flipped_bit_of_every_framed_structure_is_refused() {
-    for_seeds("flipped bits", 3200, 1, |seed| {
-        let (image, _) = full_volume(seed)?;
-        let state = recover(&image, Path::new("proof")).map_err(|error| error.to_string())?;
-        let geometry = &state.geometry;
-        let volume = state.volume();
-        let scanner = Scanner { disk: &image, geometry, volume };
-        let read = |at: u64, length: usize| {
-            let mut bytes = vec![0; length];
-            image.read_exact_at(&mut bytes, at).map(|()| bytes).map_err(|error| error.to_string())
-        };
-        let mut flips = 0;
-        for at in geometry.copies_at {
-            flips += refuses_every_flip(&read(at, Superblock::SIZE)?, |bytes| {
-                Superblock::unseal(bytes).is_some()
+    for_seeds("flipped bits", 3200, 1, flipped_bits);
+}
+
+pub(super) fn flipped_bits(seed: u64) -> Verdict<u64> {
+    let (image, _) = full_volume(seed)?;
+    let state = recover(&image, Path::new("proof")).map_err(|error| error.to_string())?;
+    let geometry = &state.geometry;
+    let volume = state.volume();
+    let scanner = Scanner { disk: &image, geometry, volume };
+    let read = |at: u64, length: usize| {
+        let mut bytes = vec![0; length];
+        image.read_exact_at(&mut bytes, at).map(|()| bytes).map_err(|error| error.to_string())
+    };
+    let mut flips = 0;
+    for at in geometry.copies_at {
+        flips +=
+            refuses_every_flip(&read(at, Superblock::SIZE)?, |bytes| Superblock::unseal(bytes).is_some())?;
+    }
+    for at in geometry.directories_at() {
+        let bytes = read(at, state.directory.bytes())?;
+        flips += refuses_every_flip(&bytes, |bytes| Directory::unseal(bytes, volume).is_some())?;
+    }
+    let record = newest_record(&scanner).ok_or("no record")?;
+    for (at, _) in record_copies(&scanner, record.header.round) {
+        let bytes = read(at, record.bytes())?;
+        flips += refuses_every_flip(&bytes, |bytes| RoundRecord::unseal(bytes, volume).is_some())?;
+    }
+    let magic = table_magic(volume);
+    let sector = read(geometry.front_at[3], SECTOR_BYTES)?;
+    flips += refuses_every_flip(&sector, |bytes| TableSector::unseal_as(magic, bytes).is_some())?;
+    let mut sealed = 0;
+    for (index, row) in state.rows.iter().enumerate().filter(|(_, row)| row.state == BlockState::Sealed) {
+        sealed += 1;
+        if sealed > 3 {
+            break;
+        }
+        let take = Recovered::take(BlockIndex(index as u32), row);
+        let begin = geometry.block_at(take.block);
+        for copy in [0, second_header_at(geometry.page_bytes)] {
+            let bytes = read(begin + copy as u64, BlockHeader::SIZE)?;
+            flips += refuses_every_flip(&bytes, |bytes| BlockHeader::unseal(bytes).is_some())?;
+        }
+        let (trailer, footer) = scanner.footer(&take).ok_or("no footer")?;
+        let bytes = read(begin + (geometry.block_bytes - geometry.page_bytes) as u64, BlockTrailer::SIZE)?;
+        flips += refuses_every_flip(&bytes, |bytes| BlockTrailer::unseal(bytes).is_some())?;
+        let bytes = read(begin + u64::from(trailer.footer_at), trailer.footer_bytes as usize)?;
+        flips += refuses_every_flip(&bytes, |bytes| {
+            Footer::unseal(bytes, volume, take.block, take.sequence).is_some()
+        })?;
+        for place in &footer.chunks {
+            let chunk = read(begin + u64::from(place.offset), place.bytes as usize)?;
+            let (header, _) = crate::format::chunk::head(&chunk).ok_or("no chunk")?;
+            flips += refuses_every_flip(&chunk[..ChunkHeader::SIZE], |bytes| {
+                crate::format::chunk::head(bytes).is_some()
             })?;
-        }
-        for at in geometry.directories_at() {
-            let bytes = read(at, state.directory.bytes())?;
-            flips += refuses_every_flip(&bytes, |bytes| Directory::unseal(bytes, volume).is_some())?;
-        }
-        let record = newest_record(&scanner).ok_or("no record")?;
-        for (at, _) in record_copies(&scanner, record.header.round) {
-            let bytes = read(at, record.bytes())?;
-            flips += refuses_every_flip(&bytes, |bytes| RoundRecord::unseal(bytes, volume).is_some())?;
-        }
-        let magic = table_magic(volume);
-        let sector = read(geometry.front_at[3], SECTOR_BYTES)?;
-        flips += refuses_every_flip(&sector, |bytes| TableSector::unseal_as(magic, bytes).is_some())?;
-        let mut sealed = 0;
-        for (index, row) in state.rows.iter().enumerate().filter(|(_, row)| row.state == BlockState::Sealed) {
-            sealed += 1;
-            if sealed > 3 {
-                break;
-            }
-            let take = Recovered::take(BlockIndex(index as u32), row);
-            let begin = geometry.block_at(take.block);
-            for copy in [0, second_header_at(geometry.page_bytes)] {
-                let bytes = read(begin + copy as u64, BlockHeader::SIZE)?;
-                flips += refuses_every_flip(&bytes, |bytes| BlockHeader::unseal(bytes).is_some())?;
-            }
-            let (trailer, footer) = scanner.footer(&take).ok_or("no footer")?;
-            let bytes =
-                read(begin + (geometry.block_bytes - geometry.page_bytes) as u64, BlockTrailer::SIZE)?;
-            flips += refuses_every_flip(&bytes, |bytes| BlockTrailer::unseal(bytes).is_some())?;
-            let bytes = read(begin + u64::from(trailer.footer_at), trailer.footer_bytes as usize)?;
-            flips += refuses_every_flip(&bytes, |bytes| {
-                Footer::unseal(bytes, volume, take.block, take.sequence).is_some()
+            flips += refuses_every_flip(&chunk[chunk.len() - ChunkHeader::SIZE..], |bytes| {
+                ChunkHeader::unseal_as(TAIL_MAGIC, bytes).is_some()
             })?;
-            for place in &footer.chunks {
-                let chunk = read(begin + u64::from(place.offset), place.bytes as usize)?;
-                let (header, _) = crate::format::chunk::head(&chunk).ok_or("no chunk")?;
-                flips += refuses_every_flip(&chunk[..ChunkHeader::SIZE], |bytes| {
-                    crate::format::chunk::head(bytes).is_some()
-                })?;
-                flips += refuses_every_flip(&chunk[chunk.len() - ChunkHeader::SIZE..], |bytes| {
-                    ChunkHeader::unseal_as(TAIL_MAGIC, bytes).is_some()
-                })?;
-                let table = &chunk[ChunkHeader::SIZE..header.payload_at()];
-                flips += refuses_every_flip(table, |bytes| Tables::read(&header, bytes).is_some())?;
-            }
+            let table = &chunk[ChunkHeader::SIZE..header.payload_at()];
+            flips += refuses_every_flip(table, |bytes| Tables::read(&header, bytes).is_some())?;
         }
-        Ok(flips)
-    });
+    }
+    Ok(flips)
 }

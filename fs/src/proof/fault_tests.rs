@@ -7,7 +7,7 @@ use super::oracle::{Claim, Model, judge};
 use super::{Verdict, demand, for_seeds};
 use crate::disk::sim::{CrashPlan, Errno, Kinds, Repeat, SimDisk, SimImage};
 
-const SHAPE: Shape = Shape { size_bytes: 448 << 10, page_bytes: 512, block_bytes: 16 << 10, streams: 2 };
+const SHAPE: Shape = Shape::SMALL;
 
 /// What fails.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +66,7 @@ fn script(driver: &mut Driver) -> Verdict {
 }
 
 /// The fault is gone: all that waits becomes durable, stays so, and recording goes on.
-fn goes_on(driver: &mut Driver, lap: bool) -> Verdict {
+pub(super) fn goes_on(driver: &mut Driver, lap: bool) -> Verdict {
     driver.settle().map_err(|why| format!("after the fault: {why}"))?;
     driver.push_any(0)?;
     driver.settle().map_err(|why| format!("after the fault: {why}"))?;
@@ -79,121 +79,129 @@ fn goes_on(driver: &mut Driver, lap: bool) -> Verdict {
 
 #[test]
 fn whichever_write_or_flush_fails_nothing_durable_is_lost_and_recording_goes_on() {
-    for_seeds("failing I/O", 2000, 1, |seed| {
-        let base = recorded(seed)?;
-        let mut driver = recording(&base, seed, Cuts::NONE)?;
-        let before = driver.disk.submitted();
-        script(&mut driver)?;
-        let operations = driver.disk.submitted() - before;
-        let mut judged = 0;
-        for (turn, fault) in FAULTS.into_iter().enumerate() {
-            // Each operation is struck by half of the faults; another seed swaps the halves.
-            let first = (seed + turn as u64 / 2) % 2;
-            for nth in (first..operations).step_by(2) {
-                let cuts = Cuts { one_in: 400, plans: 3, deep_one_in: 0 };
-                let trial = || -> Verdict<u64> {
-                    let mut driver = recording(&base, seed ^ nth, cuts)?;
-                    let first = driver.disk.submitted() + nth;
-                    driver.disk.fail_nth(first, fault.errno, fault.repeat, fault.kinds);
-                    script(&mut driver)?;
-                    driver.disk.clear_faults();
-                    goes_on(&mut driver, (nth + turn as u64).is_multiple_of(16))?;
-                    Ok(driver.judged)
-                };
-                judged +=
-                    trial().map_err(|why| format!("{fault:?} at operation {nth} of {operations}: {why}"))?;
-            }
+    for_seeds("failing I/O", 2000, 1, failing_io);
+}
+
+pub(super) fn failing_io(seed: u64) -> Verdict<u64> {
+    let base = recorded(seed)?;
+    let mut driver = recording(&base, seed, Cuts::NONE)?;
+    let before = driver.disk.submitted();
+    script(&mut driver)?;
+    let operations = driver.disk.submitted() - before;
+    let mut judged = 0;
+    for (turn, fault) in FAULTS.into_iter().enumerate() {
+        // Each operation is struck by half of the faults; another seed swaps the halves.
+        let first = (seed + turn as u64 / 2) % 2;
+        for nth in (first..operations).step_by(2) {
+            let cuts = Cuts { one_in: 400, plans: 3, deep_one_in: 0 };
+            let trial = || -> Verdict<u64> {
+                let mut driver = recording(&base, seed ^ nth, cuts)?;
+                let first = driver.disk.submitted() + nth;
+                driver.disk.fail_nth(first, fault.errno, fault.repeat, fault.kinds);
+                script(&mut driver)?;
+                driver.disk.clear_faults();
+                goes_on(&mut driver, (nth + turn as u64).is_multiple_of(16))?;
+                Ok(driver.judged)
+            };
+            judged +=
+                trial().map_err(|why| format!("{fault:?} at operation {nth} of {operations}: {why}"))?;
         }
-        Ok(judged)
-    });
+    }
+    Ok(judged)
 }
 
 #[test]
 fn a_stream_leaves_a_block_that_cannot_be_written_and_loses_nothing() {
-    for_seeds("bad places", 2100, 1, |seed| {
-        let base = recorded(seed)?;
-        let geometry = SHAPE.geometry();
-        let mut judged = 0;
-        for block in geometry.all_blocks() {
-            for place in [0, 4096, geometry.block_bytes - 600] {
-                let at = geometry.block_at(block) + place as u64;
-                let bad = at..if place == 0 { at + geometry.block_bytes as u64 } else { at + 1 };
-                let trial = || -> Verdict<u64> {
-                    let cuts = Cuts { one_in: 300, plans: 4, deep_one_in: 0 };
-                    let mut driver = recording(&base, seed ^ at, cuts)?;
-                    driver.disk.fail_range(bad.clone(), Errno::EIO, Kinds::WRITES);
-                    for _ in 0..4 {
-                        script(&mut driver)?;
-                    }
-                    driver.settle().map_err(|why| format!("while the place is bad: {why}"))?;
-                    driver.disk.clear_faults();
-                    goes_on(&mut driver, place == 4096)?;
-                    Ok(driver.judged)
-                };
-                judged += trial().map_err(|why| format!("bad bytes {bad:?} in block {block}: {why}"))?;
-            }
+    for_seeds("bad places", 2100, 1, bad_places);
+}
+
+pub(super) fn bad_places(seed: u64) -> Verdict<u64> {
+    let base = recorded(seed)?;
+    let geometry = SHAPE.geometry();
+    let mut judged = 0;
+    for block in geometry.all_blocks() {
+        for place in [0, 4096, geometry.block_bytes - 600] {
+            let at = geometry.block_at(block) + place as u64;
+            let bad = at..if place == 0 { at + geometry.block_bytes as u64 } else { at + 1 };
+            let trial = || -> Verdict<u64> {
+                let cuts = Cuts { one_in: 300, plans: 4, deep_one_in: 0 };
+                let mut driver = recording(&base, seed ^ at, cuts)?;
+                driver.disk.fail_range(bad.clone(), Errno::EIO, Kinds::WRITES);
+                for _ in 0..4 {
+                    script(&mut driver)?;
+                }
+                driver.settle().map_err(|why| format!("while the place is bad: {why}"))?;
+                driver.disk.clear_faults();
+                goes_on(&mut driver, place == 4096)?;
+                Ok(driver.judged)
+            };
+            judged += trial().map_err(|why| format!("bad bytes {bad:?} in block {block}: {why}"))?;
         }
-        Ok(judged)
-    });
+    }
+    Ok(judged)
 }
 
 #[test]
 fn a_header_that_cannot_be_read_leaves_no_hole_in_what_is_kept() {
-    for_seeds("unreadable headers", 2300, 1, |seed| {
-        let (image, model) = recorded(seed)?;
-        let geometry = SHAPE.geometry();
-        for block in geometry.all_blocks().step_by(4) {
-            let mut driver = Driver::on(image.clone(), SHAPE, model.clone(), seed, Cuts::NONE)?;
-            let at = geometry.block_at(block);
-            driver.disk.fail_range(at..at + 512, Errno::EIO, Kinds::READS);
-            driver.lap().map_err(|why| format!("header of block {block}: {why}"))?;
-            driver.lap().map_err(|why| format!("header of block {block}: {why}"))?;
-        }
-        Ok(u64::from(geometry.blocks.div_ceil(4)))
-    });
+    for_seeds("unreadable headers", 2300, 1, unreadable_headers);
+}
+
+pub(super) fn unreadable_headers(seed: u64) -> Verdict<u64> {
+    let (image, model) = recorded(seed)?;
+    let geometry = SHAPE.geometry();
+    for block in geometry.all_blocks().step_by(4) {
+        let mut driver = Driver::on(image.clone(), SHAPE, model.clone(), seed, Cuts::NONE)?;
+        let at = geometry.block_at(block);
+        driver.disk.fail_range(at..at + 512, Errno::EIO, Kinds::READS);
+        driver.lap().map_err(|why| format!("header of block {block}: {why}"))?;
+        driver.lap().map_err(|why| format!("header of block {block}: {why}"))?;
+    }
+    Ok(u64::from(geometry.blocks.div_ceil(4)))
 }
 
 #[test]
 fn opening_for_writing_fails_cleanly_at_any_io_and_succeeds_later() {
-    for_seeds("failing recovery", 2200, 1, |seed| {
-        let base = recorded(seed)?;
-        let mut driver = recording(&base, seed, Cuts::NONE)?;
-        driver.push(0, 9000)?;
-        driver.round()?;
-        driver.push(0, 9000)?;
-        driver.work()?;
-        let mut image = driver.disk.crash(CrashPlan::Subset(seed));
-        // Recovery has copies to repair, too.
-        image.write(0, &[0; 512]);
-        image.write(SHAPE.geometry().directories_at()[1], &[0; 512]);
-        let claim = |model, views| Claim { model, views, faulty: true, clean: false };
-        let held = judge(&shared(&image), &claim(&driver.model, Vec::new()))?;
-        let model = after_crash(&driver.model, &held);
-        let mut judged = 0;
-        for fault in FAULTS {
-            for nth in (0..40).step_by(2) {
-                let disk = SimDisk::from_image(image.clone(), seed ^ nth);
-                let control = disk.control();
-                control.fail_nth(nth, fault.errno, fault.repeat, fault.kinds);
-                let opened = open_engine(disk).map(drop);
-                let left = control.crash(CrashPlan::Subset(nth));
-                let trial = || -> Verdict<u64> {
-                    let now = judge(&shared(&left), &claim(&model, Vec::new()))?;
-                    demand!(
-                        now.iter().all(|(name, now)| held.get(name).is_some_and(|held| held.to == now.to)),
-                        "held was {held:?}, now it is {now:?}"
-                    );
-                    let mut driver = recording_on(left.clone(), &model, seed)?;
-                    goes_on(&mut driver, nth == 7)?;
-                    Ok(driver.judged + 1)
-                };
-                let opened = opened.is_ok();
-                judged += trial()
-                    .map_err(|why| format!("{fault:?} at operation {nth}, opened: {opened}: {why}"))?;
-            }
+    for_seeds("failing recovery", 2200, 1, failing_recovery);
+}
+
+pub(super) fn failing_recovery(seed: u64) -> Verdict<u64> {
+    let base = recorded(seed)?;
+    let mut driver = recording(&base, seed, Cuts::NONE)?;
+    driver.push(0, 9000)?;
+    driver.round()?;
+    driver.push(0, 9000)?;
+    driver.work()?;
+    let mut image = driver.disk.crash(CrashPlan::Subset(seed));
+    // Recovery has copies to repair, too.
+    image.write(0, &[0; 512]);
+    image.write(SHAPE.geometry().directories_at()[1], &[0; 512]);
+    let claim = |model, views| Claim { model, views, faulty: true, clean: false };
+    let held = judge(&shared(&image), &claim(&driver.model, Vec::new()))?;
+    let model = after_crash(&driver.model, &held);
+    let mut judged = 0;
+    for fault in FAULTS {
+        for nth in (0..40).step_by(2) {
+            let disk = SimDisk::from_image(image.clone(), seed ^ nth);
+            let control = disk.control();
+            control.fail_nth(nth, fault.errno, fault.repeat, fault.kinds);
+            let opened = open_engine(disk).map(drop);
+            let left = control.crash(CrashPlan::Subset(nth));
+            let trial = || -> Verdict<u64> {
+                let now = judge(&shared(&left), &claim(&model, Vec::new()))?;
+                demand!(
+                    now.iter().all(|(name, now)| held.get(name).is_some_and(|held| held.to == now.to)),
+                    "held was {held:?}, now it is {now:?}"
+                );
+                let mut driver = recording_on(left.clone(), &model, seed)?;
+                goes_on(&mut driver, nth == 7)?;
+                Ok(driver.judged + 1)
+            };
+            let opened = opened.is_ok();
+            judged +=
+                trial().map_err(|why| format!("{fault:?} at operation {nth}, opened: {opened}: {why}"))?;
         }
-        Ok(judged)
-    });
+    }
+    Ok(judged)
 }
 
 fn recording_on(image: SimImage, model: &Model, seed: u64) -> Verdict<Driver> {

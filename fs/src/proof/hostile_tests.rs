@@ -115,101 +115,123 @@ fn forge(image: &mut SimImage, (at, size): (usize, usize), rng: &mut SimRng) -> 
 
 #[test]
 fn nonsense_under_right_checksums_neither_panics_nor_runs_for_ever() {
-    for_seeds("forged structures", 4000, 1, |seed| {
-        let (image, _) = full_volume(seed)?;
-        let frames = frames(&image)?;
-        let mut rng = SimRng::new(seed);
-        for turn in 0..700 {
-            let mut forged = image.clone();
-            for _ in 0..1 + rng.below(3) {
-                let which = rng.below(frames.len());
-                forge(&mut forged, frames[which], &mut rng).map_err(|why| format!("turn {turn}: {why}"))?;
-            }
-            read_whatever_is_there(&forged)?;
-            if turn % 3 == 0 {
-                write_whatever_goes(&forged, seed);
-            }
+    for_seeds("forged structures", 4000, 1, forged_structures);
+}
+
+pub(super) fn forged_structures(seed: u64) -> Verdict<u64> {
+    let (image, _) = full_volume(seed)?;
+    let frames = frames(&image)?;
+    let mut rng = SimRng::new(seed);
+    for turn in 0..700 {
+        let mut forged = image.clone();
+        for _ in 0..1 + rng.below(3) {
+            let which = rng.below(frames.len());
+            forge(&mut forged, frames[which], &mut rng).map_err(|why| format!("turn {turn}: {why}"))?;
         }
-        Ok(700)
-    });
+        read_whatever_is_there(&forged)?;
+        if turn % 3 == 0 {
+            write_whatever_goes(&forged, seed);
+        }
+    }
+    Ok(700)
 }
 
 #[test]
 fn junk_over_any_region_is_survived() {
-    for_seeds("junk", 4100, 1, |seed| {
-        let (image, model) = full_volume(seed)?;
-        let mut rng = SimRng::new(seed);
-        for turn in 0..300 {
-            let length = 1 << rng.below(17);
-            let at = rng.below(image.len_bytes() - length);
-            let mut damaged = image.clone();
-            damaged.write(at as u64, &super::material::payload(rng.next_u64(), length));
-            read_whatever_is_there(&damaged)?;
-            if recover(&damaged, Path::new("proof")).is_ok_and(|state| state.directory.entries.len() == 1) {
-                read_all(shared(&damaged), &model)
-                    .map_err(|why| format!("turn {turn}, {length} bytes at {at}: {why}"))?;
-            }
-            if turn % 3 == 0 {
-                write_whatever_goes(&damaged, seed);
-            }
+    for_seeds("junk", 4100, 1, junk);
+}
+
+pub(super) fn junk(seed: u64) -> Verdict<u64> {
+    let (image, model) = full_volume(seed)?;
+    let mut rng = SimRng::new(seed);
+    for turn in 0..300 {
+        let length = 1 << rng.below(17);
+        let at = rng.below(image.len_bytes() - length);
+        let mut damaged = image.clone();
+        damaged.write(at as u64, &super::material::payload(rng.next_u64(), length));
+        read_whatever_is_there(&damaged)?;
+        if recover(&damaged, Path::new("proof")).is_ok_and(|state| state.directory.entries.len() == 1) {
+            read_all(shared(&damaged), &model)
+                .map_err(|why| format!("turn {turn}, {length} bytes at {at}: {why}"))?;
         }
-        Ok(300)
-    });
+        if turn % 3 == 0 {
+            write_whatever_goes(&damaged, seed);
+        }
+    }
+    Ok(300)
 }
 
 #[test]
 fn a_lost_table_or_round_log_is_found_again_from_the_blocks() {
-    for_seeds("lost metadata", 4200, 6, |seed| {
-        let (image, model) = full_volume(seed)?;
-        let state = recover(&image, Path::new("proof")).map_err(|error| error.to_string())?;
-        let geometry = &state.geometry;
-        let (_, whole, _) = read_all(shared(&image), &model)?;
-        let table = (geometry.front_at[3], geometry.table_bytes);
-        let log = geometry.log_slot_bytes * 16;
-        let logs = geometry.logs_at().map(|at| (at, log));
-        let front = (0, geometry.front_at[3] as usize + geometry.table_bytes);
-        for wiped in [vec![table], logs.to_vec(), vec![table, logs[0], logs[1]], vec![front]] {
-            let mut damaged = image.clone();
-            for (at, length) in &wiped {
-                damaged.write(*at, &vec![0; *length]);
-            }
-            let (volume, seen, damage) = read_all(shared(&damaged), &model)?;
-            let missing: Vec<_> = whole.difference(&seen).collect();
-            demand!(missing.is_empty() && damage.is_empty(), "{wiped:?}: {missing:?} missing, {damage:?}");
-            demand!(!volume.findings().is_empty(), "{wiped:?} goes unnoticed");
-            write_whatever_goes(&damaged, seed);
+    for_seeds("lost metadata", 4200, 6, lost_metadata);
+}
+
+pub(super) fn lost_metadata(seed: u64) -> Verdict<u64> {
+    let (image, model) = full_volume(seed)?;
+    let state = recover(&image, Path::new("proof")).map_err(|error| error.to_string())?;
+    let geometry = &state.geometry;
+    let (_, whole, _) = read_all(shared(&image), &model)?;
+    let table = (geometry.front_at[3], geometry.table_bytes);
+    let log = geometry.log_slot_bytes * 16;
+    let logs = geometry.logs_at().map(|at| (at, log));
+    let front = (0, geometry.front_at[3] as usize + geometry.table_bytes);
+    for wiped in [vec![table], logs.to_vec(), vec![table, logs[0], logs[1]], vec![front]] {
+        let mut damaged = image.clone();
+        for (at, length) in &wiped {
+            damaged.write(*at, &vec![0; *length]);
         }
-        Ok(4)
-    });
+        let (volume, seen, damage) = read_all(shared(&damaged), &model)?;
+        let missing: Vec<_> = whole.difference(&seen).collect();
+        demand!(missing.is_empty() && damage.is_empty(), "{wiped:?}: {missing:?} missing, {damage:?}");
+        demand!(!volume.findings().is_empty(), "{wiped:?} goes unnoticed");
+        write_whatever_goes(&damaged, seed);
+    }
+    // Where only the second copies of block headers are left, they do.
+    let mut headless = image.clone();
+    [table, logs[0], logs[1]].into_iter().for_each(|(at, length)| headless.write(at, &vec![0; length]));
+    geometry.all_blocks().for_each(|block| headless.flip_bit(geometry.block_at(block) + 20, 3));
+    let (_, seen, damage) = read_all(shared(&headless), &model)?;
+    demand!(seen == whole && damage.is_empty(), "first copies of block headers are needed: {damage:?}");
+    // A table sector that a disk wrote to the place of another is none.
+    let mut sector = vec![0; SECTOR_BYTES];
+    image.read_exact_at(&mut sector, table.0).map_err(|error| error.to_string())?;
+    let mut misplaced = image.clone();
+    misplaced.write(table.0 + SECTOR_BYTES as u64, &sector);
+    let (volume, seen, damage) = read_all(shared(&misplaced), &model)?;
+    demand!(seen == whole && damage.is_empty(), "a misplaced table sector costs samples: {damage:?}");
+    demand!(!volume.findings().is_empty(), "a misplaced table sector goes unnoticed");
+    Ok(6)
 }
 
 #[test]
 fn a_write_that_was_lost_or_went_elsewhere_is_never_served_as_something_else() {
-    for_seeds("lying disk", 4300, 1, |seed| {
-        let shape = Shape { size_bytes: 448 << 10, page_bytes: 512, block_bytes: 16 << 10, streams: 2 };
-        let (image, model) = full_volume(seed)?;
-        let mut judged = 0;
-        for nth in 0..60 {
-            for elsewhere in [None, Some(3), Some(7)] {
-                let mut driver = Driver::on(image.clone(), shape, model.clone(), seed ^ nth, Cuts::NONE)?;
-                let number = driver.disk.submitted() + nth;
-                match elsewhere {
-                    None => driver.disk.lose(number),
-                    Some(part) => {
-                        let sectors = image.len_bytes() / SECTOR_BYTES;
-                        let to = (sectors / 10 * part + nth as usize % 97) * SECTOR_BYTES;
-                        driver.disk.misdirect(number, to as u64);
-                    }
+    for_seeds("lying disk", 4300, 1, lying_disk);
+}
+
+pub(super) fn lying_disk(seed: u64) -> Verdict<u64> {
+    let shape = Shape::SMALL;
+    let (image, model) = full_volume(seed)?;
+    let mut judged = 0;
+    for nth in 0..60 {
+        for elsewhere in [None, Some(3), Some(7)] {
+            let mut driver = Driver::on(image.clone(), shape, model.clone(), seed ^ nth, Cuts::NONE)?;
+            let number = driver.disk.submitted() + nth;
+            match elsewhere {
+                None => driver.disk.lose(number),
+                Some(part) => {
+                    let sectors = image.len_bytes() / SECTOR_BYTES;
+                    let to = (sectors / 10 * part + nth as usize % 97) * SECTOR_BYTES;
+                    driver.disk.misdirect(number, to as u64);
                 }
-                driver.faulty = true;
-                let ended = lied_to(driver).map_err(|why| format!("write {nth}, {elsewhere:?}: {why}"))?;
-                let context = |why| format!("write {nth}, {elsewhere:?}: {why}");
-                read_all(shared(&ended.0), &ended.1).map_err(context)?;
-                judged += 1;
             }
+            driver.faulty = true;
+            let ended = lied_to(driver).map_err(|why| format!("write {nth}, {elsewhere:?}: {why}"))?;
+            let context = |why| format!("write {nth}, {elsewhere:?}: {why}");
+            read_all(shared(&ended.0), &ended.1).map_err(context)?;
+            judged += 1;
         }
-        Ok(judged)
-    });
+    }
+    Ok(judged)
 }
 
 fn lied_to(mut driver: Driver) -> Verdict<(SimImage, Model)> {

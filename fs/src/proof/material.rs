@@ -25,15 +25,38 @@ pub(super) struct Shape {
     pub(super) page_bytes: usize,
     pub(super) block_bytes: usize,
     pub(super) streams: u32,
+    /// What the disk reads and writes at once.
+    pub(super) alignment_bytes: u32,
 }
 
 impl Shape {
+    /// Two streams and a dozen blocks.
+    pub(super) const SMALL: Shape = Shape {
+        size_bytes: 448 << 10,
+        page_bytes: 512,
+        block_bytes: 16 << 10,
+        streams: 2,
+        alignment_bytes: 512,
+    };
+
+    /// A disk that takes only 4 KiB at once; a power cut may still tear these.
+    pub(super) const OF_LARGE_SECTORS: Shape = Shape {
+        size_bytes: 1280 << 10,
+        page_bytes: 4096,
+        block_bytes: 64 << 10,
+        streams: 2,
+        alignment_bytes: 4096,
+    };
+
     /// One of the shapes that are tried.
     pub(super) fn random(rng: &mut SimRng) -> Shape {
+        if rng.below(8) == 0 {
+            return Shape::OF_LARGE_SECTORS;
+        }
         let streams = 1 + rng.below(4) as u32;
         let size_kib = [0, 352, 448, 576, 704][streams as usize] + 64 * rng.below(4) as u64;
         let page_bytes = if rng.coin() { 512 } else { 1024 };
-        Shape { size_bytes: size_kib << 10, page_bytes, block_bytes: 16 << 10, streams }
+        Shape { size_bytes: size_kib << 10, page_bytes, streams, ..Shape::SMALL }
     }
 
     /// Where everything stands.

@@ -11,8 +11,17 @@ mod fault_tests;
 mod hostile_tests;
 mod lap_tests;
 mod material;
+mod nth_tests;
 mod oracle;
+mod order;
+#[cfg(feature = "planted-bugs")]
+mod planted_tests;
+mod reader_tests;
+mod sequence_tests;
+mod stale_tests;
+mod words;
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Why a promise was found broken.
@@ -27,6 +36,21 @@ macro_rules! demand {
     };
 }
 use demand;
+
+thread_local! {
+    static JUDGED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Another image was judged in this thread.
+fn count_judged() {
+    JUDGED.set(JUDGED.get() + 1);
+}
+
+/// How many images were judged in this thread so far.
+#[cfg(feature = "planted-bugs")]
+fn judged() -> u64 {
+    JUDGED.get()
+}
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().and_then(|text| text.parse().ok())

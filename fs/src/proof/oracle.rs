@@ -15,7 +15,7 @@ use crate::recover::{Recovered, examine, newest_record, recover};
 use crate::report::{BlockState, Finding, Item, RoundReport, TimeRange};
 use crate::sample::SampleFlags;
 use crate::scan::Scanner;
-use crate::types::{ChunkNumber, ConfigurationHash, RunId, StreamId, StreamName, TrackNumber};
+use crate::types::{ChunkNumber, ConfigurationHash, Epoch, RunId, StreamId, StreamName, TrackNumber};
 use crate::writer::inspect::View;
 use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeMap, HashMap};
@@ -49,6 +49,8 @@ pub(super) struct StreamModel {
 pub(super) struct Model {
     pub(super) streams: BTreeMap<String, StreamModel>,
     pub(super) configurations: HashMap<ConfigurationHash, Configuration>,
+    /// The epoch of the last writer.
+    pub(super) epoch: Epoch,
 }
 
 impl Model {
@@ -117,7 +119,7 @@ impl Claim<'_> {
                 view.granted.contains(&live.block) || retaken
             })
         };
-        let mine = first.live.iter().filter(|live| live.stream == stream && !live.bad);
+        let mine = first.live.iter().filter(|live| live.stream == stream && live.state != BlockState::Bad);
         mine.filter(|live| !lost(live)).map(|live| live.first_chunk).min()
     }
 }
@@ -143,6 +145,7 @@ pub(super) type Holdings = BTreeMap<String, Retained>;
 
 /// Judges an image. Returns what each stream holds.
 pub(super) fn judge(image: &Arc<dyn ReadAt>, claim: &Claim<'_>) -> Verdict<Holdings> {
+    super::count_judged();
     let path = Path::new("proof");
     let recovered = recover(&**image, path).map_err(|error| format!("does not open: {error}"))?;
     let volume =
@@ -157,6 +160,7 @@ pub(super) fn judge(image: &Arc<dyn ReadAt>, claim: &Claim<'_>) -> Verdict<Holdi
         findings.retain(|finding| finding.what != "round record" || finding.footage_lost);
     }
     demand!(findings.iter().all(tolerable), "check finds {findings:#?}");
+    counters(&recovered, claim)?;
     let mut holdings = Holdings::new();
     for entry in &recovered.directory.entries {
         let name = entry.name.as_str();
@@ -172,6 +176,22 @@ pub(super) fn judge(image: &Arc<dyn ReadAt>, claim: &Claim<'_>) -> Verdict<Holdi
         demand!(stream.durable == 0 || holdings.contains_key(name), "stream {name} is not there at all");
     }
     Ok(holdings)
+}
+
+/// Numbers that may never be given twice are remembered, and after a clean end both copies of everything are the same.
+fn counters(recovered: &Recovered, claim: &Claim<'_>) -> Verdict {
+    let (epoch, highest) = claim
+        .views
+        .first()
+        .map_or((claim.model.epoch, Default::default()), |view| (view.epoch, view.highest));
+    demand!(recovered.epoch >= epoch, "epoch {epoch} is forgotten: found is {}", recovered.epoch);
+    demand!(recovered.highest >= highest, "sequence {highest} is forgotten: found is {}", recovered.highest);
+    if claim.clean && !claim.faulty {
+        let [one, two] = &recovered.directories;
+        demand!(one == two && one.is_some(), "the copies of the stream directory differ");
+        demand!(recovered.superblocks_good == [true; 4], "not all superblocks stand");
+    }
+    Ok(())
 }
 
 /// The newest record and the rows that follow from it, for whoever looks into a failure.
@@ -309,6 +329,15 @@ impl Walk {
     }
 }
 
+impl Walk {
+    /// Whether a withdrawn block is followed, across a hole, by nothing but the rest of a sample whose beginning was overwritten.
+    fn ends_within_a_sample(&self) -> bool {
+        let Some((chunks, found)) = self.breaks.last() else { return false };
+        let around = chunks.checked_sub(1).and_then(|last| self.chunks.get(last..=*chunks));
+        *found == self.found.len() && around.is_some_and(|pair| pair[1] > pair[0].next())
+    }
+}
+
 fn is_same(entry: &Entry, found: &Found) -> bool {
     match (entry, found) {
         (Entry::Sample(pushed), Found::Sample { ticks, track, run, .. }) => {
@@ -344,6 +373,9 @@ fn compare(stream: &StreamModel, walk: &Walk, claim: &Claim<'_>, id: StreamId) -
         let entry = stream.entries.get(at).ok_or_else(|| format!("{found:?} was not pushed at all"))?;
         demand!(is_same(entry, found), "after entry {at} {entry:?} was pushed, found is {found:?}");
         at += 1;
+    }
+    if walk.ends_within_a_sample() {
+        at = at.max(stream.durable);
     }
     demand!(at >= stream.durable, "ends after entry {at}, durable are {}", stream.durable);
     let (first_chunk, last_chunk) = span_of(stream, walk, floor)?;

@@ -306,7 +306,9 @@ impl<'a> Cursor<'a> {
     fn give_payload(&mut self, step: &Step, media: &Media<'_>, index: u32, payload: Payload) -> Result<()> {
         let Some(data) = payload.data else {
             // Without this part the sample it may belong to is not whole.
-            self.split = None;
+            if !planted!(SplitJoinedAcrossLoss) {
+                self.split = None;
+            }
             let at = step.place.offset as usize + payload.at;
             return self.damage(&step.take, "sample", at, "its bytes do not match their checksum");
         };
@@ -357,7 +359,7 @@ impl<'a> Cursor<'a> {
         let follows = split.sample.track == sample.track
             && split.sample.ticks == sample.ticks
             && split.sample.run == sample.run
-            && nothing_between
+            && (nothing_between || planted!(SplitJoinedAcrossLoss))
             && split.data.len() + sample.data.len() <= SAMPLE_BYTES_MAX;
         if !follows {
             return None;

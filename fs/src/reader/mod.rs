@@ -235,7 +235,7 @@ impl Volume {
         if row.state == BlockState::Sealed
             && row.flags & NO_FOOTER == 0
             && let Some((trailer, footer)) = self.scanner().footer(&take)
-            && trailer.row.chunks == row.chunks
+            && (trailer.row.chunks == row.chunks || planted!(FooterTrusted))
         {
             return (footer, Vec::new());
         }
@@ -246,6 +246,9 @@ impl Volume {
 
     /// Whether the ring has taken the block for something else.
     fn is_passed(&self, take: &Take) -> bool {
+        if planted!(PassedReaderSeesDamage) {
+            return false;
+        }
         if let Ok(Some(header)) = self.scanner().block_header(take.block)
             && header.sequence != take.sequence
         {

@@ -22,6 +22,9 @@ pub(crate) fn newest(scanner: &Scanner<'_>) -> Option<RoundRecord> {
         }
     }
     heads.sort_unstable();
+    if planted!(OldestRecordTaken) {
+        heads.reverse();
+    }
     heads.into_iter().rev().find_map(|(_, round, at)| {
         let mut bytes = vec![0; scanner.geometry.log_slot_bytes];
         scanner.disk.read_exact_at(&mut bytes, at).ok()?;

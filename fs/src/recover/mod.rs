@@ -189,7 +189,7 @@ fn with_record(scanner: &Scanner<'_>, record: &RoundRecord, findings: &mut Vec<F
         .chain(record.named.iter().map(|named| named.block))
         .chain(record.granted.iter().map(|granted| granted.block))
         .collect();
-    for row in &record.rows {
+    for row in record.rows.iter().filter(|_| !planted!(RecordRowsIgnored)) {
         state.set(row.block, row.row.clone());
     }
     blocks::rebuild(scanner, &mut state, &lost.difference(&known).copied().collect());

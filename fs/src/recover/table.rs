@@ -29,7 +29,7 @@ pub(super) fn load(
         for (index, sector) in (first..).zip(bytes.chunks_exact(SECTOR_BYTES)) {
             let whole = TableSector::unseal_as(magic, sector).map(|(sector, _)| sector);
             let mine = index * ROWS_PER_SECTOR..((index + 1) * ROWS_PER_SECTOR).min(blocks);
-            match whole.filter(|sector| sector.index as usize == index) {
+            match whole.filter(|sector| sector.index as usize == index || planted!(TablePlaceUnchecked)) {
                 Some(sector) => {
                     for (place, row) in state.rows[mine].iter_mut().zip(sector.into_rows()) {
                         *place = row;

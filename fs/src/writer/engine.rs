@@ -20,7 +20,7 @@ use crate::format::table::{ROWS_PER_SECTOR, TableSector, table_magic};
 use crate::format::{Framed, SECTOR_BYTES, Text};
 use crate::recover::{Recovered, recover};
 use crate::report::{DurableStream, DurableTrack, Health, OpenReport, RoundReport};
-use crate::types::{BlockIndex, Epoch, RoundNumber, StreamId, StreamName, WallTime};
+use crate::types::{BlockIndex, Epoch, RoundNumber, StreamId, StreamName, VolumeId, WallTime};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,6 +33,8 @@ pub(crate) struct EngineOptions {
     pub(crate) chunk_bytes: usize,
     /// For error texts.
     pub(crate) path: PathBuf,
+    /// Makes the identity of a stream that is admitted.
+    pub(crate) stream_id: fn(VolumeId, &StreamName) -> StreamId,
 }
 
 /// The writer of a volume.
@@ -49,6 +51,7 @@ pub(crate) struct Engine<D> {
     running_seconds_before: u64,
     started: Duration,
     path: PathBuf,
+    stream_id: fn(VolumeId, &StreamName) -> StreamId,
 }
 
 impl<D: Disk> Engine<D> {
@@ -62,7 +65,7 @@ impl<D: Disk> Engine<D> {
         let recovered = recover(&*reader, &options.path)?;
         check_writable(&recovered, &disk, &options.path)?;
         let report = OpenReport {
-            epoch: Epoch(recovered.epoch.0 + 1),
+            epoch: Epoch(recovered.epoch.0 + u32::from(!planted!(EpochReused))),
             after_crash: recovered.after_crash,
             findings: recovered.findings.clone(),
         };
@@ -119,8 +122,11 @@ impl<D: Disk> Engine<D> {
             running_seconds_before: recovered.running_seconds,
             started,
             path: options.path,
+            stream_id: options.stream_id,
         };
-        engine.round();
+        if !planted!(EpochNotFlushed) {
+            engine.round();
+        }
         match engine.health {
             Health::Good => Ok((engine, report)),
             Health::Failing { .. } => Err(engine.disk_error("begin writing to")),
@@ -150,7 +156,7 @@ impl<D: Disk> Engine<D> {
                 streams_max: streams_max.min((self.core.geometry.blocks - 2) / 3),
             });
         }
-        let id = StreamId::random();
+        let id = (self.stream_id)(self.core.volume, name);
         let name_text = Text::new(name.as_str())
             .ok_or_else(|| Error::Invalid(format!("the stream name {name} is too long")))?;
         let entry = DirectoryEntry {
@@ -228,7 +234,8 @@ impl<D: Disk> Engine<D> {
             if self.health != Health::Good {
                 return Err(self.disk_error("write the last samples to"));
             }
-            if self.core.named.is_empty() && self.streams.iter().all(Stream::is_idle) {
+            let done = self.core.named.is_empty() && self.streams.iter().all(Stream::is_idle);
+            if done || planted!(ClosedTooEarly) {
                 break;
             }
         }
@@ -304,6 +311,9 @@ fn check_writable<D: Disk>(recovered: &Recovered, disk: &D, path: &Path) -> Resu
 
 /// Brings bad copies of doubled metadata in line with the good one.
 fn repair<D: Disk>(recovered: &Recovered, writes: &mut Writes<D>, path: &Path) -> Result<()> {
+    if planted!(CopiesNotRepaired) {
+        return Ok(());
+    }
     let geometry = &recovered.geometry;
     let bad = geometry.copies_at.iter().zip(recovered.superblocks_good).filter(|(_, good)| !good);
     for (at, _) in bad {
@@ -330,8 +340,10 @@ fn write_directory<D: Disk>(
     writes: &mut Writes<D>,
     path: &Path,
 ) -> Result<()> {
-    for (at, before) in geometry.directories_at().into_iter().zip(before) {
-        for generation in [before, directory] {
+    let copies = if planted!(DirectoryInOneCopyOnly) { 1 } else { 2 };
+    for (at, before) in geometry.directories_at().into_iter().zip(before).take(copies) {
+        for generation in [before, directory].into_iter().skip(usize::from(planted!(DirectoryWrittenInOneGo)))
+        {
             let mut buffer = writes.buffer(crate::format::round_up(directory.bytes(), geometry.page_bytes));
             directory.seal(volume, &mut buffer);
             generation.seal(volume, &mut buffer);

@@ -4,7 +4,7 @@ use super::engine::Engine;
 use crate::disk::Disk;
 use crate::format::table::Row;
 use crate::report::BlockState;
-use crate::types::{BlockIndex, ChunkNumber, Sequence, StreamId};
+use crate::types::{BlockIndex, ChunkNumber, Epoch, Sequence, StreamId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A block that holds footage, as the writer knows it.
@@ -14,7 +14,9 @@ pub(crate) struct LiveBlock {
     pub(crate) sequence: Sequence,
     pub(crate) stream: StreamId,
     pub(crate) first_chunk: ChunkNumber,
-    pub(crate) bad: bool,
+    pub(crate) state: BlockState,
+    /// How much of it is written, in bytes.
+    pub(crate) used_bytes: u32,
 }
 
 /// All blocks at one instant.
@@ -30,14 +32,19 @@ pub(crate) struct View {
     pub(crate) ranks: BTreeMap<BlockIndex, (Sequence, Sequence)>,
     /// Streams that write or wait to.
     pub(crate) active: usize,
+    /// The epoch.
+    pub(crate) epoch: Epoch,
+    /// The highest sequence that a flushed record grants.
+    pub(crate) highest: Sequence,
 }
 
 impl<D: Disk> Engine<D> {
     /// The writer's view.
     pub(crate) fn view(&self) -> View {
         let core = &self.core;
-        let mut view = View { active: self.streams.len(), ..View::default() };
+        let mut view = View { active: self.streams.len(), epoch: core.epoch, ..View::default() };
         view.granted = core.ledger.grants().map(|grant| grant.block).collect();
+        view.highest = core.ledger.highest_flushed();
         for block in core.geometry.all_blocks() {
             let row = core.ledger.row(block);
             view.takes.insert(block, row.sequence);
@@ -75,7 +82,8 @@ impl View {
                 sequence: row.sequence,
                 stream: row.stream,
                 first_chunk: row.first_chunk,
-                bad: row.state == BlockState::Bad,
+                state: row.state,
+                used_bytes: row.used_bytes,
             });
         }
     }

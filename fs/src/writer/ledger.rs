@@ -61,9 +61,13 @@ impl Ledger {
         let row = self.rows.get(block.0 as usize)?;
         match row.state {
             BlockState::Free | BlockState::Erased => Some((Sequence(0), Sequence(0), block)),
+            BlockState::Parked | BlockState::Sealed if planted!(VictimsInDiskOrder) => {
+                Some((Sequence(1), Sequence(1), block))
+            }
             BlockState::Parked | BlockState::Sealed | BlockState::Expired => {
                 Some((row.rank, row.sequence, block))
             }
+            BlockState::Bad if planted!(BadTakenAgain) => Some((row.rank, row.sequence, block)),
             BlockState::Granted | BlockState::Open | BlockState::Bad => None,
         }
     }
@@ -76,6 +80,13 @@ impl Ledger {
     /// The highest sequence granted so far.
     pub(crate) fn highest(&self) -> Sequence {
         self.highest
+    }
+
+    /// The highest sequence that a flushed record grants.
+    #[cfg(test)]
+    pub(crate) fn highest_flushed(&self) -> Sequence {
+        let waiting = self.grants.iter().filter(|grant| !grant.ready).count() as u64;
+        Sequence(self.highest.0 - waiting)
     }
 
     fn replace(&mut self, block: BlockIndex, row: Row) {
@@ -109,7 +120,12 @@ impl Ledger {
         self.highest = Sequence(self.highest.0 + 1);
         self.replace(block, Row { state: BlockState::Granted, ..before.clone() });
         self.dirty.remove(&block);
-        self.grants.push_back(Grant { block, sequence: self.highest, before, ready: false });
+        self.grants.push_back(Grant {
+            block,
+            sequence: self.highest,
+            before,
+            ready: planted!(TakenBeforeGrantFlushed),
+        });
     }
 
     /// Everything granted so far may be taken.
@@ -136,6 +152,10 @@ impl Ledger {
     /// still have what was given up before, so they are logged once more.
     pub(crate) fn release_grants(&mut self) {
         while let Some(grant) = self.grants.pop_front() {
+            if planted!(ReleasedGrantNotLogged) {
+                self.replace(grant.block, grant.before);
+                continue;
+            }
             self.settle(grant.block, grant.before);
         }
     }
@@ -170,7 +190,7 @@ impl Ledger {
     pub(crate) fn round_flushed(&mut self, sectors: &BTreeSet<usize>) {
         self.dirty.retain(|block, dirty| {
             let written = sectors.contains(&(block.0 as usize / ROWS_PER_SECTOR));
-            let keep = !(written && *dirty == Dirty::Logged);
+            let keep = !(written && *dirty == Dirty::Logged || planted!(RowsLeaveRecordEarly));
             *dirty = Dirty::Logged;
             keep
         });

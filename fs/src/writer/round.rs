@@ -24,6 +24,9 @@ impl<D: Disk> Engine<D> {
     pub(crate) fn round(&mut self) -> RoundReport {
         if self.health == Health::Good {
             let taken_before = self.core.blocks_taken;
+            if planted!(TakenBeforeGrantFlushed) {
+                self.grant_blocks();
+            }
             self.gather();
             self.grant_blocks();
             self.submit_table();
@@ -71,6 +74,7 @@ impl<D: Disk> Engine<D> {
         let row = row.clone();
         let header = self.core.scanner().block_header(block);
         match header {
+            Ok(_) if planted!(RowNotRepaired) => self.core.ledger.grant(block),
             Ok(header)
                 if header.as_ref().map(|header| header.sequence).unwrap_or_default() == row.sequence =>
             {
@@ -110,7 +114,7 @@ impl<D: Disk> Engine<D> {
         let record = self.record(closed);
         let core = &mut self.core;
         debug_assert!(record.bytes() <= core.geometry.log_slot_bytes);
-        for log_at in core.geometry.logs_at() {
+        for log_at in core.geometry.logs_at().into_iter().skip(usize::from(planted!(RecordInOneLogOnly))) {
             let mut buffer = core.writes.buffer(round_up(record.bytes(), core.geometry.page_bytes));
             record.seal(&mut buffer);
             let at = core.geometry.slot_at(log_at, core.round.0);
@@ -122,12 +126,12 @@ impl<D: Disk> Engine<D> {
         let core = &self.core;
         let named = core.named.values().map(|named| NamedBlock {
             block: named.take.block,
-            durable_end: named.durable_end as u32,
+            durable_end: if planted!(RecordClaimsSent) { named.sent_end } else { named.durable_end } as u32,
             sequence: named.take.sequence,
-            stream: named.take.stream,
+            stream: if planted!(WrongStreamNamed) { self.streams[0].id } else { named.take.stream },
             durable_chunk: self.streams[named.stream].durable_chunk(),
         });
-        let granted = core.ledger.grants().map(|grant| GrantedBlock {
+        let granted = core.ledger.grants().filter(|_| !planted!(GrantNotLogged)).map(|grant| GrantedBlock {
             block: grant.block,
             zero: Zero,
             sequence: grant.sequence,
@@ -141,7 +145,7 @@ impl<D: Disk> Engine<D> {
                 epoch: core.epoch,
                 round: core.round,
                 volume: core.volume,
-                highest: core.ledger.highest(),
+                highest: if planted!(HighestForgotten) { Default::default() } else { core.ledger.highest() },
                 at: core.clock.wall(),
                 running_seconds: self.running_seconds(),
                 ..RoundHeader::default()
@@ -165,6 +169,9 @@ impl<D: Disk> Engine<D> {
             return self.fail();
         }
         self.do_without(&failed);
+        if planted!(WatermarkBeforeFlush) {
+            self.streams.iter_mut().for_each(super::stream::Stream::flushed);
+        }
         match self.core.writes.flush() {
             Ok(()) => self.settle(),
             Err(_) => self.fail(),

@@ -144,7 +144,11 @@ impl WriterThread {
         let disk = FileDisk::open(path, &FileOptions::default())?;
         let reader = Arc::new(FileReader::open(path)?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let engine_options = EngineOptions { chunk_bytes: options.chunk_bytes, path: path.to_owned() };
+        let engine_options = EngineOptions {
+            chunk_bytes: options.chunk_bytes,
+            path: path.to_owned(),
+            stream_id: |_, _| StreamId::random(),
+        };
         let (engine, opened) = Engine::open(disk, reader, clock, engine_options)?;
         let info = volume_info(engine.superblock());
         let shared = Arc::new(Shared {

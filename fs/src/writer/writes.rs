@@ -135,6 +135,7 @@ impl<D: Disk> Writes<D> {
         let Some(write) = self.writes.get_mut(&id) else { return };
         match completion.result {
             Ok(()) => write.state = State::Done,
+            Err(_) if planted!(WriteErrorIgnored) => write.state = State::Done,
             Err(error) => {
                 tracing::warn!(offset = write.offset, bytes = write.buffer.len(), what = ?write.purpose, %error, "a write failed");
                 write.state = State::Failed;
@@ -193,8 +194,10 @@ impl<D: Disk> Writes<D> {
             return Ok(());
         }
         tracing::warn!("a flush failed; everything since the last good one is written again");
-        self.doubted = true;
-        self.restart(|_| true);
+        self.doubted = !planted!(DoubtForgotten);
+        if !planted!(FlushRetriedBare) {
+            self.restart(|_| true);
+        }
         if self.writes.values().any(|write| write.state == State::Failed) {
             return Err(self
                 .last_error
@@ -207,6 +210,9 @@ impl<D: Disk> Writes<D> {
     }
 
     fn flush_once(&mut self) -> io::Result<()> {
+        if planted!(FlushSkipped) {
+            return Ok(());
+        }
         self.flush_result = None;
         self.disk.submit(Operation::Flush);
         self.wait();

@@ -43,7 +43,8 @@ impl Stream {
         let Some(configuration) = self.configuration.clone() else { return Ok(()) };
         let stands = self.open.as_ref().and_then(|open| open.progress.configuration);
         let first = self.open.as_ref().is_some_and(|open| open.progress.row.chunks == 0);
-        if stands == Some(configuration.hash) || !(configured || first) {
+        let once = planted!(ConfigurationOnlyOnce) && self.number.0 > 8;
+        if stands == Some(configuration.hash) || !(configured || first) || once {
             return Ok(());
         }
         let wanted = bytes_padded(0, 2, 2 * configuration.bytes.len(), core.geometry.page_bytes);
@@ -64,12 +65,13 @@ impl Stream {
         let syncs = footer.syncs.len() + self.draft.sync_samples as usize + 1;
         let footer_bytes = round_up(Footer::bytes_for(footer.chunks.len() + 1, syncs), geometry.page_bytes);
         let end = geometry.block_bytes - geometry.page_bytes;
+        let footer_bytes = if planted!(FooterRoomForgotten) { 0 } else { footer_bytes };
         let room = end.saturating_sub(footer_bytes + open.progress.row.used_bytes as usize);
         (room, room.min(core.chunk_bytes_max))
     }
 
     fn resume<D: Disk>(&mut self, core: &mut Core<D>) {
-        let Some(block) = self.parked.take() else { return };
+        let Some(block) = self.parked.take().filter(|_| !planted!(ParkedNotResumed)) else { return };
         let row = core.parked_row(block);
         let Some(row) = row.filter(|row| row.state == BlockState::Parked && row.stream == self.id) else {
             return;
@@ -80,7 +82,7 @@ impl Stream {
         let take = Take { block, sequence: row.sequence, stream: self.id };
         let used = row.used_bytes as usize;
         // Of a block that this writer parked the last chunks may still be on their way to the disk: it is not read.
-        let open = self.parked_open.take().filter(|open| open.take == take).unwrap_or_else(|| {
+        let mut open = self.parked_open.take().filter(|open| open.take == take).unwrap_or_else(|| {
             // Chunks that a crash discarded may stand behind its end.
             let stop = Some(row.last_chunk().next());
             let progress = examine(&core.scanner(), &take, used, stop).progress;
@@ -94,6 +96,9 @@ impl Stream {
             && found.footer.chunks.len() == row.chunks as usize;
         if whole {
             core.reopen(&take, self.index, used);
+            if planted!(ResumedAtWrongEnd) {
+                open.progress.row.used_bytes = core.geometry.page_bytes as u32;
+            }
             self.open = Some(open);
         }
     }
@@ -129,7 +134,8 @@ impl Stream {
     pub(super) fn seal<D: Disk>(&mut self, core: &mut Core<D>) {
         let Some(OpenBlock { take, progress }) = self.open.take() else { return };
         let geometry = &core.geometry;
-        let row = Row { state: BlockState::Sealed, rank: core.ledger.highest(), ..progress.row };
+        let rank = if planted!(RankForgotten) { take.sequence } else { core.ledger.highest() };
+        let row = Row { state: BlockState::Sealed, rank, ..progress.row };
         let padded = round_up(progress.footer.bytes(), geometry.page_bytes);
         let footer_at = geometry.block_bytes - geometry.page_bytes - padded;
         let mut buffer = core.writes.buffer(padded + geometry.page_bytes);
@@ -152,7 +158,8 @@ impl Stream {
     /// Leaves the open block as it is, to be resumed.
     pub(super) fn park<D: Disk>(&mut self, core: &mut Core<D>) {
         let Some(open) = self.open.take() else { return };
-        let row = Row { state: BlockState::Parked, rank: core.ledger.highest(), ..open.progress.row.clone() };
+        let rank = if planted!(RankForgotten) { open.take.sequence } else { core.ledger.highest() };
+        let row = Row { state: BlockState::Parked, rank, ..open.progress.row.clone() };
         let block = open.take.block;
         self.parked = Some(block);
         self.parked_open = Some(open);

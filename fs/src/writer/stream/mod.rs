@@ -265,6 +265,9 @@ impl Stream {
     }
 
     fn put_gap<D: Disk>(&mut self, core: &mut Core<D>, gap: &Gap) -> Result<(), Starved> {
+        if planted!(GapDropped) {
+            return Ok(());
+        }
         self.cut(core);
         let content = Bytes::from(gap.encode());
         self.ensure_room(core, content.len())?;
@@ -293,7 +296,7 @@ impl Stream {
             sequence: open.take.sequence,
             stream: self.id,
             epoch: core.epoch,
-            previous: self.previous,
+            previous: if planted!(ChainNotWritten) { 0 } else { self.previous },
             number: self.number,
             run: self.run,
             configuration: self
@@ -305,7 +308,7 @@ impl Stream {
             samples: draft.samples,
             wall_min,
             wall_max,
-            rank: core.ledger.highest(),
+            rank: if planted!(RankForgotten) { open.take.sequence } else { core.ledger.highest() },
             ..ChunkHeader::default()
         };
         let payload: usize = draft.pieces.iter().flat_map(|piece| &piece.data).map(Bytes::len).sum();

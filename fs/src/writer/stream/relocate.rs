@@ -30,6 +30,9 @@ impl Stream {
         });
         let mut moved: VecDeque<Undurable> = moved.collect();
         moved.append(&mut self.homeless);
+        if planted!(HomelessForgotten) {
+            moved.clear();
+        }
         self.homeless = moved;
     }
 

@@ -1,0 +1,167 @@
+//! Bugs that can be switched on, to see that the proof finds them: `planted!(FlushSkipped)` is true while that bug is.
+//!
+//! They exist only in this crate's own tests under the feature `planted-bugs`; anything else refuses to be built with it, and
+//! without it `planted!` is the constant `false`. A switch is one condition at the place that it breaks; no behaviour but
+//! that of the bug may hang on it. What each does to the ring is said in [`Bug`].
+
+#[cfg(all(feature = "planted-bugs", not(test)))]
+compile_error!(
+    "the feature `planted-bugs` makes the ring lose footage: it is for `cargo test -p keha-fs --lib` alone"
+);
+
+/// Whether a planted bug is switched on.
+#[cfg(not(all(test, feature = "planted-bugs")))]
+macro_rules! planted {
+    ($bug:ident) => {
+        false
+    };
+}
+
+/// Whether a planted bug is switched on.
+#[cfg(all(test, feature = "planted-bugs"))]
+macro_rules! planted {
+    ($bug:ident) => {
+        $crate::planted::is_on($crate::planted::Bug::$bug)
+    };
+}
+
+#[cfg(all(test, feature = "planted-bugs"))]
+pub(crate) use switches::{Bug, is_on, with};
+
+#[cfg(all(test, feature = "planted-bugs"))]
+mod switches {
+    use std::cell::Cell;
+
+    /// What can be broken.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Bug {
+        /// A withdrawn block is taken again.
+        BadTakenAgain,
+        /// A block counts although it does not begin where its stream ends.
+        BlockLinkUnchecked,
+        /// Chunks count whatever number and predecessor they name.
+        ChainUnchecked,
+        /// Chunks are written without their predecessor's checksum.
+        ChainNotWritten,
+        /// `check` reports nothing.
+        CheckBlind,
+        /// The volume is closed after one round, whatever still waits.
+        ClosedTooEarly,
+        /// A stream's configuration is not repeated in fresh blocks.
+        ConfigurationOnlyOnce,
+        /// Damaged copies of superblock and directory are left as they are.
+        CopiesNotRepaired,
+        /// A changed directory is written to its first copy only.
+        DirectoryInOneCopyOnly,
+        /// A changed directory goes to a copy in one write, which may tear.
+        DirectoryWrittenInOneGo,
+        /// That a flush failed is forgotten by the next round.
+        DoubtForgotten,
+        /// The new epoch is not made durable before it is used.
+        EpochNotFlushed,
+        /// A new writer goes on in the epoch of the last.
+        EpochReused,
+        /// Chunks count whatever epoch they name.
+        EpochUnchecked,
+        /// A failed flush is tried again without writing again.
+        FlushRetriedBare,
+        /// Flushes are not sent to the disk.
+        FlushSkipped,
+        /// No room is kept for a block's footer.
+        FooterRoomForgotten,
+        /// What a footer says is not held against the chunks.
+        FooterTrusted,
+        /// Checksums of framed structures are not verified.
+        FrameUnverified,
+        /// Gaps are not recorded.
+        GapDropped,
+        /// Round records do not say which blocks they grant.
+        GrantNotLogged,
+        /// What a block held counts although the newest record grants it.
+        GrantedStillServed,
+        /// Round records do not say the highest sequence granted.
+        HighestForgotten,
+        /// Chunks whose write failed find no other place.
+        HomelessForgotten,
+        /// The table's old row of a block that was taken since counts for the stream whose it was.
+        OldRowsBelieved,
+        /// The oldest round record is taken for the newest.
+        OldestRecordTaken,
+        /// A parked block is not written on.
+        ParkedNotResumed,
+        /// A reader does not notice that the ring has passed it.
+        PassedReaderSeesDamage,
+        /// Checksums of samples are not verified.
+        PayloadUnverified,
+        /// Blocks keep the rank of their take, however late they are written to.
+        RankForgotten,
+        /// Round records say durable where they know of sent.
+        RecordClaimsSent,
+        /// The body of a round record is not verified.
+        RecordBodyUnverified,
+        /// Round records are written to one log only.
+        RecordInOneLogOnly,
+        /// The rows in a round record do not count.
+        RecordRowsIgnored,
+        /// Blocks that are given back at the end are not logged.
+        ReleasedGrantNotLogged,
+        /// Chunks that were written again elsewhere count in the old place too.
+        ReplacedNotVoided,
+        /// A parked block is written on from its beginning.
+        ResumedAtWrongEnd,
+        /// A row that is not what the block says is believed when the block is taken.
+        RowNotRepaired,
+        /// Rows leave the round record before the table has them.
+        RowsLeaveRecordEarly,
+        /// The checksum of a chunk's tables is not verified.
+        SampleTableUnverified,
+        /// The second copy of a block header is not looked at.
+        SecondBlockHeaderIgnored,
+        /// The second copy of a chunk header is not looked at.
+        SecondChunkHeaderIgnored,
+        /// Chunks count whatever take of their block they are of.
+        SequenceUnchecked,
+        /// Parts of a sample are joined across a part that is lost.
+        SplitJoinedAcrossLoss,
+        /// Chunks count whatever stream they are of.
+        StreamUnchecked,
+        /// A table sector counts wherever it stands.
+        TablePlaceUnchecked,
+        /// Behind the durable end chunks count without being verified whole.
+        TailUnverified,
+        /// A block is granted and taken in one round: both checks in the other order.
+        TakenBeforeGrantFlushed,
+        /// A header page that a power cut tore counts.
+        TornHeaderAccepted,
+        /// Blocks are overwritten in the order in which they stand on the disk.
+        VictimsInDiskOrder,
+        /// Watermarks move before the flush.
+        WatermarkBeforeFlush,
+        /// A failed write counts as done.
+        WriteErrorIgnored,
+        /// Round records name the first stream as the owner of every block.
+        WrongStreamNamed,
+    }
+
+    thread_local! {
+        static ON: Cell<&'static [Bug]> = const { Cell::new(&[]) };
+    }
+
+    /// Whether a bug is switched on in this thread.
+    pub(crate) fn is_on(bug: Bug) -> bool {
+        ON.get().contains(&bug)
+    }
+
+    /// Runs something in this thread while these bugs are switched on.
+    pub(crate) fn with<T>(bugs: &'static [Bug], run: impl FnOnce() -> T) -> T {
+        struct Off;
+        impl Drop for Off {
+            fn drop(&mut self) {
+                ON.set(&[]);
+            }
+        }
+        ON.set(bugs);
+        let _off = Off;
+        run()
+    }
+}

@@ -1,0 +1,177 @@
+//! Bugs planted one after the other, each of which the oracle must catch: what it does not catch, it does not prove.
+//!
+//! Where one check stands behind another, both are broken together; the plant says so. `KEHA_PLANT` (part of a name) tries
+//! some alone.
+
+use super::judged;
+use super::{
+    Verdict, crash_tests, damage_tests, fault_tests, hostile_tests, lap_tests, nth_tests, reader_tests,
+    sequence_tests, stale_tests, words,
+};
+use crate::planted::{Bug, with};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A scenario of the proof and the seeds that are tried.
+struct Scenario {
+    name: &'static str,
+    run: fn(u64) -> Verdict<u64>,
+    seeds: std::ops::Range<u64>,
+}
+
+fn nth(which: u64) -> Verdict<u64> {
+    nth_tests::every_operation_fails(which as usize, false)
+}
+
+const EVENTS: Scenario = Scenario { name: "every event", run: crash_tests::every_event, seeds: 1500..1504 };
+const CUTS: Scenario = Scenario { name: "power cuts", run: crash_tests::power_cuts, seeds: 1000..1025 };
+const SUFFIXES: Scenario =
+    Scenario { name: "discarded suffixes", run: crash_tests::discarded_suffixes, seeds: 1600..1601 };
+const SEQUENCES: Scenario = Scenario { name: "sequences", run: sequence_tests::some_sequences, seeds: 0..1 };
+const LAPS: Scenario = Scenario { name: "laps", run: lap_tests::laps, seeds: 5100..5104 };
+const NTH: Scenario = Scenario { name: "every operation fails", run: nth, seeds: 0..32 };
+const FAILING: Scenario = Scenario { name: "failing I/O", run: fault_tests::failing_io, seeds: 2000..2001 };
+const PLACES: Scenario = Scenario { name: "bad places", run: fault_tests::bad_places, seeds: 2100..2101 };
+const BYTES: Scenario =
+    Scenario { name: "changed bytes", run: damage_tests::changed_bytes, seeds: 3000..3002 };
+const FLIPS: Scenario = Scenario { name: "flipped bits", run: damage_tests::flipped_bits, seeds: 3200..3201 };
+const LOST: Scenario =
+    Scenario { name: "lost metadata", run: hostile_tests::lost_metadata, seeds: 4200..4206 };
+const LIES: Scenario = Scenario { name: "lying disk", run: hostile_tests::lying_disk, seeds: 4300..4301 };
+const OUTDATED: Scenario =
+    Scenario { name: "outdated table", run: stale_tests::outdated_table, seeds: 4400..4402 };
+const COPIES: Scenario =
+    Scenario { name: "damaged copies", run: stale_tests::damaged_copies, seeds: 4500..4501 };
+const PASSED: Scenario =
+    Scenario { name: "passed reader", run: reader_tests::passed_reader, seeds: 4600..4612 };
+
+/// A bug, or several where one check stands behind another, and where it is to be found.
+type Plant = (&'static [Bug], &'static [Scenario]);
+
+const PLANTS: &[Plant] = &[
+    (&[Bug::FlushSkipped], &[EVENTS]),
+    (&[Bug::WatermarkBeforeFlush], &[NTH, FAILING]),
+    (&[Bug::FlushRetriedBare], &[NTH, FAILING]),
+    (&[Bug::DoubtForgotten], &[FAILING, NTH]),
+    (&[Bug::WriteErrorIgnored], &[NTH, FAILING]),
+    (&[Bug::HomelessForgotten], &[NTH, PLACES]),
+    (&[Bug::BadTakenAgain], &[NTH, PLACES]),
+    (&[Bug::ReplacedNotVoided], &[NTH, FAILING, PLACES]),
+    (&[Bug::RecordClaimsSent], &[EVENTS, CUTS]),
+    (&[Bug::GrantNotLogged], &[EVENTS, SEQUENCES, CUTS]),
+    (&[Bug::GrantedStillServed], &[SEQUENCES, CUTS]),
+    (&[Bug::TakenBeforeGrantFlushed], &[EVENTS, CUTS]),
+    (&[Bug::HighestForgotten], &[EVENTS, CUTS]),
+    (&[Bug::EpochReused], &[EVENTS]),
+    (&[Bug::EpochNotFlushed], &[EVENTS]),
+    // Behind the epoch stands the chain, behind the chain the epoch.
+    (&[Bug::EpochReused, Bug::ChainUnchecked], &[EVENTS, CUTS]),
+    (&[Bug::EpochUnchecked, Bug::ChainUnchecked], &[SUFFIXES]),
+    (&[Bug::ChainNotWritten], &[EVENTS]),
+    // Behind the sequence stand the chain and the epoch: an older lap is accepted only without all three.
+    (&[Bug::SequenceUnchecked, Bug::ChainUnchecked, Bug::EpochUnchecked], &[SEQUENCES, CUTS]),
+    // The take of a block is of one stream: behind the stream stands the sequence.
+    (
+        &[Bug::StreamUnchecked, Bug::SequenceUnchecked, Bug::ChainUnchecked, Bug::EpochUnchecked],
+        &[SEQUENCES, CUTS],
+    ),
+    (&[Bug::BlockLinkUnchecked], &[EVENTS, SEQUENCES, CUTS]),
+    (&[Bug::TailUnverified], &[EVENTS, CUTS]),
+    (&[Bug::TornHeaderAccepted], &[EVENTS, CUTS]),
+    (&[Bug::RecordBodyUnverified], &[EVENTS, CUTS]),
+    (&[Bug::FrameUnverified], &[FLIPS]),
+    (&[Bug::OldRowsBelieved], &[NTH, CUTS]),
+    (&[Bug::RecordRowsIgnored], &[EVENTS, CUTS]),
+    (&[Bug::RowsLeaveRecordEarly], &[EVENTS, CUTS]),
+    (&[Bug::ReleasedGrantNotLogged], &[CUTS, SEQUENCES, LAPS]),
+    (&[Bug::OldestRecordTaken], &[EVENTS]),
+    (&[Bug::RecordInOneLogOnly], &[EVENTS]),
+    (&[Bug::WrongStreamNamed], &[EVENTS]),
+    (&[Bug::ClosedTooEarly], &[EVENTS, CUTS]),
+    (&[Bug::VictimsInDiskOrder], &[CUTS, LAPS]),
+    (&[Bug::RankForgotten], &[LAPS, CUTS]),
+    (&[Bug::ParkedNotResumed], &[EVENTS]),
+    (&[Bug::ResumedAtWrongEnd], &[EVENTS]),
+    (&[Bug::FooterRoomForgotten], &[LAPS, CUTS]),
+    (&[Bug::FooterTrusted], &[SEQUENCES, CUTS]),
+    (&[Bug::ConfigurationOnlyOnce], &[LAPS]),
+    (&[Bug::GapDropped], &[EVENTS]),
+    (&[Bug::DirectoryInOneCopyOnly], &[EVENTS]),
+    (&[Bug::DirectoryWrittenInOneGo], &[EVENTS]),
+    (&[Bug::CopiesNotRepaired], &[COPIES]),
+    (&[Bug::RowNotRepaired], &[OUTDATED]),
+    (&[Bug::TablePlaceUnchecked], &[LOST, LIES]),
+    (&[Bug::PayloadUnverified], &[BYTES]),
+    (&[Bug::SampleTableUnverified], &[BYTES]),
+    (&[Bug::SecondBlockHeaderIgnored], &[LOST]),
+    (&[Bug::SecondChunkHeaderIgnored], &[BYTES]),
+    (&[Bug::SplitJoinedAcrossLoss], &[BYTES]),
+    (&[Bug::CheckBlind], &[BYTES]),
+    (&[Bug::PassedReaderSeesDamage], &[PASSED]),
+];
+
+/// What became of a plant: where it was caught after how many images, and why; `None` if nowhere.
+fn hunt(plant: &Plant) -> Option<(&'static str, u64, String)> {
+    let (bugs, scenarios) = *plant;
+    let before = judged();
+    for scenario in scenarios {
+        for seed in scenario.seeds.clone() {
+            let outcome = with(bugs, || catch_unwind(AssertUnwindSafe(|| (scenario.run)(seed))));
+            let why = match outcome {
+                Ok(Ok(_)) => continue,
+                Ok(Err(why)) => why,
+                Err(_) => "a panic".to_owned(),
+            };
+            return Some((scenario.name, judged() - before, why));
+        }
+    }
+    None
+}
+
+#[test]
+fn the_oracle_catches_every_planted_bug() {
+    let wanted = std::env::var("KEHA_PLANT").unwrap_or_default();
+    let plants: Vec<&Plant> =
+        PLANTS.iter().filter(|(bugs, _)| format!("{bugs:?}").contains(&wanted)).collect();
+    // What scenarios share is made while nothing is broken.
+    for which in 0..2 {
+        words::recorded_on(which).unwrap_or_else(|why| panic!("{why}"));
+    }
+    let usual = std::panic::take_hook();
+    // A bug may well end in a panic; which one it was does not matter here.
+    std::panic::set_hook(Box::new(move |info| {
+        if std::thread::current().name() != Some("hunter") {
+            usual(info);
+        }
+    }));
+    let (next, missed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let hunter = || {
+        while let Some(plant) = plants.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let name = plant.0.iter().map(|bug| format!("{bug:?}")).collect::<Vec<_>>().join(" + ");
+            let began = std::time::Instant::now();
+            match hunt(plant) {
+                Some((scenario, states, why)) => {
+                    let why: String = why.lines().next().unwrap_or_default().chars().take(150).collect();
+                    println!(
+                        "{name}: caught by {scenario:?} after {states} states, {:.1?}: {why}",
+                        began.elapsed()
+                    );
+                }
+                None => {
+                    println!("{name}: NOT CAUGHT, {:.1?}", began.elapsed());
+                    missed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(name);
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, std::num::NonZero::get) {
+            let spawned = std::thread::Builder::new().name("hunter".to_owned()).spawn_scoped(scope, hunter);
+            assert!(spawned.is_ok(), "no thread: {spawned:?}");
+        }
+    });
+    let missed = missed.into_inner().unwrap_or_default();
+    assert!(missed.is_empty(), "planted bugs that go unnoticed: {missed:#?}");
+    println!("{} planted bugs, all caught", plants.len());
+}

@@ -1,0 +1,70 @@
+//! A reader beside the writer that is passed by the ring: what it gets is right and without a hole, until it is told that it was
+//! passed. It never meets damage, for there is none.
+
+use super::damage_tests::full_volume;
+use super::driver::{Cuts, Driver};
+use super::material::{Shape, payload};
+use super::oracle::Entry;
+use super::{Verdict, demand, for_seeds};
+use crate::disk::sim::SimRng;
+use crate::error::Error;
+use crate::reader::Volume;
+use crate::report::{Item, TimeRange};
+use crate::types::StreamName;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+#[test]
+fn a_reader_that_the_ring_passes_gets_right_samples_and_then_is_told() {
+    for_seeds("passed reader", 4600, 12, passed_reader);
+}
+
+/// One reader that is slower than the writer, by a little or a lot.
+pub(super) fn passed_reader(seed: u64) -> Verdict<u64> {
+    let (image, model) = full_volume(seed)?;
+    let mut rng = SimRng::new(seed);
+    let mut driver = Driver::on(image, Shape::SMALL, model, seed, Cuts::NONE)?;
+    let reader = Arc::new(driver.disk.reader());
+    let volume = Volume::from_disk(reader, Path::new("proof")).map_err(|error| error.to_string())?;
+    let name = StreamName::new("cam0").map_err(|error| error.to_string())?;
+    let id = volume.stream(&name).map_err(|error| error.to_string())?.id;
+    let mut cursor = volume.read(id, TimeRange::default()).map_err(|error| error.to_string())?;
+    let (slowness, mut given, mut last) = (3 + rng.below(12), 0, None);
+    // How far the reader comes before the writer begins to overtake it.
+    let lead = rng.below(60) as u64;
+    loop {
+        // Between any two items the writer may be anywhere in its work.
+        match rng.below(slowness) {
+            0 => driver.round()?,
+            1 => driver.work()?,
+            _ if given < lead => {}
+            _ => (0..rng.below(12)).try_for_each(|_| driver.push(0, 1 + rng.below(4000)))?,
+        }
+        match cursor.next_item() {
+            Ok(Some(Item::Sample(sample))) => {
+                let entries = &driver.model.streams.get("cam0").ok_or("no stream")?.entries;
+                let samples: BTreeMap<i64, (usize, usize)> = entries
+                    .iter()
+                    .filter_map(|entry| if let Entry::Sample(pushed) = entry { Some(pushed) } else { None })
+                    .enumerate()
+                    .map(|(index, pushed)| (pushed.number as i64, (index, pushed.length)))
+                    .collect();
+                let (index, length) = samples.get(&sample.ticks).copied().ok_or("a sample nobody pushed")?;
+                let right = sample.data[..] == payload(sample.ticks as u64, length)[..];
+                demand!(right, "sample {} has other bytes", sample.ticks);
+                demand!(
+                    last.is_none_or(|last: usize| index == last + 1),
+                    "after sample {last:?} comes sample {index}: a hole nobody told of"
+                );
+                (last, given) = (Some(index), given + 1);
+            }
+            Ok(Some(Item::Damage(finding))) => {
+                return Err(format!("damage where there is none: {finding:?}"));
+            }
+            Ok(Some(_)) => {}
+            Ok(None) | Err(Error::Overwritten { .. }) => return Ok(1 + given),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}

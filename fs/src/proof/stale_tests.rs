@@ -1,0 +1,101 @@
+//! Metadata of another time: table sectors that a disk never brought up to date, damaged copies of what stands twice.
+
+use super::damage_tests::{full_volume, read_all};
+use super::driver::{Cuts, Driver, open_engine, shared};
+use super::material::{Pushed, Run, Shape, VIDEO};
+use super::{Verdict, demand, for_seeds};
+use crate::disk::ReadAt;
+use crate::disk::sim::{SimDisk, SimImage};
+use crate::format::SECTOR_BYTES;
+use crate::recover::recover;
+use crate::sample::SampleFlags;
+use crate::types::StreamName;
+use crate::writer::Input;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+#[test]
+fn an_outdated_table_sector_is_found_and_costs_no_new_footage() {
+    for_seeds("outdated table", 4400, 2, outdated_table);
+}
+
+/// Each sector of the table in turn is as it was a lap ago.
+pub(super) fn outdated_table(seed: u64) -> Verdict<u64> {
+    let (old, model) = full_volume(seed)?;
+    let mut driver = Driver::on(old.clone(), Shape::SMALL, model, seed, Cuts::NONE)?;
+    driver.lap()?;
+    let (new, model) = driver.close()?;
+    let (_, whole, _) = read_all(shared(&new), &model)?;
+    let newest: BTreeSet<i64> = whole.iter().skip(whole.len() * 2 / 3).copied().collect();
+    let geometry = Shape::SMALL.geometry();
+    let mut judged = 0;
+    for sector in 0..(geometry.blocks as usize).div_ceil(crate::format::table::ROWS_PER_SECTOR) {
+        let at = geometry.front_at[3] + (sector * SECTOR_BYTES) as u64;
+        let mut bytes = vec![0; SECTOR_BYTES];
+        old.read_exact_at(&mut bytes, at).map_err(|error| error.to_string())?;
+        let mut stale = new.clone();
+        stale.write(at, &bytes);
+        let context = |why: String| format!("sector {sector}: {why}");
+        let (volume, _, _) = read_all(shared(&stale), &model).map_err(context)?;
+        let report = volume.check(&mut |_, _| ()).map_err(|error| error.to_string())?;
+        demand!(!report.findings.is_empty(), "sector {sector} of another time goes unnoticed");
+        let written = written_a_little(&stale, seed)?;
+        let (_, seen, _) = read_all(shared(&written), &model).map_err(context)?;
+        let lost: Vec<_> = newest.difference(&seen).collect();
+        demand!(
+            lost.is_empty(),
+            "sector {sector}: of the newest third {lost:?} is gone after a little writing"
+        );
+        judged += 1;
+    }
+    Ok(judged)
+}
+
+/// The volume after some rounds of a stream that it does not know yet, which take a few blocks.
+fn written_a_little(image: &SimImage, seed: u64) -> Verdict<SimImage> {
+    let disk = SimDisk::from_image(image.clone(), seed);
+    let control = disk.control();
+    let mut engine = open_engine(disk)?;
+    let index = engine
+        .admit(&StreamName::new("cam9").map_err(|error| error.to_string())?)
+        .map_err(|error| error.to_string())?;
+    let run = Run::default();
+    engine.accept(index, Input::Run(run.id));
+    engine.accept(index, Input::Anchor(run.anchor(VIDEO, 1)));
+    for number in 1..40 {
+        let (track, flags) = (VIDEO, SampleFlags::SYNC);
+        let pushed = Pushed { number, track, flags, length: 1000, run, configuration: Default::default() };
+        engine.accept(index, Input::Sample(pushed.sample()));
+        engine.round();
+    }
+    engine.close().map_err(|error| error.to_string())?;
+    Ok(control.snapshot())
+}
+
+#[test]
+fn damaged_copies_are_whole_again_after_opening() {
+    for_seeds("damaged copies", 4500, 1, damaged_copies);
+}
+
+/// Each copy of what stands twice in turn is wiped.
+pub(super) fn damaged_copies(seed: u64) -> Verdict<u64> {
+    let (image, model) = full_volume(seed)?;
+    let geometry = Shape::SMALL.geometry();
+    let (_, whole, _) = read_all(shared(&image), &model)?;
+    let mut judged = 0;
+    for at in geometry.copies_at.into_iter().chain(geometry.directories_at()) {
+        let mut damaged = image.clone();
+        damaged.write(at, &[0; SECTOR_BYTES]);
+        let (_, seen, _) = read_all(shared(&damaged), &model)?;
+        demand!(seen == whole, "a copy at {at} wiped costs samples");
+        let written = written_a_little(&damaged, seed)?;
+        let state = recover(&written, Path::new("proof")).map_err(|error| error.to_string())?;
+        let [one, two] = &state.directories;
+        demand!(
+            state.superblocks_good == [true; 4] && one == two && one.is_some(),
+            "the copy at {at} is not whole again"
+        );
+        judged += 1;
+    }
+    Ok(judged)
+}
