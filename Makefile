@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help run test planted lint bench acceptance needs
+.PHONY: help run test planted torture lint bench acceptance needs
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -22,6 +22,14 @@ test: needs ## every test, with real cameras, real kills and foreign programs as
 # What only these tests are built with; PLANT=Flush tries the bugs with that in their names alone.
 planted: ## breaks the ring filesystem in some fifty ways, one after the other: its proof must find each
 	KEHA_PLANT=$(PLANT) RUST_BACKTRACE=0 $(CARGO) test -p keha-fs --lib --features planted-bugs planted_tests
+
+# It goes on where it was stopped: what is done stands in target/torture.state. DURATION is in seconds.
+DURATION ?= 14400
+torture: ## hours of the ring filesystem's proof on every core: DURATION=600 (seconds; four hours)
+	@mkdir -p target
+	KEHA_TORTURE_STATE=$(CURDIR)/target/torture.state KEHA_TORTURE_SECONDS=$(DURATION) RUST_BACKTRACE=0 \
+	CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_PROFILE_RELEASE_LTO=off \
+	$(CARGO) test --release -p keha-fs --lib -- --ignored --exact proof::torture::torture --nocapture
 
 lint: ## formatting, clippy, rustdoc, and the dependencies' licences and sources
 	$(CARGO) fmt --all --check

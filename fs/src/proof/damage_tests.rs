@@ -2,7 +2,7 @@
 //! found and named, one costs at most one sample, and what is read is what was recorded.
 
 use super::driver::{Cuts, Driver, shared};
-use super::material::{Shape, payload};
+use super::material::{Shape, is_payload};
 use super::oracle::{Entry, Model};
 use super::{Verdict, demand, for_seeds};
 use crate::disk::ReadAt;
@@ -125,7 +125,8 @@ pub(super) fn read_all(
                 Item::Sample(sample) => {
                     let pushed = pushed.get(&sample.ticks).ok_or("a sample that nobody pushed")?;
                     demand!(
-                        sample.data[..] == payload(pushed.number, pushed.length)[..]
+                        sample.data.len() == pushed.length
+                            && is_payload(pushed.number, &sample.data)
                             && (sample.track, sample.flags) == (pushed.track, pushed.flags)
                             && sample.wall == pushed.run.wall(sample.ticks),
                         "sample {} is not what was pushed",

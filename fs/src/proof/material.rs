@@ -11,6 +11,8 @@ use crate::sample::{Anchor, ClockSource, Sample, SampleFlags};
 use crate::types::{RunId, TrackNumber, Uuid, VolumeId, WallTime};
 use crate::writer::engine::superblock_of;
 use bytes::Bytes;
+use std::ops::Range;
+use std::sync::OnceLock;
 
 /// The track of pictures.
 pub(super) const VIDEO: TrackNumber = TrackNumber(1);
@@ -128,15 +130,57 @@ pub(super) fn configuration(camera: &Camera, variant: u64) -> Configuration {
     Configuration { tracks: video.into_iter().chain(audio).collect(), session: Vec::new() }
 }
 
+/// Noise that payloads are cut from.
+const NOISE_BYTES: usize = 1 << 16;
+
+fn noise() -> &'static [u8] {
+    static NOISE: OnceLock<Vec<u8>> = OnceLock::new();
+    NOISE.get_or_init(|| {
+        let mut rng = SimRng::new(0x006e_6f69_7365);
+        (0..NOISE_BYTES / 8).flat_map(|_| rng.next_u64().to_le_bytes()).collect()
+    })
+}
+
+/// The pieces that the bytes of a number are made of: the number itself, then noise from a place of its own.
+fn pieces(number: u64, length: usize) -> impl Iterator<Item = (Range<usize>, Piece)> {
+    let head = length.min(8);
+    let mut at = head;
+    let mut place = SimRng::new(number).below(NOISE_BYTES);
+    let rest = std::iter::from_fn(move || {
+        let bytes = (length - at).min(NOISE_BYTES - place);
+        let piece = (bytes > 0).then(|| (at..at + bytes, Piece::Noise(place)));
+        (at, place) = (at + bytes, 0);
+        piece
+    });
+    std::iter::once((0..head, Piece::Number(number.to_le_bytes()))).chain(rest)
+}
+
+enum Piece {
+    Number([u8; 8]),
+    Noise(usize),
+}
+
+impl Piece {
+    fn bytes(&self, length: usize) -> &[u8] {
+        match self {
+            Piece::Number(bytes) => &bytes[..length],
+            Piece::Noise(place) => &noise()[*place..place + length],
+        }
+    }
+}
+
 /// The bytes that belong to a number.
 pub(super) fn payload(number: u64, length: usize) -> Vec<u8> {
-    let mut rng = SimRng::new(number);
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        bytes.extend(rng.next_u64().to_le_bytes());
+    let mut bytes = Vec::with_capacity(length);
+    for (range, piece) in pieces(number, length) {
+        bytes.extend_from_slice(piece.bytes(range.len()));
     }
-    bytes.truncate(length);
     bytes
+}
+
+/// Whether these are the bytes that belong to a number.
+pub(super) fn is_payload(number: u64, data: &[u8]) -> bool {
+    pieces(number, data.len()).all(|(range, piece)| data[range.clone()] == *piece.bytes(range.len()))
 }
 
 /// A sample as it was handed in; its ticks are its number, never given twice.
@@ -184,5 +228,14 @@ impl Pushed {
         let bytes = Bytes::from(payload(self.number, self.length));
         let (head, tail) = (bytes.slice(..self.length / 3), bytes.slice(self.length / 3..));
         Sample { track: self.track, ticks: self.number as i64, flags: self.flags, data: vec![head, tail] }
+    }
+}
+
+#[test]
+fn the_bytes_of_a_number_are_its_own_at_every_length() {
+    for length in [1, 7, 8, 9, 500, 70_000, 200_000] {
+        let bytes = payload(3, length);
+        assert_eq!(bytes.len(), length);
+        assert!(is_payload(3, &bytes) && !is_payload(4, &bytes));
     }
 }

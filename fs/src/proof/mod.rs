@@ -19,6 +19,7 @@ mod planted_tests;
 mod reader_tests;
 mod sequence_tests;
 mod stale_tests;
+mod torture;
 mod words;
 
 use std::cell::Cell;
@@ -47,7 +48,6 @@ fn count_judged() {
 }
 
 /// How many images were judged in this thread so far.
-#[cfg(feature = "planted-bugs")]
 fn judged() -> u64 {
     JUDGED.get()
 }

@@ -4,14 +4,14 @@
 //! to the one before, and holds both against the model. It accepts no excuse but one: blocks that the writer had set aside or
 //! taken for newer footage.
 
-use super::material::{Pushed, Run, payload};
+use super::material::{Pushed, Run, is_payload};
 use super::{Verdict, demand};
 use crate::configuration::Configuration;
 use crate::disk::ReadAt;
 use crate::format::chunk::ChunkKind;
 use crate::gap::Gap;
 use crate::reader::Volume;
-use crate::recover::{Recovered, examine, newest_record, recover};
+use crate::recover::{Recovered, examine, newest_record};
 use crate::report::{BlockState, Finding, Item, RoundReport, TimeRange};
 use crate::sample::SampleFlags;
 use crate::scan::Scanner;
@@ -147,9 +147,9 @@ pub(super) type Holdings = BTreeMap<String, Retained>;
 pub(super) fn judge(image: &Arc<dyn ReadAt>, claim: &Claim<'_>) -> Verdict<Holdings> {
     super::count_judged();
     let path = Path::new("proof");
-    let recovered = recover(&**image, path).map_err(|error| format!("does not open: {error}"))?;
     let volume =
         Volume::from_disk(Arc::clone(image), path).map_err(|error| format!("does not open: {error}"))?;
+    let recovered = volume.state();
     let tolerable = |finding: &Finding| claim.faulty && !finding.footage_lost;
     let opening = volume.findings();
     demand!(opening.iter().all(tolerable), "damage at opening: {opening:#?}");
@@ -160,15 +160,15 @@ pub(super) fn judge(image: &Arc<dyn ReadAt>, claim: &Claim<'_>) -> Verdict<Holdi
         findings.retain(|finding| finding.what != "round record" || finding.footage_lost);
     }
     demand!(findings.iter().all(tolerable), "check finds {findings:#?}");
-    counters(&recovered, claim)?;
+    counters(recovered, claim)?;
     let mut holdings = Holdings::new();
     for entry in &recovered.directory.entries {
         let name = entry.name.as_str();
         let context = |why: &str| format!("stream {name}: {why}");
         let stream = claim.model.streams.get(name).ok_or_else(|| context("nobody admitted it"))?;
-        let walk = walk(&**image, &recovered, entry.stream, claim.faulty).map_err(|why| context(&why))?;
+        let walk = walk(&**image, recovered, entry.stream, claim.faulty).map_err(|why| context(&why))?;
         let retained = compare(stream, &walk, claim, entry.stream)
-            .map_err(|why| format!("{}\n{}", context(&why), describe(&**image, &recovered)))?;
+            .map_err(|why| format!("{}\n{}", context(&why), describe(&**image, recovered)))?;
         same_by_reader(&volume, name, stream, &walk, claim.model).map_err(|why| context(&why))?;
         holdings.insert(name.to_owned(), retained);
     }
@@ -311,7 +311,7 @@ impl Walk {
             return Ok(());
         }
         if !fragment {
-            demand!(data[..] == payload(ticks as u64, data.len())[..], "sample {ticks} has other bytes");
+            demand!(is_payload(ticks as u64, data), "sample {ticks} has other bytes");
             self.found.push(Found::Sample { ticks, track, seek, run });
             return Ok(());
         }
@@ -319,7 +319,7 @@ impl Walk {
             return Ok(());
         };
         whole.extend_from_slice(data);
-        demand!(whole[..] == payload(ticks as u64, whole.len())[..], "sample {ticks} has other bytes");
+        demand!(is_payload(ticks as u64, &whole), "sample {ticks} has other bytes");
         if is(SampleFlags::LAST_FRAGMENT) {
             self.found.push(Found::Sample { ticks, track, seek, run });
         } else {
@@ -468,7 +468,7 @@ fn same_by_reader(volume: &Volume, name: &str, stream: &StreamModel, walk: &Walk
                     sample.ticks,
                     (sample.track, sample.flags, sample.run, sample.wall)
                 );
-                let right = sample.data[..] == payload(pushed.number, pushed.length)[..];
+                let right = sample.data.len() == pushed.length && is_payload(pushed.number, &sample.data);
                 demand!(right, "sample {} is read with other bytes", sample.ticks);
             }
             Item::Anchor(_) => {}

@@ -3,15 +3,15 @@
 
 use super::damage_tests::full_volume;
 use super::driver::{Cuts, Driver};
-use super::material::{Shape, payload};
+use super::material::{Pushed, Shape, is_payload};
 use super::oracle::Entry;
 use super::{Verdict, demand, for_seeds};
 use crate::disk::sim::SimRng;
 use crate::error::Error;
 use crate::reader::Volume;
 use crate::report::{Item, TimeRange};
+use crate::sample::SampleFlags;
 use crate::types::StreamName;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -44,19 +44,22 @@ pub(super) fn passed_reader(seed: u64) -> Verdict<u64> {
         match cursor.next_item() {
             Ok(Some(Item::Sample(sample))) => {
                 let entries = &driver.model.streams.get("cam0").ok_or("no stream")?.entries;
-                let samples: BTreeMap<i64, (usize, usize)> = entries
+                let pushed = entries
                     .iter()
-                    .filter_map(|entry| if let Entry::Sample(pushed) = entry { Some(pushed) } else { None })
-                    .enumerate()
-                    .map(|(index, pushed)| (pushed.number as i64, (index, pushed.length)))
-                    .collect();
-                let (index, length) = samples.get(&sample.ticks).copied().ok_or("a sample nobody pushed")?;
-                let right = sample.data[..] == payload(sample.ticks as u64, length)[..];
+                    .filter_map(|entry| if let Entry::Sample(pushed) = entry { Some(pushed) } else { None });
+                let samples: Vec<&Pushed> = pushed.collect();
+                let index = samples
+                    .binary_search_by_key(&(sample.ticks as u64), |pushed| pushed.number)
+                    .map_err(|_| format!("sample {} was never pushed", sample.ticks))?;
+                let right = sample.data.len() == samples[index].length
+                    && is_payload(samples[index].number, &sample.data);
                 demand!(right, "sample {} has other bytes", sample.ticks);
-                demand!(
-                    last.is_none_or(|last: usize| index == last + 1),
-                    "after sample {last:?} comes sample {index}: a hole nobody told of"
-                );
+                let between = samples[last.map_or(index, |last: usize| last + 1)..index].iter();
+                // A run may begin in the middle of a GOP.
+                let hole = between
+                    .clone()
+                    .find(|pushed| pushed.flags.contains(SampleFlags::SYNC) || pushed.run.id != sample.run);
+                demand!(hole.is_none(), "before sample {} {hole:?} is missing silently", sample.ticks);
                 (last, given) = (Some(index), given + 1);
             }
             Ok(Some(Item::Damage(finding))) => {

@@ -209,6 +209,12 @@ impl Volume {
         Ok(check::check(self, progress))
     }
 
+    /// What was found at opening.
+    #[cfg(test)]
+    pub(crate) fn state(&self) -> &Recovered {
+        &self.state
+    }
+
     fn scanner(&self) -> Scanner<'_> {
         Scanner { disk: &*self.disk, geometry: &self.state.geometry, volume: self.state.volume() }
     }
