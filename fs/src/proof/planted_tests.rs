@@ -27,7 +27,7 @@ fn nth(which: u64) -> Verdict<u64> {
 const EVENTS: Scenario = Scenario { name: "every event", run: crash_tests::every_event, seeds: 1500..1504 };
 const CUTS: Scenario = Scenario { name: "power cuts", run: crash_tests::power_cuts, seeds: 1000..1025 };
 const SUFFIXES: Scenario =
-    Scenario { name: "discarded suffixes", run: crash_tests::discarded_suffixes, seeds: 1600..1601 };
+    Scenario { name: "discarded suffixes", run: crash_tests::discarded_suffixes, seeds: 1600..1604 };
 const SEQUENCES: Scenario = Scenario { name: "sequences", run: sequence_tests::some_sequences, seeds: 0..1 };
 const LAPS: Scenario = Scenario { name: "laps", run: lap_tests::laps, seeds: 5100..5104 };
 const NTH: Scenario = Scenario { name: "every operation fails", run: nth, seeds: 0..32 };
