@@ -97,6 +97,8 @@ mod switches {
         RankForgotten,
         /// Round records say durable where they know of sent.
         RecordClaimsSent,
+        /// What could not be read while opening for writing counts as lost.
+        ReadErrorsBelieved,
         /// The body of a round record is not verified.
         RecordBodyUnverified,
         /// Round records are written to one log only.

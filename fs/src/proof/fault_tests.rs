@@ -3,8 +3,8 @@
 
 use super::driver::{Cuts, Driver, after_crash, open_engine, shared};
 use super::material::Shape;
-use super::oracle::{Claim, Model, judge};
-use super::{Verdict, demand, for_seeds};
+use super::oracle::{Claim, Holdings, Model, judge};
+use super::{Verdict, demand, for_seeds, nth_tests};
 use crate::disk::sim::{CrashPlan, Errno, Kinds, Repeat, SimDisk, SimImage};
 
 const SHAPE: Shape = Shape::SMALL;
@@ -161,10 +161,11 @@ pub(super) fn unreadable_headers(seed: u64) -> Verdict<u64> {
 
 #[test]
 fn opening_for_writing_fails_cleanly_at_any_io_and_succeeds_later() {
-    for_seeds("failing recovery", 2200, 1, failing_recovery);
+    for_seeds("failing recovery", 2200, 2, |seed| failing_recovery(seed, false));
 }
 
-pub(super) fn failing_recovery(seed: u64) -> Verdict<u64> {
+/// A volume after a power cut, with copies to repair, and what it holds.
+fn crashed(seed: u64) -> Verdict<(SimImage, Model, Holdings)> {
     let base = recorded(seed)?;
     let mut driver = recording(&base, seed, Cuts::NONE)?;
     driver.push(0, 9000)?;
@@ -172,36 +173,79 @@ pub(super) fn failing_recovery(seed: u64) -> Verdict<u64> {
     driver.push(0, 9000)?;
     driver.work()?;
     let mut image = driver.disk.crash(CrashPlan::Subset(seed));
-    // Recovery has copies to repair, too.
     image.write(0, &[0; 512]);
     image.write(SHAPE.geometry().directories_at()[1], &[0; 512]);
-    let claim = |model, views| Claim { model, views, faulty: true, clean: false };
-    let held = judge(&shared(&image), &claim(&driver.model, Vec::new()))?;
-    let model = after_crash(&driver.model, &held);
+    let held = judge(&shared(&image), &after_faults(&driver.model))?;
+    Ok((image, after_crash(&driver.model, &held), held))
+}
+
+fn after_faults(model: &Model) -> Claim<'_> {
+    Claim { model, views: Vec::new(), faulty: true, clean: false }
+}
+
+/// Each write or flush of recovery fails, by one of the errors in turn or (`all`) by every one of them.
+pub(super) fn failing_recovery(seed: u64, all: bool) -> Verdict<u64> {
+    let (image, model, held) = crashed(seed)?;
+    let disk = SimDisk::from_image(image.clone(), seed);
+    let control = disk.control();
+    open_engine(disk)?;
     let mut judged = 0;
-    for fault in FAULTS {
-        for nth in (0..40).step_by(2) {
+    for nth in 0..control.submitted() {
+        for (errno, repeat) in nth_tests::faults_for(nth + seed, all) {
             let disk = SimDisk::from_image(image.clone(), seed ^ nth);
             let control = disk.control();
-            control.fail_nth(nth, fault.errno, fault.repeat, fault.kinds);
-            let opened = open_engine(disk).map(drop);
+            control.fail_nth(nth, errno, repeat, Kinds::ALL);
+            let opened = open_engine(disk).is_ok();
             let left = control.crash(CrashPlan::Subset(nth));
-            let trial = || -> Verdict<u64> {
-                let now = judge(&shared(&left), &claim(&model, Vec::new()))?;
-                demand!(
-                    now.iter().all(|(name, now)| held.get(name).is_some_and(|held| held.to == now.to)),
-                    "held was {held:?}, now it is {now:?}"
-                );
-                let mut driver = recording_on(left.clone(), &model, seed)?;
-                goes_on(&mut driver, nth == 7)?;
-                Ok(driver.judged + 1)
-            };
-            let opened = opened.is_ok();
-            judged +=
-                trial().map_err(|why| format!("{fault:?} at operation {nth}, opened: {opened}: {why}"))?;
+            judged += recovers_all_the_same(&left, &model, &held, seed, nth == 7)
+                .map_err(|why| format!("{errno} {repeat:?} at operation {nth}, opened: {opened}: {why}"))?;
         }
     }
     Ok(judged)
+}
+
+#[test]
+fn a_read_that_fails_while_opening_loses_nothing_that_was_there() {
+    for_seeds("failing reads", 2400, 1, failing_reads);
+}
+
+/// Each read of recovery fails, alone or with all that follow. Opening may then fail; whatever it does, a later one finds all.
+pub(super) fn failing_reads(seed: u64) -> Verdict<u64> {
+    let (image, model, held) = crashed(seed)?;
+    let disk = SimDisk::from_image(image.clone(), seed);
+    let control = disk.control();
+    open_engine(disk)?;
+    let mut judged = 0;
+    for nth in 0..control.reader_reads() {
+        for repeat in [Repeat::Once, Repeat::Forever] {
+            let disk = SimDisk::from_image(image.clone(), seed ^ nth);
+            let control = disk.control();
+            control.fail_reader(nth, Errno::EIO, repeat);
+            let opened = open_engine(disk).is_ok();
+            let left = control.crash(CrashPlan::All);
+            judged += recovers_all_the_same(&left, &model, &held, seed, nth == 7)
+                .map_err(|why| format!("{repeat:?} at read {nth}, opened: {opened}: {why}"))?;
+        }
+    }
+    Ok(judged)
+}
+
+/// What a recovery with faults left holds what was there before, and is written on.
+fn recovers_all_the_same(
+    left: &SimImage,
+    model: &Model,
+    held: &Holdings,
+    seed: u64,
+    lap: bool,
+) -> Verdict<u64> {
+    let now = judge(&shared(left), &after_faults(model))?;
+    demand!(
+        now.iter().all(|(name, now)| held.get(name).is_some_and(|held| held.to == now.to)),
+        "held was {held:?}, now it is {now:?}"
+    );
+    let mut driver = recording_on(left.clone(), model, seed)?;
+    goes_on(&mut driver, lap)?;
+    Ok(driver.judged + 1)
 }
 
 fn recording_on(image: SimImage, model: &Model, seed: u64) -> Verdict<Driver> {

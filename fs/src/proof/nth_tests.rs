@@ -54,19 +54,22 @@ pub(super) fn every_operation_fails(which: usize, all: bool) -> Verdict<u64> {
     let before = driver.disk.submitted();
     deeds(word).into_iter().try_for_each(|deed| deed.run(&mut driver))?;
     let operations = driver.disk.submitted() - before;
-    let faults: Vec<_> =
-        ERRORS.into_iter().flat_map(|errno| [(errno, Repeat::Once), (errno, Repeat::Forever)]).collect();
     let mut judged = 0;
     for nth in 0..operations {
-        let mine = (nth as usize + which) % faults.len();
-        for (errno, repeat) in
-            faults.iter().enumerate().filter(|(at, _)| all || *at == mine).map(|(_, fault)| *fault)
-        {
+        for (errno, repeat) in faults_for(nth + which as u64, all) {
             judged += one_fails(word, which as u64, nth, errno, repeat)
                 .map_err(|why| format!("`{word}`, {errno} {repeat:?} at {nth} of {operations}: {why}"))?;
         }
     }
     Ok(judged)
+}
+
+/// The faults that strike one operation: one of all by its number, or every one.
+pub(super) fn faults_for(number: u64, all: bool) -> Vec<(Errno, Repeat)> {
+    let faults: Vec<_> =
+        ERRORS.into_iter().flat_map(|errno| [(errno, Repeat::Once), (errno, Repeat::Forever)]).collect();
+    let mine = number as usize % faults.len();
+    if all { faults } else { vec![faults[mine]] }
 }
 
 fn one_fails(word: &str, seed: u64, nth: u64, errno: Errno, repeat: Repeat) -> Verdict<u64> {

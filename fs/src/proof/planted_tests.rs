@@ -32,6 +32,8 @@ const SEQUENCES: Scenario = Scenario { name: "sequences", run: sequence_tests::s
 const LAPS: Scenario = Scenario { name: "laps", run: lap_tests::laps, seeds: 5100..5104 };
 const NTH: Scenario = Scenario { name: "every operation fails", run: nth, seeds: 0..32 };
 const FAILING: Scenario = Scenario { name: "failing I/O", run: fault_tests::failing_io, seeds: 2000..2001 };
+const READS: Scenario =
+    Scenario { name: "failing reads", run: fault_tests::failing_reads, seeds: 2400..2401 };
 const PLACES: Scenario = Scenario { name: "bad places", run: fault_tests::bad_places, seeds: 2100..2101 };
 const BYTES: Scenario =
     Scenario { name: "changed bytes", run: damage_tests::changed_bytes, seeds: 3000..3002 };
@@ -82,6 +84,7 @@ const PLANTS: &[Plant] = &[
     (&[Bug::RecordBodyUnverified], &[EVENTS, CUTS]),
     (&[Bug::FrameUnverified], &[FLIPS]),
     (&[Bug::OldRowsBelieved], &[NTH, CUTS]),
+    (&[Bug::ReadErrorsBelieved], &[READS]),
     (&[Bug::RecordRowsIgnored], &[EVENTS, CUTS]),
     (&[Bug::RowsLeaveRecordEarly], &[EVENTS, CUTS]),
     (&[Bug::ReleasedGrantNotLogged], &[CUTS, SEQUENCES, LAPS]),

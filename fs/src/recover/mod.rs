@@ -20,9 +20,11 @@ mod blocks;
 mod log;
 mod superblock;
 mod table;
+mod writing;
 
 pub(crate) use blocks::{examine, row_from_block};
 pub(crate) use log::{copies as record_copies, newest as newest_record};
+pub(crate) use writing::recover_to_write;
 
 use crate::disk::ReadAt;
 use crate::error::{Error, Result};

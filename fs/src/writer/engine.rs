@@ -18,7 +18,7 @@ use crate::format::geometry::{Geometry, record_capacity};
 use crate::format::superblock::Superblock;
 use crate::format::table::{ROWS_PER_SECTOR, TableSector, table_magic};
 use crate::format::{Framed, SECTOR_BYTES, Text};
-use crate::recover::{Recovered, recover};
+use crate::recover::{Recovered, recover_to_write};
 use crate::report::{DurableStream, DurableTrack, Health, OpenReport, RoundReport};
 use crate::types::{BlockIndex, Epoch, RoundNumber, StreamId, StreamName, VolumeId, WallTime};
 use std::collections::BTreeSet;
@@ -62,7 +62,7 @@ impl<D: Disk> Engine<D> {
         clock: Arc<dyn Clock>,
         options: EngineOptions,
     ) -> Result<(Engine<D>, OpenReport)> {
-        let recovered = recover(&*reader, &options.path)?;
+        let recovered = recover_to_write(&*reader, &options.path)?;
         check_writable(&recovered, &disk, &options.path)?;
         let report = OpenReport {
             epoch: Epoch(recovered.epoch.0 + u32::from(!planted!(EpochReused))),

@@ -100,6 +100,7 @@ impl ReadAt for SimReader {
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let mut state = self.0.lock();
+        state.reader_strike()?;
         state.bad_read(&(offset..offset.saturating_add(buffer.len() as u64)))?;
         state.read(buffer, offset)
     }
@@ -195,6 +196,16 @@ impl SimControl {
         self.inject(number, repeat, kinds, Effect::Fail(errno));
     }
 
+    /// Reads by readers beside the writer so far.
+    pub fn reader_reads(&self) -> u64 {
+        self.lock().reader_reads
+    }
+
+    /// The read by a reader beside the writer with this number fails with `errno`, alone or with all that follow.
+    pub fn fail_reader(&self, number: u64, errno: Errno, repeat: Repeat) {
+        self.lock().reader_fault = Some((number, errno, repeat));
+    }
+
     /// The first write from operation `number` on reports success but is never done.
     pub fn lose(&self, number: u64) {
         self.inject(number, Repeat::Once, Kinds::WRITES, Effect::Lose);
@@ -212,7 +223,9 @@ impl SimControl {
 
     /// Ends all faults that were set; what they did to the content remains.
     pub fn clear_faults(&self) {
-        self.lock().faults.clear();
+        let mut state = self.lock();
+        state.faults.clear();
+        state.reader_fault = None;
     }
 
     /// Flips bit `bit` (0 to 7) of the byte at `offset` wherever it is held.

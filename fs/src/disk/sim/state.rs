@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::crash::CrashPoint;
-use super::fault::{Effect, Faults};
+use super::fault::{Effect, Errno, Faults, Repeat};
 use super::image::SimImage;
 use super::pending::{Pending, PendingWrite, Phase};
 use super::rng::SimRng;
@@ -70,6 +70,8 @@ pub(super) struct State {
     pub(super) events: u64,
     pub(super) stats: SimStats,
     pub(super) hook: Option<EventHook>,
+    pub(super) reader_reads: u64,
+    pub(super) reader_fault: Option<(u64, Errno, Repeat)>,
 }
 
 impl State {
@@ -90,6 +92,8 @@ impl State {
             events: 0,
             stats: SimStats::default(),
             hook: None,
+            reader_reads: 0,
+            reader_fault: None,
         }
     }
 
@@ -256,6 +260,17 @@ impl State {
                 }
             }
         }
+    }
+
+    /// Counts a read beside the writer; the error with which it fails by its number.
+    pub(super) fn reader_strike(&mut self) -> io::Result<()> {
+        let number = self.reader_reads;
+        self.reader_reads += 1;
+        let struck = self.reader_fault.filter(|(from, _, repeat)| match repeat {
+            Repeat::Once => number == *from,
+            Repeat::Forever => number >= *from,
+        });
+        struck.map_or(Ok(()), |(_, errno, _)| Err(errno.into()))
     }
 
     /// The error with which reads of this range fail.

@@ -166,6 +166,23 @@ fn the_nth_operation_fails_whatever_it_is() {
 }
 
 #[test]
+fn a_read_beside_the_writer_fails_by_its_number() {
+    let failures = |repeat| {
+        let disk = disk(1, 1);
+        let reader = disk.reader();
+        disk.fail_reader(2, Errno::EIO, repeat);
+        let read = || reader.read_exact_at(&mut [0; 8], 0).is_err();
+        let failed = [read(), read(), read(), read()];
+        disk.clear_faults();
+        assert!(!read());
+        assert_eq!(disk.reader_reads(), 5);
+        failed
+    };
+    assert_eq!(failures(Repeat::Once), [false, false, true, false]);
+    assert_eq!(failures(Repeat::Forever), [false, false, true, true]);
+}
+
+#[test]
 fn a_device_that_is_gone_fails_everything_from_then_on_and_may_come_back() {
     let mut disk = disk(4, 1);
     write(&mut disk, 0, 1, 1);
