@@ -5,6 +5,7 @@ use crate::disk::{AlignedBuffer, create_file};
 use crate::error::{Error, Result};
 use crate::format::directory::Directory;
 use crate::format::geometry::{BLOCKS_MAX, Geometry, STREAMS_MAX};
+use crate::format::hold::HoldSlot;
 use crate::format::round::{RoundHeader, RoundRecord};
 use crate::format::superblock::Superblock;
 use crate::format::table::{TableSector, table_magic};
@@ -127,6 +128,11 @@ pub(crate) fn empty_structures(superblock: &Superblock, geometry: &Geometry) -> 
     let mut directory = vec![0; geometry.page_bytes];
     Directory::default().seal(superblock.volume, &mut directory);
     structures.extend(geometry.directories_at().map(|at| (at, directory.clone())));
+    let mut holds = vec![0; geometry.holds_bytes];
+    for (slot, place) in (0..geometry.holds_max).zip(holds.chunks_exact_mut(HoldSlot::SIZE)) {
+        HoldSlot { volume: superblock.volume, slot, ..HoldSlot::default() }.seal(place);
+    }
+    structures.extend(geometry.holds_at().map(|at| (at, holds.clone())));
     let mut table = vec![0; geometry.table_bytes];
     for (index, sector) in (0..).zip(table.chunks_exact_mut(SECTOR_BYTES)) {
         let rows = TableSector::new(index, RoundNumber(0), Default::default());

@@ -1,6 +1,6 @@
 //! What can go wrong, as variants a caller acts on. Every message says what, where, and what to do.
 
-use crate::types::{StreamName, WallTime};
+use crate::types::{HoldId, StreamName, WallTime};
 use std::path::PathBuf;
 
 /// The result of a fallible operation on a volume.
@@ -70,6 +70,42 @@ pub enum Error {
     StreamsFull {
         /// Its capacity.
         streams_max: u32,
+    },
+    /// The holds leave no room for one stream more.
+    #[error(
+        "{held_blocks} blocks are held: what is left is too little for one stream more; lift a hold that is no longer needed (keha hold list)"
+    )]
+    HeldTooMuch {
+        /// Blocks that are held.
+        held_blocks: u32,
+    },
+    /// Every place for holds is taken.
+    #[error(
+        "the volume has room for {holds_max} holds and all are taken; lift one that is no longer needed (keha hold list)"
+    )]
+    HoldsFull {
+        /// Its capacity.
+        holds_max: u32,
+    },
+    /// So much cannot be held beside what is: recording needs the rest.
+    #[error(
+        "the range needs {needed_blocks} blocks more; of the {blocks_max} that may be held {held_blocks} are, and {reserved_blocks} are set aside for what is still to be recorded; hold less, or lift a hold (keha hold list)"
+    )]
+    NoRoomToHold {
+        /// Blocks that the range would take beside those held already.
+        needed_blocks: u32,
+        /// Blocks that are held.
+        held_blocks: u32,
+        /// Blocks set aside for holds that still grow.
+        reserved_blocks: u32,
+        /// Blocks that may be held at most.
+        blocks_max: u32,
+    },
+    /// The volume has no such hold.
+    #[error("no hold {id} in this volume; `keha hold list` shows those there are")]
+    NoSuchHold {
+        /// The identity asked for.
+        id: HoldId,
     },
     /// The volume has no such stream.
     #[error("no stream {name} in this volume; it has: {available}")]

@@ -77,8 +77,18 @@ mod switches {
         GapDropped,
         /// Round records do not say which blocks they grant.
         GrantNotLogged,
+        /// A block that was set aside is taken although it is held since.
+        GrantNotWithdrawn,
         /// What a block held counts although the newest record grants it.
         GrantedStillServed,
+        /// Blocks that are held are taken like any other.
+        HeldTaken,
+        /// Holds do not count after opening until another is made.
+        HoldForgottenAtOpening,
+        /// A hold is acknowledged without being written.
+        HoldNotWritten,
+        /// A hold does not begin with a sync sample.
+        HoldWithoutSync,
         /// Round records do not say the highest sequence granted.
         HighestForgotten,
         /// Chunks whose write failed find no other place.

@@ -2,6 +2,7 @@
 
 use crate::configuration::Configuration;
 use crate::gap::Gap;
+use crate::hold::HoldRoom;
 use crate::sample::{Anchor, StoredSample};
 use crate::types::{
     BlockIndex, ChunkNumber, ConfigurationHash, Epoch, RoundNumber, RunId, Sequence, StreamId, StreamName,
@@ -123,6 +124,8 @@ pub struct BlockSummary {
     pub used_bytes: u32,
     /// Times in it do not only grow: it holds runs whose clocks overlap.
     pub times_not_monotone: bool,
+    /// A hold keeps it from being overwritten.
+    pub held: bool,
 }
 
 /// One thing met while reading a stream in the order of recording.
@@ -223,6 +226,8 @@ pub struct RoundReport {
     pub written_bytes: u64,
     /// Blocks taken since the volume was opened.
     pub blocks_taken: u64,
+    /// How much is held, and how much may be.
+    pub holds: HoldRoom,
 }
 
 /// What opening for writing found and did.

@@ -83,6 +83,10 @@ identity! {
     StreamId
 }
 identity! {
+    /// The identity of a hold on footage.
+    HoldId
+}
+identity! {
     /// The identity of a run: a stretch of one continuous media clock.
     RunId
 }

@@ -6,6 +6,7 @@ use super::block::{BlockHeader, BlockTrailer};
 use super::chunk::{AnchorRecord, ChunkHeader, Entry};
 use super::directory::{DirectoryEntry, DirectoryHeader};
 use super::footer::{ChunkPlace, FooterHeader, SyncPlace};
+use super::hold::{HoldSlot, SpanRecord};
 use super::round::{GrantedBlock, NamedBlock, RoundHeader, RoundRow};
 use super::superblock::Superblock;
 use super::table::{Row, TableSector};
@@ -41,6 +42,8 @@ fn layout() -> String {
     framed::<Superblock>(&mut out, "Superblock");
     framed::<DirectoryHeader>(&mut out, "Directory header");
     plain::<DirectoryEntry>(&mut out, "Directory entry");
+    framed::<HoldSlot>(&mut out, "Hold slot");
+    plain::<SpanRecord>(&mut out, "Held span");
     framed::<RoundHeader>(&mut out, "Round header");
     plain::<NamedBlock>(&mut out, "Named block");
     plain::<GrantedBlock>(&mut out, "Granted block");

@@ -8,6 +8,7 @@
 //! Each region begins on the region unit, a power of two between the page size and 1 MiB that depends only on the volume's
 //! size, so that a copy of the superblock can be found when all other metadata is lost.
 
+use super::hold::HoldSlot;
 use super::round::{GrantedBlock, NamedBlock, RoundHeader, RoundRow};
 use super::superblock::Superblock;
 use super::table::ROWS_PER_SECTOR;
@@ -20,10 +21,8 @@ pub(crate) const BLOCKS_MAX: u32 = 1 << 18;
 pub(crate) const STREAMS_MAX: u32 = 1024;
 /// Bytes of one stream in the directory.
 pub(crate) const DIRECTORY_ENTRY_BYTES: usize = 512;
-/// Bytes of one hold.
-const HOLD_BYTES: usize = 256;
-/// Holds for which there is room.
-pub(crate) const HOLDS_MAX: u32 = 64;
+/// Holds for which the smallest and the largest volumes have room.
+const HOLDS_MAX: (u32, u32) = (16, 256);
 /// Slots of the round log.
 pub(crate) const LOG_SLOTS: u32 = 16;
 const REGION_BYTES_MAX: u64 = 1 << 20;
@@ -47,6 +46,8 @@ pub(crate) struct Geometry {
     pub(crate) log_slot_bytes: usize,
     /// The size of a directory copy.
     pub(crate) directory_bytes: usize,
+    /// How many holds there may be.
+    pub(crate) holds_max: u32,
     /// The size of a holds copy.
     pub(crate) holds_bytes: usize,
     /// The size of the block table.
@@ -66,6 +67,12 @@ pub(crate) fn region_bytes(size_bytes: u64, page_bytes: usize) -> u64 {
     let unit = (size_bytes / 4096).max(1);
     let unit = 1 << unit.ilog2();
     unit.clamp(page_bytes as u64, REGION_BYTES_MAX)
+}
+
+/// How many holds a volume of this size has room for: one a MiB, within bounds.
+fn holds_max(size_bytes: u64) -> u32 {
+    let mebibytes = u32::try_from(size_bytes >> 20).unwrap_or(u32::MAX);
+    mebibytes.clamp(HOLDS_MAX.0, HOLDS_MAX.1) & !7
 }
 
 /// How many of a round's block and row entries a record has room for: named, granted, rows.
@@ -93,7 +100,8 @@ impl Geometry {
             + rows * RoundRow::BYTES;
         let log_slot_bytes = round_up(slot, page_bytes);
         let directory_bytes = round_up((streams_max as usize + 1) * DIRECTORY_ENTRY_BYTES, page_bytes);
-        let holds_bytes = round_up((HOLDS_MAX as usize + 1) * HOLD_BYTES, page_bytes);
+        let holds_max = holds_max(size_bytes);
+        let holds_bytes = round_up(holds_max as usize * HoldSlot::SIZE, page_bytes);
         let log_bytes = log_slot_bytes as u64 * u64::from(LOG_SLOTS);
         let upper_bound = u32::try_from(size_bytes / block).unwrap_or(BLOCKS_MAX).min(BLOCKS_MAX);
         let table_bytes =
@@ -132,6 +140,7 @@ impl Geometry {
             region_bytes: region,
             log_slot_bytes,
             directory_bytes,
+            holds_max,
             holds_bytes,
             table_bytes,
             front_at: [directory, holds, log, table],
@@ -160,6 +169,7 @@ impl Geometry {
             && geometry.copies_at == superblock.copies_at
             && geometry.stretches_at == superblock.stretches_at
             && geometry.log_slot_bytes == superblock.log_slot_bytes as usize
+            && geometry.holds_max == superblock.holds_max
             && superblock.log_slots == LOG_SLOTS;
         agrees.then_some(geometry)
     }
@@ -185,6 +195,11 @@ impl Geometry {
     /// Where both directories begin.
     pub(crate) fn directories_at(&self) -> [u64; 2] {
         [self.front_at[0], self.back_at[0]]
+    }
+
+    /// Where both copies of the holds begin.
+    pub(crate) fn holds_at(&self) -> [u64; 2] {
+        [self.front_at[1], self.back_at[1]]
     }
 
     /// The most bytes a chunk may have, given how much is asked for.

@@ -9,13 +9,14 @@ pub(crate) mod chunk;
 pub(crate) mod directory;
 pub(crate) mod footer;
 pub(crate) mod geometry;
+pub(crate) mod hold;
 pub(crate) mod round;
 pub(crate) mod superblock;
 pub(crate) mod table;
 
 use crate::types::{
-    BlockIndex, ChunkNumber, ConfigurationHash, Epoch, RoundNumber, RunId, Sequence, StreamId, TrackNumber,
-    Uuid, VolumeId, WallTime,
+    BlockIndex, ChunkNumber, ConfigurationHash, Epoch, HoldId, RoundNumber, RunId, Sequence, StreamId,
+    TrackNumber, Uuid, VolumeId, WallTime,
 };
 
 /// The version of the format that this crate writes.
@@ -194,7 +195,8 @@ newtype_field!(
     WallTime(i64),
     VolumeId(Uuid),
     StreamId(Uuid),
-    RunId(Uuid)
+    RunId(Uuid),
+    HoldId(Uuid)
 );
 
 impl Field for Uuid {

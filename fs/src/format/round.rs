@@ -37,6 +37,8 @@ record! {
         body_checksum: u32,
         /// Seconds the volume has been open for writing, over its life.
         running_seconds: u64,
+        /// The newest generation of the holds: one that stands nowhere any more was lost.
+        holds_generation: u64,
     }
 }
 

@@ -50,6 +50,8 @@ record! {
     }
 }
 
+/// Set in [`Row::flags`] of a block that a hold keeps. A summary, brought up to date row by row: the holds are the truth.
+pub(crate) const HELD: u8 = 1;
 /// Set in [`Row::flags`] where times in the block do not only grow.
 pub(crate) const TIMES_NOT_MONOTONE: u8 = 2;
 /// Set in [`Row::flags`] where footer and trailer could not be written.

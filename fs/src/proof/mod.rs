@@ -8,6 +8,8 @@ mod crash_tests;
 mod damage_tests;
 mod driver;
 mod fault_tests;
+mod hold_tests;
+mod holds;
 mod hostile_tests;
 mod lap_tests;
 mod material;

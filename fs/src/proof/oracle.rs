@@ -4,18 +4,20 @@
 //! to the one before, and holds both against the model. It accepts no excuse but one: blocks that the writer had set aside or
 //! taken for newer footage.
 
+use super::holds::{self, HeldModel};
 use super::material::{Pushed, Run, is_payload};
 use super::{Verdict, demand};
 use crate::configuration::Configuration;
 use crate::disk::ReadAt;
 use crate::format::chunk::ChunkKind;
 use crate::gap::Gap;
+use crate::hold::{Guard, Hold};
 use crate::reader::Volume;
 use crate::recover::{Recovered, examine, newest_record};
 use crate::report::{BlockState, Finding, Item, RoundReport, TimeRange};
 use crate::sample::SampleFlags;
 use crate::scan::Scanner;
-use crate::types::{ChunkNumber, ConfigurationHash, Epoch, RunId, StreamId, StreamName, TrackNumber};
+use crate::types::{ChunkNumber, ConfigurationHash, Epoch, HoldId, RunId, StreamId, StreamName, TrackNumber};
 use crate::writer::inspect::View;
 use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeMap, HashMap};
@@ -51,6 +53,10 @@ pub(super) struct Model {
     pub(super) configurations: HashMap<ConfigurationHash, Configuration>,
     /// The epoch of the last writer.
     pub(super) epoch: Epoch,
+    /// Holds that were acknowledged.
+    pub(super) holds: BTreeMap<HoldId, HeldModel>,
+    /// Every hold there ever was: behind what it kept, the ring may have gone on.
+    pub(super) once_held: Vec<Hold>,
 }
 
 impl Model {
@@ -110,6 +116,21 @@ pub(super) struct Claim<'a> {
 }
 
 impl Claim<'_> {
+    /// Whether all blocks of a stream behind a chunk were set aside, or taken for other footage, while what is held before
+    /// them stays.
+    fn newest_is_lost(&self, stream: StreamId, last: ChunkNumber) -> bool {
+        let Some(first) = self.views.first() else { return false };
+        let lost = |live: &crate::writer::inspect::LiveBlock| {
+            self.views.iter().any(|view| {
+                let retaken = view.takes.get(&live.block) != first.takes.get(&live.block);
+                view.granted.contains(&live.block) || retaken
+            })
+        };
+        let mut behind =
+            first.live.iter().filter(|live| live.stream == stream && live.first_chunk > last).peekable();
+        behind.peek().is_some() && behind.all(lost)
+    }
+
     /// The chunk from which on all of a stream must be there, if it must have any.
     fn floor(&self, stream: StreamId) -> Option<ChunkNumber> {
         let first = self.views.first()?;
@@ -166,12 +187,14 @@ pub(super) fn judge(image: &Arc<dyn ReadAt>, claim: &Claim<'_>) -> Verdict<Holdi
         let name = entry.name.as_str();
         let context = |why: &str| format!("stream {name}: {why}");
         let stream = claim.model.streams.get(name).ok_or_else(|| context("nobody admitted it"))?;
-        let walk = walk(&**image, recovered, entry.stream, claim.faulty).map_err(|why| context(&why))?;
+        let walk = walk(&**image, recovered, entry.stream, claim)
+            .map_err(|why| format!("{}\n{}", context(&why), describe(&**image, recovered)))?;
         let retained = compare(stream, &walk, claim, entry.stream)
             .map_err(|why| format!("{}\n{}", context(&why), describe(&**image, recovered)))?;
         same_by_reader(&volume, name, stream, &walk, claim.model).map_err(|why| context(&why))?;
         holdings.insert(name.to_owned(), retained);
     }
+    holds::judge(&volume, claim.model)?;
     for (name, stream) in &claim.model.streams {
         demand!(stream.durable == 0 || holdings.contains_key(name), "stream {name} is not there at all");
     }
@@ -212,6 +235,7 @@ fn describe(disk: &dyn ReadAt, state: &Recovered) -> String {
     for row in &record.rows {
         lines.push(format!("  has the row of block {} sequence {}", row.block, row.row.sequence));
     }
+    lines.extend(state.holds.holds().iter().map(|hold| format!("  {hold:?}")));
     for (block, row) in state.rows.iter().enumerate() {
         let (first, last, sequence) = (row.first_chunk, row.last_chunk(), row.sequence);
         let header = scanner.block_header(crate::types::BlockIndex(block as u32)).ok().flatten();
@@ -228,22 +252,27 @@ fn describe(disk: &dyn ReadAt, state: &Recovered) -> String {
 struct Walk {
     chunks: Vec<ChunkNumber>,
     found: Vec<Found>,
-    /// How many chunks and pieces came before each end of a withdrawn block: it stays where it is, what came after it may
-    /// be overwritten.
+    /// How many chunks and pieces came before each end of a withdrawn or held block: it stays where it is, what came after
+    /// it may be overwritten.
     breaks: Vec<(usize, usize)>,
 }
 
 /// Reads a stream chunk by chunk.
-fn walk(disk: &dyn ReadAt, state: &Recovered, stream: StreamId, faulty: bool) -> Verdict<Walk> {
+fn walk(disk: &dyn ReadAt, state: &Recovered, stream: StreamId, claim: &Claim<'_>) -> Verdict<Walk> {
+    let faulty = claim.faulty;
     let scanner = Scanner { disk, geometry: &state.geometry, volume: state.volume() };
     let mine = state.rows.iter().enumerate().filter(|(_, row)| row.is_live() && row.stream == stream);
     let mut blocks: Vec<_> = mine.collect();
     blocks.sort_by_key(|(_, row)| row.sequence);
+    let guard = Guard::of(state.holds.holds().iter().chain(&claim.model.once_held));
     let mut walk = Walk::default();
     let mut last: Option<(ChunkNumber, u32)> = None;
     let mut split: Option<(i64, bool, BytesMut)> = None;
     for (index, row) in blocks {
         let take = Recovered::take(crate::types::BlockIndex(index as u32), row);
+        if walk.chunks.last().is_some_and(|last| last.next() != row.first_chunk) {
+            split = None;
+        }
         let stop = row.last_chunk().next();
         let examined = examine(&scanner, &take, row.used_bytes as usize, Some(stop));
         let harmless = examined.findings.iter().all(|finding| faulty && !finding.footage_lost);
@@ -285,7 +314,7 @@ fn walk(disk: &dyn ReadAt, state: &Recovered, stream: StreamId, faulty: bool) ->
                 walk.found.push(Found::Gap(gap));
             }
         }
-        if row.state == BlockState::Bad && faulty {
+        if row.state == BlockState::Bad && faulty || guard.covers(row) {
             last = None;
             walk.breaks.push((walk.chunks.len(), walk.found.len()));
         }
@@ -294,6 +323,14 @@ fn walk(disk: &dyn ReadAt, state: &Recovered, stream: StreamId, faulty: bool) ->
 }
 
 impl Walk {
+    /// Whether chunks are missing before a piece: nothing that follows can be decoded from what came before.
+    fn is_hole(&self, found: usize) -> bool {
+        self.breaks.iter().filter(|(_, pieces)| *pieces == found).any(|(chunks, _)| {
+            let pair = chunks.checked_sub(1).and_then(|at| self.chunks.get(at)).zip(self.chunks.get(*chunks));
+            pair.is_some_and(|(before, after)| before.next() != *after)
+        })
+    }
+
     fn add(
         &mut self,
         ticks: i64,
@@ -377,6 +414,10 @@ fn compare(stream: &StreamModel, walk: &Walk, claim: &Claim<'_>, id: StreamId) -
     if walk.ends_within_a_sample() {
         at = at.max(stream.durable);
     }
+    if claim.newest_is_lost(id, walk.chunks.last().copied().unwrap_or_default()) {
+        let (first_chunk, last_chunk) = (walk.chunks[0], walk.chunks[walk.chunks.len() - 1]);
+        return Ok(Retained { from, to: at, first_chunk, last_chunk });
+    }
     demand!(at >= stream.durable, "ends after entry {at}, durable are {}", stream.durable);
     let (first_chunk, last_chunk) = span_of(stream, walk, floor)?;
     Ok(Retained { from, to: at, first_chunk, last_chunk })
@@ -415,7 +456,10 @@ fn same_by_reader(volume: &Volume, name: &str, stream: &StreamModel, walk: &Walk
         .collect();
     let mut expected = Vec::new();
     let mut begun: Vec<RunId> = Vec::new();
-    for found in &walk.found {
+    for (index, found) in walk.found.iter().enumerate() {
+        if walk.is_hole(index) {
+            begun.clear();
+        }
         match found {
             Found::Gap(gap) => expected.push(Entry::Gap(gap.clone())),
             Found::Sample { ticks, seek, run, .. } => {

@@ -5,8 +5,8 @@
 
 use super::judged;
 use super::{
-    Verdict, crash_tests, damage_tests, fault_tests, hostile_tests, lap_tests, nth_tests, reader_tests,
-    sequence_tests, stale_tests, words,
+    Verdict, crash_tests, damage_tests, fault_tests, hold_tests, hostile_tests, lap_tests, nth_tests,
+    reader_tests, sequence_tests, stale_tests, words,
 };
 use crate::planted::{Bug, with};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,6 +47,15 @@ const COPIES: Scenario =
     Scenario { name: "damaged copies", run: stale_tests::damaged_copies, seeds: 4500..4501 };
 const PASSED: Scenario =
     Scenario { name: "passed reader", run: reader_tests::passed_reader, seeds: 4600..4612 };
+
+const HELD_LAPS: Scenario =
+    Scenario { name: "holds over laps", run: hold_tests::over_laps, seeds: 7000..7004 };
+const HELD_GRANTS: Scenario =
+    Scenario { name: "holds of granted blocks", run: hold_tests::of_granted_blocks, seeds: 7100..7112 };
+const HELD_EVENTS: Scenario =
+    Scenario { name: "holds, every event", run: hold_tests::every_event, seeds: 7200..7201 };
+const HELD_RANDOM: Scenario =
+    Scenario { name: "holds at random", run: hold_tests::at_random, seeds: 7300..7306 };
 
 /// A bug, or several where one check stands behind another, and where it is to be found.
 type Plant = (&'static [Bug], &'static [Scenario]);
@@ -112,6 +121,11 @@ const PLANTS: &[Plant] = &[
     (&[Bug::SplitJoinedAcrossLoss], &[BYTES]),
     (&[Bug::CheckBlind], &[BYTES]),
     (&[Bug::PassedReaderSeesDamage], &[PASSED]),
+    (&[Bug::HeldTaken], &[HELD_LAPS]),
+    (&[Bug::GrantNotWithdrawn], &[HELD_GRANTS]),
+    (&[Bug::HoldNotWritten], &[HELD_EVENTS]),
+    (&[Bug::HoldForgottenAtOpening], &[HELD_LAPS, HELD_RANDOM]),
+    (&[Bug::HoldWithoutSync], &[HELD_LAPS, HELD_RANDOM]),
 ];
 
 /// What became of a plant: where it was caught after how many images, and why; `None` if nowhere.

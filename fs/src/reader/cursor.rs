@@ -3,7 +3,7 @@
 //! Block by block in the order of recording; of each block first the footer (or the chunk headers), then one chunk at a
 //! time. What is kept in memory: the places of the chunks of a few blocks, one chunk, one sample that is split.
 
-use super::{Volume, last_run, overlaps, touches};
+use super::{Volume, last_run, overlaps};
 use crate::error::Result;
 use crate::format::chunk::{ChunkKind, Entry, Tables};
 use crate::format::footer::{ChunkPlace, Footer};
@@ -112,10 +112,15 @@ impl<'a> Cursor<'a> {
     /// Finds out which chunks of a block to give, and from where.
     fn plan_block(&mut self, index: usize) -> Result<()> {
         let Some((block, row)) = self.blocks.get(index).cloned() else { return Ok(()) };
-        if row.has_samples() && !touches(&row, self.range) {
+        // A block may have nothing but the middle of one large sample.
+        if row.payload_bytes > 0 && !overlaps(row.wall_min, row.wall_max, self.range) {
             return Ok(());
         }
         let take = Recovered::take(block, &row);
+        if self.blocks[..index].last().is_some_and(|(_, before)| !follows(before, &row)) {
+            // What lay between was overwritten: nothing here can be decoded from what came before.
+            self.begun.clear();
+        }
         let (footer, findings) = self.volume.contents(block, &row);
         self.report(&take, findings)?;
         // A sample's parts lie close together.
@@ -175,7 +180,10 @@ impl<'a> Cursor<'a> {
             return false;
         }
         let mut queued: VecDeque<Step> = VecDeque::new();
-        for (block, row) in self.blocks[..index].iter().rev() {
+        for (at, (block, row)) in self.blocks[..index].iter().enumerate().rev() {
+            if self.blocks.get(at + 1).is_some_and(|(_, behind)| !follows(row, behind)) {
+                return false;
+            }
             let take = Recovered::take(*block, row);
             let (footer, _) = self.volume.contents(*block, row);
             if last_run(&footer) != Some(run) {
@@ -394,6 +402,11 @@ impl<'a> Cursor<'a> {
         self.items.extend(findings.into_iter().filter(|finding| finding.footage_lost).map(Item::Damage));
         Ok(())
     }
+}
+
+/// Whether a block goes on where the one before it ended: around a block that is held, others are overwritten.
+fn follows(before: &Row, row: &Row) -> bool {
+    before.last_chunk().next() == row.first_chunk
 }
 
 /// A place where reading may start.

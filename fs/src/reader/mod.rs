@@ -15,8 +15,9 @@ use crate::error::{Error, Result};
 use crate::format::chunk::ChunkKind;
 use crate::format::footer::{ChunkPlace, Footer};
 use crate::format::superblock::Superblock;
-use crate::format::table::{NO_FOOTER, Row, TIMES_NOT_MONOTONE};
-use crate::recover::{Recovered, examine, newest_record, recover};
+use crate::format::table::{Row, TIMES_NOT_MONOTONE};
+use crate::hold::{Guard, Hold, HoldRoom, Use, room};
+use crate::recover::{Recovered, contents, newest_record, recover};
 use crate::report::{
     BlockState, BlockSummary, CheckReport, Finding, Span, StreamSummary, TimeRange, VolumeInfo,
 };
@@ -133,8 +134,44 @@ impl Volume {
 
     /// The block table, in the order of blocks.
     pub fn blocks(&self) -> Vec<BlockSummary> {
+        let guard = Guard::of(&self.holds());
         let rows = self.state.rows.iter().enumerate();
-        rows.map(|(index, row)| block_summary(BlockIndex(index as u32), row, &self.state)).collect()
+        rows.map(|(index, row)| {
+            let summary = block_summary(BlockIndex(index as u32), row, &self.state);
+            BlockSummary { held: guard.covers(row), ..summary }
+        })
+        .collect()
+    }
+
+    /// The holds in force, and those that were lost, in the order of their making.
+    pub fn holds(&self) -> Vec<Hold> {
+        let mut holds = self.state.holds.holds();
+        holds.sort_by_key(|hold| (hold.created, hold.id));
+        holds
+    }
+
+    /// The blocks that hold what a hold of this volume keeps, in the order of blocks.
+    pub fn held_blocks(&self, hold: &Hold) -> Vec<BlockIndex> {
+        let guard = Guard::of([hold]);
+        let held = self.state.rows.iter().enumerate().filter(|(_, row)| guard.covers(row));
+        held.map(|(index, _)| BlockIndex(index as u32)).collect()
+    }
+
+    /// How much is held, and how much may be.
+    pub fn hold_room(&self) -> HoldRoom {
+        let holds = self.holds();
+        let guard = Guard::of(&holds);
+        let rows = &self.state.rows;
+        let usable = |row: &&Row| row.state != BlockState::Bad;
+        let count = |guard: &Guard| rows.iter().filter(usable).filter(|row| guard.covers(row)).count() as u32;
+        room(&Use {
+            blocks: self.state.geometry.blocks,
+            bad: rows.iter().filter(|row| row.state == BlockState::Bad).count() as u32,
+            streams: self.state.directory.entries.len(),
+            holds_max: self.state.geometry.holds_max,
+            held: count(&guard),
+            holds: holds.iter().map(|hold| (hold, count(&Guard::of([hold])))).collect(),
+        })
     }
 
     /// The stretches of footage that touch `range`, in the order of recording. Read from footers and chunk headers alone.
@@ -237,17 +274,7 @@ impl Volume {
 
     /// The chunks and sync samples of a block: from its footer, else from its chunk headers, with what was met there.
     fn contents(&self, block: BlockIndex, row: &Row) -> (Footer, Vec<Finding>) {
-        let take = Recovered::take(block, row);
-        if row.state == BlockState::Sealed
-            && row.flags & NO_FOOTER == 0
-            && let Some((trailer, footer)) = self.scanner().footer(&take)
-            && (trailer.row.chunks == row.chunks || planted!(FooterTrusted))
-        {
-            return (footer, Vec::new());
-        }
-        let examined =
-            examine(&self.scanner(), &take, row.used_bytes as usize, Some(row.last_chunk().next()));
-        (examined.progress.footer, examined.findings)
+        contents(&self.scanner(), block, row)
     }
 
     /// Whether the ring has taken the block for something else.
@@ -364,6 +391,7 @@ fn block_summary(block: BlockIndex, row: &Row, state: &Recovered) -> BlockSummar
         payload_bytes: row.payload_bytes,
         used_bytes: row.used_bytes,
         times_not_monotone: row.flags & TIMES_NOT_MONOTONE != 0,
+        held: false,
     }
 }
 

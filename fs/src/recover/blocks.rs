@@ -1,10 +1,10 @@
 //! Examining blocks: what of a block stands, after a clean end or a crash.
 
-use super::{State, StreamEnd, free_row};
+use super::{Recovered, State, StreamEnd, free_row};
 use crate::format::block::BlockHeader;
 use crate::format::footer::Footer;
 use crate::format::round::RoundRecord;
-use crate::format::table::Row;
+use crate::format::table::{NO_FOOTER, Row};
 use crate::progress::Progress;
 use crate::report::{BlockState, Finding};
 use crate::scan::{Located, Scanner, Take};
@@ -177,6 +177,8 @@ impl Walk<'_> {
 struct Suspect {
     take: Take,
     durable_end: usize,
+    /// The last chunk of the stream that the record knows to be durable.
+    durable_chunk: Option<ChunkNumber>,
     header: Option<BlockHeader>,
 }
 
@@ -191,6 +193,7 @@ pub(super) fn examine_named(scanner: &Scanner<'_>, state: &mut State, record: &R
                 suspects.entry(header.stream).or_default().push(Suspect {
                     take,
                     durable_end: 0,
+                    durable_chunk: None,
                     header: Some(header),
                 });
             }
@@ -206,7 +209,8 @@ pub(super) fn examine_named(scanner: &Scanner<'_>, state: &mut State, record: &R
         let take = Take { block: named.block, sequence: named.sequence, stream: named.stream };
         let header = scanner.block_header(named.block).ok().flatten();
         let durable_end = named.durable_end as usize;
-        suspects.entry(named.stream).or_default().push(Suspect { take, durable_end, header });
+        let durable_chunk = Some(named.durable_chunk);
+        suspects.entry(named.stream).or_default().push(Suspect { take, durable_end, durable_chunk, header });
     }
     // What the table says of these blocks is of an earlier take, maybe of another stream, or older than what is about to be
     // found: none of it may be taken for the end of any stream.
@@ -234,7 +238,9 @@ fn judge(scanner: &Scanner<'_>, state: &mut State, suspect: &Suspect, writer: Ep
         if !planted!(TornHeaderAccepted) && !scanner.header_page_is_whole(take.block, header) {
             return;
         }
-        if !links_after_voiding(scanner, state, take, header) && !planted!(BlockLinkUnchecked) {
+        if !links_after_voiding(scanner, state, take, header, suspect.durable_chunk)
+            && !planted!(BlockLinkUnchecked)
+        {
             return;
         }
     }
@@ -272,7 +278,16 @@ fn older_blocks(state: &State, stream: StreamId, sequence: Sequence) -> Vec<(Blo
 
 /// Whether a block begins where its stream ends. What older blocks hold at or above its first chunk number is void: the
 /// writer moved here from them after a write error. A block that does not link voids nothing.
-fn links_after_voiding(scanner: &Scanner<'_>, state: &mut State, take: &Take, header: &BlockHeader) -> bool {
+///
+/// Older blocks that are held may be all that is left of the stream: then the block goes on behind what the record knows to be
+/// durable (`durable`), whose block was given up.
+fn links_after_voiding(
+    scanner: &Scanner<'_>,
+    state: &mut State,
+    take: &Take,
+    header: &BlockHeader,
+    durable: Option<ChunkNumber>,
+) -> bool {
     let mut void: Vec<(BlockIndex, Row)> = Vec::new();
     let mut end = None;
     for (block, row) in older_blocks(state, take.stream, take.sequence) {
@@ -290,8 +305,10 @@ fn links_after_voiding(scanner: &Scanner<'_>, state: &mut State, take: &Take, he
         }
         void.push((block, Row { sequence: row.sequence, ..free_row(None) }));
     }
-    let links =
-        end.is_none_or(|(chunk, checksum)| header.first_chunk == chunk.next() && header.previous == checksum);
+    let links = end.is_none_or(|(chunk, checksum)| {
+        let given_up = durable.is_some_and(|durable| chunk < durable && header.first_chunk == durable.next());
+        given_up || header.first_chunk == chunk.next() && header.previous == checksum
+    });
     if links && !planted!(ReplacedNotVoided) {
         for (block, row) in void {
             state.set(block, row);
@@ -314,6 +331,20 @@ pub(super) fn rebuild(scanner: &Scanner<'_>, state: &mut State, blocks: &BTreeSe
     for stream in streams {
         relink(scanner, state, stream);
     }
+}
+
+/// The chunks and sync samples of a block: from its footer, else from its chunk headers, with what was met there.
+pub(crate) fn contents(scanner: &Scanner<'_>, block: BlockIndex, row: &Row) -> (Footer, Vec<Finding>) {
+    let take = Recovered::take(block, row);
+    if row.state == BlockState::Sealed
+        && row.flags & NO_FOOTER == 0
+        && let Some((trailer, footer)) = scanner.footer(&take)
+        && (trailer.row.chunks == row.chunks || planted!(FooterTrusted))
+    {
+        return (footer, Vec::new());
+    }
+    let examined = examine(scanner, &take, row.used_bytes as usize, Some(row.last_chunk().next()));
+    (examined.progress.footer, examined.findings)
 }
 
 /// A block's row, found again from the block alone.
@@ -354,7 +385,7 @@ fn relink(scanner: &Scanner<'_>, state: &mut State, stream: StreamId) {
         }
         let Some(header) = scanner.block_header(*block).ok().flatten() else { continue };
         let take = Take { block: *block, sequence: row.sequence, stream };
-        if !links_after_voiding(scanner, state, &take, &header) && unsure_end {
+        if !links_after_voiding(scanner, state, &take, &header, None) && unsure_end {
             state.set(*block, free_row(Some(&header)));
         }
     }

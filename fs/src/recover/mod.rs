@@ -14,15 +14,20 @@
 //! | a named block's chunk before its durable end that does not verify | damage: reported, skipped |
 //! | a chunk behind the durable end that does not verify, or not link to the one before | the stream ends before it |
 //! | a named block of which nothing is durable and whose header does not link to its stream's end | empty |
+//! | the same, but it goes on behind the last durable chunk, whose block was given up while an older one is held | as if it linked |
 //! | a table sector that does not verify | its blocks are examined |
+//!
+//! Of the holds: see [`holds`].
 
 mod blocks;
+mod holds;
 mod log;
 mod superblock;
 mod table;
 mod writing;
 
-pub(crate) use blocks::{examine, row_from_block};
+pub(crate) use blocks::{contents, examine, row_from_block};
+pub(crate) use holds::FoundHolds;
 pub(crate) use log::{copies as record_copies, newest as newest_record};
 pub(crate) use writing::recover_to_write;
 
@@ -82,6 +87,8 @@ pub(crate) struct Recovered {
     pub(crate) superblocks_good: [bool; 4],
     /// Each directory copy, if it stands.
     pub(crate) directories: [Option<Directory>; 2],
+    /// The holds.
+    pub(crate) holds: FoundHolds,
     /// What does not verify.
     pub(crate) findings: Vec<Finding>,
 }
@@ -128,6 +135,9 @@ pub(crate) fn recover(disk: &dyn ReadAt, path: &Path) -> Result<Recovered> {
     let scanner = Scanner { disk, geometry: &geometry, volume };
     let (directory, directories) = read_directories(&scanner, &mut findings);
     let record = log::newest(&scanner);
+    // After the record: beside a live writer the holds may be newer than what it knows, never older.
+    let known = record.as_ref().map_or(0, |record| record.header.holds_generation);
+    let holds = holds::find(&scanner, known, &mut findings);
     let mut state = match &record {
         Some(record) => with_record(&scanner, record, &mut findings),
         None => blocks::examine_all(&scanner, &mut findings),
@@ -151,6 +161,7 @@ pub(crate) fn recover(disk: &dyn ReadAt, path: &Path) -> Result<Recovered> {
         after_crash: header.closed == 0 && header.round.0 > 0,
         superblocks_good: found.good,
         directories,
+        holds,
         findings,
         geometry,
     })

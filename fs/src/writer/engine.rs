@@ -7,17 +7,19 @@
 //! ```
 
 use super::core::Core;
+use super::holds::Holds;
 use super::ledger::Ledger;
 use super::stream::{Input, Stream};
 use super::writes::{Purpose, Writes, copy_error};
 use crate::clock::Clock;
-use crate::disk::{Disk, ReadAt};
+use crate::disk::{AlignedBuffer, Disk, ReadAt};
 use crate::error::{Error, Result};
 use crate::format::directory::{Directory, DirectoryEntry};
 use crate::format::geometry::{Geometry, record_capacity};
 use crate::format::superblock::Superblock;
 use crate::format::table::{ROWS_PER_SECTOR, TableSector, table_magic};
 use crate::format::{Framed, SECTOR_BYTES, Text};
+use crate::hold::Guard;
 use crate::recover::{Recovered, recover_to_write};
 use crate::report::{DurableStream, DurableTrack, Health, OpenReport, RoundReport};
 use crate::types::{BlockIndex, Epoch, RoundNumber, StreamId, StreamName, VolumeId, WallTime};
@@ -43,6 +45,7 @@ pub(crate) struct Engine<D> {
     pub(super) streams: Vec<Stream>,
     directory: Directory,
     superblock: Superblock,
+    pub(super) holds: Holds,
     pub(super) health: Health,
     /// Table sectors written in a round that is not flushed yet.
     pub(super) sectors: BTreeSet<usize>,
@@ -50,7 +53,7 @@ pub(crate) struct Engine<D> {
     pub(super) recent_takes: [u64; 4],
     running_seconds_before: u64,
     started: Duration,
-    path: PathBuf,
+    pub(super) path: PathBuf,
     stream_id: fn(VolumeId, &StreamName) -> StreamId,
 }
 
@@ -74,7 +77,9 @@ impl<D: Disk> Engine<D> {
         repair(&recovered, &mut writes, &options.path)?;
         let (_, _, rows_max) = record_capacity(recovered.geometry.streams_max);
         let many = recovered.changed.len() > rows_max / 2;
-        let mut ledger = Ledger::new(recovered.rows, &recovered.changed, recovered.highest);
+        let found = recovered.holds.holds();
+        let guard = Guard::of(found.iter().filter(|_| !planted!(HoldForgottenAtOpening)));
+        let mut ledger = Ledger::new(recovered.rows, &recovered.changed, recovered.highest, guard);
         if many {
             // They were found out from the blocks and can be again, should this write be torn.
             write_table(
@@ -116,6 +121,7 @@ impl<D: Disk> Engine<D> {
             core,
             directory: recovered.directory,
             superblock: recovered.superblock,
+            holds: Holds::new(&recovered.holds),
             health: Health::Good,
             sectors: BTreeSet::new(),
             recent_takes: [0; 4],
@@ -124,6 +130,7 @@ impl<D: Disk> Engine<D> {
             path: options.path,
             stream_id: options.stream_id,
         };
+        engine.repair_holds(&recovered.holds)?;
         if !planted!(EpochNotFlushed) {
             engine.round();
         }
@@ -138,7 +145,12 @@ impl<D: Disk> Engine<D> {
         self.running_seconds_before + self.core.clock.monotonic().saturating_sub(self.started).as_secs()
     }
 
-    fn disk_error(&self, operation: &str) -> Error {
+    /// Whether the disk takes what is written.
+    pub(super) fn is_well(&self) -> bool {
+        self.health == Health::Good
+    }
+
+    pub(super) fn disk_error(&self, operation: &str) -> Error {
         let error = self.core.writes.last_error();
         let source = error.map_or_else(|| std::io::Error::other("the disk fails"), copy_error);
         Error::io(operation, &self.path, source)
@@ -155,6 +167,11 @@ impl<D: Disk> Engine<D> {
             return Err(Error::StreamsFull {
                 streams_max: streams_max.min((self.core.geometry.blocks - 2) / 3),
             });
+        }
+        let held_blocks = self.holds.room.held_blocks;
+        let needed = 3 * streams + 2 + u64::from(held_blocks);
+        if held_blocks > 0 && u64::from(self.core.geometry.blocks) < needed {
+            return Err(Error::HeldTooMuch { held_blocks });
         }
         let id = (self.stream_id)(self.core.volume, name);
         let name_text = Text::new(name.as_str())
@@ -269,6 +286,7 @@ impl<D: Disk> Engine<D> {
             health: self.health.clone(),
             written_bytes: self.core.writes.written_bytes(),
             blocks_taken: self.core.blocks_taken,
+            holds: self.holds.room,
         }
     }
 }
@@ -291,6 +309,7 @@ fn check_writable<D: Disk>(recovered: &Recovered, disk: &D, path: &Path) -> Resu
         recovered.highest.0,
         recovered.round.0,
         recovered.running_seconds,
+        recovered.holds.generation,
         u64::from(recovered.epoch.0) << 32,
     ];
     let chunks = recovered.ends.values().map(|end| end.chunk.0);
@@ -319,8 +338,7 @@ fn repair<D: Disk>(recovered: &Recovered, writes: &mut Writes<D>, path: &Path) -
     for (at, _) in bad {
         let mut page = writes.buffer(geometry.page_bytes);
         recovered.superblock.seal(&mut page);
-        writes.submit(*at, Arc::new(page), Purpose::Metadata);
-        write_through(writes, "repair a superblock of", path)?;
+        write_flushed(writes, *at, page, "repair a superblock of", path)?;
     }
     let newest = &recovered.directory;
     if recovered.directories.iter().any(|copy| copy.as_ref() != Some(newest)) {
@@ -347,11 +365,22 @@ fn write_directory<D: Disk>(
             let mut buffer = writes.buffer(crate::format::round_up(directory.bytes(), geometry.page_bytes));
             directory.seal(volume, &mut buffer);
             generation.seal(volume, &mut buffer);
-            writes.submit(at, Arc::new(buffer), Purpose::Metadata);
-            write_through(writes, "write the stream directory of", path)?;
+            write_flushed(writes, at, buffer, "write the stream directory of", path)?;
         }
     }
     Ok(())
+}
+
+/// Writes metadata and flushes it: one step of bringing two copies up to date, one after the other.
+pub(super) fn write_flushed<D: Disk>(
+    writes: &mut Writes<D>,
+    at: u64,
+    buffer: AlignedBuffer,
+    operation: &str,
+    path: &Path,
+) -> Result<()> {
+    writes.submit(at, Arc::new(buffer), Purpose::Metadata);
+    write_through(writes, operation, path)
 }
 
 /// Waits and flushes; an error if anything failed even when written again. Other writes in flight are kept for their round.
@@ -413,7 +442,7 @@ pub(crate) fn superblock_of(geometry: &Geometry) -> Superblock {
         blocks: geometry.blocks,
         size_bytes: geometry.size_bytes,
         streams_max: geometry.streams_max,
-        holds_max: crate::format::geometry::HOLDS_MAX,
+        holds_max: geometry.holds_max,
         region_bytes: geometry.region_bytes as u32,
         log_slots: crate::format::geometry::LOG_SLOTS,
         log_slot_bytes: geometry.log_slot_bytes as u32,

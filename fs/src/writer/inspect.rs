@@ -24,6 +24,8 @@ pub(crate) struct LiveBlock {
 pub(crate) struct View {
     /// Those that hold footage, in the order of takes.
     pub(crate) live: Vec<LiveBlock>,
+    /// Those that a hold keeps.
+    pub(crate) held: BTreeSet<BlockIndex>,
     /// Those set aside.
     pub(crate) granted: BTreeSet<BlockIndex>,
     /// The take of every block.
@@ -48,7 +50,10 @@ impl<D: Disk> Engine<D> {
         for block in core.geometry.all_blocks() {
             let row = core.ledger.row(block);
             view.takes.insert(block, row.sequence);
+            let held = core.ledger.guard().covers(row);
+            view.held.extend(held.then_some(block));
             match row.state {
+                _ if held => {}
                 BlockState::Open | BlockState::Bad => {}
                 _ if row.is_live() || row.state == BlockState::Granted => {
                     view.ranks.insert(block, (row.rank, row.sequence));

@@ -1,13 +1,14 @@
 //! Which block is taken next: the table in memory, the order in which blocks are overwritten, the blocks set aside.
 //!
 //! Pure bookkeeping, no I/O. The victim is the block that was written to longest ago (lowest rank), never-used ones first,
-//! never one that is open, granted or bad. Rank, not sequence: a camera of few bits fills its block over many laps of the
+//! never one that is open, granted, bad or held; last those that a lost hold may have covered. Rank, not sequence: a camera of few bits fills its block over many laps of the
 //! others, and what it wrote last is new whenever the block was taken.
 //!
 //! A row that changes goes into the round record, then, once such a record was flushed, into the table, and leaves the
 //! record only when the table was flushed:  `Fresh -> Logged -> (gone)`.
 
 use crate::format::table::{ROWS_PER_SECTOR, Row};
+use crate::hold::Guard;
 use crate::report::BlockState;
 use crate::types::{BlockIndex, Sequence};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,7 +21,7 @@ pub(crate) struct Grant {
     /// The sequence it will have.
     pub(crate) sequence: Sequence,
     /// What the block holds until it is taken.
-    before: Row,
+    pub(super) before: Row,
     /// Whether the record that grants it was flushed.
     ready: bool,
 }
@@ -31,10 +32,16 @@ enum Dirty {
     Logged,
 }
 
+/// The order of taking: whether a lost hold may have covered the block, when it was last written, its take.
+type Rank = (bool, Sequence, Sequence, BlockIndex);
+
 /// The block table in memory.
 pub(crate) struct Ledger {
     rows: Vec<Row>,
-    victims: BTreeSet<(Sequence, Sequence, BlockIndex)>,
+    victims: BTreeSet<Rank>,
+    guard: Guard,
+    /// Blocks whose rows are not marked as held, or not held, as they shall be.
+    unmarked: BTreeSet<BlockIndex>,
     dirty: BTreeMap<BlockIndex, Dirty>,
     grants: VecDeque<Grant>,
     highest: Sequence,
@@ -42,32 +49,59 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     /// The ledger of a volume as found. `fresh` are the rows that the table on disk does not have.
-    pub(crate) fn new(rows: Vec<Row>, fresh: &BTreeSet<BlockIndex>, highest: Sequence) -> Ledger {
+    pub(crate) fn new(
+        rows: Vec<Row>,
+        fresh: &BTreeSet<BlockIndex>,
+        highest: Sequence,
+        guard: Guard,
+    ) -> Ledger {
         let mut ledger = Ledger {
             rows,
             victims: BTreeSet::new(),
+            guard,
+            unmarked: BTreeSet::new(),
             dirty: fresh.iter().map(|block| (*block, Dirty::Fresh)).collect(),
             grants: VecDeque::new(),
             highest,
         };
-        for index in 0..ledger.rows.len() as u32 {
-            let block = BlockIndex(index);
-            ledger.victims.extend(ledger.rank(block));
-        }
+        ledger.sort();
         ledger
     }
 
-    fn rank(&self, block: BlockIndex) -> Option<(Sequence, Sequence, BlockIndex)> {
+    fn sort(&mut self) {
+        (self.victims, self.unmarked) = Default::default();
+        for index in 0..self.rows.len() as u32 {
+            self.enter(BlockIndex(index));
+        }
+    }
+
+    fn enter(&mut self, block: BlockIndex) {
+        let rank = self.rank(block);
+        self.victims.extend(rank);
+        let row = self.row(block);
+        let settled = !matches!(row.state, BlockState::Open | BlockState::Granted);
+        let wanted = self.guard.marked(row.clone()).flags;
+        if settled && row.flags != wanted {
+            self.unmarked.insert(block)
+        } else {
+            self.unmarked.remove(&block)
+        };
+    }
+
+    fn rank(&self, block: BlockIndex) -> Option<Rank> {
         let row = self.rows.get(block.0 as usize)?;
+        if self.guard.covers(row) && !planted!(HeldTaken) {
+            return None;
+        }
         match row.state {
-            BlockState::Free | BlockState::Erased => Some((Sequence(0), Sequence(0), block)),
+            BlockState::Free | BlockState::Erased => Some((false, Sequence(0), Sequence(0), block)),
             BlockState::Parked | BlockState::Sealed if planted!(VictimsInDiskOrder) => {
-                Some((Sequence(1), Sequence(1), block))
+                Some((false, Sequence(1), Sequence(1), block))
             }
             BlockState::Parked | BlockState::Sealed | BlockState::Expired => {
-                Some((row.rank, row.sequence, block))
+                Some((self.guard.may_have_covered(row), row.rank, row.sequence, block))
             }
-            BlockState::Bad if planted!(BadTakenAgain) => Some((row.rank, row.sequence, block)),
+            BlockState::Bad if planted!(BadTakenAgain) => Some((false, row.rank, row.sequence, block)),
             BlockState::Granted | BlockState::Open | BlockState::Bad => None,
         }
     }
@@ -94,11 +128,46 @@ impl Ledger {
             self.victims.remove(&rank);
         }
         self.rows[block.0 as usize] = row;
-        self.victims.extend(self.rank(block));
+        self.enter(block);
+    }
+
+    /// Holds what `guard` covers from now on. What was set aside of it is given back; whether anything was: then a record
+    /// without it must be flushed before anyone may rely on the hold.
+    pub(crate) fn protect(&mut self, guard: Guard) -> bool {
+        self.guard = guard;
+        let grants = std::mem::take(&mut self.grants);
+        let (withdrawn, kept): (VecDeque<Grant>, _) = grants
+            .into_iter()
+            .partition(|grant| self.guard.covers(&grant.before) && !planted!(GrantNotWithdrawn));
+        self.grants = kept;
+        for grant in &withdrawn {
+            self.settle(grant.block, grant.before.clone());
+        }
+        self.sort();
+        !withdrawn.is_empty()
+    }
+
+    /// What is held.
+    #[cfg(test)]
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// Whether the next victim is one that a lost hold may have covered.
+    pub(crate) fn victim_is_doubtful(&self) -> bool {
+        self.victims.first().is_some_and(|(doubtful, ..)| *doubtful)
+    }
+
+    /// Marks up to `most` rows as held, or no longer held.
+    pub(crate) fn mark(&mut self, most: usize) {
+        for block in self.unmarked.iter().copied().take(most).collect::<Vec<_>>() {
+            self.settle(block, self.row(block).clone());
+        }
     }
 
     /// A row that is durably true from now on.
     pub(crate) fn settle(&mut self, block: BlockIndex, row: Row) {
+        let row = self.guard.marked(row);
         self.replace(block, row);
         self.dirty.insert(block, Dirty::Fresh);
     }
@@ -111,7 +180,7 @@ impl Ledger {
 
     /// The block that is to be taken next, with its row.
     pub(crate) fn victim(&self) -> Option<(BlockIndex, &Row)> {
-        self.victims.first().map(|(_, _, block)| (*block, self.row(*block)))
+        self.victims.first().map(|(.., block)| (*block, self.row(*block)))
     }
 
     /// Sets a block aside.

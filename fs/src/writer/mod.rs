@@ -7,6 +7,7 @@
 mod core;
 mod draft;
 pub(crate) mod engine;
+mod holds;
 #[cfg(test)]
 pub(crate) mod inspect;
 mod ledger;
@@ -22,10 +23,11 @@ pub(crate) use stream::StoredConfiguration;
 use crate::configuration::{Configuration, TrackKind};
 use crate::error::{Error, Result};
 use crate::gap::Gap;
+use crate::hold::{Hold, HoldRequest};
 use crate::report::{OpenReport, RoundReport, VolumeInfo};
 use crate::sample::{Anchor, SAMPLE_BYTES_MAX, Sample};
 use crate::tail::{Tail, TailBuffer};
-use crate::types::{ConfigurationHash, RunId, StreamId, StreamName, TrackNumber, WallTime};
+use crate::types::{ConfigurationHash, HoldId, RunId, StreamId, StreamName, TrackNumber, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -124,12 +126,62 @@ impl Writer {
         })
     }
 
+    /// Holds a range of a stream: the ring does not overwrite it until the hold is lifted or expires. When this returns, the
+    /// hold survives any crash. A range that reaches into the future is held as it is recorded, with room set aside for it by
+    /// the stream's bit rate; if that is not enough and there is no more, the hold ends there and says so. It waits for the
+    /// writer's thread: a round or two.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchStream`]; [`Error::NotRecorded`] if nothing is there and nothing is to come; [`Error::NoRoomToHold`];
+    /// [`Error::HoldsFull`]; [`Error::Invalid`] for a label too long, an empty range, an expiry in the past; [`Error::Io`],
+    /// after which the hold may or may not stand; [`Error::Stopped`].
+    pub fn add_hold(&self, request: HoldRequest) -> Result<Hold> {
+        self.thread.shared().ask(|answer| thread::Ask::Hold(request, answer))
+    }
+
+    /// Lifts a hold: its footage is overwritten in its turn. Returns what it was.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchHold`]; [`Error::Io`], after which the hold may or may not stand; [`Error::Stopped`].
+    pub fn lift_hold(&self, id: HoldId) -> Result<Hold> {
+        self.thread.shared().ask(|answer| thread::Ask::Lift(id, answer))
+    }
+
+    /// [`Writer::add_hold`] and [`Writer::lift_hold`] for others than the owner of the writer.
+    pub fn holder(&self) -> Holder {
+        Holder { shared: Arc::clone(self.thread.shared()) }
+    }
+
     /// Writes and flushes everything, parks every stream, releases the volume.
     ///
     /// # Errors
     /// [`Error::Io`] if the last samples could not be written.
     pub fn close(mut self) -> Result<()> {
         self.thread.close()
+    }
+}
+
+/// Makes and lifts holds of a volume that is being written, from any thread.
+#[derive(Clone)]
+pub struct Holder {
+    shared: Arc<Shared>,
+}
+
+impl Holder {
+    /// As [`Writer::add_hold`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn add(&self, request: HoldRequest) -> Result<Hold> {
+        self.shared.ask(|answer| thread::Ask::Hold(request, answer))
+    }
+
+    /// As [`Writer::lift_hold`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn lift(&self, id: HoldId) -> Result<Hold> {
+        self.shared.ask(|answer| thread::Ask::Lift(id, answer))
     }
 }
 

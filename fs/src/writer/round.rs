@@ -35,6 +35,9 @@ impl<D: Disk> Engine<D> {
             self.recent_takes[0] = self.core.blocks_taken - taken_before;
         }
         self.finish();
+        if self.health == Health::Good {
+            self.tend_holds();
+        }
         self.report()
     }
 
@@ -70,8 +73,12 @@ impl<D: Disk> Engine<D> {
 
     /// The header on disk is read first: if it is not what the row says, the row is wrong, and the choice is made again.
     fn grant_one(&mut self) {
+        let doubtful = self.core.ledger.victim_is_doubtful();
         let Some((block, row)) = self.core.ledger.victim() else { return };
         let row = row.clone();
+        if doubtful {
+            tracing::error!(%block, "nothing else is left: a block is overwritten that a lost hold may have kept");
+        }
         let header = self.core.scanner().block_header(block);
         match header {
             Ok(_) if planted!(RowNotRepaired) => self.core.ledger.grant(block),
@@ -148,6 +155,7 @@ impl<D: Disk> Engine<D> {
                 highest: if planted!(HighestForgotten) { Default::default() } else { core.ledger.highest() },
                 at: core.clock.wall(),
                 running_seconds: self.running_seconds(),
+                holds_generation: self.holds.generation,
                 ..RoundHeader::default()
             },
             named: named.collect(),

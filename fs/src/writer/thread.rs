@@ -9,11 +9,12 @@ use super::{Pending, Rejected, WriterOptions};
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{FileDisk, FileOptions, FileReader};
 use crate::error::{Error, Result};
+use crate::hold::{Hold, HoldRequest};
 use crate::reader::volume_info;
 use crate::report::{OpenReport, RoundReport, VolumeInfo};
 use crate::sample::Sample;
 use crate::tail::TailBuffer;
-use crate::types::{StreamId, StreamName, WallTime};
+use crate::types::{HoldId, StreamId, StreamName, WallTime};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -36,9 +37,11 @@ pub(super) struct Admitted {
     pub(super) tail: Arc<TailBuffer>,
 }
 
-struct Admission {
-    name: StreamName,
-    answer: SyncSender<Result<Admitted>>,
+/// What is asked of the thread, and where the answer goes.
+pub(super) enum Ask {
+    Admit(StreamName, SyncSender<Result<Admitted>>),
+    Hold(HoldRequest, SyncSender<Result<Hold>>),
+    Lift(HoldId, SyncSender<Result<Hold>>),
 }
 
 #[derive(Default)]
@@ -50,7 +53,7 @@ struct Inbox {
     /// The tails of the streams, and how many of their samples were durable before the last round.
     tails: Vec<(Arc<TailBuffer>, u64)>,
     in_use: BTreeSet<usize>,
-    admissions: Vec<Admission>,
+    asks: Vec<Ask>,
     closing: bool,
     /// Why the thread ended, once it has.
     stopped: Option<String>,
@@ -66,6 +69,24 @@ pub(super) struct Shared {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the thread do something between two rounds, and waits for it.
+    pub(super) fn ask<T>(&self, ask: impl FnOnce(SyncSender<Result<T>>) -> Ask) -> Result<T> {
+        let (answer, answered) = sync_channel(1);
+        {
+            let mut inbox = self.lock();
+            if let Some(why) = &inbox.stopped {
+                return Err(Error::Stopped(why.clone()));
+            }
+            inbox.asks.push(ask(answer));
+        }
+        self.wake.notify_one();
+        answered.recv().unwrap_or_else(|_| Err(Error::Stopped(self.why_stopped())))
+    }
+
+    fn why_stopped(&self) -> String {
+        self.lock().stopped.clone().unwrap_or_else(|| "it ended unexpectedly".to_owned())
     }
 
     /// Hands over what is small and must not be lost.
@@ -171,20 +192,7 @@ impl WriterThread {
 
     /// Has a stream admitted.
     pub(super) fn admit(&self, name: &StreamName) -> Result<Admitted> {
-        let (answer, admitted) = sync_channel(1);
-        {
-            let mut inbox = self.shared.lock();
-            if let Some(why) = &inbox.stopped {
-                return Err(Error::Stopped(why.clone()));
-            }
-            inbox.admissions.push(Admission { name: name.clone(), answer });
-        }
-        self.shared.wake.notify_one();
-        admitted.recv().unwrap_or_else(|_| Err(Error::Stopped(self.why_stopped())))
-    }
-
-    fn why_stopped(&self) -> String {
-        self.shared.lock().stopped.clone().unwrap_or_else(|| "it ended unexpectedly".to_owned())
+        self.shared.ask(|answer| Ask::Admit(name.clone(), answer))
     }
 
     /// Ends the thread after everything is written.
@@ -220,7 +228,7 @@ impl Drop for Farewell {
         let mut inbox = self.0.lock();
         inbox.stopped = Some(why.to_owned());
         inbox.inputs.clear();
-        inbox.admissions.clear();
+        inbox.asks.clear();
     }
 }
 
@@ -232,12 +240,10 @@ impl Body {
             // A stream that found no block has samples that nothing protects yet.
             let soon = Instant::now() + STARVED_PAUSE;
             let due = if self.engine.is_starved() { regular.min(soon) } else { regular };
-            let (closing, admissions) = self.take_in(due);
+            let (closing, asks) = self.take_in(due);
             self.engine.work();
-            for admission in admissions {
-                let answer = self.admit(&admission.name);
-                // Who asked may have gone.
-                let _gone = admission.answer.send(answer);
+            for ask in asks {
+                self.answer(ask);
             }
             if closing {
                 return self.close();
@@ -254,10 +260,10 @@ impl Body {
     }
 
     /// Waits until something is to be done, and takes what came in.
-    fn take_in(&mut self, due: Instant) -> (bool, Vec<Admission>) {
+    fn take_in(&mut self, due: Instant) -> (bool, Vec<Ask>) {
         let shared = Arc::clone(&self.shared);
         let mut inbox = shared.lock();
-        while !inbox.closing && inbox.admissions.is_empty() && inbox.new_bytes < WAKE_BYTES {
+        while !inbox.closing && inbox.asks.is_empty() && inbox.new_bytes < WAKE_BYTES {
             let left = due.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -269,12 +275,21 @@ impl Body {
         }
         inbox.new_bytes = 0;
         let inputs = std::mem::take(&mut inbox.inputs);
-        let taken = (inbox.closing, std::mem::take(&mut inbox.admissions));
+        let taken = (inbox.closing, std::mem::take(&mut inbox.asks));
         drop(inbox);
         for (index, input) in inputs {
             self.engine.accept(index, input);
         }
         taken
+    }
+
+    fn answer(&mut self, ask: Ask) {
+        // Who asked may have gone.
+        let _gone = match ask {
+            Ask::Admit(name, answer) => answer.send(self.admit(&name)).is_err(),
+            Ask::Hold(request, answer) => answer.send(self.engine.add_hold(&request)).is_err(),
+            Ask::Lift(id, answer) => answer.send(self.engine.lift_hold(id)).is_err(),
+        };
     }
 
     fn admit(&mut self, name: &StreamName) -> Result<Admitted> {

@@ -58,7 +58,7 @@ pub(in crate::proof) struct Driver {
     pub(in crate::proof) faulty: bool,
     /// Images judged so far.
     pub(in crate::proof) judged: u64,
-    clock: Arc<SimClock>,
+    pub(in crate::proof) clock: Arc<SimClock>,
     engine: Option<Engine<SimDisk>>,
     feeds: Vec<Feed>,
     numbers: u64,
@@ -219,7 +219,11 @@ impl Driver {
     }
 
     /// [`Driver::watched`]; in closing, more of the oldest blocks are set aside and given back again.
-    fn watched_with<T>(&mut self, call: impl FnOnce(&mut Engine<SimDisk>) -> T, closing: bool) -> Verdict<T> {
+    pub(in crate::proof) fn watched_with<T>(
+        &mut self,
+        call: impl FnOnce(&mut Engine<SimDisk>) -> T,
+        closing: bool,
+    ) -> Verdict<T> {
         let before = self.view();
         self.arm();
         let result = call(self.engine()?);

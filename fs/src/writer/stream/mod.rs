@@ -17,7 +17,7 @@ use super::writes::Purpose;
 use crate::disk::{AlignedBuffer, Disk};
 use crate::format::FORMAT_VERSION;
 use crate::format::chunk::{self, ChunkHeader, ChunkKind, Entry, NO_TRACK, Piece, Tables, bytes_padded};
-#[cfg(test)]
+use crate::format::footer::Footer;
 use crate::format::table::Row;
 use crate::gap::Gap;
 use crate::progress::Progress;
@@ -131,9 +131,13 @@ impl Stream {
     }
 
     /// The block being written and its row so far.
-    #[cfg(test)]
     pub(super) fn open_row(&self) -> Option<(BlockIndex, &Row)> {
         self.open.as_ref().map(|open| (open.take.block, &open.progress.row))
+    }
+
+    /// What stands in a block, if it is the one being written.
+    pub(super) fn open_contents(&self, block: BlockIndex) -> Option<&Footer> {
+        self.open.as_ref().filter(|open| open.take.block == block).map(|open| &open.progress.footer)
     }
 
     /// The durable watermark.

@@ -20,6 +20,7 @@ fn block(stream: &str, from_s: i64, to_s: i64, payload_bytes: u32) -> BlockSumma
         payload_bytes,
         used_bytes: payload_bytes,
         times_not_monotone: false,
+        held: false,
     }
 }
 

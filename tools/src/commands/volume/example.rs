@@ -41,6 +41,7 @@ fn block(index: u32, state: BlockState, sequence: u64, stream: Option<StreamId>)
         payload_bytes: u32::from(used) * 900_000,
         used_bytes: u32::from(used) * 950_272,
         times_not_monotone: false,
+        held: index == 0,
     }
 }
 

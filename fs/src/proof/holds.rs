@@ -1,0 +1,178 @@
+//! Holds in the proof: what was acknowledged, and the judge of it: every hold in force stands in every image, and every sample
+//! that it kept is there, whatever the ring did.
+
+use super::driver::Driver;
+use super::material::VIDEO;
+use super::oracle::{Entry, Model};
+use super::{Verdict, demand};
+use crate::error::Error;
+use crate::hold::{HeldSpan, Hold, HoldRequest};
+use crate::reader::Volume;
+use crate::report::{Item, TimeRange};
+use crate::sample::SampleFlags;
+use crate::types::{ChunkNumber, HoldId, StreamName, WallTime};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+/// A hold that was acknowledged.
+#[derive(Clone, Debug)]
+pub(super) struct HeldModel {
+    pub(super) stream: String,
+    /// The numbers of the samples that it keeps.
+    pub(super) numbers: BTreeSet<i64>,
+    /// It is being lifted: it may be gone.
+    pub(super) doomed: bool,
+}
+
+/// The numbers of all samples of a stream that a reader gives.
+pub(super) fn numbers(volume: &Volume, name: &str, range: TimeRange) -> Verdict<BTreeSet<i64>> {
+    let name = StreamName::new(name).map_err(|error| error.to_string())?;
+    let stream = volume.stream(&name).map_err(|error| error.to_string())?;
+    let mut cursor = match volume.read(stream.id, range) {
+        Ok(cursor) => cursor,
+        Err(Error::NotRecorded { .. }) => return Ok(BTreeSet::new()),
+        Err(error) => return Err(error.to_string()),
+    };
+    let mut numbers = BTreeSet::new();
+    while let Some(item) = cursor.next_item().map_err(|error| error.to_string())? {
+        if let Item::Sample(sample) = item {
+            numbers.insert(sample.ticks);
+        }
+    }
+    Ok(numbers)
+}
+
+/// The numbers of the samples in a range, with those of the same run that a reader gives before them: without these they
+/// cannot be decoded.
+fn needed(volume: &Volume, name: &str, range: TimeRange) -> Verdict<BTreeSet<i64>> {
+    let name = StreamName::new(name).map_err(|error| error.to_string())?;
+    let stream = volume.stream(&name).map_err(|error| error.to_string())?;
+    let mut cursor = match volume.read(stream.id, range) {
+        Ok(cursor) => cursor,
+        Err(Error::NotRecorded { .. }) => return Ok(BTreeSet::new()),
+        Err(error) => return Err(error.to_string()),
+    };
+    let (mut needed, mut before) = (BTreeSet::new(), Vec::new());
+    while let Some(item) = cursor.next_item().map_err(|error| error.to_string())? {
+        match item {
+            Item::Run(_) => before.clear(),
+            Item::Sample(sample) => {
+                let seek = sample.track == VIDEO && sample.flags.contains(SampleFlags::SYNC);
+                if seek && range.from.is_none_or(|from| sample.wall <= from) {
+                    before.clear();
+                }
+                before.push(sample.ticks);
+                let inside = range.from.is_none_or(|from| sample.wall >= from);
+                if inside && range.to.is_none_or(|to| sample.wall < to) {
+                    needed.extend(before.drain(..));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(needed)
+}
+
+/// Holds an image against the holds that were acknowledged.
+pub(super) fn judge(volume: &Volume, model: &Model) -> Verdict {
+    let found = volume.holds();
+    demand!(found.iter().all(|hold| !hold.lost), "a hold is said to be lost: {found:?}");
+    for (id, held) in model.holds.iter().filter(|(_, held)| !held.doomed) {
+        let hold = found.iter().find(|hold| hold.id == *id);
+        let hold = hold.ok_or_else(|| format!("hold {id} of {} is gone", held.stream))?;
+        let there = numbers(volume, &held.stream, hold.range)?;
+        let missing: Vec<_> = held.numbers.difference(&there).collect();
+        demand!(missing.is_empty(), "hold {id} of {} lost samples {missing:?}: {hold:?}", held.stream);
+    }
+    Ok(())
+}
+
+impl Driver {
+    /// What a reader sees at this moment.
+    pub(super) fn volume(&self) -> Verdict<Volume> {
+        let image = super::driver::shared(&self.disk.snapshot());
+        Volume::from_disk(image, Path::new("proof")).map_err(|error| error.to_string())
+    }
+
+    /// Holds a range of a stream; `None` if that is refused for want of room or footage.
+    pub(super) fn hold(
+        &mut self,
+        name: &str,
+        from: WallTime,
+        to: WallTime,
+        expires: Option<Duration>,
+    ) -> Verdict<Option<Hold>> {
+        use crate::clock::Clock;
+        let request = HoldRequest {
+            stream: StreamName::new(name).map_err(|error| error.to_string())?,
+            from,
+            to,
+            label: "proof".to_owned(),
+            expires: expires.map(|after| self.clock.wall().plus(after)),
+        };
+        // Before it stands, grants are withdrawn: should it come to no more, older blocks are there than those that were taken.
+        let stream = self.model.streams.get(name).map(|stream| stream.id).unwrap_or_default();
+        let span = HeldSpan {
+            first_chunk: ChunkNumber(0),
+            last_chunk: None,
+            first_run: Default::default(),
+            last_run: None,
+        };
+        self.model.once_held.push(Hold { stream, spans: vec![span], ..Hold::default() });
+        let held = self.watched_with(|engine| engine.add_hold(&request), true)?;
+        self.model.once_held.pop();
+        let hold = match held {
+            Ok(hold) => hold,
+            Err(Error::NoRoomToHold { .. } | Error::NotRecorded { .. } | Error::HoldsFull { .. }) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error.to_string()),
+        };
+        let numbers = needed(&self.volume()?, name, hold.range)?;
+        self.model.once_held.push(hold.clone());
+        self.model.holds.insert(hold.id, HeldModel { stream: name.to_owned(), numbers, doomed: false });
+        self.judge_now(None)?;
+        Ok(Some(hold))
+    }
+
+    /// Holds what lies between two samples of a stream, picked at random.
+    pub(super) fn hold_any(&mut self) -> Verdict<Option<Hold>> {
+        let names: Vec<String> = self.model.streams.keys().cloned().collect();
+        let Some(name) = names.get(self.rng.below(names.len().max(1))).cloned() else { return Ok(None) };
+        let Some(stream) = self.model.streams.get(&name) else { return Ok(None) };
+        let samples: Vec<_> = stream
+            .entries
+            .iter()
+            .take(stream.durable)
+            .skip(stream.gone)
+            .filter_map(|entry| match entry {
+                Entry::Sample(pushed) => Some(pushed.run.wall(pushed.number as i64)),
+                Entry::Gap(_) => None,
+            })
+            .collect();
+        if samples.is_empty() {
+            return Ok(None);
+        }
+        // The oldest footage is what is overwritten next: often that.
+        let first = if self.rng.coin() { 0 } else { self.rng.below(samples.len()) };
+        let last = (first + self.rng.below(12)).min(samples.len() - 1);
+        let (from, to) = (samples[first].min(samples[last]), samples[first].max(samples[last]).plus_ns(1));
+        self.hold(&name, from, to, None)
+    }
+
+    /// Lifts a hold.
+    pub(super) fn lift(&mut self, id: HoldId) -> Verdict {
+        if let Some(held) = self.model.holds.get_mut(&id) {
+            held.doomed = true;
+        }
+        // It may have grown since it was made.
+        let now = self.volume()?.holds();
+        self.model.once_held.extend(now);
+        self.watched_with(|engine| engine.lift_hold(id), true)?.map_err(|error| error.to_string())?;
+        self.model.holds.remove(&id);
+        let left = self.volume()?.holds();
+        demand!(left.iter().all(|hold| hold.id != id), "hold {id} was lifted and stands");
+        Ok(())
+    }
+}

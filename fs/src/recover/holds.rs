@@ -1,0 +1,106 @@
+//! The holds as found at opening.
+//!
+//! | of a slot, found | means |
+//! |---|---|
+//! | both copies verify and agree | what they say |
+//! | both verify, of different generations | the higher one: the other was about to be written |
+//! | one verifies | what it says: a change is acknowledged only when both stood |
+//! | neither verifies | a hold may be lost there: an alarm, and what may have been held is taken last |
+//!
+//! | of all slots, found | means |
+//! |---|---|
+//! | none of the generation that the round log knows, or of a later one | as where neither copy of a slot verifies |
+
+use super::finding;
+use crate::format::Framed;
+use crate::format::hold::HoldSlot;
+use crate::hold::{Hold, Slot};
+use crate::report::Finding;
+use crate::scan::Scanner;
+use crate::types::{HoldId, Uuid};
+use std::collections::BTreeSet;
+
+/// What is found of the holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FoundHolds {
+    /// Slot by slot, with their generations.
+    pub(crate) slots: Vec<(Slot, u64)>,
+    /// The highest generation known of.
+    pub(crate) generation: u64,
+    /// Slots of which one copy is not as the one that counts.
+    pub(crate) to_repair: Vec<usize>,
+    /// Whether a change that the round log knows of stands nowhere.
+    pub(crate) outdated: bool,
+}
+
+impl FoundHolds {
+    /// The holds in force, and those that were lost.
+    pub(crate) fn holds(&self) -> Vec<Hold> {
+        let missing = Hold { id: HoldId(Uuid::from_u128(1)), lost: true, ..Hold::default() };
+        self.slots
+            .iter()
+            .filter_map(|(slot, _)| slot.hold())
+            .chain(self.outdated.then_some(missing))
+            .collect()
+    }
+}
+
+/// Reads the holds. The round log knows of a change of `generation_known`.
+pub(super) fn find(scanner: &Scanner<'_>, generation_known: u64, findings: &mut Vec<Finding>) -> FoundHolds {
+    let geometry = scanner.geometry;
+    let copies = geometry.holds_at().map(|at| read(scanner, at));
+    let mut found = FoundHolds { generation: generation_known, ..FoundHolds::default() };
+    let mut newest = 0;
+    for index in 0..geometry.holds_max {
+        let place = index as usize * HoldSlot::SIZE;
+        let [front, back] = copies.each_ref().map(|copy| {
+            let bytes = copy.get(place..place + HoldSlot::SIZE)?;
+            HoldSlot::read(bytes, scanner.volume, index)
+        });
+        let bad: BTreeSet<u64> = geometry
+            .holds_at()
+            .into_iter()
+            .zip([&front, &back])
+            .filter(|(_, copy)| copy.is_none())
+            .map(|(at, _)| at + place as u64)
+            .collect();
+        let differ = front != back;
+        let counts = [front, back].into_iter().flatten().max_by_key(|slot| slot.generation);
+        for at in &bad {
+            let detail = match counts {
+                Some(_) => "this copy does not verify; the other stands in",
+                None => {
+                    "neither copy of this hold verifies: if it was in force, what it held is overwritten last"
+                }
+            };
+            findings.push(finding("hold", *at, detail.to_owned()));
+        }
+        let generation = counts.as_ref().map_or(0, |slot| slot.generation);
+        newest = newest.max(generation);
+        found.slots.push((Slot::of(counts.as_ref(), scanner.volume, index as usize), generation));
+        found.to_repair.extend(counts.filter(|_| differ).map(|_| index as usize));
+    }
+    found.outdated = newest < generation_known;
+    found.generation = newest.max(generation_known);
+    if found.outdated {
+        let detail = format!(
+            "the last change of the holds, of generation {generation_known}, stands nowhere; the newest found is {newest}: \
+             what may have been held is overwritten last"
+        );
+        findings.push(finding("hold", geometry.front_at[1], detail));
+    }
+    found
+}
+
+/// Reads a copy, sector by sector where it cannot be read at once. What cannot be read is zeros and will not verify.
+fn read(scanner: &Scanner<'_>, at: u64) -> Vec<u8> {
+    let mut bytes = vec![0; scanner.geometry.holds_max as usize * HoldSlot::SIZE];
+    if scanner.disk.read_exact_at(&mut bytes, at).is_err() {
+        for (index, sector) in (0..).zip(bytes.chunks_exact_mut(HoldSlot::SIZE)) {
+            if scanner.disk.read_exact_at(sector, at + index * HoldSlot::SIZE as u64).is_err() {
+                sector.fill(0);
+            }
+        }
+    }
+    bytes
+}
