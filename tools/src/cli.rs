@@ -54,6 +54,9 @@ pub(crate) enum Command {
     /// Create volumes and look into them
     #[command(subcommand)]
     Volume(commands::volume::Command),
+    /// Hold footage as evidence: it is not overwritten
+    #[command(subcommand)]
+    Hold(commands::hold::Command),
     /// Show what a running recorder is doing
     Status(commands::status::Args),
     /// Record four built-in cameras: nothing to configure

@@ -37,6 +37,13 @@ impl Failure {
         Failure { exit: Exit::Usage, message: message.into() }.into()
     }
 
+    /// What another process says of its own failure, with the exit status it stands for there.
+    pub(crate) fn of(exit: u8, message: impl Into<String>) -> anyhow::Error {
+        let known = [Exit::Failed, Exit::Usage, Exit::Damaged, Exit::Nothing];
+        let exit = known.into_iter().find(|known| *known as u8 == exit).unwrap_or(Exit::Failed);
+        Failure { exit, message: message.into() }.into()
+    }
+
     /// It could not be done.
     pub(crate) fn failed(message: impl Into<String>) -> anyhow::Error {
         Failure { exit: Exit::Failed, message: message.into() }.into()

@@ -3,6 +3,7 @@
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod export;
+pub(crate) mod hold;
 pub(crate) mod man;
 pub(crate) mod record;
 pub(crate) mod status;
@@ -21,6 +22,7 @@ pub(crate) fn run(command: Command, output: Output) -> anyhow::Result<Exit> {
         Command::Record(args) => record::run(*args, output),
         Command::Export(args) => export::run(&args, output),
         Command::Volume(command) => volume::run(command, output),
+        Command::Hold(command) => hold::run(&command, output),
         Command::Status(args) => status::run(&args, output),
         Command::Demo(args) => demo::run(&args, output),
         Command::Completions(args) => completions::run(&args, output),

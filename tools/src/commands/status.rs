@@ -27,7 +27,7 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let shown = volume_path.display();
     let mut trouble = None;
     for socket in path::candidates(&path::Environment::of_process(), volume.info().id) {
-        match client::ask(&socket, Request::Status) {
+        match client::ask(&socket, &Request::Status) {
             Ok(answer) => {
                 let document: Value = serde_json::from_str(&answer).map_err(|_| {
                     Failure::failed(format!(

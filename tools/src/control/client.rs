@@ -9,11 +9,11 @@ use std::path::Path;
 ///
 /// # Errors
 /// Of kind `NotFound` or `ConnectionRefused` if nobody is there; others if whoever is there does not answer.
-pub(crate) fn ask(path: &Path, request: Request) -> io::Result<String> {
+pub(crate) fn ask(path: &Path, request: &Request) -> io::Result<String> {
     let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(request.patience()))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut line = serde_json::to_string(&request)?;
+    let mut line = serde_json::to_string(request)?;
     line.push('\n');
     stream.write_all(line.as_bytes())?;
     let answer = read_line(&stream, ANSWER_BYTES_MAX)?;

@@ -8,6 +8,7 @@ pub(crate) mod client;
 pub(crate) mod path;
 pub(crate) mod server;
 
+use keha_fs::{BadStreamName, HoldRequest, StreamName, Uuid, WallTime};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::net::UnixStream;
@@ -20,12 +21,117 @@ const ANSWER_BYTES_MAX: u64 = 16 << 20;
 /// How long either side waits for the other.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long a client waits for a hold to stand: rounds on a slow disk.
+const HOLD_PATIENCE: Duration = Duration::from_secs(60);
+
 /// What can be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
 pub(crate) enum Request {
     /// What the recorder is doing.
     Status,
+    /// Hold a range of footage.
+    HoldAdd(HoldOrder),
+    /// Lift a hold.
+    HoldLift {
+        /// Which.
+        #[serde(with = "uuid_text")]
+        id: Uuid,
+    },
+}
+
+impl Request {
+    /// How long an answer may take.
+    fn patience(&self) -> Duration {
+        match self {
+            Request::Status => PATIENCE,
+            Request::HoldAdd(_) | Request::HoldLift { .. } => HOLD_PATIENCE,
+        }
+    }
+}
+
+/// What a hold shall keep, on its way to the recorder. Moments are UTC nanoseconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HoldOrder {
+    stream: String,
+    from_ns: i64,
+    to_ns: i64,
+    label: String,
+    expires_ns: Option<i64>,
+}
+
+impl HoldOrder {
+    pub(crate) fn new(request: &HoldRequest) -> HoldOrder {
+        HoldOrder {
+            stream: request.stream.to_string(),
+            from_ns: request.from.0,
+            to_ns: request.to.0,
+            label: request.label.clone(),
+            expires_ns: request.expires.map(|expires| expires.0),
+        }
+    }
+
+    /// What is asked for.
+    ///
+    /// # Errors
+    /// The name is no stream's.
+    pub(crate) fn request(&self) -> Result<HoldRequest, BadStreamName> {
+        Ok(HoldRequest {
+            stream: StreamName::new(&self.stream)?,
+            from: WallTime(self.from_ns),
+            to: WallTime(self.to_ns),
+            label: self.label.clone(),
+            expires: self.expires_ns.map(WallTime),
+        })
+    }
+}
+
+/// What is answered to requests that change something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "schema")]
+pub(crate) enum Answer {
+    /// It is done.
+    #[serde(rename = "keha.hold/1")]
+    Hold {
+        /// The hold in question.
+        #[serde(with = "uuid_text")]
+        id: Uuid,
+    },
+    /// It could not be done.
+    #[serde(rename = "keha.error/1")]
+    Error {
+        /// Why, as one line.
+        error: String,
+        /// The exit status that this stands for.
+        #[serde(default = "exit_failed")]
+        exit: u8,
+    },
+}
+
+/// Identities as text.
+mod uuid_text {
+    use keha_fs::Uuid;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(id)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(|_| de::Error::custom("no identity"))
+    }
+}
+
+fn exit_failed() -> u8 {
+    crate::failure::Exit::Failed as u8
+}
+
+impl Answer {
+    /// As a document of one line.
+    pub(crate) fn render(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|_| "{\"schema\":\"keha.error/1\",\"error\":\"\"}".into())
+    }
 }
 
 /// Reads one line of at most `bytes_max` bytes; empty at the end of the stream.
@@ -49,6 +155,8 @@ mod tests {
         let path = dir.path().join("a.sock");
         let answer = Box::new(|request: Request| match request {
             Request::Status => "{\"schema\":\"x\"}".to_owned(),
+            Request::HoldAdd(order) => Answer::Error { error: order.label, exit: 4 }.render(),
+            Request::HoldLift { id } => Answer::Hold { id }.render(),
         });
         let server = server::Server::start(&path, answer).expect("a server");
         (dir, path, server)
@@ -57,9 +165,29 @@ mod tests {
     #[test]
     fn a_request_is_answered_and_the_socket_goes_with_its_owner() {
         let (_dir, path, server) = serve();
-        assert_eq!(client::ask(&path, Request::Status).expect("an answer"), "{\"schema\":\"x\"}");
+        assert_eq!(client::ask(&path, &Request::Status).expect("an answer"), "{\"schema\":\"x\"}");
         drop(server);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_is_asked_about_holds_arrives_whole_and_so_does_the_answer() {
+        let (_dir, path, _server) = serve();
+        let request = HoldRequest {
+            stream: StreamName::new("front/sub").expect("a constant"),
+            from: WallTime(i64::MIN),
+            to: WallTime(7),
+            label: "\"\u{e4}\" ".repeat(25),
+            expires: Some(WallTime(i64::MAX)),
+        };
+        let order = HoldOrder::new(&request);
+        assert_eq!(order.request().expect("a good name"), request);
+        let answer = client::ask(&path, &Request::HoldAdd(order)).expect("an answer");
+        let read: Answer = serde_json::from_str(&answer).expect("a known answer");
+        assert_eq!(read, Answer::Error { error: request.label, exit: 4 });
+        let id = Uuid::from_u128(77);
+        let answer = client::ask(&path, &Request::HoldLift { id }).expect("an answer");
+        assert_eq!(serde_json::from_str::<Answer>(&answer).expect("a known answer"), Answer::Hold { id });
     }
 
     #[test]
@@ -67,9 +195,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("a.sock");
         drop(UnixListener::bind(&path).expect("a socket that is left behind"));
-        assert!(client::ask(&path, Request::Status).is_err());
+        assert!(client::ask(&path, &Request::Status).is_err());
         let server = server::Server::start(&path, Box::new(|_| "{}".into())).expect("a server");
-        assert_eq!(client::ask(&path, Request::Status).expect("an answer"), "{}");
+        assert_eq!(client::ask(&path, &Request::Status).expect("an answer"), "{}");
         drop(server);
     }
 
@@ -78,7 +206,7 @@ mod tests {
         let (_dir, path, first) = serve();
         let second = server::Server::start(&path, Box::new(|_| "{}".into())).expect("a server");
         drop(first);
-        assert_eq!(client::ask(&path, Request::Status).expect("an answer"), "{}");
+        assert_eq!(client::ask(&path, &Request::Status).expect("an answer"), "{}");
         drop(second);
     }
 
@@ -95,7 +223,7 @@ mod tests {
                 assert!(answer.is_empty() || answer.contains("error"), "{answer}");
             }
         }
-        assert!(client::ask(&path, Request::Status).is_ok());
+        assert!(client::ask(&path, &Request::Status).is_ok());
     }
 
     #[test]
@@ -105,7 +233,7 @@ mod tests {
             (0..2 * server::CLIENTS_MAX).map(|_| UnixStream::connect(&path).expect("a connection")).collect();
         let answered = (0..100).any(|_| {
             std::thread::sleep(Duration::from_millis(100));
-            client::ask(&path, Request::Status).is_ok()
+            client::ask(&path, &Request::Status).is_ok()
         });
         assert!(answered);
         drop(silent);

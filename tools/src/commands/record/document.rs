@@ -10,6 +10,7 @@
 //!
 //! Every line has `schema`, `time` and `event`. Fields are added, never renamed or removed.
 
+use crate::commands::hold::document::RoomDocument;
 use crate::output::document::{Moment, VolumeDocument};
 use crate::secret;
 use keha_fs::{DurableStream, Finding, Health, OpenReport, RoundReport};
@@ -214,6 +215,7 @@ pub(crate) struct RoundDocument {
     health: HealthDocument,
     written_bytes: u64,
     blocks_taken: u64,
+    holds: RoomDocument,
     streams: Vec<DurableDocument>,
 }
 
@@ -260,6 +262,7 @@ impl RoundDocument {
             },
             written_bytes: report.written_bytes,
             blocks_taken: report.blocks_taken,
+            holds: RoomDocument::new(&report.holds),
             streams: report.streams.iter().map(durable).collect(),
         }
     }
@@ -334,6 +337,7 @@ pub(crate) mod tests {
             health,
             written_bytes: 1 << 20,
             blocks_taken: 1,
+            holds: Default::default(),
         }
     }
 

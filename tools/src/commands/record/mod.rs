@@ -4,6 +4,7 @@
 //! else is tried again, said, and recorded as a gap.
 
 pub(crate) mod document;
+mod holding;
 mod live;
 mod reporter;
 pub(super) mod session;

@@ -1,6 +1,7 @@
 //! One recording from opening the volume to closing it. `keha record` and `keha demo` are this with different cameras.
 
 use super::document::{OpenDocument, RoundDocument, StatusDocument, StreamStatus};
+use super::holding::{self, HoldWatch};
 use super::view::{self, View, now};
 use crate::control::server::Server;
 use crate::control::{Request, path};
@@ -10,7 +11,7 @@ use crate::output::{self, Output};
 use crate::process::notify::Notifier;
 use crate::process::signals;
 use anyhow::Context;
-use keha_fs::{RoundReport, StreamName, Volume, VolumeInfo, Writer, WriterOptions};
+use keha_fs::{Holder, RoundReport, StreamName, Volume, VolumeInfo, Writer, WriterOptions};
 use keha_recorder::{Camera, Recorder};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -82,6 +83,7 @@ struct Session {
     notifier: Notifier,
     status: Arc<Mutex<StatusDocument>>,
     control: Option<Server>,
+    holds: HoldWatch,
 }
 
 impl Session {
@@ -97,17 +99,19 @@ impl Session {
         let mut status = StatusDocument::new(std::process::id(), Moment(now()), volume, opened);
         status.streams = streams;
         let status = Arc::new(Mutex::new(status));
-        let control = match serve(writer.info(), Arc::clone(&status)) {
+        let control = match serve(writer.info(), Arc::clone(&status), writer.holder()) {
             Ok(server) => Some(server),
             Err(error) => {
                 // Footage matters more than being asked about it.
-                output::say_always(&format!("keha: no control socket, keha status will not work: {error:#}"));
+                output::say_always(&format!(
+                    "keha: no control socket, keha status and keha hold add will not work: {error:#}"
+                ));
                 None
             }
         };
         let mut notifier = Notifier::new();
         notifier.ready();
-        Ok(Session { view, notifier, status, control })
+        Ok(Session { view, notifier, status, control, holds: HoldWatch::default() })
     }
 
     /// Shows what happens until it is time to stop; the answer is why.
@@ -159,6 +163,7 @@ impl Session {
             Wake::Event(event) => self.view.happened(&event),
             Wake::Round(report) => {
                 let document = RoundDocument::new(&report);
+                self.holds.round(report.holds);
                 self.status.lock().unwrap_or_else(PoisonError::into_inner).round = Some(document);
                 self.view.round(report);
             }
@@ -203,11 +208,13 @@ fn streams(snapshots: Vec<keha_recorder::StreamStatus>) -> Vec<StreamStatus> {
     snapshots.iter().map(StreamStatus::new).collect()
 }
 
-fn serve(volume: &VolumeInfo, status: Arc<Mutex<StatusDocument>>) -> anyhow::Result<Server> {
+fn serve(volume: &VolumeInfo, status: Arc<Mutex<StatusDocument>>, holder: Holder) -> anyhow::Result<Server> {
     let dir = path::own_directory(&path::Environment::of_process())?;
     let socket = path::socket(&dir, volume.id)?;
     let answer = Box::new(move |request| match request {
         Request::Status => status.lock().unwrap_or_else(PoisonError::into_inner).render(),
+        Request::HoldAdd(order) => holding::add(&holder, &order),
+        Request::HoldLift { id } => holding::lift(&holder, id),
     });
     Server::start(&socket, answer).with_context(|| format!("{}", socket.display()))
 }

@@ -71,6 +71,7 @@ struct BlockDocument<'a> {
     payload_bytes: u32,
     used_bytes: u32,
     times_not_monotone: bool,
+    held: bool,
 }
 
 impl<'a> Document<'a> {
@@ -96,6 +97,7 @@ impl<'a> Document<'a> {
             payload_bytes: block.payload_bytes,
             used_bytes: block.used_bytes,
             times_not_monotone: block.times_not_monotone,
+            held: block.held,
         });
         Document { schema: "keha.volume-blocks/1", volume, blocks: blocks.collect() }
     }
@@ -116,7 +118,8 @@ fn table(blocks: &[BlockSummary], zone: &TimeZone) -> String {
     ]);
     for block in blocks {
         let moment = |at: Option<_>| at.map_or("-".to_owned(), |at| time::local(at, zone));
-        let mark = if block.times_not_monotone { " (times overlap)" } else { "" };
+        let held = if block.held { " (held)" } else { "" };
+        let mark = if block.times_not_monotone { " (times overlap)" } else { "" }.to_owned() + held;
         table.row(vec![
             block.block.to_string(),
             block.state.as_str().to_owned(),
@@ -127,7 +130,7 @@ fn table(blocks: &[BlockSummary], zone: &TimeZone) -> String {
             moment(block.wall_max),
             block.samples.to_string(),
             block.sync_samples.to_string(),
-            size::show(u64::from(block.payload_bytes)) + mark,
+            size::show(u64::from(block.payload_bytes)) + &mark,
         ]);
     }
     table.render()

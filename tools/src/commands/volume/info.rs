@@ -2,6 +2,7 @@
 
 use super::findings::{self, FindingDocument};
 use super::{names, parse_stream, streams};
+use crate::commands::hold::document::RoomDocument;
 use crate::failure::Exit;
 use crate::output::Output;
 use crate::output::document::{self, Moment, VolumeDocument};
@@ -9,7 +10,7 @@ use crate::output::table::{Align, Table};
 use crate::units::{duration, size, time};
 use crate::volume_argument::VolumeArgument;
 use jiff::tz::TimeZone;
-use keha_fs::{BlockState, BlockSummary, StreamName, StreamSummary, Volume, VolumeInfo};
+use keha_fs::{BlockState, BlockSummary, HoldRoom, StreamName, StreamSummary, Volume, VolumeInfo};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let volume = Volume::open(&path)?;
     let streams = streams(&volume, args.stream.as_ref())?;
     let names = names(&volume);
-    let mut document = Document::new(&path, volume.info(), &volume.blocks(), &streams);
+    let mut document = Document::new(&path, volume.info(), &volume.blocks(), &streams, &volume.hold_room());
     document.findings =
         volume.findings().iter().map(|finding| FindingDocument::new(finding, &names)).collect();
     if args.json {
@@ -58,6 +59,8 @@ struct Document<'a> {
     used_bytes: u64,
     /// The share of the whole volume that is samples.
     retained_fraction: f64,
+    /// How much is held as evidence, and how much may be.
+    holds: RoomDocument,
     streams: Vec<StreamDocument>,
     /// What opening found damaged; `check` looks at everything.
     findings: Vec<FindingDocument<'a>>,
@@ -84,6 +87,7 @@ impl<'a> Document<'a> {
         info: &VolumeInfo,
         blocks: &[BlockSummary],
         streams: &[StreamSummary],
+        room: &HoldRoom,
     ) -> Document<'a> {
         let mut states: BTreeMap<&'static str, u32> =
             ALL_STATES.iter().map(|state| (state.as_str(), 0)).collect();
@@ -98,6 +102,7 @@ impl<'a> Document<'a> {
             payload_bytes,
             used_bytes: blocks.iter().map(|block| u64::from(block.used_bytes)).sum(),
             retained_fraction: document::fraction(payload_bytes, info.size_bytes),
+            holds: RoomDocument::new(room),
             streams: streams.iter().map(StreamDocument::new).collect(),
             findings: Vec::new(),
         }
@@ -169,6 +174,7 @@ fn text(
         document.retained_fraction * 100.0,
         info.streams_max,
     );
+    text.extend(document.holds.line());
     if streams.is_empty() {
         text.push_str("no streams yet\n");
         return text;
@@ -209,14 +215,20 @@ mod tests {
     #[test]
     fn the_document_is_as_published() {
         let (info, blocks, streams) = example::volume();
-        insta::assert_json_snapshot!(Document::new(Path::new("a.ring"), &info, &blocks, &streams));
+        insta::assert_json_snapshot!(Document::new(
+            Path::new("a.ring"),
+            &info,
+            &blocks,
+            &streams,
+            &HoldRoom::default()
+        ));
     }
 
     #[test]
     fn the_text_is_as_published() {
         let (info, blocks, streams) = example::volume();
         let path = Path::new("a.ring");
-        let document = Document::new(path, &info, &blocks, &streams);
+        let document = Document::new(path, &info, &blocks, &streams, &HoldRoom::default());
         insta::assert_snapshot!(text(path, &info, &document, &streams, &TimeZone::UTC));
     }
 }

@@ -1,0 +1,49 @@
+//! `keha hold lift`: gives held footage back to the ring.
+
+use super::channel::Channel;
+use super::document::HoldsDocument;
+use crate::failure::{Exit, Failure};
+use crate::output::Output;
+use crate::output::document;
+use crate::volume_argument;
+use jiff::tz::TimeZone;
+use keha_fs::{HoldId, Uuid, Volume};
+
+/// Arguments of `keha hold lift`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The volume's path (KEHA_VOLUME where it is left out), and the hold, as `keha hold list` shows it
+    #[arg(value_name = "[VOLUME] ID", num_args = 1..=2, required = true)]
+    words: Vec<String>,
+    /// Print one JSON document: what was lifted
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
+    let (volume_text, id) = match args.words.as_slice() {
+        [volume, id] => (volume.clone(), id),
+        [id] => (std::env::var("KEHA_VOLUME").unwrap_or_default(), id),
+        _ => return Err(Failure::usage("name the volume and the hold")),
+    };
+    if volume_text.is_empty() {
+        return Err(Failure::usage("no volume is named: give its path before the hold, or set KEHA_VOLUME"));
+    }
+    let path = volume_argument::path_of(&volume_text)?;
+    let id: Uuid = id.parse().map_err(|_| {
+        Failure::usage(format!("{id:?} is no hold's ID: keha hold list {} shows them", path.display()))
+    })?;
+    let volume = Volume::open(&path)?;
+    let document = HoldsDocument::new("keha.hold-lift/1", &volume, &path, Some(&[HoldId(id)]));
+    let channel = Channel::open(&volume, &path)?;
+    let lifted = channel.lift(HoldId(id));
+    let closed = channel.close();
+    lifted?;
+    closed?;
+    if args.json {
+        document::print(&document)?;
+    } else {
+        output.print(&format!("lifted:\n{}", document.text(&TimeZone::system())))?;
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,59 @@
+//! What a recorder answers about holds, and what it says of them by itself: early, and once for each change.
+
+use crate::control::{Answer, HoldOrder};
+use crate::failure;
+use keha_fs::{Hold, HoldId, HoldRoom, Holder, Uuid};
+
+/// Makes a hold for whoever asks over the control socket.
+pub(super) fn add(holder: &Holder, order: &HoldOrder) -> String {
+    let request = order.request().map_err(anyhow::Error::from);
+    answer(request.and_then(|request| Ok(holder.add(request)?)))
+}
+
+/// Lifts a hold for whoever asks over the control socket.
+pub(super) fn lift(holder: &Holder, id: Uuid) -> String {
+    answer(holder.lift(HoldId(id)).map_err(anyhow::Error::from))
+}
+
+fn answer(result: anyhow::Result<Hold>) -> String {
+    match result {
+        Ok(hold) => Answer::Hold { id: hold.id.0 },
+        Err(error) => Answer::Error { error: failure::line_of(&error), exit: failure::exit_of(&error) as u8 },
+    }
+    .render()
+}
+
+/// Watches how much is held.
+#[derive(Debug, Default)]
+pub(super) struct HoldWatch {
+    before: HoldRoom,
+}
+
+impl HoldWatch {
+    /// Says what changed for the worse since the round before.
+    pub(super) fn round(&mut self, now: HoldRoom) {
+        let before = std::mem::replace(&mut self.before, now);
+        if now.lost > before.lost {
+            tracing::error!(
+                lost = now.lost,
+                "a hold is lost: what may have been held is overwritten last; see keha hold list"
+            );
+        }
+        if now.cut_short > before.cut_short {
+            tracing::error!(
+                cut_short = now.cut_short,
+                "a hold ended early: the volume has no room to hold more; see keha hold list"
+            );
+        }
+        if now.is_tight() && !before.is_tight() {
+            tracing::warn!(
+                held_blocks = now.held_blocks,
+                reserved_blocks = now.reserved_blocks,
+                blocks_max = now.blocks_max,
+                holds = now.holds,
+                holds_max = now.holds_max,
+                "little room is left to hold footage; see keha hold list"
+            );
+        }
+    }
+}
