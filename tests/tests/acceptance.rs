@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use keha_tests::media::ClipKind;
-use keha_tests::points::{clock, corrupt, faults, frames, inputs, kill, lap, powercut};
+use keha_tests::points::{clock, corrupt, faults, frames, holds, inputs, kill, lap, powercut};
 use keha_tests::power;
 use std::time::Duration;
 
@@ -61,6 +61,11 @@ fn power_cuts_cost_little_and_nothing_that_was_durable() -> Result<()> {
 #[test]
 fn a_lapped_ring_holds_the_newest_footage_without_a_hole() -> Result<()> {
     lap::whole(3, 8.0, Duration::from_secs(180))
+}
+
+#[test]
+fn what_is_held_outlives_a_kill_and_three_laps() -> Result<()> {
+    holds::whole(3, Duration::from_secs(180))
 }
 
 #[test]

@@ -51,7 +51,7 @@ pub fn whole(laps: u64, speed: f64, limit: Duration) -> Result<()> {
     Ok(())
 }
 
-fn sequences(blocks: &Value) -> Vec<u64> {
+pub(crate) fn sequences(blocks: &Value) -> Vec<u64> {
     let rows = blocks["blocks"].as_array().map(Vec::as_slice).unwrap_or_default();
     rows.iter().filter(|row| !row["stream"].is_null()).filter_map(|row| row["sequence"].as_u64()).collect()
 }

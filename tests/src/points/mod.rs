@@ -7,6 +7,7 @@ pub mod clock;
 pub mod corrupt;
 pub mod faults;
 pub mod frames;
+pub mod holds;
 pub mod inputs;
 pub mod kill;
 pub mod lap;
