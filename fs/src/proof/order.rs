@@ -87,7 +87,8 @@ impl Order {
     fn by_last_write(&self, victim: BlockIndex, after: &View) -> Verdict {
         let Some(mine) = self.0.get(&victim) else { return Ok(()) };
         let older = after.live.iter().find(|live| {
-            let waits = matches!(live.state, BlockState::Parked | BlockState::Sealed);
+            let waits = matches!(live.state, BlockState::Parked | BlockState::Sealed)
+                && !after.held.contains(&live.block);
             let same = self.0.get(&live.block).filter(|other| other.holds(live));
             waits && same.is_some_and(|other| other.at_most < mine.at_least)
         });

@@ -131,6 +131,8 @@ impl<'a> Cursor<'a> {
             match place.kind {
                 ChunkKind::EVENT => self.steps.push_back(step(0)),
                 ChunkKind::MEDIA if self.begun.contains(&place.run) => self.steps.push_back(step(0)),
+                // A block with several runs may touch the range by others: a run begun too early would be given with a hole.
+                ChunkKind::MEDIA if !run_touches(&footer, place.run, self.range) => {}
                 ChunkKind::MEDIA => {
                     let begin = self.begin_run(index, &footer, chunk, place.run);
                     self.steps.extend(begin.map(|(from_entry, lead)| Step { lead, ..step(from_entry) }));
@@ -402,6 +404,12 @@ impl<'a> Cursor<'a> {
         self.items.extend(findings.into_iter().filter(|finding| finding.footage_lost).map(Item::Damage));
         Ok(())
     }
+}
+
+/// Whether any chunk of a run in a block touches the range.
+fn run_touches(footer: &Footer, run: RunId, range: TimeRange) -> bool {
+    let mut mine = footer.chunks.iter().filter(|place| place.kind == ChunkKind::MEDIA && place.run == run);
+    mine.any(|place| overlaps(place.wall_min, place.wall_max, range))
 }
 
 /// Whether a block goes on where the one before it ended: around a block that is held, others are overwritten.
