@@ -28,7 +28,7 @@ DURATION ?= 14400
 torture: ## hours of the ring filesystem's proof on every core: DURATION=600 (seconds; four hours)
 	@mkdir -p target
 	KEHA_TORTURE_STATE=$(CURDIR)/target/torture.state KEHA_TORTURE_SECONDS=$(DURATION) RUST_BACKTRACE=0 \
-	CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_PROFILE_RELEASE_LTO=off \
+	CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_PROFILE_RELEASE_LTO=off \
 	$(CARGO) test --release -p keha-fs --lib -- --ignored --exact proof::torture::torture --nocapture
 
 lint: ## formatting, clippy, rustdoc, and the dependencies' licences and sources

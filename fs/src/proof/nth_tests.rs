@@ -83,6 +83,38 @@ fn one_fails(word: &str, seed: u64, nth: u64, errno: Errno, repeat: Repeat) -> V
     Ok(driver.judged)
 }
 
+/// Lets each read of the writer fail during a recording, once or for ever in turn.
+pub(super) fn every_read_fails(which: usize) -> Verdict<u64> {
+    let word = RECORDINGS[which % RECORDINGS.len()];
+    let mut driver = recorder(which as u64)?;
+    let before = driver.disk.reader_reads();
+    deeds(word).into_iter().try_for_each(|deed| deed.run(&mut driver))?;
+    let reads = driver.disk.reader_reads() - before;
+    let mut judged = 0;
+    for nth in 0..reads {
+        let repeat = if (nth + which as u64).is_multiple_of(2) { Repeat::Once } else { Repeat::Forever };
+        judged += one_read_fails(word, which as u64, nth, repeat)
+            .map_err(|why| format!("`{word}`, {repeat:?} at read {nth} of {reads}: {why}"))?;
+    }
+    Ok(judged)
+}
+
+fn one_read_fails(word: &str, seed: u64, nth: u64, repeat: Repeat) -> Verdict<u64> {
+    let mut driver = recorder(seed)?;
+    driver.faulty = true;
+    driver.cuts = Cuts { one_in: 30, plans: 4, deep_one_in: 0 };
+    driver.disk.fail_reader(driver.disk.reader_reads() + nth, Errno::EIO, repeat);
+    deeds(word).into_iter().try_for_each(|deed| deed.run(&mut driver))?;
+    driver.disk.clear_faults();
+    goes_on(&mut driver, nth.is_multiple_of(32))?;
+    Ok(driver.judged)
+}
+
+#[test]
+fn whichever_read_of_the_writer_fails_nothing_durable_is_lost() {
+    for_seeds("every read fails", 0, RECORDINGS.len() as u64, |which| every_read_fails(which as usize));
+}
+
 #[test]
 fn whichever_operation_of_a_recording_fails_with_any_error_nothing_durable_is_lost() {
     for_seeds("every operation fails", 0, RECORDINGS.len() as u64, |which| {

@@ -151,10 +151,6 @@ fn the_oracle_catches_every_planted_bug() {
     let wanted = std::env::var("KEHA_PLANT").unwrap_or_default();
     let plants: Vec<&Plant> =
         PLANTS.iter().filter(|(bugs, _)| format!("{bugs:?}").contains(&wanted)).collect();
-    // What scenarios share is made while nothing is broken.
-    for which in 0..2 {
-        words::recorded_on(which).unwrap_or_else(|why| panic!("{why}"));
-    }
     let usual = std::panic::take_hook();
     // A bug may well end in a panic; which one it was does not matter here.
     std::panic::set_hook(Box::new(move |info| {
@@ -164,6 +160,10 @@ fn the_oracle_catches_every_planted_bug() {
     }));
     let (next, missed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let hunter = || {
+        // What scenarios share is made while nothing is broken.
+        for which in 0..2 {
+            words::recorded_on(which).unwrap_or_else(|why| panic!("{why}"));
+        }
         while let Some(plant) = plants.get(next.fetch_add(1, Ordering::Relaxed)) {
             let name = plant.0.iter().map(|bug| format!("{bug:?}")).collect::<Vec<_>>().join(" + ");
             let began = std::time::Instant::now();

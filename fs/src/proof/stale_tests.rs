@@ -69,7 +69,7 @@ fn written_a_little(image: &SimImage, seed: u64) -> Verdict<SimImage> {
     let run = Run::default();
     engine.accept(index, Input::Run(run.id));
     engine.accept(index, Input::Anchor(run.anchor(VIDEO, 1)));
-    for number in 1..40 {
+    for number in 1..20 {
         let (track, flags) = (VIDEO, SampleFlags::SYNC);
         let pushed = Pushed { number, track, flags, length: 1000, run, configuration: Default::default() };
         engine.accept(index, Input::Sample(pushed.sample()));

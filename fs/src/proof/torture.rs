@@ -45,6 +45,7 @@ fn parts() -> Vec<Part> {
         part("failing operations", recordings * 2, 15.0, |case| {
             nth_tests::every_operation_fails(case as usize, true)
         }),
+        part("failing reads of the writer", ENDLESS, 1.0, |case| nth_tests::every_read_fails(case as usize)),
         part("power cuts", ENDLESS, 20.0, |case| crash_tests::power_cuts(100_000 + case)),
         part("discarded suffixes", ENDLESS, 3.0, |case| crash_tests::discarded_suffixes(100_000 + case)),
         part("laps", ENDLESS, 1.0, |case| lap_tests::laps(100_000 + case)),

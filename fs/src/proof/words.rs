@@ -6,7 +6,7 @@ use super::material::Shape;
 use super::oracle::Model;
 use super::{Verdict, demand};
 use crate::disk::sim::{CrashPlan, SimImage};
-use std::sync::OnceLock;
+use std::cell::OnceCell;
 
 /// What every letter means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +134,10 @@ pub(super) const SMALLEST: Shape = Shape { size_bytes: 400 << 10, ..Shape::SMALL
 
 /// It on its second lap, with both streams, closed cleanly. Two of them, whose streams stand in either order of identity.
 pub(super) fn recorded_on(seed: u64) -> Verdict<(SimImage, Model)> {
-    static RECORDED: [OnceLock<Verdict<(SimImage, Model)>>; 2] = [const { OnceLock::new() }; 2];
+    // One for each thread: the pages of an image are counted whenever it is cloned, and counting them together is slow.
+    thread_local! {
+        static RECORDED: [OnceCell<Verdict<(SimImage, Model)>>; 2] = const { [const { OnceCell::new() }; 2] };
+    }
     let which = seed % 2;
     let record = || {
         let mut driver = Driver::new(SMALLEST, SEEDS[which as usize], Cuts::NONE)?;
@@ -157,7 +160,7 @@ pub(super) fn recorded_on(seed: u64) -> Verdict<(SimImage, Model)> {
         }
         Ok((driver.disk.crash(CrashPlan::None), model))
     };
-    RECORDED[which as usize].get_or_init(record).clone()
+    RECORDED.with(|recorded| recorded[which as usize].get_or_init(record).clone())
 }
 
 /// Seeds that give the first stream the lower identity, and the higher one.
