@@ -89,6 +89,8 @@ mod switches {
         HoldNotWritten,
         /// A hold does not begin with a sync sample.
         HoldWithoutSync,
+        /// What a lost hold may have kept is overwritten like anything else.
+        LostHoldNotSpared,
         /// Round records do not say the highest sequence granted.
         HighestForgotten,
         /// Chunks whose write failed find no other place.

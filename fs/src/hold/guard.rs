@@ -41,7 +41,11 @@ impl Guard {
 
     /// Whether a block with this row may have been held by a hold that was lost.
     pub(crate) fn may_have_covered(&self, row: &Row) -> bool {
-        self.doubt && row.is_live() && row.flags & HELD != 0 && !self.covers(row)
+        self.doubt
+            && !planted!(LostHoldNotSpared)
+            && row.is_live()
+            && row.flags & HELD != 0
+            && !self.covers(row)
     }
 
     /// The row with the mark that it shall have. What a lost hold covered stays marked.

@@ -77,7 +77,7 @@ fn needed(volume: &Volume, name: &str, range: TimeRange) -> Verdict<BTreeSet<i64
 /// Holds an image against the holds that were acknowledged.
 pub(super) fn judge(volume: &Volume, model: &Model) -> Verdict {
     let found = volume.holds();
-    demand!(found.iter().all(|hold| !hold.lost), "a hold is said to be lost: {found:?}");
+    demand!(model.holds_lost == found.iter().any(|hold| hold.lost), "a hold is said to be lost: {found:?}");
     for (id, held) in model.holds.iter().filter(|(_, held)| !held.doomed) {
         let hold = found.iter().find(|hold| hold.id == *id);
         let hold = hold.ok_or_else(|| format!("hold {id} of {} is gone", held.stream))?;
@@ -127,6 +127,7 @@ impl Driver {
             Err(Error::NoRoomToHold { .. } | Error::NotRecorded { .. } | Error::HoldsFull { .. }) => {
                 return Ok(None);
             }
+            Err(Error::Io { .. }) if self.faulty => return Ok(None),
             Err(error) => return Err(error.to_string()),
         };
         let numbers = needed(&self.volume()?, name, hold.range)?;

@@ -55,6 +55,8 @@ pub(super) struct Model {
     pub(super) epoch: Epoch,
     /// Holds that were acknowledged.
     pub(super) holds: BTreeMap<HoldId, HeldModel>,
+    /// A hold was lost, and that is to be said.
+    pub(super) holds_lost: bool,
     /// Every hold there ever was: behind what it kept, the ring may have gone on.
     pub(super) once_held: Vec<Hold>,
 }

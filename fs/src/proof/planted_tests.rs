@@ -5,8 +5,8 @@
 
 use super::judged;
 use super::{
-    Verdict, crash_tests, damage_tests, fault_tests, hold_tests, hostile_tests, lap_tests, nth_tests,
-    reader_tests, sequence_tests, stale_tests, words,
+    Verdict, crash_tests, damage_tests, fault_tests, hold_doubt_tests, hold_tests, hostile_tests, lap_tests,
+    nth_tests, reader_tests, sequence_tests, stale_tests, words,
 };
 use crate::planted::{Bug, with};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -56,6 +56,9 @@ const HELD_EVENTS: Scenario =
     Scenario { name: "holds, every event", run: hold_tests::every_event, seeds: 7200..7201 };
 const HELD_RANDOM: Scenario =
     Scenario { name: "holds at random", run: hold_tests::at_random, seeds: 7300..7306 };
+
+const HELD_LOST: Scenario =
+    Scenario { name: "a lost hold", run: hold_doubt_tests::lost_hold, seeds: 7820..7824 };
 
 /// A bug, or several where one check stands behind another, and where it is to be found.
 type Plant = (&'static [Bug], &'static [Scenario]);
@@ -125,6 +128,7 @@ const PLANTS: &[Plant] = &[
     (&[Bug::GrantNotWithdrawn], &[HELD_GRANTS]),
     (&[Bug::HoldNotWritten], &[HELD_EVENTS]),
     (&[Bug::HoldForgottenAtOpening], &[HELD_LAPS, HELD_RANDOM]),
+    (&[Bug::LostHoldNotSpared], &[HELD_LOST]),
     (&[Bug::HoldWithoutSync], &[HELD_LAPS, HELD_RANDOM]),
 ];
 

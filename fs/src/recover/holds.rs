@@ -9,7 +9,7 @@
 //!
 //! | of all slots, found | means |
 //! |---|---|
-//! | none of the generation that the round log knows, or of a later one | as where neither copy of a slot verifies |
+//! | each verifies, none of the generation that the round log knows or of a later one | as where neither copy of a slot verifies |
 
 use super::finding;
 use crate::format::Framed;
@@ -51,6 +51,7 @@ pub(super) fn find(scanner: &Scanner<'_>, generation_known: u64, findings: &mut 
     let copies = geometry.holds_at().map(|at| read(scanner, at));
     let mut found = FoundHolds { generation: generation_known, ..FoundHolds::default() };
     let mut newest = 0;
+    let mut unreadable = false;
     for index in 0..geometry.holds_max {
         let place = index as usize * HoldSlot::SIZE;
         let [front, back] = copies.each_ref().map(|copy| {
@@ -77,10 +78,12 @@ pub(super) fn find(scanner: &Scanner<'_>, generation_known: u64, findings: &mut 
         }
         let generation = counts.as_ref().map_or(0, |slot| slot.generation);
         newest = newest.max(generation);
+        unreadable |= counts.is_none();
         found.slots.push((Slot::of(counts.as_ref(), scanner.volume, index as usize), generation));
         found.to_repair.extend(counts.filter(|_| differ).map(|_| index as usize));
     }
-    found.outdated = newest < generation_known;
+    // A slot of which nothing is known may be the one that changed last.
+    found.outdated = newest < generation_known && !unreadable;
     found.generation = newest.max(generation_known);
     if found.outdated {
         let detail = format!(

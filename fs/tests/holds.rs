@@ -1,0 +1,174 @@
+//! Holds through the public interface, on a real file.
+
+use bytes::Bytes;
+use keha_fs::{
+    Anchor, ClockSource, Configuration, CreateOptions, Error, Hold, HoldId, HoldRequest, Item, RunId, Sample,
+    SampleFlags, StreamName, TimeRange, TrackConfiguration, TrackKind, TrackNumber, Volume, WallTime, Writer,
+    WriterOptions, create,
+};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const VIDEO: TrackNumber = TrackNumber(1);
+const BEGIN: WallTime = WallTime(1_700_000_000_000_000_000);
+const FRAME_NS: i64 = 40_000_000;
+
+fn volume_in(folder: &tempfile::TempDir) -> PathBuf {
+    let path = folder.path().join("a.ring");
+    let options = CreateOptions { size_bytes: 24 << 20, ..CreateOptions::default() };
+    create(&path, &options, &mut |_, _| ControlFlow::Continue(())).expect("the volume is created");
+    path
+}
+
+fn open(path: &Path) -> Writer {
+    let options = WriterOptions { flush_interval: Duration::from_millis(20), ..WriterOptions::default() };
+    Writer::open(path, options, Box::new(|_| ())).expect("the volume opens for writing")
+}
+
+fn name(text: &str) -> StreamName {
+    StreamName::new(text).expect("a constant")
+}
+
+/// Records frames of 100 kB, 25 a second, a keyframe each second, numbered from `first` on.
+fn record(writer: &Writer, stream: &StreamName, frames: std::ops::Range<i64>) {
+    let mut stream = writer.stream(stream).expect("the stream");
+    let track = TrackConfiguration {
+        track: VIDEO,
+        kind: TrackKind::Video,
+        codec: *b"avc1",
+        timescale: 1000,
+        width: 0,
+        height: 0,
+        channels: 0,
+        sample_rate: 0,
+        private: b"avcC".to_vec(),
+    };
+    stream.configure(&Configuration { tracks: vec![track], session: Vec::new() }).expect("a configuration");
+    stream.begin_run(RunId::random());
+    stream.anchor(Anchor {
+        track: VIDEO,
+        timescale: 1000,
+        ticks: 0,
+        wall: BEGIN,
+        source: ClockSource::Arrival,
+        uncertainty_us: 1000,
+        arrival: BEGIN,
+        camera_offset_ns: 0,
+    });
+    for index in frames {
+        let flags = if index % 25 == 0 { SampleFlags::SYNC } else { SampleFlags::default() };
+        let data = vec![Bytes::from(vec![index as u8; 100_000])];
+        let sample = Sample { track: VIDEO, ticks: index * 40, flags, data };
+        let taken = (0..2000).any(|_| {
+            let taken = stream.push(sample.clone()).is_ok();
+            if !taken {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            taken
+        });
+        assert!(taken, "the queue never emptied");
+    }
+}
+
+fn request(stream: &StreamName, first: i64, frames: i64) -> HoldRequest {
+    let from = BEGIN.plus_ns(first * FRAME_NS);
+    let to = from.plus_ns(frames * FRAME_NS);
+    HoldRequest { stream: stream.clone(), from, to, label: "case 17".to_owned(), expires: None }
+}
+
+fn frames_in(volume: &Volume, stream: &StreamName, hold: &Hold) -> Vec<i64> {
+    let stream = volume.stream(stream).expect("the stream");
+    let mut cursor = volume.read(stream.id, hold.range).expect("footage");
+    let mut frames = Vec::new();
+    while let Some(item) = cursor.next_item().expect("an item") {
+        if let Item::Sample(sample) = item {
+            assert!(sample.data.iter().all(|byte| *byte == (sample.ticks / 40) as u8));
+            frames.push(sample.ticks / 40);
+        }
+    }
+    frames
+}
+
+#[test]
+fn a_hold_is_seen_beside_the_writer_and_kept_over_laps_and_opens_until_it_is_lifted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = volume_in(&folder);
+    let front = name("front");
+    let writer = open(&path);
+    record(&writer, &front, 0..100);
+    let hold = writer.add_hold(request(&front, 30, 10)).expect("it is held");
+    assert!(!hold.growing && hold.spans.len() == 1, "{hold:?}");
+    let volume = Volume::open(&path).expect("a reader");
+    assert_eq!(volume.holds(), std::slice::from_ref(&hold));
+    let held = volume.held_blocks(&hold);
+    assert!(!held.is_empty() && volume.hold_room().held_blocks == held.len() as u32);
+    record(&writer, &front, 100..900);
+    writer.close().expect("closed");
+    let writer = open(&path);
+    record(&writer, &front, 900..1400);
+    let volume = Volume::open(&path).expect("a reader");
+    // From the keyframe before the range on.
+    assert_eq!(frames_in(&volume, &front, &hold), (25..40).collect::<Vec<i64>>());
+    assert_eq!(writer.lift_hold(hold.id).expect("lifted").id, hold.id);
+    assert!(matches!(writer.lift_hold(hold.id), Err(Error::NoSuchHold { .. })));
+    record(&writer, &front, 1400..2400);
+    writer.close().expect("closed");
+    let volume = Volume::open(&path).expect("a reader");
+    let stream = volume.stream(&front).expect("the stream");
+    assert!(volume.holds().is_empty() && volume.read(stream.id, hold.range).is_err());
+    assert_eq!(volume.check(&mut |_, _| ()).expect("a check").findings, []);
+}
+
+#[test]
+fn what_cannot_be_held_is_refused_for_a_reason() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = volume_in(&folder);
+    let front = name("front");
+    let writer = open(&path);
+    record(&writer, &front, 0..100);
+    let good = request(&front, 30, 10);
+    let refused = |request: HoldRequest| writer.add_hold(request).expect_err("refused");
+    assert!(matches!(refused(request(&front, -500, 10)), Error::NotRecorded { available: Some(_) }));
+    assert!(matches!(refused(request(&name("back"), 0, 10)), Error::NoSuchStream { .. }));
+    assert!(matches!(refused(request(&front, 30, 0)), Error::Invalid(_)));
+    assert!(matches!(refused(HoldRequest { label: "x".repeat(129), ..good.clone() }), Error::Invalid(_)));
+    assert!(matches!(refused(HoldRequest { expires: Some(BEGIN), ..good.clone() }), Error::Invalid(_)));
+    let far = HoldRequest { to: WallTime::MAX, ..good.clone() };
+    assert!(matches!(refused(far), Error::NoRoomToHold { .. }));
+    assert!(matches!(writer.lift_hold(HoldId::random()), Err(Error::NoSuchHold { .. })));
+    let places = Volume::open(&path).expect("a reader").hold_room().holds_max;
+    for _ in 0..places {
+        writer.add_hold(good.clone()).expect("there is a place");
+    }
+    assert!(matches!(refused(good), Error::HoldsFull { .. }));
+    assert!(Volume::open(&path).expect("a reader").hold_room().is_tight());
+}
+
+#[test]
+fn a_stream_is_refused_where_holds_leave_it_no_room_and_recording_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = volume_in(&folder);
+    let front = name("front");
+    let writer = open(&path);
+    record(&writer, &front, 0..190);
+    let room = |path: &Path| Volume::open(path).expect("a reader").hold_room();
+    let most = room(&path).blocks_max;
+    let mut first = 0;
+    // Until one more stream would not find its three blocks.
+    while room(&path).held_blocks < most - 2 {
+        if writer.add_hold(request(&front, first, 1)).is_err() {
+            break;
+        }
+        first += 10;
+    }
+    assert!(room(&path).held_blocks >= most - 2, "{:?} of {most}", room(&path));
+    assert!(matches!(writer.stream(&name("back")), Err(Error::HeldTooMuch { .. })));
+    record(&writer, &front, 190..600);
+    writer.close().expect("closed");
+    let volume = Volume::open(&path).expect("a reader");
+    let range = TimeRange { from: Some(BEGIN.plus_ns(595 * FRAME_NS)), to: None };
+    let hold = Hold { range, ..Hold::default() };
+    assert_eq!(frames_in(&volume, &front, &hold).last(), Some(&599));
+    assert_eq!(volume.check(&mut |_, _| ()).expect("a check").findings, []);
+}
