@@ -8,7 +8,7 @@ use super::{Verdict, demand};
 use crate::error::Error;
 use crate::hold::{HeldSpan, Hold, HoldRequest};
 use crate::reader::Volume;
-use crate::report::{Item, TimeRange};
+use crate::report::{BlockSummary, Item, TimeRange};
 use crate::sample::SampleFlags;
 use crate::types::{ChunkNumber, HoldId, StreamName, WallTime};
 use std::collections::BTreeSet;
@@ -76,11 +76,18 @@ fn needed(volume: &Volume, name: &str, range: TimeRange) -> Verdict<BTreeSet<i64
 
 /// Holds an image against the holds that were acknowledged.
 pub(super) fn judge(volume: &Volume, model: &Model) -> Verdict {
-    let found = volume.holds();
+    let (found, blocks) = (volume.holds(), volume.blocks());
     demand!(model.holds_lost == found.iter().any(|hold| hold.lost), "a hold is said to be lost: {found:?}");
     for (id, held) in model.holds.iter().filter(|(_, held)| !held.doomed) {
         let hold = found.iter().find(|hold| hold.id == *id);
         let hold = hold.ok_or_else(|| format!("hold {id} of {} is gone", held.stream))?;
+        for chunk in hold.spans.iter().flat_map(|span| [Some(span.first_chunk), span.last_chunk]).flatten() {
+            let has = |block: &BlockSummary| {
+                let behind = block.first_chunk.0 + u64::from(block.chunks);
+                block.stream == Some(hold.stream) && (block.first_chunk.0..behind).contains(&chunk.0)
+            };
+            demand!(blocks.iter().any(has), "chunk {chunk} of hold {id} is nowhere: {hold:?}");
+        }
         let there = numbers(volume, &held.stream, hold.range)?;
         let missing: Vec<_> = held.numbers.difference(&there).collect();
         demand!(missing.is_empty(), "hold {id} of {} lost samples {missing:?}: {hold:?}", held.stream);
