@@ -282,12 +282,15 @@ impl Volume {
         if planted!(PassedReaderSeesDamage) {
             return false;
         }
+        // Another header alone does not tell: where the table says the take is there still, it is the table that is wrong.
         if let Ok(Some(header)) = self.scanner().block_header(take.block)
             && header.sequence != take.sequence
+            && let Ok(now) = recover(&*self.disk, &self.path)
         {
-            // Where the table says so still, it is the table that is wrong.
-            let now = recover(&*self.disk, &self.path);
-            return now.is_ok_and(|now| now.row(take.block).sequence != take.sequence);
+            let row = now.row(take.block);
+            if row.sequence != take.sequence || !row.is_live() {
+                return true;
+            }
         }
         newest_record(&self.scanner()).is_some_and(|record| {
             let granted = record.granted.iter().map(|granted| (granted.block, granted.sequence));

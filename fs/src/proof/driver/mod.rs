@@ -236,7 +236,11 @@ impl Driver {
         if closing {
             let taken = before.takes.iter().filter(|(block, take)| after.takes.get(block) != Some(take));
             let set_aside = taken.count() + before.granted.len() + before.active + 2;
-            between.granted.extend(oldest.iter().take(set_aside).map(|(_, block)| *block));
+            // On a very small ring closing comes round to the block that was open when it began.
+            let open =
+                before.live.iter().map(|live| live.block).filter(|block| !before.ranks.contains_key(block));
+            let in_turn = oldest.iter().map(|(_, block)| *block).chain(open);
+            between.granted.extend(in_turn.take(set_aside));
         }
         self.judge_points(vec![before, between, after])?;
         Ok(result)
