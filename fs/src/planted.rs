@@ -123,6 +123,8 @@ mod switches {
         ReplacedNotVoided,
         /// A parked block is written on from its beginning.
         ResumedAtWrongEnd,
+        /// The table says of a parked block that is written again that it is open.
+        ResumedRowWritten,
         /// A row that is not what the block says is believed when the block is taken.
         RowNotRepaired,
         /// Rows leave the round record before the table has them.

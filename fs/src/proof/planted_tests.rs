@@ -26,6 +26,8 @@ fn nth(which: u64) -> Verdict<u64> {
 
 const EVENTS: Scenario = Scenario { name: "every event", run: crash_tests::every_event, seeds: 1500..1504 };
 const CUTS: Scenario = Scenario { name: "power cuts", run: crash_tests::power_cuts, seeds: 1000..1025 };
+const RESUMED: Scenario =
+    Scenario { name: "power cuts, found before", run: crash_tests::power_cuts, seeds: 100_532..100_533 };
 const SUFFIXES: Scenario =
     Scenario { name: "discarded suffixes", run: crash_tests::discarded_suffixes, seeds: 1600..1604 };
 const SEQUENCES: Scenario = Scenario { name: "sequences", run: sequence_tests::some_sequences, seeds: 0..1 };
@@ -97,6 +99,7 @@ const PLANTS: &[Plant] = &[
     (&[Bug::FrameUnverified], &[FLIPS]),
     (&[Bug::OldRowsBelieved], &[NTH, CUTS]),
     (&[Bug::ReadErrorsBelieved], &[READS]),
+    (&[Bug::ResumedRowWritten], &[RESUMED, CUTS]),
     (&[Bug::RecordRowsIgnored], &[EVENTS, CUTS]),
     (&[Bug::RowsLeaveRecordEarly], &[EVENTS, CUTS]),
     (&[Bug::ReleasedGrantNotLogged], &[CUTS, SEQUENCES, LAPS]),

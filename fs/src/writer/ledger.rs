@@ -246,12 +246,15 @@ impl Ledger {
     }
 
     /// The rows of a sector as the table shall have them: of a granted block what it held before, for a clean end gives it
-    /// back; after any other the record says more of it.
+    /// back; of a parked block that is written again that it is parked, for so far it is durable. Of both the record says more.
     pub(crate) fn sector_rows(&self, sector: usize) -> [Row; ROWS_PER_SECTOR] {
         std::array::from_fn(|index| {
             let place = sector * ROWS_PER_SECTOR + index;
             let granted = self.grants.iter().find(|grant| grant.block.0 as usize == place);
-            granted.map(|grant| &grant.before).or_else(|| self.rows.get(place)).cloned().unwrap_or_default()
+            let row = granted.map(|grant| &grant.before).or_else(|| self.rows.get(place));
+            let row = row.cloned().unwrap_or_default();
+            let resumed = row.state == BlockState::Open && row.is_live() && !planted!(ResumedRowWritten);
+            if resumed { Row { state: BlockState::Parked, ..row } } else { row }
         })
     }
 
