@@ -2,7 +2,7 @@
 //!
 //! They exist only in this crate's own tests under the feature `planted-bugs`; anything else refuses to be built with it, and
 //! without it `planted!` is the constant `false`. A switch is one condition at the place that it breaks; no behaviour but
-//! that of the bug may hang on it. What each does to the ring is said in [`Bug`].
+//! that of the bug may hang on it. What each does to the ring is said where it is listed.
 
 #[cfg(all(feature = "planted-bugs", not(test)))]
 compile_error!(

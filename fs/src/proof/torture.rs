@@ -8,8 +8,8 @@
 use super::driver::Cuts;
 use super::words::{deeds, recorder};
 use super::{
-    Verdict, crash_tests, damage_tests, fault_tests, hostile_tests, judged, lap_tests, nth_tests, number,
-    reader_tests, sequence_tests, stale_tests,
+    Verdict, crash_tests, damage_tests, fault_tests, hold_tests, hostile_tests, judged, lap_tests, nth_tests,
+    number, reader_tests, sequence_tests, stale_tests,
 };
 use crate::disk::sim::{CrashPlan, SimRng};
 use std::collections::BTreeSet;
@@ -60,6 +60,8 @@ fn parts() -> Vec<Part> {
         part("junk", ENDLESS, 1.0, |case| hostile_tests::junk(100_000 + case)),
         part("lost metadata", ENDLESS, 1.0, |case| hostile_tests::lost_metadata(100_000 + case)),
         part("outdated table", ENDLESS, 1.0, |case| stale_tests::outdated_table(100_000 + case)),
+        part("holds at random", ENDLESS, 5.0, |case| hold_tests::at_random(100_000 + case)),
+        part("holds, every event", ENDLESS, 3.0, |case| hold_tests::every_event(100_000 + case)),
         part("passed reader", ENDLESS, 1.0, |case| reader_tests::passed_reader(100_000 + case)),
     ]
 }
