@@ -1,18 +1,20 @@
 //! Creating a volume.
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, ClockSync, SystemClock};
 use crate::disk::{AlignedBuffer, create_file};
 use crate::error::{Error, Result};
 use crate::format::directory::Directory;
 use crate::format::geometry::{BLOCKS_MAX, Geometry, STREAMS_MAX};
 use crate::format::hold::HoldSlot;
 use crate::format::round::{RoundHeader, RoundRecord};
+use crate::format::session::SessionSlot;
 use crate::format::superblock::Superblock;
 use crate::format::table::{TableSector, table_magic};
 use crate::format::{FORMAT_VERSION, Framed, SECTOR_BYTES, Text};
 use crate::reader::volume_info;
 use crate::report::VolumeInfo;
-use crate::types::{RoundNumber, Uuid, VolumeId};
+use crate::session::{self, Opener};
+use crate::types::{Epoch, RoundNumber, Uuid, VolumeId};
 use crate::writer::engine::superblock_of;
 use std::fs::OpenOptions;
 use std::ops::ControlFlow;
@@ -42,6 +44,8 @@ pub struct CreateOptions {
     pub label: String,
     /// Write zeros over all of it, so that the first lap is as fast as the later ones.
     pub prewrite: bool,
+    /// Who creates it: noted in the volume.
+    pub opener: Opener,
 }
 
 /// What would be created, without touching anything.
@@ -63,7 +67,7 @@ pub fn create(
 ) -> Result<VolumeInfo> {
     let (superblock, geometry) = lay_out(options)?;
     create_file(path, geometry.size_bytes, options.prewrite, progress)?;
-    format(path, &superblock, &geometry).inspect_err(|_| {
+    format(path, &superblock, &geometry, &options.opener).inspect_err(|_| {
         // Only what was made a moment ago goes; that it cannot go is the lesser error.
         let _kept = std::fs::remove_file(path);
     })?;
@@ -123,7 +127,12 @@ fn lay_out(options: &CreateOptions) -> Result<(Superblock, Geometry)> {
 }
 
 /// Every structure of an empty volume, and where it stands. The superblock at the front comes last.
-pub(crate) fn empty_structures(superblock: &Superblock, geometry: &Geometry) -> Vec<(u64, Vec<u8>)> {
+pub(crate) fn empty_structures(
+    superblock: &Superblock,
+    geometry: &Geometry,
+    opener: &Opener,
+    clock: ClockSync,
+) -> Vec<(u64, Vec<u8>)> {
     let mut structures = Vec::new();
     let mut directory = vec![0; geometry.page_bytes];
     Directory::default().seal(superblock.volume, &mut directory);
@@ -133,12 +142,19 @@ pub(crate) fn empty_structures(superblock: &Superblock, geometry: &Geometry) -> 
         HoldSlot { volume: superblock.volume, slot, ..HoldSlot::default() }.seal(place);
     }
     structures.extend(geometry.holds_at().map(|at| (at, holds.clone())));
+    let mut sessions = vec![0; geometry.sessions_bytes];
+    let created = creation(superblock, opener, clock);
+    for (slot, place) in (0..geometry.sessions_max).zip(sessions.chunks_exact_mut(SessionSlot::SIZE)) {
+        let session = if slot == 0 { created.clone() } else { SessionSlot::default() };
+        SessionSlot { volume: superblock.volume, slot, ..session }.seal(place);
+    }
+    structures.extend(geometry.sessions_at().map(|at| (at, sessions.clone())));
     let mut table = vec![0; geometry.table_bytes];
     for (index, sector) in (0..).zip(table.chunks_exact_mut(SECTOR_BYTES)) {
         let rows = TableSector::new(index, RoundNumber(0), Default::default());
         rows.seal_as(table_magic(superblock.volume), sector);
     }
-    structures.push((geometry.front_at[3], table));
+    structures.push((geometry.table_at(), table));
     let mut slot = vec![0; geometry.page_bytes];
     let header = RoundHeader {
         version: FORMAT_VERSION,
@@ -156,10 +172,16 @@ pub(crate) fn empty_structures(superblock: &Superblock, geometry: &Geometry) -> 
     structures
 }
 
-fn format(path: &Path, superblock: &Superblock, geometry: &Geometry) -> Result<()> {
+/// The session of epoch 0: the creation itself.
+fn creation(superblock: &Superblock, opener: &Opener, clock: ClockSync) -> SessionSlot {
+    let begun = session::begun(opener, Epoch(0), superblock.created, clock);
+    session::closed(&begun, superblock.created, clock, 0, RoundNumber(1))
+}
+
+fn format(path: &Path, superblock: &Superblock, geometry: &Geometry, opener: &Opener) -> Result<()> {
     let failed = |source| Error::io("write the metadata of", path, source);
     let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
-    for (at, bytes) in empty_structures(superblock, geometry) {
+    for (at, bytes) in empty_structures(superblock, geometry, opener, SystemClock::new().sync()) {
         let buffer = AlignedBuffer::from(bytes.as_slice());
         file.write_all_at(&buffer, at).map_err(failed)?;
     }

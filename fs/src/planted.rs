@@ -41,6 +41,10 @@ mod switches {
         BlockLinkUnchecked,
         /// Chunks count whatever number and predecessor they name.
         ChainUnchecked,
+        /// A session is written to its first copy only.
+        SessionInOneCopyOnly,
+        /// A session is not written.
+        SessionNotWritten,
         /// Chunks are written without their predecessor's checksum.
         ChainNotWritten,
         /// `check` reports nothing.

@@ -9,6 +9,7 @@ use crate::types::{
     TrackNumber, VolumeId, WallTime,
 };
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a volume is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +55,9 @@ pub struct StreamSummary {
     pub payload_bytes: u64,
     /// The bytes of its blocks that are written, with headers, tables and padding.
     pub used_bytes: u64,
+    /// How long from the volume's newest footage until the stream's oldest is overwritten, if all streams go on as in the last
+    /// day of footage; `None` if nothing tells, or all of it is held.
+    pub overwritten_in: Option<Duration>,
 }
 
 /// The state of a block.

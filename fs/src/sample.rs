@@ -8,6 +8,9 @@ use bytes::Bytes;
 /// The largest sample that is kept, in bytes; the GOP of a larger one becomes a gap.
 pub const SAMPLE_BYTES_MAX: usize = 32 << 20;
 
+/// What a sample costs in the queue to the disk beside its bytes.
+pub(crate) const QUEUED_OVERHEAD_BYTES: usize = 256;
+
 /// What is known of a sample without decoding it: 16 bits, stored as they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SampleFlags(pub u16);
@@ -72,6 +75,11 @@ impl Sample {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// What it counts for while it waits for the disk, in bytes: the smallest samples cost more than their bytes.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.len().saturating_add(QUEUED_OVERHEAD_BYTES)
+    }
 }
 
 /// A sample as read back, every byte verified.
@@ -109,6 +117,15 @@ pub enum ClockSource {
 }
 
 impl ClockSource {
+    /// The source in words, as documents show it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ClockSource::Arrival => "arrival",
+            ClockSource::SenderReport => "sender report",
+            ClockSource::Camera => "camera",
+        }
+    }
+
     pub(crate) fn from_byte(byte: u8) -> Option<ClockSource> {
         [ClockSource::Arrival, ClockSource::SenderReport, ClockSource::Camera]
             .into_iter()

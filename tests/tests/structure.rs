@@ -186,7 +186,8 @@ fn unsafe_code_lives_only_where_the_kernel_is_met() -> Result<()> {
         let inside = file.strip_prefix(&root)?;
         let text = std::fs::read_to_string(&file)?;
         let used = [" {", " fn ", " impl "].iter().any(|after| text.contains(&format!("{keyword}{after}")));
-        assert!(!used || inside.starts_with("fs/src/disk"), "{} holds {keyword} code", inside.display());
+        let kernel = ["fs/src/disk", "fs/src/clock/kernel.rs"].iter().any(|place| inside.starts_with(place));
+        assert!(!used || kernel, "{} holds {keyword} code", inside.display());
     }
     Ok(())
 }

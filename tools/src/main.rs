@@ -9,6 +9,7 @@ mod config;
 mod control;
 mod failure;
 mod logging;
+mod opener;
 mod output;
 mod process;
 mod secret;
@@ -38,7 +39,7 @@ fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(answer) => return ExitCode::from(answer_of_parser(&answer) as u8),
     };
-    let output = cli.global.apply();
+    let (output, _log) = cli.global.apply();
     let exit = commands::run(cli.command, output).unwrap_or_else(|error| {
         let exit = failure::exit_of(&error);
         // That whoever read the output has seen enough is no error.

@@ -359,6 +359,11 @@ impl Tables {
         Tables::read(header, chunk.get(end.checked_sub(header.table_bytes())?..end)?)
     }
 
+    /// Its anchors, in the order of the entries they hold for.
+    pub(crate) fn anchors(&self) -> &[Anchor] {
+        &self.anchors
+    }
+
     /// The anchor of an entry; `None` if its track has none.
     pub(crate) fn anchor_of(&self, entry: u32) -> Option<&Anchor> {
         self.anchors.get(self.time(entry)?.anchor)

@@ -8,6 +8,7 @@ use super::directory::{DirectoryEntry, DirectoryHeader};
 use super::footer::{ChunkPlace, FooterHeader, SyncPlace};
 use super::hold::{HoldSlot, SpanRecord};
 use super::round::{GrantedBlock, NamedBlock, RoundHeader, RoundRow};
+use super::session::SessionSlot;
 use super::superblock::Superblock;
 use super::table::{Row, TableSector};
 use super::{Framed, Record};
@@ -44,6 +45,7 @@ fn layout() -> String {
     plain::<DirectoryEntry>(&mut out, "Directory entry");
     framed::<HoldSlot>(&mut out, "Hold slot");
     plain::<SpanRecord>(&mut out, "Held span");
+    framed::<SessionSlot>(&mut out, "Session slot");
     framed::<RoundHeader>(&mut out, "Round header");
     plain::<NamedBlock>(&mut out, "Named block");
     plain::<GrantedBlock>(&mut out, "Granted block");

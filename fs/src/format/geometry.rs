@@ -1,8 +1,8 @@
 //! Where everything stands in a volume, derived from its sizes alone.
 //!
 //! ```text
-//! | superblock | directory | holds | round log | block table | blocks ... | copy | blocks ... | copy | blocks ...
-//!                                                  | directory | holds | round log | superblock |
+//! | superblock | directory | holds | sessions | round log | block table | blocks ... | copy | blocks ... | copy | blocks ...
+//!                                                             | directory | holds | sessions | round log | superblock |
 //! ```
 //!
 //! Each region begins on the region unit, a power of two between the page size and 1 MiB that depends only on the volume's
@@ -10,6 +10,7 @@
 
 use super::hold::HoldSlot;
 use super::round::{GrantedBlock, NamedBlock, RoundHeader, RoundRow};
+use super::session::SessionSlot;
 use super::superblock::Superblock;
 use super::table::ROWS_PER_SECTOR;
 use super::{Field, Framed, SECTOR_BYTES, round_up};
@@ -23,6 +24,8 @@ pub(crate) const STREAMS_MAX: u32 = 1024;
 pub(crate) const DIRECTORY_ENTRY_BYTES: usize = 512;
 /// Holds for which the smallest and the largest volumes have room.
 const HOLDS_MAX: (u32, u32) = (16, 256);
+/// Sessions for which the smallest and the largest volumes have room.
+const SESSIONS_MAX: (u32, u32) = (4, 2048);
 /// Slots of the round log.
 pub(crate) const LOG_SLOTS: u32 = 16;
 const REGION_BYTES_MAX: u64 = 1 << 20;
@@ -50,12 +53,16 @@ pub(crate) struct Geometry {
     pub(crate) holds_max: u32,
     /// The size of a holds copy.
     pub(crate) holds_bytes: usize,
+    /// How many sessions there may be.
+    pub(crate) sessions_max: u32,
+    /// The size of a copy of the sessions.
+    pub(crate) sessions_bytes: usize,
     /// The size of the block table.
     pub(crate) table_bytes: usize,
-    /// Front directory, holds, round log, table.
-    pub(crate) front_at: [u64; 4],
-    /// Back directory, holds, round log.
-    pub(crate) back_at: [u64; 3],
+    /// Front directory, holds, sessions, round log, table.
+    pub(crate) front_at: [u64; 5],
+    /// Back directory, holds, sessions, round log.
+    pub(crate) back_at: [u64; 4],
     /// Superblock copies.
     pub(crate) copies_at: [u64; 4],
     /// The three stretches of blocks.
@@ -73,6 +80,12 @@ pub(crate) fn region_bytes(size_bytes: u64, page_bytes: usize) -> u64 {
 fn holds_max(size_bytes: u64) -> u32 {
     let mebibytes = u32::try_from(size_bytes >> 20).unwrap_or(u32::MAX);
     mebibytes.clamp(HOLDS_MAX.0, HOLDS_MAX.1) & !7
+}
+
+/// How many sessions a volume of this size has room for: two a MiB, within bounds.
+fn sessions_max(size_bytes: u64) -> u32 {
+    let half_mebibytes = u32::try_from(size_bytes >> 19).unwrap_or(u32::MAX);
+    half_mebibytes.clamp(SESSIONS_MAX.0, SESSIONS_MAX.1) & !3
 }
 
 /// How many of a round's block and row entries a record has room for: named, granted, rows.
@@ -102,6 +115,8 @@ impl Geometry {
         let directory_bytes = round_up((streams_max as usize + 1) * DIRECTORY_ENTRY_BYTES, page_bytes);
         let holds_max = holds_max(size_bytes);
         let holds_bytes = round_up(holds_max as usize * HoldSlot::SIZE, page_bytes);
+        let sessions_max = sessions_max(size_bytes);
+        let sessions_bytes = round_up(sessions_max as usize * SessionSlot::SIZE, page_bytes);
         let log_bytes = log_slot_bytes as u64 * u64::from(LOG_SLOTS);
         let upper_bound = u32::try_from(size_bytes / block).unwrap_or(BLOCKS_MAX).min(BLOCKS_MAX);
         let table_bytes =
@@ -109,12 +124,14 @@ impl Geometry {
 
         let directory = region;
         let holds = directory + up(directory_bytes as u64);
-        let log = holds + up(holds_bytes as u64);
+        let sessions = holds + up(holds_bytes as u64);
+        let log = sessions + up(sessions_bytes as u64);
         let table = log + up(log_bytes);
         let data = table + up(table_bytes as u64);
         let last_copy = size_bytes.checked_sub(region)?;
         let back_log = last_copy.checked_sub(up(log_bytes))?;
-        let back_holds = back_log.checked_sub(up(holds_bytes as u64))?;
+        let back_sessions = back_log.checked_sub(up(sessions_bytes as u64))?;
+        let back_holds = back_sessions.checked_sub(up(holds_bytes as u64))?;
         let back_directory = back_holds.checked_sub(up(directory_bytes as u64))?;
 
         let room = back_directory.checked_sub(data + 2 * region)?;
@@ -142,9 +159,11 @@ impl Geometry {
             directory_bytes,
             holds_max,
             holds_bytes,
+            sessions_max,
+            sessions_bytes,
             table_bytes,
-            front_at: [directory, holds, log, table],
-            back_at: [back_directory, back_holds, back_log],
+            front_at: [directory, holds, sessions, log, table],
+            back_at: [back_directory, back_holds, back_sessions, back_log],
             copies_at: [0, copy_1, copy_2, last_copy],
             stretches_at,
         })
@@ -170,6 +189,7 @@ impl Geometry {
             && geometry.stretches_at == superblock.stretches_at
             && geometry.log_slot_bytes == superblock.log_slot_bytes as usize
             && geometry.holds_max == superblock.holds_max
+            && geometry.sessions_max == superblock.sessions_max
             && superblock.log_slots == LOG_SLOTS;
         agrees.then_some(geometry)
     }
@@ -189,7 +209,12 @@ impl Geometry {
 
     /// The first byte behind the round log's front copy and so on is never used: where both logs begin.
     pub(crate) fn logs_at(&self) -> [u64; 2] {
-        [self.front_at[2], self.back_at[2]]
+        [self.front_at[3], self.back_at[3]]
+    }
+
+    /// Where the block table begins.
+    pub(crate) fn table_at(&self) -> u64 {
+        self.front_at[4]
     }
 
     /// Where both directories begin.
@@ -200,6 +225,11 @@ impl Geometry {
     /// Where both copies of the holds begin.
     pub(crate) fn holds_at(&self) -> [u64; 2] {
         [self.front_at[1], self.back_at[1]]
+    }
+
+    /// Where both copies of the sessions begin.
+    pub(crate) fn sessions_at(&self) -> [u64; 2] {
+        [self.front_at[2], self.back_at[2]]
     }
 
     /// The most bytes a chunk may have, given how much is asked for.
@@ -226,11 +256,15 @@ mod tests {
             let Some(geometry) = Geometry::derive(size, 1 << page, 1 << block, streams) else { return Ok(()) };
             let log = geometry.log_slot_bytes as u64 * u64::from(LOG_SLOTS);
             let (directory, holds) = (geometry.directory_bytes as u64, geometry.holds_bytes as u64);
-            let mut regions = vec![
-                (geometry.front_at[0], directory), (geometry.front_at[1], holds), (geometry.front_at[2], log),
-                (geometry.front_at[3], geometry.table_bytes as u64),
-                (geometry.back_at[0], directory), (geometry.back_at[1], holds), (geometry.back_at[2], log),
-            ];
+            let mut regions = vec![(geometry.table_at(), geometry.table_bytes as u64)];
+            for (at, bytes) in [
+                (geometry.directories_at(), directory),
+                (geometry.holds_at(), holds),
+                (geometry.sessions_at(), geometry.sessions_bytes as u64),
+                (geometry.logs_at(), log),
+            ] {
+                regions.extend(at.map(|at| (at, bytes)));
+            }
             regions.extend(geometry.copies_at.map(|at| (at, Superblock::SIZE as u64)));
             let edges = [0, geometry.blocks / 3, geometry.blocks / 3 * 2, geometry.blocks];
             for pair in edges.windows(2) {

@@ -57,12 +57,16 @@ record! {
         table_bytes: u64,
         /// Bytes of the key slots, 0 = none.
         key_slot_bytes: u32,
+        /// How many sessions it remembers.
+        sessions_max: u32,
+        /// Bytes of a copy of the sessions.
+        sessions_bytes: u32,
         /// Reserved.
         zero: Zero<4>,
-        /// Where the front copies of directory, holds and round log and the block table begin.
-        front_at: [u64; 4],
-        /// Where the back copies of directory, holds and round log begin.
-        back_at: [u64; 3],
+        /// Where the front copies of directory, holds, sessions and round log and the block table begin.
+        front_at: [u64; 5],
+        /// Where the back copies of directory, holds, sessions and round log begin.
+        back_at: [u64; 4],
         /// Where the copies of this superblock stand.
         copies_at: [u64; 4],
         /// Where the three stretches of blocks begin.

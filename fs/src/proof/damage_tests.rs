@@ -12,6 +12,7 @@ use crate::format::chunk::{ChunkHeader, TAIL_MAGIC, Tables};
 use crate::format::directory::Directory;
 use crate::format::footer::Footer;
 use crate::format::round::RoundRecord;
+use crate::format::session::SessionSlot;
 use crate::format::superblock::Superblock;
 use crate::format::table::{NO_FOOTER, TableSector, table_magic};
 use crate::format::{Framed, SECTOR_BYTES, round_up};
@@ -76,12 +77,13 @@ fn live_area(disk: &dyn ReadAt, state: &Recovered) -> Vec<Area> {
     areas.extend(
         geometry.directories_at().iter().map(|at| area(*at, state.directory.bytes(), &["stream directory"])),
     );
+    areas.extend(geometry.sessions_at().iter().map(|at| area(*at, geometry.sessions_bytes, &["session"])));
     if let Some(record) = newest_record(&scanner) {
         let copies = record_copies(&scanner, record.header.round);
         areas.extend(copies.iter().map(|(at, _)| area(*at, record.bytes(), &["round record"])));
     }
     let sectors = (geometry.blocks as usize).div_ceil(crate::format::table::ROWS_PER_SECTOR);
-    areas.push(area(geometry.front_at[3], sectors * SECTOR_BYTES, &["block table"]));
+    areas.push(area(geometry.table_at(), sectors * SECTOR_BYTES, &["block table"]));
     for (index, row) in state.rows.iter().enumerate().filter(|(_, row)| row.is_live()) {
         let block = BlockIndex(index as u32);
         let begin = geometry.block_at(block);
@@ -250,13 +252,17 @@ pub(super) fn flipped_bits(seed: u64) -> Verdict<u64> {
         let bytes = read(at, state.directory.bytes())?;
         flips += refuses_every_flip(&bytes, |bytes| Directory::unseal(bytes, volume).is_some())?;
     }
+    for at in geometry.sessions_at() {
+        let bytes = read(at, SessionSlot::SIZE)?;
+        flips += refuses_every_flip(&bytes, |bytes| SessionSlot::read(bytes, volume, 0).is_some())?;
+    }
     let record = newest_record(&scanner).ok_or("no record")?;
     for (at, _) in record_copies(&scanner, record.header.round) {
         let bytes = read(at, record.bytes())?;
         flips += refuses_every_flip(&bytes, |bytes| RoundRecord::unseal(bytes, volume).is_some())?;
     }
     let magic = table_magic(volume);
-    let sector = read(geometry.front_at[3], SECTOR_BYTES)?;
+    let sector = read(geometry.table_at(), SECTOR_BYTES)?;
     flips += refuses_every_flip(&sector, |bytes| TableSector::unseal_as(magic, bytes).is_some())?;
     let mut sealed = 0;
     for (index, row) in state.rows.iter().enumerate().filter(|(_, row)| row.state == BlockState::Sealed) {

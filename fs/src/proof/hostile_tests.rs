@@ -171,10 +171,10 @@ pub(super) fn lost_metadata(seed: u64) -> Verdict<u64> {
     let state = recover(&image, Path::new("proof")).map_err(|error| error.to_string())?;
     let geometry = &state.geometry;
     let (_, whole, _) = read_all(shared(&image), &model)?;
-    let table = (geometry.front_at[3], geometry.table_bytes);
+    let table = (geometry.table_at(), geometry.table_bytes);
     let log = geometry.log_slot_bytes * 16;
     let logs = geometry.logs_at().map(|at| (at, log));
-    let front = (0, geometry.front_at[3] as usize + geometry.table_bytes);
+    let front = (0, geometry.table_at() as usize + geometry.table_bytes);
     for wiped in [vec![table], logs.to_vec(), vec![table, logs[0], logs[1]], vec![front]] {
         let mut damaged = image.clone();
         for (at, length) in &wiped {

@@ -1,6 +1,7 @@
 //! What simulated cameras send and onto what volumes: every sample's bytes follow from a number that is given once, so that
 //! any sample read back is known for what it is.
 
+use crate::clock::ClockSync;
 use crate::configuration::{Configuration, TrackConfiguration, TrackKind};
 use crate::create::empty_structures;
 use crate::disk::sim::{SimImage, SimRng};
@@ -8,6 +9,7 @@ use crate::format::Text;
 use crate::format::geometry::Geometry;
 use crate::format::superblock::Superblock;
 use crate::sample::{Anchor, ClockSource, Sample, SampleFlags};
+use crate::session::Opener;
 use crate::types::{RunId, TrackNumber, Uuid, VolumeId, WallTime};
 use crate::writer::engine::superblock_of;
 use bytes::Bytes;
@@ -82,7 +84,7 @@ pub(super) fn empty_volume(shape: &Shape, seed: u64) -> SimImage {
     let mut image = SimImage::zeroed(geometry.size_bytes as usize);
     let junk = payload(!seed, geometry.size_bytes as usize);
     image.write(0, &junk);
-    for (at, bytes) in empty_structures(&superblock, &geometry) {
+    for (at, bytes) in empty_structures(&superblock, &geometry, &Opener::default(), ClockSync::Unknown) {
         image.write(at, &bytes);
     }
     image

@@ -21,6 +21,8 @@ mod order;
 mod planted_tests;
 mod reader_tests;
 mod sequence_tests;
+mod session_tests;
+mod sessions;
 mod stale_tests;
 mod torture;
 mod words;

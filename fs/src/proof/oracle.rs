@@ -6,6 +6,7 @@
 
 use super::holds::{self, HeldModel};
 use super::material::{Pushed, Run, is_payload};
+use super::sessions::{self, Sessions};
 use super::{Verdict, demand};
 use crate::configuration::Configuration;
 use crate::disk::ReadAt;
@@ -53,6 +54,8 @@ pub(super) struct Model {
     pub(super) configurations: HashMap<ConfigurationHash, Configuration>,
     /// The epoch of the last writer.
     pub(super) epoch: Epoch,
+    /// Writers that were handed out.
+    pub(super) sessions: Sessions,
     /// Holds that were acknowledged.
     pub(super) holds: BTreeMap<HoldId, HeldModel>,
     /// A hold was lost, and that is to be said.
@@ -197,6 +200,7 @@ pub(super) fn judge(image: &Arc<dyn ReadAt>, claim: &Claim<'_>) -> Verdict<Holdi
         holdings.insert(name.to_owned(), retained);
     }
     holds::judge(&volume, claim.model)?;
+    sessions::judge(&volume, claim)?;
     for (name, stream) in &claim.model.streams {
         demand!(stream.durable == 0 || holdings.contains_key(name), "stream {name} is not there at all");
     }

@@ -6,7 +6,7 @@
 use super::judged;
 use super::{
     Verdict, crash_tests, damage_tests, fault_tests, hold_doubt_tests, hold_tests, hostile_tests, lap_tests,
-    nth_tests, reader_tests, sequence_tests, stale_tests, words,
+    nth_tests, reader_tests, sequence_tests, session_tests, stale_tests, words,
 };
 use crate::planted::{Bug, with};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -58,6 +58,8 @@ const HELD_EVENTS: Scenario =
     Scenario { name: "holds, every event", run: hold_tests::every_event, seeds: 7200..7201 };
 const HELD_RANDOM: Scenario =
     Scenario { name: "holds at random", run: hold_tests::at_random, seeds: 7300..7306 };
+
+const SESSIONS: Scenario = Scenario { name: "sessions", run: session_tests::in_one_copy, seeds: 7900..7901 };
 
 const HELD_LOST: Scenario =
     Scenario { name: "a lost hold", run: hold_doubt_tests::lost_hold, seeds: 7820..7824 };
@@ -133,6 +135,8 @@ const PLANTS: &[Plant] = &[
     (&[Bug::HoldForgottenAtOpening], &[HELD_LAPS, HELD_RANDOM]),
     (&[Bug::LostHoldNotSpared], &[HELD_LOST]),
     (&[Bug::HoldWithoutSync], &[HELD_LAPS, HELD_RANDOM]),
+    (&[Bug::SessionNotWritten], &[EVENTS]),
+    (&[Bug::SessionInOneCopyOnly], &[SESSIONS]),
 ];
 
 /// What became of a plant: where it was caught after how many images, and why; `None` if nowhere.

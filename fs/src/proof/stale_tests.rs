@@ -30,7 +30,7 @@ pub(super) fn outdated_table(seed: u64) -> Verdict<u64> {
     let geometry = Shape::SMALL.geometry();
     let mut judged = 0;
     for sector in 0..(geometry.blocks as usize).div_ceil(crate::format::table::ROWS_PER_SECTOR) {
-        let at = geometry.front_at[3] + (sector * SECTOR_BYTES) as u64;
+        let at = geometry.table_at() + (sector * SECTOR_BYTES) as u64;
         let mut bytes = vec![0; SECTOR_BYTES];
         old.read_exact_at(&mut bytes, at).map_err(|error| error.to_string())?;
         let mut stale = new.clone();

@@ -10,6 +10,7 @@ use crate::progress::Progress;
 use crate::recover::{Recovered, finding, newest_record, record_copies};
 use crate::report::{BlockState, CheckReport, Finding};
 use crate::scan::{Loaded, Located, Scanner, Take};
+use crate::session::read_log;
 use crate::types::BlockIndex;
 
 /// Checks a volume.
@@ -17,6 +18,8 @@ pub(super) fn check(volume: &Volume, progress: &mut dyn FnMut(u32, u32)) -> Chec
     let mut report = CheckReport { findings: volume.state.findings.clone(), ..CheckReport::default() };
     check_superblock_padding(volume, &mut report);
     check_round_log(volume, &mut report);
+    let scanner = volume.scanner();
+    read_log(scanner.disk, scanner.geometry, scanner.volume, &mut report.findings);
     let live: Vec<_> = volume.state.rows.iter().enumerate().filter(|(_, row)| row.is_live()).collect();
     let all = live.len() as u32;
     for (done, (index, row)) in (0..).zip(live) {

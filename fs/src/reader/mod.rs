@@ -12,6 +12,7 @@ pub use cursor::Cursor;
 use crate::configuration::Configuration;
 use crate::disk::{FileReader, ReadAt};
 use crate::error::{Error, Result};
+use crate::forecast::until_overwritten;
 use crate::format::chunk::ChunkKind;
 use crate::format::footer::{ChunkPlace, Footer};
 use crate::format::superblock::Superblock;
@@ -21,9 +22,11 @@ use crate::recover::{Recovered, contents, newest_record, recover};
 use crate::report::{
     BlockState, BlockSummary, CheckReport, Finding, Span, StreamSummary, TimeRange, VolumeInfo,
 };
+use crate::sample::Anchor;
 use crate::scan::{Scanner, Take};
+use crate::session::{SessionLog, read_log};
 use crate::types::{BlockIndex, ConfigurationHash, RunId, Sequence, StreamId, StreamName, WallTime};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -89,6 +92,9 @@ impl Volume {
 
     /// Its streams, by name.
     pub fn streams(&self) -> Vec<StreamSummary> {
+        let guard = Guard::of(&self.holds());
+        let block_bytes = self.state.geometry.block_bytes;
+        let until = until_overwritten(&self.state.rows, |row| guard.covers(row), block_bytes);
         let mut streams: Vec<StreamSummary> = self
             .state
             .directory
@@ -96,7 +102,8 @@ impl Volume {
             .iter()
             .filter_map(|entry| {
                 let name = StreamName::new(entry.name.as_str()).ok()?;
-                Some(self.summary(entry.stream, name, entry.created))
+                let overwritten_in = until.get(&entry.stream).copied().flatten();
+                Some(StreamSummary { overwritten_in, ..self.summary(entry.stream, name, entry.created) })
             })
             .collect();
         streams.sort_by(|a, b| a.name.cmp(&b.name));
@@ -116,6 +123,7 @@ impl Volume {
             samples: blocks.iter().map(|(_, row)| u64::from(row.samples)).sum(),
             payload_bytes: blocks.iter().map(|(_, row)| u64::from(row.payload_bytes)).sum(),
             used_bytes: blocks.iter().map(|(_, row)| u64::from(row.used_bytes)).sum(),
+            overwritten_in: None,
         }
     }
 
@@ -130,6 +138,24 @@ impl Volume {
             let available = if names.is_empty() { "none yet".to_owned() } else { names.join(", ") };
             Error::NoSuchStream { name: name.clone(), available }
         })
+    }
+
+    /// The newest clock anchor of each track of a stream: what its camera's clock was last known to be.
+    pub fn clocks(&self, stream: StreamId) -> Vec<Anchor> {
+        let mut clocks = BTreeMap::new();
+        for (block, row) in self.stream_blocks(stream).iter().rev() {
+            let take = Recovered::take(*block, row);
+            let (footer, _) = self.contents(*block, row);
+            let media = footer.chunks.iter().rev().filter(|place| place.kind == ChunkKind::MEDIA);
+            let loaded = media.filter_map(|place| {
+                self.scanner().load_at(&take, place.offset as usize, place.bytes as usize)
+            });
+            if let Some(tables) = loaded.filter_map(|loaded| loaded.tables).next() {
+                clocks.extend(tables.anchors().iter().map(|anchor| (anchor.track, *anchor)));
+                break;
+            }
+        }
+        clocks.into_values().collect()
     }
 
     /// The block table, in the order of blocks.
@@ -155,6 +181,11 @@ impl Volume {
         let guard = Guard::of([hold]);
         let held = self.state.rows.iter().enumerate().filter(|(_, row)| guard.covers(row));
         held.map(|(index, _)| BlockIndex(index as u32)).collect()
+    }
+
+    /// Who had the volume open for writing. What of it does not verify is told by [`Volume::check`].
+    pub fn sessions(&self) -> SessionLog {
+        read_log(&*self.disk, &self.state.geometry, self.state.volume(), &mut Vec::new())
     }
 
     /// How much is held, and how much may be.

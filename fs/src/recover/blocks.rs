@@ -400,7 +400,7 @@ pub(super) fn examine_all(scanner: &Scanner<'_>, findings: &mut Vec<Finding>) ->
     if state.rows.iter().any(Row::is_live) {
         findings.push(super::finding(
             "round log",
-            scanner.geometry.front_at[2],
+            scanner.geometry.logs_at()[0],
             "no record stands; every block was examined".to_owned(),
         ));
     }

@@ -90,7 +90,7 @@ pub(super) fn find(scanner: &Scanner<'_>, generation_known: u64, findings: &mut 
             "the last change of the holds, of generation {generation_known}, stands nowhere; the newest found is {newest}: \
              what may have been held is overwritten last"
         );
-        findings.push(finding("hold", geometry.front_at[1], detail));
+        findings.push(finding("hold", geometry.holds_at()[0], detail));
     }
     found
 }

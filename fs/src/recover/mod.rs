@@ -42,7 +42,7 @@ use crate::format::superblock::Superblock;
 use crate::format::table::Row;
 use crate::report::{BlockState, Finding};
 use crate::scan::{Scanner, Take};
-use crate::types::{BlockIndex, ChunkNumber, Epoch, RoundNumber, Sequence, StreamId, VolumeId};
+use crate::types::{BlockIndex, ChunkNumber, Epoch, RoundNumber, Sequence, StreamId, VolumeId, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -81,6 +81,8 @@ pub(crate) struct Recovered {
     pub(crate) highest: Sequence,
     /// How long the volume has been open for writing, in seconds.
     pub(crate) running_seconds: u64,
+    /// When the newest round was made, by its writer's wall clock.
+    pub(crate) last_round_at: WallTime,
     /// Whether the last writer ended without closing.
     pub(crate) after_crash: bool,
     /// Whether each superblock copy stands.
@@ -158,6 +160,7 @@ pub(crate) fn recover(disk: &dyn ReadAt, path: &Path) -> Result<Recovered> {
         epoch: header.epoch.max(epoch_row),
         highest: header.highest.max(highest_row),
         running_seconds: header.running_seconds,
+        last_round_at: header.at,
         after_crash: header.closed == 0 && header.round.0 > 0,
         superblocks_good: found.good,
         directories,

@@ -36,7 +36,7 @@ pub(super) fn load(
                     }
                 }
                 None => {
-                    let at = geometry.front_at[3] + (index * SECTOR_BYTES) as u64;
+                    let at = geometry.table_at() + (index * SECTOR_BYTES) as u64;
                     let why = if is_zero(sector) { "is blank" } else { "does not verify" };
                     findings.push(finding(
                         "block table",
@@ -53,7 +53,7 @@ pub(super) fn load(
 
 /// Reads sectors of the table, one by one where the stretch cannot be read.
 fn read_stretch(scanner: &Scanner<'_>, first: usize, count: usize) -> Vec<u8> {
-    let at = scanner.geometry.front_at[3] + (first * SECTOR_BYTES) as u64;
+    let at = scanner.geometry.table_at() + (first * SECTOR_BYTES) as u64;
     let mut bytes = vec![0; count * SECTOR_BYTES];
     if scanner.disk.read_exact_at(&mut bytes, at).is_err() {
         for (index, sector) in bytes.chunks_exact_mut(SECTOR_BYTES).enumerate() {

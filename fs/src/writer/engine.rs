@@ -9,6 +9,7 @@
 use super::core::Core;
 use super::holds::Holds;
 use super::ledger::Ledger;
+use super::sessions::OpenSession;
 use super::stream::{Input, Stream};
 use super::writes::{Purpose, Writes, copy_error};
 use crate::clock::Clock;
@@ -22,6 +23,7 @@ use crate::format::{Framed, SECTOR_BYTES, Text};
 use crate::hold::Guard;
 use crate::recover::{Recovered, recover_to_write};
 use crate::report::{DurableStream, DurableTrack, Health, OpenReport, RoundReport};
+use crate::session::Opener;
 use crate::types::{BlockIndex, Epoch, RoundNumber, StreamId, StreamName, VolumeId, WallTime};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -35,6 +37,8 @@ pub(crate) struct EngineOptions {
     pub(crate) chunk_bytes: usize,
     /// For error texts.
     pub(crate) path: PathBuf,
+    /// Who opens the volume.
+    pub(crate) opener: Opener,
     /// Makes the identity of a stream that is admitted.
     pub(crate) stream_id: fn(VolumeId, &StreamName) -> StreamId,
 }
@@ -46,6 +50,7 @@ pub(crate) struct Engine<D> {
     directory: Directory,
     superblock: Superblock,
     pub(super) holds: Holds,
+    pub(super) session: OpenSession,
     pub(super) health: Health,
     /// Table sectors written in a round that is not flushed yet.
     pub(super) sectors: BTreeSet<usize>,
@@ -73,6 +78,7 @@ impl<D: Disk> Engine<D> {
             findings: recovered.findings.clone(),
         };
         let started = clock.monotonic();
+        let session = OpenSession::begin(&options.opener, report.epoch, &recovered, &*reader, &*clock);
         let mut writes = Writes::new(disk);
         repair(&recovered, &mut writes, &options.path)?;
         let (_, _, rows_max) = record_capacity(recovered.geometry.streams_max);
@@ -122,6 +128,7 @@ impl<D: Disk> Engine<D> {
             directory: recovered.directory,
             superblock: recovered.superblock,
             holds: Holds::new(&recovered.holds),
+            session,
             health: Health::Good,
             sectors: BTreeSet::new(),
             recent_takes: [0; 4],
@@ -135,7 +142,10 @@ impl<D: Disk> Engine<D> {
             engine.round();
         }
         match engine.health {
-            Health::Good => Ok((engine, report)),
+            Health::Good => {
+                engine.begin_session();
+                Ok((engine, report))
+            }
             Health::Failing { .. } => Err(engine.disk_error("begin writing to")),
         }
     }
@@ -258,7 +268,11 @@ impl<D: Disk> Engine<D> {
         }
         self.core.ledger.release_grants();
         self.last_round();
-        if self.health == Health::Good { Ok(()) } else { Err(self.disk_error("close")) }
+        if self.health != Health::Good {
+            return Err(self.disk_error("close"));
+        }
+        self.end_session();
+        Ok(())
     }
 
     /// What a round achieved.
@@ -314,7 +328,7 @@ fn check_writable<D: Disk>(recovered: &Recovered, disk: &D, path: &Path) -> Resu
     ];
     let chunks = recovered.ends.values().map(|end| end.chunk.0);
     if far.into_iter().chain(chunks).any(|counter| counter > u64::MAX / 2) {
-        let at = recovered.geometry.front_at[2];
+        let at = recovered.geometry.logs_at()[0];
         return Err(Error::Corrupt { what: "a counter that is near its end".to_owned(), at });
     }
     if disk.alignment_bytes() as usize > recovered.geometry.page_bytes {
@@ -429,7 +443,7 @@ pub(super) fn submit_sectors<D: Disk>(
         for (sector, place) in (index * per_unit..).zip(buffer.chunks_exact_mut(SECTOR_BYTES)) {
             TableSector::new(sector as u32, round, ledger.sector_rows(sector)).seal_as(magic, place);
         }
-        writes.submit(geometry.front_at[3] + (index * unit) as u64, Arc::new(buffer), purpose);
+        writes.submit(geometry.table_at() + (index * unit) as u64, Arc::new(buffer), purpose);
     }
 }
 
@@ -448,6 +462,8 @@ pub(crate) fn superblock_of(geometry: &Geometry) -> Superblock {
         log_slot_bytes: geometry.log_slot_bytes as u32,
         directory_bytes: geometry.directory_bytes as u32,
         holds_bytes: geometry.holds_bytes as u32,
+        sessions_max: geometry.sessions_max,
+        sessions_bytes: geometry.sessions_bytes as u32,
         table_bytes: geometry.table_bytes as u64,
         front_at: geometry.front_at,
         back_at: geometry.back_at,

@@ -12,6 +12,7 @@ mod holds;
 pub(crate) mod inspect;
 mod ledger;
 mod round;
+mod sessions;
 mod stream;
 mod thread;
 mod writes;
@@ -26,6 +27,7 @@ use crate::gap::Gap;
 use crate::hold::{Hold, HoldRequest};
 use crate::report::{OpenReport, RoundReport, VolumeInfo};
 use crate::sample::{Anchor, SAMPLE_BYTES_MAX, Sample};
+use crate::session::Opener;
 use crate::tail::{Tail, TailBuffer};
 use crate::types::{ConfigurationHash, HoldId, RunId, StreamId, StreamName, TrackNumber, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +46,8 @@ pub struct WriterOptions {
     pub buffer_bytes: usize,
     /// A chunk is written early when it reaches this size (never more than a quarter of a block).
     pub chunk_bytes: usize,
+    /// Who opens it: noted in the volume.
+    pub opener: Opener,
 }
 
 impl Default for WriterOptions {
@@ -52,6 +56,7 @@ impl Default for WriterOptions {
             flush_interval: Duration::from_secs(1),
             buffer_bytes: 256 << 20,
             chunk_bytes: 1 << 20,
+            opener: Opener::default(),
         }
     }
 }
@@ -288,7 +293,7 @@ impl StreamWriter {
         if bytes == 0 || bytes > SAMPLE_BYTES_MAX {
             return Err(Rejected::Size);
         }
-        self.shared.send_sample(self.index, &mut self.pending, sample, bytes, &self.tail)
+        self.shared.send_sample(self.index, &mut self.pending, sample, &self.tail)
     }
 
     /// The newest samples of this stream from memory, for readers in this process.

@@ -37,6 +37,7 @@ impl<D: Disk> Engine<D> {
         self.finish();
         if self.health == Health::Good {
             self.tend_holds();
+            self.tend_session();
         }
         self.report()
     }

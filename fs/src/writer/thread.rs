@@ -100,9 +100,9 @@ impl Shared {
         index: usize,
         pending: &mut Pending,
         sample: Sample,
-        bytes: usize,
         tail: &TailBuffer,
     ) -> std::result::Result<(), Rejected> {
+        let bytes = sample.queued_bytes();
         let mut inbox = self.lock();
         if inbox.stopped.is_some() {
             return Err(Rejected::Stopped);
@@ -166,6 +166,7 @@ impl WriterThread {
         let reader = Arc::new(FileReader::open(path)?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let engine_options = EngineOptions {
+            opener: options.opener,
             chunk_bytes: options.chunk_bytes,
             path: path.to_owned(),
             stream_id: |_, _| StreamId::random(),

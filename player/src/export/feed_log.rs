@@ -145,19 +145,11 @@ impl FeedLog {
 
     pub(crate) fn clock(&self, run: RunId) -> Clock {
         self.clocks.get(&run).map_or_else(Clock::default, |clock| Clock {
-            sources: clock.sources.iter().map(|source| source_text(*source).to_owned()).collect(),
+            sources: clock.sources.iter().map(|source| ClockSource::as_str(*source).to_owned()).collect(),
             uncertainty_us_max: clock.uncertainty_us_max,
             camera_offset_ns_first: clock.offset_first.unwrap_or(0),
             camera_offset_ns_last: clock.offset_last,
         })
-    }
-}
-
-fn source_text(source: ClockSource) -> &'static str {
-    match source {
-        ClockSource::Arrival => "arrival",
-        ClockSource::SenderReport => "sender report",
-        ClockSource::Camera => "camera",
     }
 }
 

@@ -4,6 +4,7 @@ use super::record::{self, session};
 use super::volume::create;
 use crate::config::cameras::Entry;
 use crate::failure::{Exit, Failure};
+use crate::opener::opener;
 use crate::output::Output;
 use crate::units::{duration, size};
 use anyhow::Context;
@@ -72,7 +73,12 @@ fn create_volume(dir: &Path, volume: &Path, size_bytes: u64, output: Output) -> 
             size::show(free),
         )));
     }
-    let options = CreateOptions { size_bytes, label: "demo".into(), ..CreateOptions::default() };
+    let options = CreateOptions {
+        size_bytes,
+        label: "demo".into(),
+        opener: opener("create"),
+        ..CreateOptions::default()
+    };
     create::create(volume, &options, output)?;
     output.say(&format!(
         "{}: created, {}; the oldest footage is overwritten when it is full",

@@ -9,11 +9,13 @@ pub(super) use power::after_crash;
 use super::material::{Camera, Run, Shape, camera, empty_volume};
 use super::oracle::{Claim, Entry, Holdings, Model, judge};
 use super::order::Order;
+use super::sessions::SessionModel;
 use super::{Verdict, demand};
-use crate::clock::SimClock;
+use crate::clock::{Clock, SimClock};
 use crate::disk::ReadAt;
 use crate::disk::sim::{CrashPlan, CrashPoint, SimControl, SimDisk, SimImage, SimRng};
 use crate::report::{Health, OpenReport};
+use crate::session::Opener;
 use crate::types::{ConfigurationHash, StreamId, StreamName, Uuid, VolumeId, WallTime};
 use crate::writer::engine::{Engine, EngineOptions};
 use crate::writer::inspect::View;
@@ -157,6 +159,8 @@ impl Driver {
         let views = if views.is_empty() { vec![nothing_known] } else { views };
         self.judge_points([views, vec![view]].concat()).map_err(|why| format!("opening cut short: {why}"))?;
         self.model.epoch = report.epoch;
+        let session = SessionModel { began: self.clock.wall(), closed: false };
+        self.model.sessions.insert(report.epoch, session);
         self.engine = Some(engine);
         self.feeds.iter_mut().for_each(|feed| feed.run = None);
         let names: Vec<String> = self.feeds.iter().map(|feed| feed.name.clone()).collect();
@@ -290,6 +294,9 @@ impl Driver {
             demand!(held, "closed, but only {} of {} are durable", stream.durable, stream.entries.len());
             stream.durable = stream.entries.len();
         }
+        if let Some(session) = self.model.sessions.get_mut(&self.model.epoch) {
+            session.closed = true;
+        }
         let mut after = self.view();
         after.granted.clear();
         self.engine = None;
@@ -330,7 +337,8 @@ pub(in crate::proof) fn open_engine(disk: SimDisk) -> Verdict<Engine<SimDisk>> {
 
 fn open_engine_at(disk: SimDisk, clock: Arc<SimClock>) -> Verdict<(Engine<SimDisk>, OpenReport)> {
     let reader: Arc<dyn ReadAt> = Arc::new(disk.control().reader());
-    let options = EngineOptions { chunk_bytes: 4096, path: PathBuf::from("proof"), stream_id };
+    let opener = Opener { purpose: "proof".to_owned(), ..Opener::default() };
+    let options = EngineOptions { chunk_bytes: 4096, path: PathBuf::from("proof"), stream_id, opener };
     Engine::open(disk, reader, clock, options).map_err(|error| format!("does not open: {error}"))
 }
 

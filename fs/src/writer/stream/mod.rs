@@ -22,7 +22,7 @@ use crate::format::table::Row;
 use crate::gap::Gap;
 use crate::progress::Progress;
 use crate::recover::StreamEnd;
-use crate::sample::{Anchor, Sample, SampleFlags};
+use crate::sample::{Anchor, QUEUED_OVERHEAD_BYTES, Sample, SampleFlags};
 use crate::scan::Take;
 use crate::types::{BlockIndex, ChunkNumber, ConfigurationHash, RunId, StreamId, StreamName, TrackNumber};
 use bytes::Bytes;
@@ -211,7 +211,7 @@ impl Stream {
     fn put_sample<D: Disk>(&mut self, core: &mut Core<D>, sample: &Sample) -> Result<(), Starved> {
         // The way in refuses samples without an anchor; one can only be missing here after it was forgotten by a new run.
         let Some(anchor) = self.anchors.get(&sample.track).copied() else {
-            self.left_out_bytes += sample.len();
+            self.left_out_bytes += sample.queued_bytes();
             return Ok(());
         };
         let length = sample.len();
@@ -319,7 +319,9 @@ impl Stream {
         let length = bytes_padded(draft.anchors.len(), draft.pieces.len(), payload, core.geometry.page_bytes);
         let mut buffer = core.writes.stale_buffer(length);
         let (header, checksum) = chunk::seal(&header, &draft.anchors, &draft.pieces, &mut buffer);
-        let queued_bytes = if kind == ChunkKind::MEDIA { payload } else { 0 };
+        let samples = header.samples as usize;
+        let queued_bytes =
+            if kind == ChunkKind::MEDIA { payload + samples * QUEUED_OVERHEAD_BYTES } else { 0 };
         self.send(core, header, checksum, Arc::new(buffer), draft.ends, queued_bytes);
     }
 

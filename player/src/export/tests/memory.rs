@@ -62,6 +62,7 @@ impl MemoryStream {
             samples: 1,
             payload_bytes: 1,
             used_bytes: 1,
+            overwritten_in: None,
         };
         MemoryStream { summary, runs: Vec::new(), chunk: 0 }
     }

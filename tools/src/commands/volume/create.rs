@@ -1,6 +1,7 @@
 //! `keha volume create`: a new volume in a new file.
 
 use crate::failure::Exit;
+use crate::opener::opener;
 use crate::output::Output;
 use crate::output::progress::{Bar, Unit};
 use crate::process::signals;
@@ -44,6 +45,7 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
         streams_max: args.streams,
         label: args.label.clone(),
         prewrite: args.prewrite,
+        opener: opener("create"),
     };
     if args.dry_run {
         let info = keha_fs::plan(&options)?;

@@ -1,6 +1,7 @@
 //! `keha volume info`: what a volume is, what it holds, how much of it is footage.
 
 use super::findings::{self, FindingDocument};
+use super::sessions::{self, SessionsDocument};
 use super::{names, parse_stream, streams};
 use crate::commands::hold::document::RoomDocument;
 use crate::failure::Exit;
@@ -10,7 +11,7 @@ use crate::output::table::{Align, Table};
 use crate::units::{duration, size, time};
 use crate::volume_argument::VolumeArgument;
 use jiff::tz::TimeZone;
-use keha_fs::{BlockState, BlockSummary, HoldRoom, StreamName, StreamSummary, Volume, VolumeInfo};
+use keha_fs::{Anchor, BlockState, BlockSummary, HoldRoom, StreamName, StreamSummary, Volume, VolumeInfo};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,12 +36,19 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let streams = streams(&volume, args.stream.as_ref())?;
     let names = names(&volume);
     let mut document = Document::new(&path, volume.info(), &volume.blocks(), &streams, &volume.hold_room());
+    let sessions = volume.sessions();
+    document.sessions = SessionsDocument::new(&sessions);
+    for (stream, document) in streams.iter().zip(&mut document.streams) {
+        document.clocks = volume.clocks(stream.id).iter().map(AnchorDocument::new).collect();
+    }
     document.findings =
         volume.findings().iter().map(|finding| FindingDocument::new(finding, &names)).collect();
     if args.json {
         document::print(&document)?;
     } else {
-        let mut text = text(&path, volume.info(), &document, &streams, &TimeZone::system());
+        let zone = TimeZone::system();
+        let mut text = text(&path, volume.info(), &document, &streams, &zone);
+        text.push_str(&sessions::text(&sessions, &zone));
         text.extend(volume.findings().iter().map(|finding| findings::line(finding, &names) + "\n"));
         output.print(&text)?;
     }
@@ -62,6 +70,8 @@ struct Document<'a> {
     /// How much is held as evidence, and how much may be.
     holds: RoomDocument,
     streams: Vec<StreamDocument>,
+    /// Who had the volume open for writing.
+    sessions: SessionsDocument,
     /// What opening found damaged; `check` looks at everything.
     findings: Vec<FindingDocument<'a>>,
 }
@@ -79,6 +89,35 @@ struct StreamDocument {
     used_bytes: u64,
     /// Mean over the time from first to last, gaps included.
     bits_per_second: Option<u64>,
+    /// Seconds from the volume's newest footage until the oldest of this stream is overwritten, if all goes on as in the last
+    /// day of footage.
+    overwritten_in_s: Option<u64>,
+    /// What its tracks' clocks were last known to be.
+    clocks: Vec<AnchorDocument>,
+}
+
+/// A clock anchor: how wall time follows from a track's media clock.
+#[derive(Serialize)]
+struct AnchorDocument {
+    track: u8,
+    /// `arrival`, `sender report` or `camera`.
+    source: &'static str,
+    wall: Moment,
+    uncertainty_us: u32,
+    /// The camera's clock minus the recorder's, as the camera last reported it.
+    camera_offset_ns: i64,
+}
+
+impl AnchorDocument {
+    fn new(anchor: &Anchor) -> AnchorDocument {
+        AnchorDocument {
+            track: anchor.track.0,
+            source: anchor.source.as_str(),
+            wall: Moment(anchor.wall),
+            uncertainty_us: anchor.uncertainty_us,
+            camera_offset_ns: anchor.camera_offset_ns,
+        }
+    }
 }
 
 impl<'a> Document<'a> {
@@ -104,6 +143,7 @@ impl<'a> Document<'a> {
             retained_fraction: document::fraction(payload_bytes, info.size_bytes),
             holds: RoomDocument::new(room),
             streams: streams.iter().map(StreamDocument::new).collect(),
+            sessions: SessionsDocument::default(),
             findings: Vec::new(),
         }
     }
@@ -122,6 +162,8 @@ impl StreamDocument {
             payload_bytes: stream.payload_bytes,
             used_bytes: stream.used_bytes,
             bits_per_second: bits_per_second(stream),
+            overwritten_in_s: stream.overwritten_in.map(|until| until.as_secs()),
+            clocks: Vec::new(),
         }
     }
 }
@@ -188,6 +230,7 @@ fn text(
         ("samples", Align::Right),
         ("footage", Align::Right),
         ("Mbit/s", Align::Right),
+        ("overwritten in", Align::Right),
     ]);
     for stream in streams {
         let moment = |at: Option<_>| at.map_or("-".to_owned(), |at| time::local(at, zone));
@@ -200,6 +243,7 @@ fn text(
             stream.samples.to_string(),
             size::show(stream.payload_bytes),
             bits_per_second(stream).map_or("-".to_owned(), |bits| format!("{:.2}", bits as f64 / 1e6)),
+            stream.overwritten_in.map_or("-".to_owned(), duration::show),
         ]);
     }
     text.push('\n');

@@ -10,6 +10,7 @@ mod example;
 mod findings;
 mod info;
 mod map;
+mod sessions;
 
 use crate::failure::Exit;
 use crate::output::Output;

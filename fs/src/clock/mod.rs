@@ -3,10 +3,27 @@
 //! Everything that needs the time gets a [`Clock`], so that simulations run years in minutes and wall clocks can
 //! be set to 1970. What must not live here: calendars, time zones, media ticks.
 
+mod kernel;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::types::WallTime;
+
+/// How a wall clock is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClockSync {
+    /// It does not say.
+    #[default]
+    Unknown,
+    /// By nothing: it runs as fast as its crystal does, from where somebody set it.
+    FreeRunning,
+    /// By a reference (NTP, PTP, a receiver).
+    Synchronised {
+        /// How far off it may be.
+        error_max: Duration,
+    },
+}
 
 /// Source of both times; shared between threads.
 pub trait Clock: Send + Sync {
@@ -15,6 +32,9 @@ pub trait Clock: Send + Sync {
 
     /// Time since an arbitrary moment before the clock's first use. Never goes back.
     fn monotonic(&self) -> Duration;
+
+    /// How the wall clock is kept.
+    fn sync(&self) -> ClockSync;
 }
 
 impl<T: Clock + ?Sized> Clock for std::sync::Arc<T> {
@@ -24,6 +44,10 @@ impl<T: Clock + ?Sized> Clock for std::sync::Arc<T> {
 
     fn monotonic(&self) -> Duration {
         (**self).monotonic()
+    }
+
+    fn sync(&self) -> ClockSync {
+        (**self).sync()
     }
 }
 
@@ -59,6 +83,10 @@ impl Clock for SystemClock {
     fn monotonic(&self) -> Duration {
         self.started.elapsed()
     }
+
+    fn sync(&self) -> ClockSync {
+        kernel::sync()
+    }
 }
 
 /// A clock that stands still until it is told to move.
@@ -71,12 +99,13 @@ pub struct SimClock {
 struct SimNow {
     wall: WallTime,
     monotonic: Duration,
+    sync: ClockSync,
 }
 
 impl SimClock {
-    /// A clock that shows this wall time, and zero as monotonic time.
+    /// A clock that shows this wall time, and zero as monotonic time; how it is kept is not known.
     pub fn new(wall: WallTime) -> Self {
-        Self { now: Mutex::new(SimNow { wall, monotonic: Duration::ZERO }) }
+        Self { now: Mutex::new(SimNow { wall, monotonic: Duration::ZERO, sync: ClockSync::Unknown }) }
     }
 
     /// Both times go on by `by`.
@@ -89,6 +118,11 @@ impl SimClock {
     /// Sets the wall clock, forward or back; monotonic time does not notice.
     pub fn set_wall(&self, wall: WallTime) {
         self.lock().wall = wall;
+    }
+
+    /// Says how the wall clock is kept from now on.
+    pub fn set_sync(&self, sync: ClockSync) {
+        self.lock().sync = sync;
     }
 
     fn lock(&self) -> MutexGuard<'_, SimNow> {
@@ -104,6 +138,10 @@ impl Clock for SimClock {
 
     fn monotonic(&self) -> Duration {
         self.lock().monotonic
+    }
+
+    fn sync(&self) -> ClockSync {
+        self.lock().sync
     }
 }
 
@@ -128,5 +166,6 @@ mod tests {
         let before = clock.monotonic();
         assert!(clock.monotonic() >= before);
         assert!(clock.wall() > WallTime(0));
+        assert_ne!(clock.sync(), ClockSync::Unknown, "the kernel always answers");
     }
 }

@@ -1,0 +1,81 @@
+//! Sessions as found on a disk: two copies of a row of slots, of which the later one of each slot counts.
+
+use super::{SessionLog, merge, session_of};
+use crate::disk::ReadAt;
+use crate::format::Framed;
+use crate::format::geometry::Geometry;
+use crate::format::session::{SESSION_NONE, SessionSlot};
+use crate::recover::finding;
+use crate::report::Finding;
+use crate::types::{Epoch, VolumeId};
+use std::collections::BTreeMap;
+
+type Found = Option<(SessionSlot, u32)>;
+
+/// Reads `count` slots from the one numbered `first`, which stands at `at`. What cannot be read or does not verify is none.
+pub(crate) fn read_slots(disk: &dyn ReadAt, at: u64, volume: VolumeId, first: u32, count: u32) -> Vec<Found> {
+    let bytes = read(disk, at, count);
+    let slots = (first..).zip(bytes.chunks_exact(SessionSlot::SIZE));
+    slots
+        .map(|(slot, bytes)| {
+            SessionSlot::read(bytes, volume, slot).or_else(|| again(disk, at, volume, first, slot))
+        })
+        .collect()
+}
+
+/// Looks at a slot once more: it may have been met while a live writer wrote it.
+fn again(disk: &dyn ReadAt, at: u64, volume: VolumeId, first: u32, slot: u32) -> Found {
+    let mut sector = [0; SessionSlot::SIZE];
+    disk.read_exact_at(&mut sector, at + u64::from(slot - first) * SessionSlot::SIZE as u64).ok()?;
+    SessionSlot::read(&sector, volume, slot)
+}
+
+/// The sessions of a volume. A copy that does not verify is a finding.
+pub(crate) fn read_log(
+    disk: &dyn ReadAt,
+    geometry: &Geometry,
+    volume: VolumeId,
+    findings: &mut Vec<Finding>,
+) -> SessionLog {
+    let [front, back] = geometry.sessions_at().map(|at| {
+        let slots = read_slots(disk, at, volume, 0, geometry.sessions_max);
+        for (index, _) in (0..).zip(&slots).filter(|(_, slot)| slot.is_none()) {
+            let at = at + index * SessionSlot::SIZE as u64;
+            findings.push(finding("session", at, "this copy does not verify".to_owned()));
+        }
+        slots
+    });
+    let stands = merge(front, back).into_iter().flatten();
+    let by_epoch: BTreeMap<Epoch, (SessionSlot, u32)> =
+        stands.filter(|(slot, _)| slot.state != SESSION_NONE).map(|found| (found.0.epoch, found)).collect();
+    log_of(&by_epoch, geometry.sessions_max)
+}
+
+/// The log that these slots make.
+fn log_of(by_epoch: &BTreeMap<Epoch, (SessionSlot, u32)>, room: u32) -> SessionLog {
+    let before = |epoch: Epoch| by_epoch.get(&Epoch(epoch.0.checked_sub(1)?));
+    let after = |epoch: Epoch| by_epoch.get(&Epoch(epoch.0.checked_add(1)?)).map(|(slot, _)| slot);
+    let newest = by_epoch.keys().next_back().copied().unwrap_or_default();
+    let oldest = Epoch(newest.0.saturating_sub(room.saturating_sub(1)));
+    SessionLog {
+        sessions: by_epoch
+            .iter()
+            .map(|(epoch, (slot, _))| session_of(slot, before(*epoch), after(*epoch)))
+            .collect(),
+        missing: (oldest.0..newest.0).map(Epoch).filter(|epoch| !by_epoch.contains_key(epoch)).collect(),
+        room,
+    }
+}
+
+/// Reads slots, sector by sector where they cannot be read at once. What cannot be read is not zero, which is no slot.
+fn read(disk: &dyn ReadAt, at: u64, count: u32) -> Vec<u8> {
+    let mut bytes = vec![0; count as usize * SessionSlot::SIZE];
+    if disk.read_exact_at(&mut bytes, at).is_err() {
+        for (index, sector) in (0..).zip(bytes.chunks_exact_mut(SessionSlot::SIZE)) {
+            if disk.read_exact_at(sector, at + index * SessionSlot::SIZE as u64).is_err() {
+                sector.fill(0);
+            }
+        }
+    }
+    bytes
+}

@@ -1,0 +1,143 @@
+//! The session of this writer: begun when the volume is opened, noted when its clock is set, ended when it is closed. What
+//! sessions are: [`crate::session`].
+
+use super::engine::{Engine, write_flushed};
+use crate::disk::{Disk, ReadAt};
+use crate::format::session::{SESSION_OPEN, SessionSlot};
+use crate::format::{Framed, geometry::Geometry};
+use crate::recover::Recovered;
+use crate::session::{ClockWatch, Opener, Reading, begun, closed, merge};
+use crate::types::{Epoch, VolumeId};
+use std::time::Duration;
+
+/// How often what was noted of the clock is written at most.
+const NOTE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// This writer's session.
+pub(super) struct OpenSession {
+    slot: SessionSlot,
+    watch: ClockWatch,
+    /// When steps of the clock were last written, on the monotonic clock; none while all are written.
+    noted: Duration,
+    unwritten: bool,
+}
+
+impl OpenSession {
+    /// The session that begins now, as the next of those found.
+    pub(super) fn begin(
+        opener: &Opener,
+        epoch: Epoch,
+        found: &Recovered,
+        disk: &dyn ReadAt,
+        clock: &dyn crate::clock::Clock,
+    ) -> OpenSession {
+        let geometry = &found.geometry;
+        let before = found.epoch;
+        let stood = slots_around(disk, geometry, found.volume(), before)
+            .into_iter()
+            .flatten()
+            .find(|(slot, _)| slot.epoch == before);
+        let slot = SessionSlot {
+            volume: found.volume(),
+            slot: place(geometry, epoch),
+            began_running: found.running_seconds,
+            first_round: crate::types::RoundNumber(found.round.0 + 1),
+            before_crashed: u8::from(stood.as_ref().is_some_and(|(slot, _)| slot.state == SESSION_OPEN)),
+            before_last: found.last_round_at,
+            before_checksum: stood.map_or(0, |(_, checksum)| checksum),
+            ..begun(opener, epoch, clock.wall(), clock.sync())
+        };
+        OpenSession { slot, watch: ClockWatch::default(), noted: clock.monotonic(), unwritten: false }
+    }
+}
+
+impl<D: Disk> Engine<D> {
+    /// Writes the session as it begins.
+    pub(super) fn begin_session(&mut self) {
+        self.write_session();
+    }
+
+    /// Notes whether the wall clock was set. After a round, while the disk is well.
+    pub(super) fn tend_session(&mut self) {
+        let clock = &self.core.clock;
+        let reading = Reading { before: clock.monotonic(), wall: clock.wall(), after: clock.monotonic() };
+        let session = &mut self.session;
+        session.unwritten |= session.watch.look(reading);
+        let due = session.watch.steps == 1 || reading.after.saturating_sub(session.noted) >= NOTE_INTERVAL;
+        if session.unwritten && due {
+            session.noted = reading.after;
+            session.unwritten = false;
+            session.slot = session.slot.with_steps(&session.watch);
+            tracing::warn!(steps = session.watch.steps, "the wall clock was set");
+            self.write_session();
+        }
+    }
+
+    /// Writes the session as it ends.
+    pub(super) fn end_session(&mut self) {
+        let (clock, running_s) = (&self.core.clock, self.running_seconds());
+        let slot = self.session.slot.with_steps(&self.session.watch);
+        self.session.slot = closed(&slot, clock.wall(), clock.sync(), running_s, self.core.round);
+        self.write_session();
+    }
+
+    /// Writes the slot to both copies, one after the other, each flushed, with its neighbours as they stand. What cannot be
+    /// written is told and no more: a volume that cannot note who opened it still records.
+    fn write_session(&mut self) {
+        if planted!(SessionNotWritten) {
+            return;
+        }
+        let (geometry, slot) = (&self.core.geometry, &self.session.slot);
+        let mut around = slots_around(&*self.core.reader, geometry, self.core.volume, slot.epoch);
+        let first = slot.slot - slot.slot % per_page(geometry);
+        if let Some(mine) = around.get_mut((slot.slot - first) as usize) {
+            *mine = Some((slot.clone(), 0));
+        }
+        let volume = self.core.volume;
+        let page: Vec<SessionSlot> = (first..)
+            .zip(around)
+            .map(|(slot, found)| match found {
+                Some((found, _)) => found,
+                None => SessionSlot { volume, slot, ..SessionSlot::default() },
+            })
+            .collect();
+        for at in geometry.sessions_at().into_iter().take(if planted!(SessionInOneCopyOnly) { 1 } else { 2 })
+        {
+            let at = at + u64::from(first) * SessionSlot::SIZE as u64;
+            let mut buffer = self.core.writes.buffer(page.len() * SessionSlot::SIZE);
+            for (slot, place) in page.iter().zip(buffer.chunks_exact_mut(SessionSlot::SIZE)) {
+                slot.seal(place);
+            }
+            if let Err(error) =
+                write_flushed(&mut self.core.writes, at, buffer, "note who opened", &self.path)
+            {
+                tracing::warn!(%error, "the session could not be noted in one of its two places");
+            }
+        }
+    }
+}
+
+/// The slot of an epoch.
+fn place(geometry: &Geometry, epoch: Epoch) -> u32 {
+    epoch.0 % geometry.sessions_max
+}
+
+fn per_page(geometry: &Geometry) -> u32 {
+    (geometry.page_bytes / SessionSlot::SIZE) as u32
+}
+
+/// What stands in the page of slots in which that of this epoch is: of each slot the later copy.
+fn slots_around(
+    disk: &dyn ReadAt,
+    geometry: &Geometry,
+    volume: VolumeId,
+    epoch: Epoch,
+) -> Vec<Option<(SessionSlot, u32)>> {
+    let slot = place(geometry, epoch);
+    let first = slot - slot % per_page(geometry);
+    let [front, back] = geometry.sessions_at().map(|at| {
+        let at = at + u64::from(first) * SessionSlot::SIZE as u64;
+        crate::session::read_slots(disk, at, volume, first, per_page(geometry))
+    });
+    merge(front, back)
+}
