@@ -8,7 +8,8 @@
 //!   Other reports are ignored and told, for an examiner needs to know how wrong the camera's own overlay is.
 //!
 //! Promises: within a run wall time grows with every tick, for an estimate is never jumped to but slewed to, by at most
-//! 500 ppm (5,000 ppm in a run's first 20 s, when the estimate still settles); a step of the host's clock, a jump of the
+//! 500 ppm (5,000 ppm in the first 20 s of a media clock that no report was followed for, when the estimate still settles);
+//! by how much a followed camera leads arrival is carried over to its next session, for a minute; a step of the host's clock, a jump of the
 //! media clock, or an estimate off by more than 5 s is reported, so that the caller begins a new run.
 //!
 //! | module | what |

@@ -3,7 +3,7 @@
 //! Each track has its own media clock with its own arbitrary zero. A run's ticks count, in every track, from the wall time
 //! of the run's first sample, so that the tracks are aligned as well as their anchors are known.
 
-use super::track::{Arrival, Report, Step, TrackClock};
+use super::track::{Arrival, Lead, Report, Step, TrackClock};
 use keha_fs::{Anchor, TrackNumber, WallTime};
 
 /// The clocks of a session's tracks, and the origin of the present run.
@@ -11,17 +11,19 @@ use keha_fs::{Anchor, TrackNumber, WallTime};
 pub(crate) struct RunClock {
     tracks: Vec<TrackClock>,
     origin_ns: Option<i64>,
-    /// By how much the camera's clock, followed before, leads arrival.
-    lead_ns: i64,
+    /// By how much the camera's clock, followed before, leads arrival in each track.
+    leads: Vec<(TrackNumber, Lead)>,
 }
 
 impl RunClock {
-    /// The clocks of the next session, or of a media clock that begins anew: nothing is known of the tracks, but that the
-    /// camera's own clock is about where it was.
-    pub(crate) fn next(&self) -> RunClock {
-        let led = self.tracks.iter().map(TrackClock::lead_ns).find(|lead| *lead != 0);
-        let lead_ns = if self.tracks.is_empty() { self.lead_ns } else { led.unwrap_or_default() };
-        RunClock { lead_ns, ..RunClock::default() }
+    /// The clocks of the next session, or of a media clock that begins anew, at `mono_ns`: nothing is known of the tracks, but
+    /// that the camera's own clock is about where it was. Ours was set by `step_ns` meanwhile.
+    pub(crate) fn next(&self, mono_ns: i64, step_ns: i64) -> RunClock {
+        let mut leads: Vec<_> = self.tracks.iter().map(|clock| (clock.track(), clock.lead())).collect();
+        let unheard = self.leads.iter().filter(|(track, _)| self.get(*track).is_none());
+        leads.extend(unheard.map(|(track, lead)| (*track, Some(*lead))));
+        let kept = |(track, lead): (TrackNumber, Option<Lead>)| Some((track, lead?.after(mono_ns, step_ns)?));
+        RunClock { leads: leads.into_iter().filter_map(kept).collect(), ..RunClock::default() }
     }
 
     /// Whether a sample continues its track's media clock. Changes nothing.
@@ -41,7 +43,9 @@ impl RunClock {
         match self.tracks.iter_mut().find(|clock| clock.track() == track) {
             Some(clock) => clock.observe(media_ticks, arrival),
             None => {
-                let mut clock = TrackClock::new(track, timescale, media_ticks, arrival, self.lead_ns);
+                let lead = self.leads.iter().find(|(led, _)| *led == track).map(|(_, lead)| lead.ns);
+                let mut clock =
+                    TrackClock::new(track, timescale, media_ticks, arrival, lead.unwrap_or_default());
                 if let Some(origin) = self.origin_ns {
                     clock.begin_run(origin);
                 }

@@ -33,6 +33,35 @@ const EARLY_SAMPLES: u64 = 10;
 /// What nothing here can be surer than.
 const UNCERTAINTY_NS_MIN: i64 = NS_PER_MS;
 
+/// A camera's lead is forgotten when it was not seen for so long.
+const LEAD_AGE_NS_MAX: i64 = 600 * NS_PER_S;
+
+/// By how much a camera's clock that was followed leads arrival, and when that was last seen, on the steady clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lead {
+    /// Of the mapping, which may lag behind the camera's clock.
+    pub(crate) ns: i64,
+    /// Of the camera's clock itself.
+    camera_ns: i64,
+    seen_mono_ns: i64,
+}
+
+impl Lead {
+    /// What is left of it at `mono_ns`, after our own clock was set by `step_ns`; nothing if it is too old, or the camera's
+    /// clock is now too far from ours to be believed.
+    pub(crate) fn after(self, mono_ns: i64, step_ns: i64) -> Option<Lead> {
+        let camera_ns = self.camera_ns.saturating_sub(step_ns);
+        // What the mapping lags behind is not the camera's.
+        let ns = self.ns.saturating_sub(step_ns).clamp(camera_ns.min(0), camera_ns.max(0));
+        let fresh = mono_ns.saturating_sub(self.seen_mono_ns) <= LEAD_AGE_NS_MAX;
+        (fresh && camera_ns.saturating_abs() <= REPORT_OFFSET_NS_MAX).then_some(Lead {
+            ns,
+            camera_ns,
+            ..self
+        })
+    }
+}
+
 /// When a sample arrived, by the clocks that matter to a track.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrival {
@@ -200,6 +229,7 @@ impl TrackClock {
         self.camera_offset_ns = camera_ns.saturating_sub(host.0);
         if self.camera_offset_ns.saturating_abs() > REPORT_OFFSET_NS_MAX {
             self.report = None;
+            self.lead_ns = 0;
             return Report::Ignored(self.camera_offset_ns);
         }
         let offset_ns = camera_ns.saturating_sub(self.media_ns(media_ticks));
@@ -220,12 +250,17 @@ impl TrackClock {
         (off.saturating_abs() > ASTRAY_NS + excused).then_some(off)
     }
 
-    /// By how much the camera's clock leads arrival in this mapping; 0 if it is not followed.
-    pub(crate) fn lead_ns(&self) -> i64 {
-        match self.report {
-            Some(_) => self.offset_ns.saturating_sub(self.delays.minimum_ns()),
-            None => self.lead_ns,
-        }
+    /// By how much the camera's clock leads arrival in this mapping; `None` if it is not followed.
+    pub(crate) fn lead(&self) -> Option<Lead> {
+        let minimum_ns = self.delays.minimum_ns();
+        let (ns, camera_ns) = match self.report {
+            Some(report) => {
+                (self.offset_ns.saturating_sub(minimum_ns), report.offset_ns.saturating_sub(minimum_ns))
+            }
+            None if self.lead_ns == 0 => return None,
+            None => (self.lead_ns, self.lead_ns),
+        };
+        Some(Lead { ns, camera_ns, seen_mono_ns: self.last.arrival.mono_ns })
     }
 
     /// Lets the run's ticks count from the wall time `origin_ns`; the next anchor is due at once.
@@ -284,6 +319,9 @@ impl TrackClock {
             None if self.delays.observed() < EARLY_SAMPLES => EARLY_UNCERTAINTY_NS,
             None => self.delays.jitter_ns(),
         };
+        // What a camera said before, and nobody has confirmed since, is a guess.
+        let unconfirmed = if self.report.is_none() { self.lead_ns.saturating_abs() } else { 0 };
+        let estimate = estimate.saturating_add(unconfirmed);
         still_to_slew.saturating_add(estimate).max(UNCERTAINTY_NS_MIN)
     }
 

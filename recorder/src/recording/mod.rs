@@ -118,8 +118,8 @@ impl<S: Sink> Recording<S> {
         now: Moment,
     ) {
         self.end_run();
+        self.clock = self.clock.next(now.mono_ns, self.host.step_ns(now));
         self.host.accept(now);
-        self.clock = self.clock.next();
         self.clock_off_told = false;
         self.expected = tracks;
         self.configuration = Configuration { tracks: known, session: Vec::new() };
@@ -147,10 +147,14 @@ impl<S: Sink> Recording<S> {
         if matches!(self.phase, Phase::Running)
             && let Some(detail) = self.jump(&sample, arrival)
         {
+            let now = sample.arrival;
+            // A mapping that went astray says nothing of the camera's own clock.
+            let astray = self.clock.astray_ns().is_some();
+            let next = self.clock.next(now.mono_ns, self.host.step_ns(now));
             self.end_run();
-            self.begin_gap(GapReason::Clock, &detail, sample.arrival);
-            self.host.accept(sample.arrival);
-            self.clock = self.clock.next();
+            self.begin_gap(GapReason::Clock, &detail, now);
+            self.host.accept(now);
+            self.clock = if astray { RunClock::default() } else { next };
         }
         match &mut self.phase {
             Phase::Running => self.pass(sample, arrival),
@@ -172,6 +176,10 @@ impl<S: Sink> Recording<S> {
 
     /// A sender report came: at `ticks` of the track's media clock the camera's clock showed `camera` (RFC 3550, 6.4.1).
     pub(crate) fn sender_report(&mut self, track: TrackNumber, ticks: i64, camera: WallTime, at: Moment) {
+        if self.host.step_ns(at) != 0 {
+            // Our own clock was set, and the run that follows it has not begun: nothing can be compared.
+            return;
+        }
         let arrival = self.arrival(at);
         let report = self.clock.report(track, ticks, camera.0, arrival, at.wall);
         if let (Some(Report::Ignored(offset_ns)), false) = (report, self.clock_off_told) {

@@ -142,3 +142,56 @@ fn a_stale_time_on_the_first_picture_does_not_shift_those_behind_it() {
     assert_eq!(recording.sink.walls_ms(VIDEO), [expected]);
     assert!(recording.sink.gaps().is_empty());
 }
+
+/// Picture number `index` of a camera of one picture a second, all of them keyframes, whose media clock is 4,000 ppm too fast.
+fn fast(index: i64) -> MediaSample {
+    picture(index * 1_004, index * 1_000, true)
+}
+
+#[test]
+fn a_media_clock_out_of_step_with_its_cameras_own_reports_begins_a_run_an_hour_not_one_a_gop() {
+    let mut recording = connected();
+    for index in 0..3 * 3_600 {
+        recording.sample(fast(index));
+        if index % 5 == 4 {
+            let ticks = 4_000_000_000 + index * 1_004 * 90;
+            recording.sender_report(VIDEO, ticks, at(index * 1_000).wall, at(index * 1_000));
+        }
+    }
+    recording.stop();
+    let walls = recording.sink.walls_ms(VIDEO);
+    assert!((2..=4).contains(&walls.len()), "{} runs", walls.len());
+    let off = walls.concat().iter().zip(0..).map(|(wall, index)| (wall - index * 1_000).abs()).max();
+    assert!(off.is_some_and(|off| off < 11_000), "{off:?} ms off");
+}
+
+/// The recorder's clock is two seconds slow; the camera's is right, and followed. Then the recorder's is set right.
+#[test]
+fn a_followed_camera_does_not_lead_a_clock_that_was_set_to_agree_with_it() {
+    for in_a_session in [true, false] {
+        let mut recording = connected();
+        let slow = |index: i64| picture(index * 1_000, index * 1_000, true);
+        for index in 0..3_600 {
+            recording.sample(slow(index));
+            if index % 5 == 4 {
+                let ticks = 4_000_000_000 + index * 1_000 * 90;
+                recording.sender_report(VIDEO, ticks, at(index * 1_000 + 2_000).wall, at(index * 1_000));
+            }
+        }
+        if !in_a_session {
+            recording.interrupted(GapReason::ConnectionLost, "", at(3_599_500));
+        }
+        let right = |ms: i64| Moment { wall: at(ms + 2_000).wall, ..at(ms) };
+        if !in_a_session {
+            recording.begin_session(vec![VIDEO], vec![video()], right(3_599_800));
+        }
+        for index in 3_600..3_610 {
+            recording.sample(MediaSample { arrival: right(index * 1_000), ..slow(index) });
+        }
+        recording.stop();
+        let walls = recording.sink.walls_ms(VIDEO);
+        assert_eq!(walls.len(), 2);
+        let late: Vec<_> = walls[1].iter().zip(3_600..).map(|(wall, index)| wall - index * 1_000).collect();
+        assert!(late.iter().all(|late| (1_990..=2_010).contains(late)), "{late:?}");
+    }
+}
