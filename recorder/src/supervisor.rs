@@ -84,13 +84,7 @@ impl Recorder {
             ready.push(StreamTask::new(name.clone(), url.clone(), sink, last, shared, cell, stop));
         }
         let threads = (1 + ready.len() / STREAMS_PER_THREAD).min(THREADS_MAX);
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(threads)
-            .thread_name("keha-recorder")
-            .on_thread_park(|| std::thread::sleep(PAUSE))
-            .enable_all()
-            .build()
-            .map_err(StartError::Threads)?;
+        let runtime = runtime(threads).map_err(StartError::Threads)?;
         let tasks = ready.into_iter().map(|task| runtime.spawn(task.run())).collect();
         Ok(Recorder { runtime: Some(runtime), tasks, stop, cells, events: Some(events) })
     }
@@ -130,6 +124,16 @@ impl Recorder {
         });
         runtime.shutdown_timeout(Duration::from_secs(1));
     }
+}
+
+/// What streams run on: threads that look at their sockets every [`PAUSE`].
+pub(crate) fn runtime(threads: usize) -> std::io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("keha-recorder")
+        .on_thread_park(|| std::thread::sleep(PAUSE))
+        .enable_all()
+        .build()
 }
 
 impl Drop for Recorder {

@@ -12,6 +12,9 @@ use crate::codec::bits::Fields;
 /// The largest access unit gathered from fragments, in bytes: AAC allows 768 for each channel.
 const UNIT_BYTES_MAX: usize = 64 << 10;
 
+/// The most access units in a packet: seconds of sound.
+const PACKET_UNITS_MAX: usize = 512;
+
 /// The layout of AU headers and the duration of an access unit, from the format parameters. Lengths are in bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AacParameters {
@@ -138,8 +141,14 @@ impl Aac {
         let (sizes, mut rest) = self.parameters.sections(&packet.payload)?;
         let sizes = sizes.unwrap_or_else(|| match self.parameters.constant_size {
             0 => vec![rest.len()],
-            size => vec![size; rest.len() / size],
+            size => vec![size; (rest.len() / size).min(PACKET_UNITS_MAX + 1)],
         });
+        if sizes.len() > PACKET_UNITS_MAX {
+            return Err(ErrorKind::TooManyParts {
+                what: "access units in a packet",
+                limit: PACKET_UNITS_MAX,
+            });
+        }
         if let [announced] = sizes.as_slice()
             && *announced > rest.len()
         {

@@ -61,8 +61,8 @@ pub enum ErrorKind {
         /// The limit.
         limit_bytes: usize,
     },
-    /// The sample has more parts than a sample may have. Costs the sample.
-    #[error("sample has more than {limit} {what}")]
+    /// The sample, or the packet, has more parts than it may have. Costs it.
+    #[error("more than {limit} {what}")]
     TooManyParts {
         /// Of what there are too many.
         what: &'static str,

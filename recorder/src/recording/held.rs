@@ -11,6 +11,8 @@ const HOLD_NS: i64 = 200 * NS_PER_MS;
 const HOLD_UNCONFIGURED_NS: i64 = 5 * NS_PER_S;
 /// How many bytes, whatever is missing.
 const HOLD_BYTES_MAX: usize = 16 << 20;
+/// How many samples and configurations, whatever is missing: each costs more than its bytes.
+const HOLD_ITEMS_MAX: usize = 4096;
 
 /// Samples and configurations in the order in which they came.
 #[derive(Debug)]
@@ -45,7 +47,7 @@ impl Held {
     pub(super) fn is_due(&self, now: Moment, all_configured: bool) -> bool {
         let held_ns = now.since_ns(self.since);
         let enough_ns = if all_configured { HOLD_NS } else { HOLD_UNCONFIGURED_NS };
-        held_ns >= enough_ns || self.bytes > HOLD_BYTES_MAX
+        held_ns >= enough_ns || self.bytes > HOLD_BYTES_MAX || self.items.len() >= HOLD_ITEMS_MAX
     }
 
     /// Lets what is held of a track, whose timescale is given, lead up to `next`. If the media clock jumped between them, the

@@ -37,6 +37,17 @@ pub(crate) enum End {
     Lost(SessionError),
 }
 
+/// Whether a session is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopping {
+    /// It goes on.
+    No,
+    /// It ends once nothing more has arrived.
+    WhenDrained,
+    /// It ends whatever still comes.
+    Now,
+}
+
 /// A session under way.
 pub(crate) struct Play<'a, S> {
     pub(crate) opened: Opened,
@@ -49,12 +60,12 @@ pub(crate) struct Play<'a, S> {
 }
 
 impl<S: Sink> Play<'_, S> {
-    /// One wake-up: `stopping` says whether to end once nothing more is there; `on_tick` is called with each tick.
+    /// One wake-up; `on_tick` is called with each tick.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         tick: &mut Interval,
-        stopping: bool,
+        stopping: Stopping,
         on_tick: &mut dyn FnMut(&mut Recording<S>, &[TrackInput]),
     ) -> Poll<End> {
         let drained = match self.poll_packets(cx) {
@@ -64,7 +75,7 @@ impl<S: Sink> Play<'_, S> {
         if self.recording.check().is_err() {
             return Poll::Ready(End::VolumeStopped);
         }
-        if stopping && drained {
+        if stopping == Stopping::Now || (stopping == Stopping::WhenDrained && drained) {
             return Poll::Ready(End::Stopped);
         }
         if tick.poll_tick(cx).is_ready() {

@@ -6,7 +6,7 @@ use crate::clock::Moment;
 use crate::session::error::SessionError;
 use crate::session::media::TrackInput;
 use crate::session::open::{Opened, open};
-use crate::session::play::{End, Play, numbers};
+use crate::session::play::{End, Play, Stopping, numbers};
 use crate::session::silence;
 use crate::sink::Sink;
 use crate::supervisor::PAUSE;
@@ -14,7 +14,7 @@ use crate::testsrc::{TestSource, camera};
 use keha_fs::GapReason;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::coop::unconstrained;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use url::Url;
@@ -24,6 +24,8 @@ const TICK: Duration = Duration::from_millis(100);
 /// How long a session goes on after the word to stop. The runtime learns of what the kernel has received only when it
 /// sleeps, so without this a stop could overtake packets that came before it.
 const LAST_LOOK: Duration = PAUSE.saturating_mul(3);
+/// How long a camera that never pauses may keep a session from ending after that.
+const LAST_LOOK_MAX: Duration = Duration::from_secs(1);
 
 impl<S: Sink> StreamTask<S> {
     /// Opens a session and records it to its end.
@@ -67,10 +69,17 @@ impl<S: Sink> StreamTask<S> {
                 stopped(stop).await;
                 sleep(LAST_LOOK).await;
             });
-            let mut stopping = false;
+            let mut told: Option<Instant> = None;
             // Bounded by its own batches. tokio's bound would make a socket that still has packets look empty.
             let end = unconstrained(poll_fn(|cx| {
-                stopping = stopping || stop.as_mut().poll(cx).is_ready();
+                if told.is_none() && stop.as_mut().poll(cx).is_ready() {
+                    told = Some(Instant::now());
+                }
+                let stopping = match told {
+                    None => Stopping::No,
+                    Some(at) if at.elapsed() < LAST_LOOK_MAX => Stopping::WhenDrained,
+                    Some(_) => Stopping::Now,
+                };
                 play.poll(cx, &mut tick, stopping, &mut |recording, tracks| {
                     reporter.update(recording, lost(tracks))
                 })

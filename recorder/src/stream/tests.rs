@@ -19,6 +19,8 @@ enum Script {
     Play(u8),
     /// Plays so many packets of sound, then keeps the connection.
     PlayAndStay(u8),
+    /// Plays packets of sound as fast as they are taken.
+    PlayWithoutEnd,
 }
 
 /// A camera that follows one script a connection, and the last one from then on.
@@ -58,6 +60,13 @@ fn follow(mut connection: TcpStream, script: Script) {
         let text =
             format!("RTSP/1.0 {status}\r\nCSeq: {cseq}\r\n{headers}Content-Length: {length}\r\n\r\n{body}");
         if connection.write_all(text.as_bytes()).is_err() {
+            return;
+        }
+        if let (Script::PlayWithoutEnd, "PLAY") = (script, method) {
+            // Bounded by whoever hangs up.
+            let packet = rtp(0);
+            let framed = [&[b'$', 0, 0, packet.len() as u8][..], &packet].concat().repeat(64);
+            while connection.write_all(&framed).is_ok() {}
             return;
         }
         if let (Script::Play(packets) | Script::PlayAndStay(packets), "PLAY") = (script, method) {
@@ -159,8 +168,7 @@ impl Story {
         let cell = Arc::new(Mutex::new(StatusCell::new(name.clone(), url.clone(), shared.clock.now().wall)));
         let (stop, stopping) = watch::channel(false);
         let task = StreamTask::new(name, url, sink.clone(), None, shared, Arc::clone(&cell), stopping);
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = crate::supervisor::runtime(1).unwrap();
         let task = runtime.spawn(task.run());
         Story { sink, cell, events, stop, runtime, task }
     }
@@ -215,6 +223,28 @@ fn a_clean_stop_writes_all_that_arrived_and_no_gap() {
     assert!(sink.kept().gaps.is_empty());
     assert_eq!((status.state, status.samples, status.bytes), (StreamState::Stopped, 40, 6_400));
     assert_eq!((status.tracks.len(), status.lost_packets), (1, 0));
+}
+
+#[test]
+fn what_the_kernel_took_before_the_word_to_stop_is_recorded() {
+    for _ in 0..5 {
+        let camera = Camera::start(listen(), vec![Script::PlayAndStay(40)]);
+        let story = Story::begin(&format!("rtsp://{}/live", camera.address), Keeping::default());
+        story.until(|kind| *kind == EventKind::Recording);
+        // All packets were sent before the first of them began the recording.
+        let (sink, _) = story.end();
+        assert_eq!(sink.kept().samples, sounds(0..40));
+    }
+}
+
+#[test]
+fn a_camera_that_never_pauses_does_not_keep_a_stop_from_being_clean() {
+    let camera = Camera::start(listen(), vec![Script::PlayWithoutEnd]);
+    let story = Story::begin(&format!("rtsp://{}/live", camera.address), Keeping::default());
+    story.until(|kind| *kind == EventKind::Recording);
+    let (sink, status) = story.end();
+    assert_eq!(status.state, StreamState::Stopped);
+    assert!(sink.kept().gaps.iter().all(|gap| gap.reason != GapReason::ConnectionLost));
 }
 
 #[test]
