@@ -2,7 +2,7 @@
 
 use crate::commands;
 use crate::failure;
-use crate::logging::LogFormat;
+use crate::logging::{self, LogFormat, LogGuard};
 use crate::output::Output;
 use crate::secret;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
@@ -37,10 +37,10 @@ pub(crate) struct Global {
 }
 
 impl Global {
-    /// Begins logging as asked, and says how commands show results.
-    pub(crate) fn apply(&self) -> Output {
-        crate::logging::start(self.verbose, self.quiet, self.log_format);
-        Output { quiet: self.quiet }
+    /// Begins logging as asked, until the guard is dropped, and says how commands show results.
+    pub(crate) fn apply(&self) -> (Output, LogGuard) {
+        let log = logging::start(self.verbose, self.quiet, self.log_format);
+        (Output { quiet: self.quiet }, log)
     }
 }
 

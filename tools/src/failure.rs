@@ -3,6 +3,7 @@
 //! A command returns an [`Exit`] when it did its work, whatever it found, and an error when it could not. Every error is
 //! shown as one line without secrets: what, where, what to do.
 
+use crate::output::Unread;
 use crate::secret;
 use crate::units::time;
 use jiff::tz::TimeZone;
@@ -73,9 +74,9 @@ fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(error) = cause.downcast_ref::<keha_player::Error>() {
         return Some(exit_of_player(error));
     }
-    // Whoever read the output has seen enough.
-    let io = cause.downcast_ref::<std::io::Error>()?;
-    (io.kind() == std::io::ErrorKind::BrokenPipe).then_some(Exit::Done)
+    // Another pipe that broke, such as the control socket, is a failure like any other.
+    let unread = cause.downcast_ref::<std::io::Error>()?.get_ref()?.is::<Unread>();
+    unread.then_some(Exit::Done)
 }
 
 fn exit_of_volume(error: &keha_fs::Error) -> Exit {
@@ -143,6 +144,7 @@ pub(crate) fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::of_stdout;
     use anyhow::Context;
     use keha_fs::WallTime;
 
@@ -154,7 +156,8 @@ mod tests {
             (Failure::failed("x"), Exit::Failed),
             (anyhow::anyhow!("x"), Exit::Failed),
             (io(std::io::ErrorKind::NotFound), Exit::Failed),
-            (io(std::io::ErrorKind::BrokenPipe), Exit::Done),
+            (io(std::io::ErrorKind::BrokenPipe), Exit::Failed),
+            (anyhow::Error::new(of_stdout(std::io::ErrorKind::BrokenPipe.into())), Exit::Done),
             (keha_fs::Error::Invalid("x".into()).into(), Exit::Failed),
             (keha_fs::Error::NotRecorded { available: None }.into(), Exit::Nothing),
             (keha_fs::Error::Overwritten { available_from: None }.into(), Exit::Damaged),

@@ -1,6 +1,6 @@
 //! `keha status`: what a running recorder is doing, asked over its control socket.
 
-use crate::control::{Request, client, path};
+use crate::control::client::{self, Found};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::output::table::{Align, Table};
@@ -9,7 +9,6 @@ use crate::volume_argument::VolumeArgument;
 use jiff::tz::TimeZone;
 use keha_fs::Volume;
 use serde_json::Value;
-use std::io;
 
 /// Arguments of `keha status`.
 #[derive(Debug, clap::Args)]
@@ -25,34 +24,25 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let volume_path = args.volume.path()?;
     let volume = Volume::open(&volume_path)?;
     let shown = volume_path.display();
-    let mut trouble = None;
-    for socket in path::candidates(&path::Environment::of_process(), volume.info().id) {
-        match client::ask(&socket, &Request::Status) {
-            Ok(answer) => {
-                let document: Value = serde_json::from_str(&answer).map_err(|_| {
-                    Failure::failed(format!(
-                        "{}: the recorder answers in another language; is it of this version?",
-                        socket.display()
-                    ))
-                })?;
-                output.print(&if args.json {
-                    answer + "\n"
-                } else {
-                    text(&document, &TimeZone::system())
-                })?;
-                return Ok(Exit::Done);
-            }
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
-            Err(error) => {
-                trouble =
-                    Some(format!("{shown}: the recorder does not answer on {}: {error}", socket.display()))
-            }
+    let (socket, answer) = match client::find(volume.info().id) {
+        Found::Recorder { socket, status } => (socket, status),
+        Found::Silent(why) => {
+            return Err(Failure::failed(format!("{shown}: the recorder does not answer on {why}")));
         }
-    }
-    Err(Failure::failed(trouble.unwrap_or_else(|| {
-        format!("{shown}: nobody records into it; start with: keha record {shown} --camera NAME=URL")
-    })))
+        Found::Nobody => {
+            return Err(Failure::failed(format!(
+                "{shown}: nobody records into it; start with: keha record {shown} --camera NAME=URL"
+            )));
+        }
+    };
+    let document: Value = serde_json::from_str(&answer).map_err(|_| {
+        Failure::failed(format!(
+            "{}: the recorder answers in another language; is it of this version?",
+            socket.display()
+        ))
+    })?;
+    output.print(&if args.json { answer + "\n" } else { text(&document, &TimeZone::system()) })?;
+    Ok(Exit::Done)
 }
 
 /// The answer for people. It comes from another process, maybe of another version: whatever is missing is shown as missing.

@@ -1,7 +1,7 @@
 //! The control socket: how a running recorder answers other `keha` commands.
 //!
 //! The process that writes a volume owns a Unix socket named after the volume's identity. A client sends one JSON document a
-//! line and gets one back. Both sides bound sizes and time: a silent or babbling peer costs a thread for two seconds.
+//! line and gets one back. Both sides bound sizes and time: a silent, slow or babbling peer costs a thread for two seconds.
 //! Nothing here records or knows a camera.
 
 pub(crate) mod client;
@@ -10,14 +10,14 @@ pub(crate) mod server;
 
 use keha_fs::{BadStreamName, HoldRequest, StreamName, Uuid, WallTime};
 use serde::{Deserialize, Serialize};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The most bytes of a request, its newline included.
-const REQUEST_BYTES_MAX: u64 = 4 << 10;
+const REQUEST_BYTES_MAX: usize = 4 << 10;
 /// The most bytes of an answer: a thousand cameras fit in easily.
-const ANSWER_BYTES_MAX: u64 = 16 << 20;
+const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// How long either side waits for the other.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -105,6 +105,9 @@ pub(crate) enum Answer {
         /// The exit status that this stands for.
         #[serde(default = "exit_failed")]
         exit: u8,
+        /// Whether it is known that nothing changed.
+        #[serde(default)]
+        known: bool,
     },
 }
 
@@ -134,20 +137,46 @@ impl Answer {
     }
 }
 
-/// Reads one line of at most `bytes_max` bytes; empty at the end of the stream.
-fn read_line(stream: &UnixStream, bytes_max: u64) -> io::Result<String> {
-    let mut line = String::new();
-    BufReader::new(stream.take(bytes_max)).read_line(&mut line)?;
-    if line.len() as u64 >= bytes_max && !line.ends_with('\n') {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the line is too long"));
+/// Reads lines that come in whatever pieces.
+struct LineReader<'a> {
+    stream: &'a UnixStream,
+    buffered: BufReader<&'a UnixStream>,
+}
+
+impl<'a> LineReader<'a> {
+    fn new(stream: &'a UnixStream) -> LineReader<'a> {
+        LineReader { stream, buffered: BufReader::new(stream) }
     }
-    Ok(line)
+
+    /// The next line, of at most `bytes_max` bytes, if all of it comes within `patience`; empty at the end of the stream.
+    fn line(&mut self, bytes_max: usize, patience: Duration) -> io::Result<String> {
+        let begin = Instant::now();
+        let mut line = Vec::new();
+        while !line.ends_with(b"\n") {
+            let left = patience.saturating_sub(begin.elapsed());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.stream.set_read_timeout(Some(left))?;
+            let there = self.buffered.fill_buf()?;
+            if there.is_empty() {
+                break;
+            }
+            let length = there.iter().position(|byte| *byte == b'\n').map_or(there.len(), |at| at + 1);
+            line.extend_from_slice(there.get(..length).unwrap_or_default());
+            self.buffered.consume(length);
+            if line.len() > bytes_max {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "the line is too long"));
+            }
+        }
+        String::from_utf8(line).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the line is no text"))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::os::unix::net::UnixListener;
 
     fn serve() -> (tempfile::TempDir, std::path::PathBuf, server::Server) {
@@ -155,7 +184,7 @@ mod tests {
         let path = dir.path().join("a.sock");
         let answer = Box::new(|request: Request| match request {
             Request::Status => "{\"schema\":\"x\"}".to_owned(),
-            Request::HoldAdd(order) => Answer::Error { error: order.label, exit: 4 }.render(),
+            Request::HoldAdd(order) => Answer::Error { error: order.label, exit: 4, known: true }.render(),
             Request::HoldLift { id } => Answer::Hold { id }.render(),
         });
         let server = server::Server::start(&path, answer).expect("a server");
@@ -184,10 +213,37 @@ mod tests {
         assert_eq!(order.request().expect("a good name"), request);
         let answer = client::ask(&path, &Request::HoldAdd(order)).expect("an answer");
         let read: Answer = serde_json::from_str(&answer).expect("a known answer");
-        assert_eq!(read, Answer::Error { error: request.label, exit: 4 });
+        assert_eq!(read, Answer::Error { error: request.label, exit: 4, known: true });
         let id = Uuid::from_u128(77);
         let answer = client::ask(&path, &Request::HoldLift { id }).expect("an answer");
         assert_eq!(serde_json::from_str::<Answer>(&answer).expect("a known answer"), Answer::Hold { id });
+    }
+
+    #[test]
+    fn several_requests_at_once_are_each_answered() {
+        let (_dir, path, _server) = serve();
+        let mut stream = UnixStream::connect(&path).expect("a connection");
+        stream.write_all(b"{\"request\":\"status\"}\n{\"request\":\"status\"}\n").expect("it is taken");
+        let mut reader = LineReader::new(&stream);
+        for _ in 0..2 {
+            assert_eq!(reader.line(100, PATIENCE).expect("an answer"), "{\"schema\":\"x\"}\n");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_drips_is_given_up_in_time() {
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        let dripping = std::thread::spawn(move || {
+            while theirs.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let read = LineReader::new(&ours).line(1000, Duration::from_millis(200));
+        assert!(read.is_err_and(|error| {
+            matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+        }));
+        drop(ours);
+        dripping.join().expect("it ends when nobody listens");
     }
 
     #[test]
@@ -213,7 +269,7 @@ mod tests {
     #[test]
     fn nonsense_gets_an_error_and_harms_nobody() {
         let (_dir, path, _server) = serve();
-        let long = vec![b'x'; 2 * REQUEST_BYTES_MAX as usize];
+        let long = vec![b'x'; 2 * REQUEST_BYTES_MAX];
         for nonsense in [&b"{}\n"[..], b"\xff\xfe\n", b"{\"request\":\"self_destruct\"}\n", b"\n", &long] {
             let mut stream = UnixStream::connect(&path).expect("a connection");
             // The server may hang up before all of it is sent.

@@ -3,7 +3,7 @@
 //! Only whoever holds the volume's lock may start a server for it: that is what makes it right to remove a socket found in
 //! its place.
 
-use super::{PATIENCE, REQUEST_BYTES_MAX, Request, read_line};
+use super::{LineReader, PATIENCE, REQUEST_BYTES_MAX, Request};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -94,10 +94,10 @@ fn listen(listener: &UnixListener, stop: &AtomicBool, answer: Arc<dyn Fn(Request
 
 fn serve(mut stream: &UnixStream, answer: &dyn Fn(Request) -> String) -> io::Result<()> {
     let begin = Instant::now();
+    let mut lines = LineReader::new(stream);
     stream.set_write_timeout(Some(PATIENCE))?;
     while let Some(left) = PATIENCE.checked_sub(begin.elapsed()).filter(|left| !left.is_zero()) {
-        stream.set_read_timeout(Some(left))?;
-        let line = read_line(stream, REQUEST_BYTES_MAX)?;
+        let line = lines.line(REQUEST_BYTES_MAX, left)?;
         if line.is_empty() {
             break;
         }

@@ -52,12 +52,11 @@ impl VolumeDocument {
 /// Writes one document and a newline to standard output, and flushes it.
 ///
 /// # Errors
-/// Those of writing; of kind `BrokenPipe` if nobody reads it any more.
+/// Those of writing; [`super::Unread`] if nobody reads it any more.
 pub(crate) fn print(document: &impl Serialize) -> std::io::Result<()> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    serde_json::to_writer(&mut out, document)?;
-    out.write_all(b"\n")?;
-    out.flush()
+    let written = serde_json::to_writer(&mut out, document).map_err(std::io::Error::from);
+    written.and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()).map_err(super::of_stdout)
 }
 
 /// A share as a number that reads well: four decimals.

@@ -8,6 +8,23 @@ pub(crate) mod table;
 
 use std::io::{self, Write};
 
+/// Nobody reads standard output any more: whoever did has seen enough.
+#[derive(Debug)]
+pub(crate) struct Unread;
+
+impl std::fmt::Display for Unread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("nobody reads the output")
+    }
+}
+
+impl std::error::Error for Unread {}
+
+/// Marks an error of writing to standard output as [`Unread`] if it is that.
+pub(crate) fn of_stdout(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::BrokenPipe { io::Error::new(error.kind(), Unread) } else { error }
+}
+
 /// What the global options decided about output.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
@@ -19,11 +36,10 @@ impl Output {
     /// Writes a result to standard output.
     ///
     /// # Errors
-    /// Those of writing; of kind `BrokenPipe` if nobody reads it any more.
+    /// Those of writing; [`Unread`] if nobody reads it any more.
     pub(crate) fn print(self, text: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
-        stdout.write_all(text.as_bytes())?;
-        stdout.flush()
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(of_stdout)
     }
 
     /// Says something about how it goes on standard error, unless asked to be quiet. That nobody listens is no error.

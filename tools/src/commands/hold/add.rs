@@ -3,11 +3,12 @@
 use super::channel::Channel;
 use super::document::HoldsDocument;
 use crate::commands::volume::parse_stream;
-use crate::failure::{Exit, Failure};
+use crate::failure::{self, Exit, Failure};
 use crate::output::Output;
 use crate::output::document;
 use crate::units::{duration, range, time};
 use crate::volume_argument::VolumeArgument;
+use anyhow::Context;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use keha_fs::{HoldId, HoldRequest, StreamName, Volume, WallTime};
@@ -73,8 +74,10 @@ pub(super) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let made = add_all(&channel, args.streams.iter().map(request));
     let closed = channel.close();
     let made = made?;
-    closed?;
-    volume.refresh()?;
+    let ids: Vec<String> = made.iter().map(ToString::to_string).collect();
+    let standing = || format!("held, as {}", ids.join(" and "));
+    closed.with_context(standing)?;
+    volume.refresh().with_context(standing)?;
     let document = HoldsDocument::new("keha.hold-add/1", &volume, &path, Some(&made));
     if args.json {
         document::print(&document)?
@@ -91,10 +94,13 @@ fn add_all(channel: &Channel, requests: impl Iterator<Item = HoldRequest>) -> an
         match channel.add(&request) {
             Ok(id) => made.push(id),
             Err(error) => {
-                let error = error.context(format!("{}: nothing is held", request.stream));
+                let error = error.into_error(&format!("{}: nothing is held", request.stream));
                 return Err(match made.into_iter().try_for_each(|id| channel.lift(id).map(drop)) {
                     Ok(()) => error,
-                    Err(kept) => error.context(format!("what was held for other streams stays: {kept}")),
+                    Err(kept) => {
+                        let kept = failure::line_of(&kept.into_error("it cannot be lifted"));
+                        error.context(format!("what was held for other streams stays: {kept}"))
+                    }
                 });
             }
         }

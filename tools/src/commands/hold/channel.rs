@@ -1,10 +1,11 @@
 //! The way to whoever writes the volume: the recorder behind its control socket, or a writer of our own where nobody records.
 
-use crate::control::{Answer, HoldOrder, Request, client, path};
+use crate::control::client::{self, Found};
+use crate::control::{Answer, HoldOrder, Request};
 use crate::failure::Failure;
+use crate::opener::opener;
 use anyhow::Context;
 use keha_fs::{HoldId, HoldRequest, Volume, Writer, WriterOptions};
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// A way to make and lift holds.
@@ -19,24 +20,26 @@ impl Channel {
     /// # Errors
     /// Someone does who cannot be asked, or the volume cannot be written.
     pub(super) fn open(volume: &Volume, shown: &Path) -> anyhow::Result<Channel> {
-        for socket in path::candidates(&path::Environment::of_process(), volume.info().id) {
-            match client::ask(&socket, &Request::Status) {
-                Ok(_) => return Ok(Channel::Recorder(socket)),
-                Err(error) if is_nobody(&error) => {}
-                Err(error) => return Err(error).with_context(|| unanswered(&socket)),
-            }
-        }
-        match Writer::open(shown, WriterOptions::default(), Box::new(|_| ())) {
+        let silent = match client::find(volume.info().id) {
+            Found::Recorder { socket, .. } => return Ok(Channel::Recorder(socket)),
+            Found::Silent(why) => Some(why),
+            Found::Nobody => None,
+        };
+        let options = WriterOptions { opener: opener("hold"), ..WriterOptions::default() };
+        match Writer::open(shown, options, Box::new(|_| ())) {
             Ok(writer) => Ok(Channel::Own(writer)),
-            Err(error @ keha_fs::Error::Locked { .. }) => Err(error).context(
-                "the process that records cannot be asked: run this as its user, with its KEHA_RUNTIME_DIR",
-            ),
+            Err(error @ keha_fs::Error::Locked { .. }) => {
+                let why = silent.map(|why| format!(" ({why})")).unwrap_or_default();
+                Err(error).context(format!(
+                    "the process that records cannot be asked{why}: run this as its user, with its KEHA_RUNTIME_DIR"
+                ))
+            }
             Err(error) => Err(error.into()),
         }
     }
 
     /// Makes a hold; it stands when this returns.
-    pub(super) fn add(&self, request: &HoldRequest) -> anyhow::Result<HoldId> {
+    pub(super) fn add(&self, request: &HoldRequest) -> Result<HoldId, NotDone> {
         match self {
             Channel::Recorder(socket) => ask(socket, &Request::HoldAdd(HoldOrder::new(request))),
             Channel::Own(writer) => Ok(writer.add_hold(request.clone())?.id),
@@ -44,7 +47,7 @@ impl Channel {
     }
 
     /// Lifts a hold.
-    pub(super) fn lift(&self, id: HoldId) -> anyhow::Result<HoldId> {
+    pub(super) fn lift(&self, id: HoldId) -> Result<HoldId, NotDone> {
         match self {
             Channel::Recorder(socket) => ask(socket, &Request::HoldLift { id: id.0 }),
             Channel::Own(writer) => Ok(writer.lift_hold(id)?.id),
@@ -60,22 +63,68 @@ impl Channel {
     }
 }
 
-fn is_nobody(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+/// A change of the holds that did not come about, as far as is known.
+#[derive(Debug)]
+pub(super) enum NotDone {
+    /// It was refused: nothing changed.
+    Refused(anyhow::Error),
+    /// No answer came, or the disk failed on the way: it may have come about all the same.
+    Unknown(anyhow::Error),
 }
 
-fn unanswered(socket: &Path) -> String {
-    format!("{}: the recorder does not answer; keha hold list shows what stands", socket.display())
+impl NotDone {
+    /// As an error of the command: `refused` says what holds then.
+    pub(super) fn into_error(self, refused: &str) -> anyhow::Error {
+        match self {
+            NotDone::Refused(error) => error.context(refused.to_owned()),
+            NotDone::Unknown(error) => {
+                error.context("whether it was done is not known; keha hold list shows what stands")
+            }
+        }
+    }
 }
 
-fn ask(socket: &Path, request: &Request) -> anyhow::Result<HoldId> {
-    let answer = client::ask(socket, request).with_context(|| unanswered(socket))?;
+impl From<keha_fs::Error> for NotDone {
+    fn from(error: keha_fs::Error) -> NotDone {
+        match error {
+            keha_fs::Error::Io { .. } | keha_fs::Error::Stopped(_) => NotDone::Unknown(error.into()),
+            _ => NotDone::Refused(error.into()),
+        }
+    }
+}
+
+fn ask(socket: &Path, request: &Request) -> Result<HoldId, NotDone> {
+    let place = socket.display();
+    let answer = client::ask(socket, request).map_err(|error| {
+        NotDone::Unknown(Failure::failed(format!("{place}: the recorder does not answer: {error}")))
+    })?;
     match serde_json::from_str(&answer) {
         Ok(Answer::Hold { id }) => Ok(HoldId(id)),
-        Ok(Answer::Error { error, exit }) => Err(Failure::of(exit, error)),
-        Err(_) => Err(Failure::failed(format!(
-            "{}: the recorder answers in another language; is it of this version?",
-            socket.display()
-        ))),
+        Ok(Answer::Error { error, exit, known: true }) => Err(NotDone::Refused(Failure::of(exit, error))),
+        Ok(Answer::Error { error, exit, known: false }) => Err(NotDone::Unknown(Failure::of(exit, error))),
+        Err(_) => Err(NotDone::Unknown(Failure::failed(format!(
+            "{place}: the recorder answers in another language; is it of this version?"
+        )))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::{Exit, exit_of, line_of};
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn a_recorder_that_hangs_up_is_no_success_and_says_nothing_about_what_stands() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let socket = dir.path().join("a.sock");
+        let listener = UnixListener::bind(&socket).expect("a socket");
+        let hanging_up = std::thread::spawn(move || drop(listener.accept()));
+        let error = ask(&socket, &Request::HoldLift { id: keha_fs::Uuid::from_u128(1) });
+        let error = error.expect_err("nobody answered").into_error("nothing is held");
+        hanging_up.join().expect("it hung up");
+        assert_eq!(exit_of(&error), Exit::Failed);
+        let line = line_of(&error);
+        assert!(line.contains("not known") && !line.contains("nothing is held"), "{line}");
     }
 }

@@ -124,6 +124,11 @@ impl HoldsDocument {
         }
     }
 
+    /// The same holds, with the room that the volume has now.
+    pub(super) fn with_room(self, volume: &Volume) -> HoldsDocument {
+        HoldsDocument { room: RoomDocument::new(&volume.hold_room()), ..self }
+    }
+
     /// For people.
     pub(super) fn text(&self, zone: &TimeZone) -> String {
         if self.holds.is_empty() {

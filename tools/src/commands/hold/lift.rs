@@ -6,6 +6,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::output::document;
 use crate::volume_argument;
+use anyhow::Context;
 use jiff::tz::TimeZone;
 use keha_fs::{HoldId, Uuid, Volume};
 
@@ -33,13 +34,15 @@ pub(super) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let id: Uuid = id.parse().map_err(|_| {
         Failure::usage(format!("{id:?} is no hold's ID: keha hold list {} shows them", path.display()))
     })?;
-    let volume = Volume::open(&path)?;
+    let mut volume = Volume::open(&path)?;
     let document = HoldsDocument::new("keha.hold-lift/1", &volume, &path, Some(&[HoldId(id)]));
     let channel = Channel::open(&volume, &path)?;
     let lifted = channel.lift(HoldId(id));
     let closed = channel.close();
-    lifted?;
+    lifted.map_err(|error| error.into_error("it is held as before"))?;
     closed?;
+    volume.refresh().context("lifted")?;
+    let document = document.with_room(&volume);
     if args.json {
         document::print(&document)?;
     } else {

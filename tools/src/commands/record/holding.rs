@@ -18,7 +18,14 @@ pub(super) fn lift(holder: &Holder, id: Uuid) -> String {
 fn answer(result: anyhow::Result<Hold>) -> String {
     match result {
         Ok(hold) => Answer::Hold { id: hold.id.0 },
-        Err(error) => Answer::Error { error: failure::line_of(&error), exit: failure::exit_of(&error) as u8 },
+        Err(error) => {
+            let unknown = error.chain().any(|cause| {
+                let cause = cause.downcast_ref::<keha_fs::Error>();
+                matches!(cause, Some(keha_fs::Error::Io { .. } | keha_fs::Error::Stopped(_)))
+            });
+            let exit = failure::exit_of(&error) as u8;
+            Answer::Error { error: failure::line_of(&error), exit, known: !unknown }
+        }
     }
     .render()
 }

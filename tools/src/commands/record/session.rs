@@ -6,6 +6,7 @@ use super::view::{self, View, now};
 use crate::control::server::Server;
 use crate::control::{Request, path};
 use crate::failure::{Exit, Failure};
+use crate::opener::opener;
 use crate::output::document::{Moment, VolumeDocument};
 use crate::output::{self, Output};
 use crate::process::notify::Notifier;
@@ -22,6 +23,9 @@ use std::time::{Duration, Instant};
 
 /// How often counters are looked at and shown.
 const TICK: Duration = Duration::from_secs(1);
+
+/// What may wait for the loop.
+const WAKES: usize = 1024;
 
 /// What is to be recorded.
 pub(crate) struct Job {
@@ -44,13 +48,15 @@ enum Wake {
 /// The volume cannot be written, or has no room for the streams; nothing at all was recorded in the given time.
 pub(crate) fn record(job: &Job, output: Output) -> anyhow::Result<Exit> {
     check_room(job)?;
-    let (wake, woken) = mpsc::channel();
+    let (wake, woken) = mpsc::sync_channel(WAKES);
     let stop = wake.clone();
     // That the loop is gone already when a signal comes, or a round ends, is as good.
     signals::on_stop(move |signal| drop(stop.send(Wake::Stop(signal)))).context("cannot wait for signals")?;
     let rounds = wake.clone();
-    let on_round = Box::new(move |report| drop(rounds.send(Wake::Round(report))));
-    let writer = Writer::open(&job.volume, WriterOptions::default(), on_round)?;
+    // The writer waits for nobody: a round that is not looked at in time is replaced by the next.
+    let on_round = Box::new(move |report| drop(rounds.try_send(Wake::Round(report))));
+    let options = WriterOptions { opener: opener("record"), ..WriterOptions::default() };
+    let writer = Writer::open(&job.volume, options, on_round)?;
     let mut recorder = Recorder::start(&writer, &job.cameras)?;
     if let Some(events) = recorder.take_events() {
         let forward = move || events.into_iter().try_for_each(|event| wake.send(Wake::Event(event)));
