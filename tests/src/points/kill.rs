@@ -14,10 +14,6 @@ use std::time::Duration;
 /// The most that may be lost of any stream, seconds.
 const LOST_S_MAX: f64 = 1.2;
 
-/// Samples of sound before a session's first picture that an export may leave out: half a second, for a keyframe is
-/// long on its way while a packet of sound is not.
-const HEAD_SOUND_MAX: u64 = 25;
-
 /// One life of the recorder: how it ended, and what it had promised.
 pub(crate) struct Life {
     pub(crate) end_ns: u64,
@@ -51,7 +47,7 @@ pub fn whole(count: usize, kinds: &[ClipKind], kills: usize, volume_size: &str, 
     rig::assert_check_clean(&rig.volume)?;
     let (worst, last) = judge(&rig, &lives, LOST_S_MAX)?;
     // In flight at the moment of the signal: sent, but not yet through server, socket and recorder.
-    ensure!(last <= 0.3, "SIGTERM lost {last:.3} s");
+    ensure!(last <= 0.1, "SIGTERM lost {last:.3} s");
     figure(
         "kill",
         &format!(
@@ -122,12 +118,9 @@ pub(crate) fn judge(rig: &Rig, lives: &[Life], lost_s_max: f64) -> Result<(f64, 
 }
 
 fn judge_life(loss: &Loss, life: &Life, camera: &Camera, track: usize) -> Result<()> {
-    // Exports begin each run with a picture: sound that came before the first one is in the volume, but not in them.
-    let head_max = if track == 0 { 0 } else { HEAD_SOUND_MAX };
-    ensure!(loss.head_missing <= head_max, "{} samples missing at the start", loss.head_missing);
-    let there = loss.kept + loss.head_missing;
+    ensure!(loss.head_missing == 0, "{} samples missing at the start", loss.head_missing);
     let promised = record_json::samples_of(&life.durable, &camera.name, track)
         .context("record --json never said how far this track is durable")?;
-    ensure!(there >= promised, "{promised} samples were reported durable, {there} are there");
+    ensure!(loss.kept >= promised, "{promised} samples were reported durable, {} are there", loss.kept);
     Ok(())
 }
