@@ -44,7 +44,7 @@ bench: needs ## what recording costs, as ratios against ffmpeg on this machine (
 
 # The points of acceptance in full size, with the release binary; POINT= one of frames clock kill powercut lap ...
 POINT ?= all
-acceptance: needs ## the promises in full size (about an hour): POINT=frames|clock|kill|powercut|lap|holds|corrupt|faults
+acceptance: needs ## the promises in full size (about an hour): POINT=frames|clock|kill|powercut|lap|holds|copy|corrupt|faults
 	$(CARGO) build --release -p keha
 	$(CARGO) build --release -p keha-tests --bin acceptance
 	$(CARGO) run --release -p keha-tests --bin acceptance -- $(POINT)

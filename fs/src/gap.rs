@@ -40,11 +40,13 @@ pub enum GapReason {
     ConfigurationChange = 12,
     /// Recording of this camera was switched off.
     Stopped = 13,
+    /// The volume that this was copied from was damaged here.
+    Damaged = 14,
 }
 
 impl GapReason {
     /// All reasons that this version knows.
-    pub const ALL: [GapReason; 13] = [
+    pub const ALL: [GapReason; 14] = [
         GapReason::ConnectionLost,
         GapReason::Refused,
         GapReason::Unauthorised,
@@ -58,6 +60,7 @@ impl GapReason {
         GapReason::Protocol,
         GapReason::ConfigurationChange,
         GapReason::Stopped,
+        GapReason::Damaged,
     ];
 
     /// The reason as people read it, in lower case: `connection lost`, `recorder down` ...
@@ -76,6 +79,7 @@ impl GapReason {
             GapReason::Protocol => "protocol",
             GapReason::ConfigurationChange => "configuration change",
             GapReason::Stopped => "stopped",
+            GapReason::Damaged => "damaged",
         }
     }
 }

@@ -7,6 +7,7 @@ mod planted;
 
 pub mod clock;
 mod configuration;
+mod copy;
 mod create;
 pub mod disk;
 mod error;
@@ -28,6 +29,7 @@ mod types;
 mod writer;
 
 pub use configuration::{Configuration, TrackConfiguration, TrackKind};
+pub use copy::{CopyReport, copy_stream, run_digest};
 pub use create::{CreateOptions, create, plan};
 pub use error::{Error, Result};
 pub use format::FORMAT_VERSION;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use keha_tests::media::ClipKind;
-use keha_tests::points::{clock, corrupt, faults, frames, holds, inputs, kill, lap, powercut};
+use keha_tests::points::{clock, copy, corrupt, faults, frames, holds, inputs, kill, lap, powercut};
 use keha_tests::power;
 use std::time::Duration;
 
@@ -66,6 +66,11 @@ fn a_lapped_ring_holds_the_newest_footage_without_a_hole() -> Result<()> {
 #[test]
 fn what_is_held_outlives_a_kill_and_three_laps() -> Result<()> {
     holds::whole(3, Duration::from_secs(180))
+}
+
+#[test]
+fn footage_copied_into_another_volume_is_the_same() -> Result<()> {
+    copy::whole(150)
 }
 
 #[test]

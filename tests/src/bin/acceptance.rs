@@ -1,17 +1,17 @@
-//! The promises in full size, one subcommand a point: `acceptance frames|clock|kill|powercut|lap|holds|corrupt|faults|inputs|all`.
+//! The promises in full size, one subcommand a point: `acceptance frames|clock|kill|powercut|lap|holds|copy|corrupt|faults|inputs|all`.
 //!
 //! Prints figures, one line each; ends with status 1 if any point does not hold. Use a release build.
 #![forbid(unsafe_code)]
 
 use anyhow::Result;
 use keha_tests::media::ClipKind;
-use keha_tests::points::{clock, corrupt, faults, frames, holds, inputs, kill, lap, powercut};
+use keha_tests::points::{clock, copy, corrupt, faults, frames, holds, inputs, kill, lap, powercut};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 type Point = (&'static str, fn() -> Result<()>);
 
-const POINTS: [Point; 9] = [
+const POINTS: [Point; 10] = [
     ("frames", || {
         frames::whole(16, &[ClipKind::MainLong], 60, "4GiB")?;
         frames::whole(
@@ -35,6 +35,7 @@ const POINTS: [Point; 9] = [
         lap::filled("10GiB", 8.0, Duration::from_secs(1800))
     }),
     ("holds", || holds::whole(20, Duration::from_secs(600))),
+    ("copy", || copy::whole(1500)),
     ("corrupt", || corrupt::whole(2000, 3)),
     ("faults", || faults::whole(300)),
     ("inputs", inputs::whole),

@@ -4,6 +4,7 @@
 //! instruments ([`crate::rig`], [`crate::footage`], [`crate::loss`], [`crate::probe`]).
 
 pub mod clock;
+pub mod copy;
 pub mod corrupt;
 pub mod faults;
 pub mod frames;

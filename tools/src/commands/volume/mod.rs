@@ -3,6 +3,7 @@
 
 mod blocks;
 mod check;
+mod copy;
 pub(super) mod create;
 mod dump;
 #[cfg(test)]
@@ -30,6 +31,8 @@ pub(crate) enum Command {
     Dump(dump::Args),
     /// Verify every live byte
     Check(check::Args),
+    /// Copy footage whole into another volume
+    Copy(copy::Args),
 }
 
 pub(crate) fn run(command: Command, output: Output) -> anyhow::Result<Exit> {
@@ -39,6 +42,7 @@ pub(crate) fn run(command: Command, output: Output) -> anyhow::Result<Exit> {
         Command::Blocks(args) => blocks::run(&args, output),
         Command::Dump(args) => dump::run(&args, output),
         Command::Check(args) => check::run(&args, output),
+        Command::Copy(args) => copy::run(&args, output),
     }
 }
 

@@ -1,0 +1,174 @@
+//! Copying a stretch of a stream into another volume: every sample with its bytes, ticks, flags, run and wall time, every
+//! configuration, clock anchor and gap, in the order of recording. Chunks and blocks are cut anew.
+
+use crate::error::{Error, Result};
+use crate::gap::{Gap, GapReason};
+use crate::reader::Volume;
+use crate::report::{Finding, Item, TimeRange};
+use crate::sample::{Sample, StoredSample};
+use crate::types::{RunId, StreamId, WallTime};
+use crate::writer::{Rejected, StreamWriter};
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+/// How long to wait for room in the queue to the other volume's disk.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// What was copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyReport {
+    /// The runs that it belongs to.
+    pub runs: BTreeSet<RunId>,
+    /// Samples.
+    pub samples: u64,
+    /// Their bytes.
+    pub payload_bytes: u64,
+    /// Gap records.
+    pub gaps: u64,
+    /// The earliest and the latest moment of the samples.
+    pub span: Option<(WallTime, WallTime)>,
+    /// What could not be copied, for it does not verify. In its place stands a gap.
+    pub damage: Vec<Finding>,
+    /// BLAKE3 over all samples with what is known of them: see [`run_digest`].
+    pub digest: [u8; 32],
+}
+
+/// Copies what [`Volume::read`] gives of a stream. `progress` is told the bytes done; a `Break` ends the copy there.
+///
+/// # Errors
+/// Those of reading; [`Error::Invalid`] if the other volume cannot take it (its blocks are too small for a configuration), or
+/// the copy was ended; [`Error::Stopped`] if its writer stopped. What was copied until then stays.
+pub fn copy_stream(
+    source: &Volume,
+    stream: StreamId,
+    range: TimeRange,
+    into: &mut StreamWriter,
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<CopyReport> {
+    let mut cursor = source.read(stream, range)?;
+    let mut sum = Sum::default();
+    let mut report = CopyReport {
+        runs: BTreeSet::new(),
+        samples: 0,
+        payload_bytes: 0,
+        gaps: 0,
+        span: None,
+        damage: Vec::new(),
+        digest: [0; 32],
+    };
+    while let Some(item) = cursor.next_item()? {
+        match item {
+            Item::Run(run) => {
+                report.runs.insert(run);
+                into.begin_run(run);
+            }
+            Item::Configuration(_, configuration) => {
+                into.configure(&configuration)?;
+            }
+            Item::Anchor(anchor) => into.anchor(anchor),
+            Item::Gap(gap) => {
+                report.gaps += 1;
+                into.gap(&gap);
+            }
+            Item::Damage(finding) => {
+                let at = report.span.map_or_else(|| range.from.unwrap_or_default(), |(_, to)| to);
+                into.gap(&gap_of(&finding, at));
+                report.damage.push(finding);
+            }
+            Item::Sample(sample) => {
+                push(into, &sample, &mut || progress(report.payload_bytes))?;
+                sum.add(&sample);
+                report.samples += 1;
+                report.payload_bytes += sample.data.len() as u64;
+                let (from, to) = report.span.unwrap_or((sample.wall, sample.wall));
+                report.span = Some((from.min(sample.wall), to.max(sample.wall)));
+            }
+        }
+    }
+    into.park();
+    report.digest = sum.digest();
+    Ok(report)
+}
+
+/// Counts and digests the samples of some runs of a stream, in the order of recording: over each sample's run, track, ticks,
+/// wall time, flags, length and bytes, all numbers little-endian.
+///
+/// # Errors
+/// Those of reading; [`Error::Corrupt`] if anything does not verify.
+pub fn run_digest(volume: &Volume, stream: StreamId, runs: &BTreeSet<RunId>) -> Result<(u64, [u8; 32])> {
+    let mut cursor = volume.read(stream, TimeRange::default())?;
+    let (mut sum, mut samples) = (Sum::default(), 0);
+    while let Some(item) = cursor.next_item()? {
+        match item {
+            Item::Sample(sample) if runs.contains(&sample.run) => {
+                sum.add(&sample);
+                samples += 1;
+            }
+            Item::Damage(finding) => {
+                return Err(Error::Corrupt { what: finding.what.to_owned(), at: finding.at });
+            }
+            _ => {}
+        }
+    }
+    Ok((samples, sum.digest()))
+}
+
+/// Gives a sample to the other volume, as soon as it has room.
+fn push(
+    into: &mut StreamWriter,
+    sample: &StoredSample,
+    go_on: &mut dyn FnMut() -> ControlFlow<()>,
+) -> Result<()> {
+    loop {
+        if go_on().is_break() {
+            return Err(Error::Invalid("the copy was ended before all was copied".to_owned()));
+        }
+        let again = Sample {
+            track: sample.track,
+            ticks: sample.ticks,
+            flags: sample.flags,
+            data: vec![sample.data.clone()],
+        };
+        match into.push(again) {
+            Ok(()) => return Ok(()),
+            Err(Rejected::Full) => std::thread::sleep(PAUSE),
+            Err(Rejected::Stopped) => return Err(Error::Stopped(Rejected::Stopped.to_string())),
+            Err(why) => {
+                return Err(Error::Invalid(format!("the other volume does not take a sample: {why}")));
+            }
+        }
+    }
+}
+
+/// What stands in the copy where something did not verify.
+fn gap_of(finding: &Finding, at: WallTime) -> Gap {
+    Gap {
+        reason: GapReason::Damaged,
+        from: at,
+        to: Some(at),
+        samples_lost: u64::from(finding.footage_lost),
+        bytes_lost: 0,
+        detail: format!("in the volume it was copied from: {}: {}", finding.what, finding.detail),
+    }
+}
+
+/// The digest of samples, one after the other.
+#[derive(Default)]
+struct Sum(blake3::Hasher);
+
+impl Sum {
+    fn add(&mut self, sample: &StoredSample) {
+        self.0.update(sample.run.0.as_bytes());
+        self.0.update(&[sample.track.0]);
+        self.0.update(&sample.ticks.to_le_bytes());
+        self.0.update(&sample.wall.0.to_le_bytes());
+        self.0.update(&sample.flags.0.to_le_bytes());
+        self.0.update(&(sample.data.len() as u64).to_le_bytes());
+        self.0.update(&sample.data);
+    }
+
+    fn digest(self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
+}
