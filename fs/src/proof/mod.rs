@@ -8,6 +8,7 @@ mod crash_tests;
 mod damage_tests;
 mod driver;
 mod fault_tests;
+mod future_tests;
 mod hold_doubt_tests;
 mod hold_tests;
 mod holds;
