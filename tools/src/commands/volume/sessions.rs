@@ -142,11 +142,12 @@ pub(super) fn text(log: &SessionLog, zone: &TimeZone) -> String {
             clock(session),
         ]);
     }
-    let mut text = format!(
-        "\nopened for writing {} times, the last ones (all: --json):\n{}",
-        newest.epoch.0,
-        table.render()
-    );
+    let times = match newest.epoch.0 {
+        0 => "never opened for writing".to_owned(),
+        1 => "opened for writing once".to_owned(),
+        times => format!("opened for writing {times} times"),
+    };
+    let mut text = format!("\n{times}; the newest (all of them: --json):\n{}", table.render());
     if !log.missing.is_empty() {
         text.push_str(&format!("{} of them left no trace\n", log.missing.len()));
     }
