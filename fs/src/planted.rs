@@ -61,6 +61,8 @@ mod switches {
         DirectoryWrittenInOneGo,
         /// That a flush failed is forgotten by the next round.
         DoubtForgotten,
+        /// What the wall clock says is acted on at once.
+        ClockBelievedAtOnce,
         /// The new epoch is not made durable before it is used.
         EpochNotFlushed,
         /// A new writer goes on in the epoch of the last.
@@ -99,6 +101,10 @@ mod switches {
         HighestForgotten,
         /// Chunks whose write failed find no other place.
         HomelessForgotten,
+        /// Blocks younger than their stream's minimum age are taken like any other.
+        MinimumAgeIgnored,
+        /// Streams may have more blocks than their quota.
+        QuotaIgnored,
         /// The table's old row of a block that was taken since counts for the stream whose it was.
         OldRowsBelieved,
         /// The oldest round record is taken for the newest.

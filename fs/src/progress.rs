@@ -42,10 +42,12 @@ impl Progress {
         if row.chunks == 0 {
             row.first_chunk = header.number;
         }
-        row.chunks = u32::try_from(header.number.0.saturating_sub(row.first_chunk.0) + 1).unwrap_or(u32::MAX);
+        let last = header.last_number();
+        row.chunks = u32::try_from(last.0.saturating_sub(row.first_chunk.0) + 1).unwrap_or(u32::MAX);
         row.last_checksum = checksum;
         row.epoch = header.epoch;
         row.rank = row.rank.max(header.rank);
+        row.running_s = row.running_s.max(header.running_s);
         row.used_bytes = header.offset + header.bytes;
         if header.kind == ChunkKind::CONFIGURATION {
             self.configuration = Some(header.configuration);

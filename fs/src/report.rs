@@ -3,6 +3,7 @@
 use crate::configuration::Configuration;
 use crate::gap::Gap;
 use crate::hold::HoldRoom;
+use crate::retention::{Retention, RetentionReport};
 use crate::sample::{Anchor, StoredSample};
 use crate::types::{
     BlockIndex, ChunkNumber, ConfigurationHash, Epoch, RoundNumber, RunId, Sequence, StreamId, StreamName,
@@ -43,6 +44,8 @@ pub struct StreamSummary {
     pub name: StreamName,
     /// When it was first admitted.
     pub created: WallTime,
+    /// How long its footage stays.
+    pub retention: Retention,
     /// The earliest moment of its footage, if any.
     pub first: Option<WallTime>,
     /// The latest moment of its footage, if any.
@@ -232,6 +235,8 @@ pub struct RoundReport {
     pub blocks_taken: u64,
     /// How much is held, and how much may be.
     pub holds: HoldRoom,
+    /// What retention did since the volume was opened.
+    pub retention: RetentionReport,
 }
 
 /// What opening for writing found and did.

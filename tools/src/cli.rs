@@ -57,6 +57,9 @@ pub(crate) enum Command {
     /// Hold footage as evidence: it is not overwritten
     #[command(subcommand)]
     Hold(commands::hold::Command),
+    /// Show streams, and say how long their footage stays
+    #[command(subcommand)]
+    Stream(commands::stream::Command),
     /// Show what a running recorder is doing
     Status(commands::status::Args),
     /// Record four built-in cameras: nothing to configure

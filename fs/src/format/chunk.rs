@@ -26,6 +26,15 @@ impl ChunkKind {
     pub(crate) const CONFIGURATION: ChunkKind = ChunkKind(2);
     /// A gap record, twice.
     pub(crate) const EVENT: ChunkKind = ChunkKind(3);
+    /// Zeros, where chunks were overwritten on request.
+    pub(crate) const ERASED: ChunkKind = ChunkKind(4);
+    /// Zeros, where chunks were overwritten that were past their stream's maximum age.
+    pub(crate) const EXPIRED: ChunkKind = ChunkKind(5);
+
+    /// Whether nothing is left of what stood here.
+    pub(crate) fn is_void(self) -> bool {
+        matches!(self, ChunkKind::ERASED | ChunkKind::EXPIRED)
+    }
 }
 
 impl Field for ChunkKind {
@@ -94,6 +103,12 @@ record! {
         digest: Zero<32>,
         /// Transform id, key id and tag for encryption, zero = none.
         encryption: Zero<32>,
+        /// How long the volume had been open for writing when it was made, in seconds.
+        running_s: u64,
+        /// How many further chunks stood here, whose numbers follow its own; 0 but where chunks were overwritten.
+        covers: u32,
+        /// Where chunks were overwritten: the checksum of the last one's header, to which the next chunk links.
+        replaced: u32,
     }
 }
 
@@ -299,9 +314,18 @@ impl ChunkHeader {
         ChunkHeader::SIZE + self.table_bytes()
     }
 
+    /// The number of the last chunk that it stands for: its own, but where several were overwritten.
+    pub(crate) fn last_number(&self) -> ChunkNumber {
+        ChunkNumber(self.number.0.saturating_add(u64::from(self.covers)))
+    }
+
     fn is_sane(&self) -> bool {
         const MANY: u32 = 1 << 24;
-        self.anchors < MANY
+        // Each chunk that was overwritten had a sector at least.
+        let covers = u64::from(self.covers) * super::SECTOR_BYTES as u64;
+        (self.kind.is_void() || self.covers == 0)
+            && covers <= u64::from(self.bytes)
+            && self.anchors < MANY
             && self.entries < MANY
             && self.bytes <= 1 << 28
             && bytes_unpadded(self.anchors as usize, self.entries as usize, self.payload_bytes as usize)

@@ -4,7 +4,7 @@
 
 use super::block::{BlockHeader, BlockTrailer};
 use super::chunk::{AnchorRecord, ChunkHeader, Entry};
-use super::directory::{DirectoryEntry, DirectoryHeader};
+use super::directory::{DirectoryEntry, DirectoryHeader, RetentionRecord};
 use super::footer::{ChunkPlace, FooterHeader, SyncPlace};
 use super::hold::{HoldSlot, SpanRecord};
 use super::round::{GrantedBlock, NamedBlock, RoundHeader, RoundRow};
@@ -42,7 +42,8 @@ fn layout() -> String {
     let mut out = String::from("\n");
     framed::<Superblock>(&mut out, "Superblock");
     framed::<DirectoryHeader>(&mut out, "Directory header");
-    plain::<DirectoryEntry>(&mut out, "Directory entry");
+    framed::<DirectoryEntry>(&mut out, "Directory entry");
+    plain::<RetentionRecord>(&mut out, "Retention");
     framed::<HoldSlot>(&mut out, "Hold slot");
     plain::<SpanRecord>(&mut out, "Held span");
     framed::<SessionSlot>(&mut out, "Session slot");

@@ -39,6 +39,10 @@ record! {
         running_seconds: u64,
         /// The newest generation of the holds: one that stands nowhere any more was lost.
         holds_generation: u64,
+        /// A moment that the synchronised clock has not fallen behind since, 0 = none.
+        clock_mark: WallTime,
+        /// How long the volume had been open for writing at that moment, in seconds.
+        clock_mark_running_s: u64,
     }
 }
 

@@ -13,7 +13,7 @@ record! {
     pub(crate) struct Row {
         /// Its state.
         state: BlockState,
-        /// Bit 0: held. Bit 1: times not monotone. Bit 2: the footer could not be written.
+        /// Bit 0: held. Bit 1: times not monotone. Bit 2: there is no footer. Bit 3: chunks were overwritten in it.
         flags: u8,
         /// Reserved.
         zero: Zero<2>,
@@ -45,8 +45,10 @@ record! {
         payload_bytes: u32,
         /// How far it is written, in bytes from its beginning.
         used_bytes: u32,
+        /// How long the volume had been open for writing when it was last written, in seconds.
+        running_s: u64,
         /// Reserved.
-        more: Zero<24>,
+        more: Zero<16>,
     }
 }
 

@@ -21,6 +21,8 @@ mod order;
 #[cfg(feature = "planted-bugs")]
 mod planted_tests;
 mod reader_tests;
+mod retention;
+mod retention_tests;
 mod sequence_tests;
 mod session_tests;
 mod sessions;

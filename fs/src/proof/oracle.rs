@@ -6,6 +6,7 @@
 
 use super::holds::{self, HeldModel};
 use super::material::{Pushed, Run, is_payload};
+use super::retention;
 use super::sessions::{self, Sessions};
 use super::{Verdict, demand};
 use crate::configuration::Configuration;
@@ -16,6 +17,7 @@ use crate::hold::{Guard, Hold};
 use crate::reader::Volume;
 use crate::recover::{Recovered, examine, newest_record};
 use crate::report::{BlockState, Finding, Item, RoundReport, TimeRange};
+use crate::retention::Retention;
 use crate::sample::SampleFlags;
 use crate::scan::Scanner;
 use crate::types::{ChunkNumber, ConfigurationHash, Epoch, HoldId, RunId, StreamId, StreamName, TrackNumber};
@@ -62,6 +64,8 @@ pub(super) struct Model {
     pub(super) holds_lost: bool,
     /// Every hold there ever was: behind what it kept, the ring may have gone on.
     pub(super) once_held: Vec<Hold>,
+    /// How long the footage of streams stays, and what is about to be said of it.
+    pub(super) retention: BTreeMap<String, (Retention, Option<Retention>)>,
 }
 
 impl Model {
@@ -131,8 +135,8 @@ impl Claim<'_> {
                 view.granted.contains(&live.block) || retaken
             })
         };
-        let mut behind =
-            first.live.iter().filter(|live| live.stream == stream && live.first_chunk > last).peekable();
+        let all = first.live.iter().chain(&first.given_up);
+        let mut behind = all.filter(|live| live.stream == stream && live.first_chunk > last).peekable();
         behind.peek().is_some() && behind.all(lost)
     }
 
@@ -201,6 +205,7 @@ pub(super) fn judge(image: &Arc<dyn ReadAt>, claim: &Claim<'_>) -> Verdict<Holdi
     }
     holds::judge(&volume, claim.model)?;
     sessions::judge(&volume, claim)?;
+    retention::judge(&volume, claim.model)?;
     for (name, stream) in &claim.model.streams {
         demand!(stream.durable == 0 || holdings.contains_key(name), "stream {name} is not there at all");
     }
@@ -375,9 +380,10 @@ impl Walk {
 impl Walk {
     /// Whether a withdrawn block is followed, across a hole, by nothing but the rest of a sample whose beginning was overwritten.
     fn ends_within_a_sample(&self) -> bool {
-        let Some((chunks, found)) = self.breaks.last() else { return false };
-        let around = chunks.checked_sub(1).and_then(|last| self.chunks.get(last..=*chunks));
-        *found == self.found.len() && around.is_some_and(|pair| pair[1] > pair[0].next())
+        self.breaks.iter().any(|(chunks, found)| {
+            let around = chunks.checked_sub(1).and_then(|last| self.chunks.get(last..=*chunks));
+            *found == self.found.len() && around.is_some_and(|pair| pair[1] > pair[0].next())
+        })
     }
 }
 

@@ -1,10 +1,11 @@
-//! What must hold between two looks at the writer's own blocks: who is overwritten next, and that parked blocks are written on.
+//! What must hold between two looks at the writer's own blocks: who is overwritten next, that parked blocks are written on, and
+//! that quotas and minimum ages choose between streams and nothing else.
 //!
 //! When a block was last written is followed here from outside, by what stands in it; ranks are not believed.
 
 use super::{Verdict, demand};
 use crate::report::BlockState;
-use crate::types::{BlockIndex, Sequence};
+use crate::types::{BlockIndex, Sequence, StreamId};
 use crate::writer::inspect::{LiveBlock, View};
 use std::collections::BTreeMap;
 
@@ -18,6 +19,8 @@ struct Written {
     at_least: Sequence,
     /// and at most this.
     at_most: Sequence,
+    /// The same as the volume's running time, in seconds.
+    running_s: (u64, u64),
 }
 
 impl Written {
@@ -26,19 +29,21 @@ impl Written {
     }
 }
 
-/// When each block was last written.
+/// When each block was last written, and by whom.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Order(BTreeMap<BlockIndex, Written>);
+pub(super) struct Order(BTreeMap<BlockIndex, Written>, BTreeMap<BlockIndex, StreamId>);
 
 impl Order {
     /// A crash came: how much of each block is left, and so when that was written, is not known.
     pub(super) fn crashed(&mut self) {
-        self.0.values_mut().for_each(|written| written.at_least = Sequence(0));
+        for written in self.0.values_mut() {
+            (written.at_least, written.running_s.0) = (Sequence(0), 0);
+        }
     }
 
     /// A volume was opened; what was not known to stand in a block may have been written long ago.
     pub(super) fn opened(&mut self, view: &View) {
-        self.note(view, Sequence(0));
+        self.note(view, Sequence(0), 0);
     }
 
     /// Judges what the writer did between two looks. In `closing` all that was set aside is given back.
@@ -56,27 +61,34 @@ impl Order {
                 "block {block} was withdrawn, and is set aside"
             );
             if !faulty {
-                by_rank(*block, before, after)?;
+                self.by_rank(*block, before, after)?;
                 self.by_last_write(*block, after)?;
             }
         }
         if !faulty && !closing {
             parked_are_resumed(before, after)?;
         }
-        self.note(after, before.highest);
+        self.note(after, before.highest, before.running_s);
         Ok(())
     }
 
     /// Takes note of what changed since the last look.
-    fn note(&mut self, view: &View, at_least: Sequence) {
+    fn note(&mut self, view: &View, at_least: Sequence, running_s: u64) {
         for live in &view.live {
+            self.1.insert(live.block, live.stream);
             if self.0.get(&live.block).is_none_or(|written| !written.holds(live)) {
+                // To seal or park a block is not to write to it.
+                let as_far = |written: &&Written| {
+                    (written.take, written.used_bytes) == (live.sequence, live.used_bytes)
+                };
+                let before = self.0.get(&live.block).filter(as_far).map(|written| written.running_s.0);
                 let written = Written {
                     take: live.sequence,
                     used_bytes: live.used_bytes,
                     state: live.state,
                     at_least,
                     at_most: Sequence(view.highest.0 + view.granted.len() as u64),
+                    running_s: (before.unwrap_or(running_s), view.running_s),
                 };
                 self.0.insert(live.block, written);
             }
@@ -86,7 +98,10 @@ impl Order {
     /// No block that stayed where it was while `victim` was set aside may have been written before it.
     fn by_last_write(&self, victim: BlockIndex, after: &View) -> Verdict {
         let Some(mine) = self.0.get(&victim) else { return Ok(()) };
-        let older = after.live.iter().find(|live| {
+        // Limits choose between streams, never between the blocks of one.
+        let stream = self.1.get(&victim);
+        let same_stream = |live: &&LiveBlock| after.limits.is_empty() || stream == Some(&live.stream);
+        let older = after.live.iter().filter(same_stream).find(|live| {
             let waits = matches!(live.state, BlockState::Parked | BlockState::Sealed)
                 && !after.held.contains(&live.block);
             let same = self.0.get(&live.block).filter(|other| other.holds(live));
@@ -99,24 +114,75 @@ impl Order {
         );
         Ok(())
     }
+
+    /// Of the blocks that may be taken, those of lowest rank are, but for what limits say of streams.
+    fn by_rank(&self, block: BlockIndex, before: &View, after: &View) -> Verdict {
+        let Some(rank) = before.ranks.get(&block) else { return Ok(()) };
+        let stayed = |other: &BlockIndex| {
+            !after.granted.contains(other)
+                && before.takes.get(other) == after.takes.get(other)
+                && before.ranks.get(other) == after.ranks.get(other)
+        };
+        let waiting = || before.ranks.iter().filter(|(other, _)| stayed(other));
+        let stream = before.owners.get(&block);
+        let may_be_over = stream.is_some_and(|stream| quota(stream, before, after).1);
+        let of_mine = |other: &BlockIndex| before.owners.get(other) == stream;
+        let passed = waiting().find(|(other, lower)| {
+            let excused = !of_mine(other) && (may_be_over || self.may_be_young(**other, before));
+            *lower < rank && !excused
+        });
+        demand!(passed.is_none(), "block {block} of rank {rank:?} is set aside before {passed:?}");
+        let over = waiting()
+            .find(|(other, _)| before.owners.get(other).is_some_and(|stream| quota(stream, before, after).0));
+        demand!(
+            may_be_over || over.is_none(),
+            "block {block} is set aside, but the stream of {over:?} has more than its quota"
+        );
+        let old = waiting().find(|(other, _)| !self.may_be_young(**other, before));
+        let young = self.is_young(block, before, after);
+        demand!(
+            may_be_over || !young || old.is_none(),
+            "block {block} is set aside before its minimum age, and {old:?} is not"
+        );
+        Ok(())
+    }
+
+    /// For how long a block is to be passed over, in seconds.
+    fn minimum_age_s(block: BlockIndex, view: &View) -> u64 {
+        let limits = view.owners.get(&block).and_then(|stream| view.limits.get(stream));
+        limits.map_or(0, |limits| limits.minimum_age_s)
+    }
+
+    /// Whether a block may have been younger than its stream's minimum age.
+    fn may_be_young(&self, block: BlockIndex, before: &View) -> bool {
+        let written = self.0.get(&block).map_or(u64::MAX, |written| written.running_s.1);
+        before.running_s.saturating_sub(written) < Order::minimum_age_s(block, before)
+    }
+
+    /// Whether it certainly was.
+    fn is_young(&self, block: BlockIndex, before: &View, after: &View) -> bool {
+        let written = self.0.get(&block).map_or(0, |written| written.running_s.0);
+        let minimum_age_s = Order::minimum_age_s(block, before);
+        !after.clock_trusted && after.running_s.saturating_sub(written) < minimum_age_s
+    }
 }
 
-/// Of the blocks that may be taken, those of lowest rank are.
-fn by_rank(block: BlockIndex, before: &View, after: &View) -> Verdict {
-    let rank = before.ranks.get(&block);
-    let stayed = |other: &BlockIndex| {
-        !after.granted.contains(other) && before.takes.get(other) == after.takes.get(other)
-    };
-    let passed = before
-        .ranks
+/// Whether a stream had more than its quota all the time between two looks, and whether it may have had at any time.
+fn quota(stream: &StreamId, before: &View, after: &View) -> (bool, bool) {
+    let limit = before.limits.get(stream).or(after.limits.get(stream)).and_then(|limits| limits.quota_blocks);
+    let Some(limit) = limit else { return (false, false) };
+    let count = |view: &View| view.owners.values().filter(|owner| *owner == stream).count() as u32;
+    let given = before.owners.iter().filter(|(block, owner)| {
+        *owner == stream
+            && (after.granted.contains(block) || after.takes.get(block) != before.takes.get(block))
+    });
+    let taken = after
+        .owners
         .iter()
-        .filter(|(other, rank)| stayed(other) && after.ranks.get(other) == Some(rank))
-        .find(|(_, other_rank)| Some(*other_rank) < rank);
-    demand!(
-        passed.is_none() || rank.is_none(),
-        "block {block} of rank {rank:?} is set aside before {passed:?}"
-    );
-    Ok(())
+        .filter(|(block, owner)| *owner == stream && before.takes.get(block) != after.takes.get(block));
+    let (given, taken) = (given.count() as u32, taken.count() as u32);
+    let unchanged = before.limits == after.limits && before.held == after.held;
+    (unchanged && count(before).saturating_sub(given) > limit, count(before) + taken > limit)
 }
 
 /// A stream whose newest block is parked, and not set aside, takes no other before that one is full.

@@ -6,7 +6,7 @@
 use super::judged;
 use super::{
     Verdict, crash_tests, damage_tests, fault_tests, hold_doubt_tests, hold_tests, hostile_tests, lap_tests,
-    nth_tests, reader_tests, sequence_tests, session_tests, stale_tests, words,
+    nth_tests, reader_tests, retention_tests, sequence_tests, session_tests, stale_tests, words,
 };
 use crate::planted::{Bug, with};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -63,6 +63,10 @@ const SESSIONS: Scenario = Scenario { name: "sessions", run: session_tests::in_o
 
 const HELD_LOST: Scenario =
     Scenario { name: "a lost hold", run: hold_doubt_tests::lost_hold, seeds: 7820..7824 };
+
+const QUOTAS: Scenario = Scenario { name: "quotas", run: retention_tests::quotas, seeds: 8000..8003 };
+const YOUNG: Scenario =
+    Scenario { name: "minimum ages", run: retention_tests::minimum_ages, seeds: 8100..8103 };
 
 /// A bug, or several where one check stands behind another, and where it is to be found.
 type Plant = (&'static [Bug], &'static [Scenario]);
@@ -137,6 +141,8 @@ const PLANTS: &[Plant] = &[
     (&[Bug::HoldWithoutSync], &[HELD_LAPS, HELD_RANDOM]),
     (&[Bug::SessionNotWritten], &[EVENTS]),
     (&[Bug::SessionInOneCopyOnly], &[SESSIONS]),
+    (&[Bug::QuotaIgnored], &[QUOTAS]),
+    (&[Bug::MinimumAgeIgnored], &[YOUNG]),
 ];
 
 /// What became of a plant: where it was caught after how many images, and why; `None` if nowhere.

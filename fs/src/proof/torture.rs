@@ -9,7 +9,7 @@ use super::driver::Cuts;
 use super::words::{deeds, recorder};
 use super::{
     Verdict, crash_tests, damage_tests, fault_tests, hold_tests, hostile_tests, judged, lap_tests, nth_tests,
-    number, reader_tests, sequence_tests, stale_tests,
+    number, reader_tests, retention_tests, sequence_tests, stale_tests,
 };
 use crate::disk::sim::{CrashPlan, SimRng};
 use std::collections::BTreeSet;
@@ -62,6 +62,7 @@ fn parts() -> Vec<Part> {
         part("outdated table", ENDLESS, 1.0, |case| stale_tests::outdated_table(100_000 + case)),
         part("holds at random", ENDLESS, 5.0, |case| hold_tests::at_random(100_000 + case)),
         part("holds, every event", ENDLESS, 3.0, |case| hold_tests::every_event(100_000 + case)),
+        part("retention at random", ENDLESS, 3.0, |case| retention_tests::at_random(100_000 + case)),
         part("passed reader", ENDLESS, 1.0, |case| reader_tests::passed_reader(100_000 + case)),
     ]
 }

@@ -14,6 +14,7 @@ use crate::disk::{FileReader, ReadAt};
 use crate::error::{Error, Result};
 use crate::forecast::until_overwritten;
 use crate::format::chunk::ChunkKind;
+use crate::format::directory::DirectoryEntry;
 use crate::format::footer::{ChunkPlace, Footer};
 use crate::format::superblock::Superblock;
 use crate::format::table::{Row, TIMES_NOT_MONOTONE};
@@ -22,6 +23,7 @@ use crate::recover::{Recovered, contents, newest_record, recover};
 use crate::report::{
     BlockState, BlockSummary, CheckReport, Finding, Span, StreamSummary, TimeRange, VolumeInfo,
 };
+use crate::retention::Retention;
 use crate::sample::Anchor;
 use crate::scan::{Scanner, Take};
 use crate::session::{SessionLog, read_log};
@@ -103,20 +105,22 @@ impl Volume {
             .filter_map(|entry| {
                 let name = StreamName::new(entry.name.as_str()).ok()?;
                 let overwritten_in = until.get(&entry.stream).copied().flatten();
-                Some(StreamSummary { overwritten_in, ..self.summary(entry.stream, name, entry.created) })
+                Some(StreamSummary { overwritten_in, ..self.summary(entry, name) })
             })
             .collect();
         streams.sort_by(|a, b| a.name.cmp(&b.name));
         streams
     }
 
-    fn summary(&self, id: StreamId, name: StreamName, created: WallTime) -> StreamSummary {
+    fn summary(&self, entry: &DirectoryEntry, name: StreamName) -> StreamSummary {
+        let (id, created) = (entry.stream, entry.created);
         let blocks = self.stream_blocks(id);
         let with_samples = || blocks.iter().map(|(_, row)| row).filter(|row| row.has_samples());
         StreamSummary {
             id,
             name,
             created,
+            retention: Retention::of(&entry.retention),
             first: with_samples().map(|row| row.wall_min).min(),
             last: with_samples().map(|row| row.wall_max).max(),
             blocks: blocks.len() as u32,

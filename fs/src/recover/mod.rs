@@ -35,12 +35,13 @@ use crate::disk::ReadAt;
 use crate::error::{Error, Result};
 use crate::format::Framed;
 use crate::format::block::BlockHeader;
-use crate::format::directory::Directory;
+use crate::format::directory::{Directory, DirectoryCopy, merge};
 use crate::format::geometry::Geometry;
 use crate::format::round::RoundRecord;
 use crate::format::superblock::Superblock;
 use crate::format::table::Row;
 use crate::report::{BlockState, Finding};
+use crate::retention::age::ClockWatch;
 use crate::scan::{Scanner, Take};
 use crate::types::{BlockIndex, ChunkNumber, Epoch, RoundNumber, Sequence, StreamId, VolumeId, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,8 +88,12 @@ pub(crate) struct Recovered {
     pub(crate) after_crash: bool,
     /// Whether each superblock copy stands.
     pub(crate) superblocks_good: [bool; 4],
-    /// Each directory copy, if it stands.
+    /// Each directory copy, if all of it stands.
     pub(crate) directories: [Option<Directory>; 2],
+    /// Whether each part of the directory stands in one copy at least.
+    pub(crate) directory_stands: bool,
+    /// What the last writer knew of the clock.
+    pub(crate) clock: ClockWatch,
     /// The holds.
     pub(crate) holds: FoundHolds,
     /// What does not verify.
@@ -135,7 +140,7 @@ pub(crate) fn recover(disk: &dyn ReadAt, path: &Path) -> Result<Recovered> {
         ));
     }
     let scanner = Scanner { disk, geometry: &geometry, volume };
-    let (directory, directories) = read_directories(&scanner, &mut findings);
+    let (directory, directory_stands, directories) = read_directories(&scanner, &mut findings);
     let record = log::newest(&scanner);
     // After the record: beside a live writer the holds may be newer than what it knows, never older.
     let known = record.as_ref().map_or(0, |record| record.header.holds_generation);
@@ -152,6 +157,12 @@ pub(crate) fn recover(disk: &dyn ReadAt, path: &Path) -> Result<Recovered> {
     Ok(Recovered {
         superblock: found.superblock,
         directory,
+        directory_stands,
+        clock: ClockWatch {
+            mark: (header.clock_mark != WallTime::default())
+                .then_some((header.clock_mark, header.clock_mark_running_s)),
+            trusted: None,
+        },
         rows: state.rows,
         changed: state.changed,
         given_up: state.given_up,
@@ -213,27 +224,31 @@ fn with_record(scanner: &Scanner<'_>, record: &RoundRecord, findings: &mut Vec<F
     state
 }
 
+/// The directory, as far as it verifies in one copy or the other, whether that is all of it, and each copy of which all does.
 fn read_directories(
     scanner: &Scanner<'_>,
     findings: &mut Vec<Finding>,
-) -> (Directory, [Option<Directory>; 2]) {
+) -> (Directory, bool, [Option<Directory>; 2]) {
     let places = scanner.geometry.directories_at();
     let copies = places.map(|at| {
         let mut bytes = vec![0; scanner.geometry.directory_bytes];
-        scanner.disk.read_exact_at(&mut bytes, at).ok()?;
-        Directory::unseal(&bytes, scanner.volume)
+        let read = scanner.disk.read_exact_at(&mut bytes, at);
+        DirectoryCopy::read(if read.is_ok() { &bytes } else { &[] }, scanner.volume)
     });
-    for (at, copy) in places.iter().zip(&copies) {
+    let whole = copies.each_ref().map(DirectoryCopy::whole);
+    let merged = merge(&copies);
+    for (at, copy) in places.iter().zip(&whole) {
         if copy.is_none() {
-            findings.push(finding(
-                "stream directory",
-                *at,
-                "this copy does not verify; the other stands in".to_owned(),
-            ));
+            let detail = match &merged {
+                Some((_, 0)) => "this copy does not verify; the other stands in",
+                Some(_) => "an entry verifies in neither copy: a stream's name and settings are lost",
+                None => "neither copy verifies: the streams' names and settings are lost",
+            };
+            findings.push(finding("stream directory", *at, detail.to_owned()));
         }
     }
-    let newest = copies.iter().flatten().max_by_key(|copy| copy.generation).cloned().unwrap_or_default();
-    (newest, copies)
+    let stands = merged.as_ref().is_some_and(|(_, lost)| *lost == 0);
+    (merged.unwrap_or_default().0, stands, whole)
 }
 
 /// A finding about metadata that is doubled.

@@ -29,14 +29,14 @@ impl ReadAt for Watched<'_> {
 /// can not be read for good is given up.
 ///
 /// # Errors
-/// As [`recover`]; [`Error::Corrupt`] if neither copy of the stream directory stands, for a new one would hide all footage.
+/// As [`recover`]; [`Error::Corrupt`] if a part of the stream directory stands in neither copy: a new one would hide footage.
 pub(crate) fn recover_to_write(disk: &dyn ReadAt, path: &Path) -> Result<Recovered> {
     let watched = Watched { disk, failed: AtomicBool::new(false) };
     let mut recovered = recover(&watched, path)?;
     if watched.failed.into_inner() && !planted!(ReadErrorsBelieved) {
         recovered = recover(disk, path)?;
     }
-    if recovered.directories.iter().all(Option::is_none) && !planted!(ReadErrorsBelieved) {
+    if !recovered.directory_stands && !planted!(ReadErrorsBelieved) {
         let what =
             "the stream directory (neither copy can be read and verified; nothing was written)".to_owned();
         return Err(Error::Corrupt { what, at: recovered.geometry.directories_at()[0] });

@@ -9,7 +9,7 @@ use crate::format::table::Row;
 use crate::recover::examine;
 use crate::report::BlockState;
 use crate::scan::{Scanner, Take};
-use crate::types::{BlockIndex, ChunkNumber, Epoch, RoundNumber, VolumeId};
+use crate::types::{BlockIndex, ChunkNumber, Epoch, RoundNumber, StreamId, VolumeId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +43,10 @@ pub(crate) struct Core<D> {
     pub(crate) epoch: Epoch,
     pub(crate) round: RoundNumber,
     pub(crate) clock: Arc<dyn Clock>,
+    /// How long the volume had been open for writing before this writer, in seconds,
+    pub(crate) running_seconds_before: u64,
+    /// and since when, by the monotonic clock, this one has it.
+    pub(crate) started: Duration,
     pub(crate) reader: Arc<dyn ReadAt>,
     pub(crate) writes: Writes<D>,
     pub(crate) ledger: Ledger,
@@ -61,13 +65,18 @@ impl<D: Disk> Core<D> {
         Scanner { disk: &*self.reader, geometry: &self.geometry, volume: self.volume }
     }
 
-    /// Takes a block that a flushed record grants, if the next record has room to name it.
-    pub(crate) fn take_block(&mut self) -> Option<Grant> {
+    /// Seconds the volume has been open for writing, over its life.
+    pub(crate) fn running_seconds(&self) -> u64 {
+        self.running_seconds_before + self.clock.monotonic().saturating_sub(self.started).as_secs()
+    }
+
+    /// Takes a block for a stream that a flushed record grants, if the next record has room to name it.
+    pub(crate) fn take_block(&mut self, stream: StreamId) -> Option<Grant> {
         let (named, ..) = record_capacity(self.geometry.streams_max);
         if self.named.len() >= named || !self.record_has_room_for_rows() {
             return None;
         }
-        let grant = self.ledger.take()?;
+        let grant = self.ledger.take(stream)?;
         self.blocks_taken += 1;
         Some(grant)
     }

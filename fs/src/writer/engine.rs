@@ -9,6 +9,7 @@
 use super::core::Core;
 use super::holds::Holds;
 use super::ledger::Ledger;
+use super::retention::Keeping;
 use super::sessions::OpenSession;
 use super::stream::{Input, Stream};
 use super::writes::{Purpose, Writes, copy_error};
@@ -28,7 +29,6 @@ use crate::types::{BlockIndex, Epoch, RoundNumber, StreamId, StreamName, VolumeI
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// How the engine writes.
 #[derive(Clone, Debug)]
@@ -47,17 +47,16 @@ pub(crate) struct EngineOptions {
 pub(crate) struct Engine<D> {
     pub(super) core: Core<D>,
     pub(super) streams: Vec<Stream>,
-    directory: Directory,
+    pub(super) directory: Directory,
     superblock: Superblock,
     pub(super) holds: Holds,
     pub(super) session: OpenSession,
+    pub(super) keeping: Keeping,
     pub(super) health: Health,
     /// Table sectors written in a round that is not flushed yet.
     pub(super) sectors: BTreeSet<usize>,
     /// Takes in the last rounds, the latest first.
     pub(super) recent_takes: [u64; 4],
-    running_seconds_before: u64,
-    started: Duration,
     pub(super) path: PathBuf,
     stream_id: fn(VolumeId, &StreamName) -> StreamId,
 }
@@ -114,6 +113,8 @@ impl<D: Disk> Engine<D> {
             epoch: report.epoch,
             round: recovered.round,
             clock,
+            running_seconds_before: recovered.running_seconds,
+            started,
             reader,
             writes,
             ledger,
@@ -129,14 +130,14 @@ impl<D: Disk> Engine<D> {
             superblock: recovered.superblock,
             holds: Holds::new(&recovered.holds),
             session,
+            keeping: Keeping::new(recovered.clock),
             health: Health::Good,
             sectors: BTreeSet::new(),
             recent_takes: [0; 4],
-            running_seconds_before: recovered.running_seconds,
-            started,
             path: options.path,
             stream_id: options.stream_id,
         };
+        engine.limit();
         engine.repair_holds(&recovered.holds)?;
         if !planted!(EpochNotFlushed) {
             engine.round();
@@ -152,7 +153,7 @@ impl<D: Disk> Engine<D> {
 
     /// Seconds the volume has been open for writing, over its life.
     pub(super) fn running_seconds(&self) -> u64 {
-        self.running_seconds_before + self.core.clock.monotonic().saturating_sub(self.started).as_secs()
+        self.core.running_seconds()
     }
 
     /// Whether the disk takes what is written.
@@ -194,7 +195,7 @@ impl<D: Disk> Engine<D> {
         };
         let mut directory = self.directory.clone();
         directory.generation += 1;
-        directory.entries.push(entry);
+        directory.entries.push(DirectoryEntry { generation: directory.generation, ..entry });
         write_directory(
             [&self.directory, &self.directory],
             &directory,
@@ -301,6 +302,7 @@ impl<D: Disk> Engine<D> {
             written_bytes: self.core.writes.written_bytes(),
             blocks_taken: self.core.blocks_taken,
             holds: self.holds.room,
+            retention: self.keeping.report,
         }
     }
 }
@@ -362,9 +364,9 @@ fn repair<D: Disk>(recovered: &Recovered, writes: &mut Writes<D>, path: &Path) -
     Ok(())
 }
 
-/// Writes both copies, one after the other, each flushed. The entries go first, under the header that stood there `before`,
-/// which covers fewer; then the header alone changes: so a power cut leaves each copy old or new, never torn.
-fn write_directory<D: Disk>(
+/// Writes both copies, one after the other, each flushed. New entries go first, under the header that stood there `before`,
+/// which counts fewer; then the header, and with it entries that change, each a sector: so a power cut leaves each copy whole.
+pub(super) fn write_directory<D: Disk>(
     before: [&Directory; 2],
     directory: &Directory,
     geometry: &Geometry,

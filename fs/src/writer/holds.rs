@@ -14,7 +14,7 @@ use crate::hold::{
 };
 use crate::recover::{FoundHolds, contents};
 use crate::report::{BlockState, TimeRange};
-use crate::types::{BlockIndex, ChunkNumber, HoldId, StreamId, WallTime};
+use crate::types::{BlockIndex, ChunkNumber, HoldId, StreamId, StreamName, WallTime};
 use std::collections::BTreeMap;
 
 /// The holds of a volume that is written.
@@ -83,7 +83,7 @@ impl<D: Disk> Engine<D> {
     /// Holds a range. When this returns, it survives any crash.
     pub(crate) fn add_hold(&mut self, request: &HoldRequest) -> Result<Hold> {
         self.check_request(request)?;
-        let stream = self.stream_named(request)?;
+        let stream = self.stream_of(&request.stream)?;
         let places = self.core.geometry.holds_max;
         let slot = self.holds.free_slot().ok_or(Error::HoldsFull { holds_max: places })?;
         // With a flush, chunks have their final numbers and blocks their rows.
@@ -126,13 +126,14 @@ impl<D: Disk> Engine<D> {
         Err(Error::Invalid(wrong))
     }
 
-    fn stream_named(&self, request: &HoldRequest) -> Result<StreamId> {
-        let found = self.streams.iter().find(|stream| stream.name == request.stream);
+    /// The stream of this name.
+    pub(super) fn stream_of(&self, name: &StreamName) -> Result<StreamId> {
+        let found = self.streams.iter().find(|stream| stream.name == *name);
         found.map(|stream| stream.id).ok_or_else(|| {
             let mut names: Vec<&str> = self.streams.iter().map(|stream| stream.name.as_str()).collect();
             names.sort_unstable();
             let available = if names.is_empty() { "none yet".to_owned() } else { names.join(", ") };
-            Error::NoSuchStream { name: request.stream.clone(), available }
+            Error::NoSuchStream { name: name.clone(), available }
         })
     }
 

@@ -1,6 +1,7 @@
 //! What the proof looks at: the writer's own view of its blocks. Decides nothing and changes nothing.
 
 use super::engine::Engine;
+use super::ledger::Limits;
 use crate::disk::Disk;
 use crate::format::table::Row;
 use crate::report::BlockState;
@@ -26,12 +27,22 @@ pub(crate) struct View {
     pub(crate) live: Vec<LiveBlock>,
     /// Those that a hold keeps.
     pub(crate) held: BTreeSet<BlockIndex>,
-    /// Those set aside.
+    /// Those set aside,
     pub(crate) granted: BTreeSet<BlockIndex>,
+    /// and what they hold until they are taken.
+    pub(crate) given_up: Vec<LiveBlock>,
     /// The take of every block.
     pub(crate) takes: BTreeMap<BlockIndex, Sequence>,
     /// Rank and take of every block that may be overwritten, and of those set aside.
     pub(crate) ranks: BTreeMap<BlockIndex, (Sequence, Sequence)>,
+    /// Whose each block is that counts for a quota, and that can be taken or is being written.
+    pub(crate) owners: BTreeMap<BlockIndex, StreamId>,
+    /// What streams may have.
+    pub(crate) limits: BTreeMap<StreamId, Limits>,
+    /// How long the volume has been open for writing, in seconds.
+    pub(crate) running_s: u64,
+    /// Whether any moment is believed to be past.
+    pub(crate) clock_trusted: bool,
     /// Streams that write or wait to.
     pub(crate) active: usize,
     /// The epoch.
@@ -46,12 +57,20 @@ impl<D: Disk> Engine<D> {
         let core = &self.core;
         let mut view = View { active: self.streams.len(), epoch: core.epoch, ..View::default() };
         view.granted = core.ledger.grants().map(|grant| grant.block).collect();
+        view.given_up = core.ledger.grants().filter_map(|grant| live(grant.block, &grant.before)).collect();
         view.highest = core.ledger.highest_flushed();
+        view.limits = core.ledger.limits().clone();
+        view.running_s = core.running_seconds();
+        view.clock_trusted = self.ages().trusted.is_some();
         for block in core.geometry.all_blocks() {
             let row = core.ledger.row(block);
             view.takes.insert(block, row.sequence);
             let held = core.ledger.guard().covers(row);
             view.held.extend(held.then_some(block));
+            let owned = matches!(row.state, BlockState::Open | BlockState::Parked | BlockState::Sealed);
+            if owned && !held {
+                view.owners.insert(block, row.stream);
+            }
             match row.state {
                 _ if held => {}
                 BlockState::Open | BlockState::Bad => {}
@@ -81,15 +100,17 @@ impl<D: Disk> Engine<D> {
 
 impl View {
     fn add(&mut self, block: BlockIndex, row: &Row) {
-        if row.is_live() {
-            self.live.push(LiveBlock {
-                block,
-                sequence: row.sequence,
-                stream: row.stream,
-                first_chunk: row.first_chunk,
-                state: row.state,
-                used_bytes: row.used_bytes,
-            });
-        }
+        self.live.extend(live(block, row));
     }
+}
+
+fn live(block: BlockIndex, row: &Row) -> Option<LiveBlock> {
+    row.is_live().then_some(LiveBlock {
+        block,
+        sequence: row.sequence,
+        stream: row.stream,
+        first_chunk: row.first_chunk,
+        state: row.state,
+        used_bytes: row.used_bytes,
+    })
 }

@@ -1,8 +1,9 @@
 //! Which block is taken next: the table in memory, the order in which blocks are overwritten, the blocks set aside.
 //!
 //! Pure bookkeeping, no I/O. The victim is the block that was written to longest ago (lowest rank), never-used ones first,
-//! never one that is open, granted, bad or held; last those that a lost hold may have covered. Rank, not sequence: a camera of few bits fills its block over many laps of the
-//! others, and what it wrote last is new whenever the block was taken.
+//! never one that is open, granted, bad or held; last those that a lost hold may have covered. Rank, not sequence: a camera of
+//! few bits fills its block over many laps of the others, and what it wrote last is new whenever the block was taken. Quotas
+//! and ages choose between streams, each with its lowest block: [`crate::retention::victim`].
 //!
 //! A row that changes goes into the round record, then, once such a record was flushed, into the table, and leaves the
 //! record only when the table was flushed:  `Fresh -> Logged -> (gone)`.
@@ -10,7 +11,10 @@
 use crate::format::table::{ROWS_PER_SECTOR, Row};
 use crate::hold::Guard;
 use crate::report::BlockState;
-use crate::types::{BlockIndex, Sequence};
+use crate::retention::age::{Written, is_young};
+use crate::retention::quota::is_over;
+use crate::retention::victim::{Candidate, choose};
+use crate::types::{BlockIndex, Sequence, StreamId, WallTime};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A block set aside for a coming take.
@@ -32,13 +36,37 @@ enum Dirty {
     Logged,
 }
 
-/// The order of taking: whether a lost hold may have covered the block, when it was last written, its take.
+/// The order of taking in a stream: whether a lost hold may have covered the block, when it was last written, its take.
 type Rank = (bool, Sequence, Sequence, BlockIndex);
+
+/// What a stream may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// How many blocks, if there is a quota.
+    pub(crate) quota_blocks: Option<u32>,
+    /// For how long its blocks are passed over, in seconds.
+    pub(crate) minimum_age_s: u64,
+}
+
+/// What is known of the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ages {
+    /// How long the volume has been open for writing, in seconds.
+    pub(crate) running_s: u64,
+    /// The latest moment that is believed to be past.
+    pub(crate) trusted: Option<WallTime>,
+}
 
 /// The block table in memory.
 pub(crate) struct Ledger {
     rows: Vec<Row>,
-    victims: BTreeSet<Rank>,
+    /// Blocks without footage that may be taken,
+    empty: BTreeSet<BlockIndex>,
+    /// and those with some, by stream.
+    victims: BTreeMap<StreamId, BTreeSet<Rank>>,
+    /// How many blocks each stream has that count for its quota.
+    used: BTreeMap<StreamId, u32>,
+    limits: BTreeMap<StreamId, Limits>,
     guard: Guard,
     /// Blocks whose rows are not marked as held, or not held, as they shall be.
     unmarked: BTreeSet<BlockIndex>,
@@ -57,7 +85,10 @@ impl Ledger {
     ) -> Ledger {
         let mut ledger = Ledger {
             rows,
-            victims: BTreeSet::new(),
+            empty: BTreeSet::new(),
+            victims: BTreeMap::new(),
+            used: BTreeMap::new(),
+            limits: BTreeMap::new(),
             guard,
             unmarked: BTreeSet::new(),
             dirty: fresh.iter().map(|block| (*block, Dirty::Fresh)).collect(),
@@ -69,15 +100,22 @@ impl Ledger {
     }
 
     fn sort(&mut self) {
-        (self.victims, self.unmarked) = Default::default();
+        (self.empty, self.victims, self.used, self.unmarked) = Default::default();
         for index in 0..self.rows.len() as u32 {
             self.enter(BlockIndex(index));
         }
     }
 
     fn enter(&mut self, block: BlockIndex) {
-        let rank = self.rank(block);
-        self.victims.extend(rank);
+        let row = self.row(block);
+        let stream = row.stream;
+        let counts = u32::from(self.counts(row));
+        match self.rank(block) {
+            Some((.., Sequence(0), _, _)) => drop(self.empty.insert(block)),
+            Some(rank) => drop(self.victims.entry(stream).or_default().insert(rank)),
+            None => {}
+        }
+        *self.used.entry(stream).or_default() += counts;
         let row = self.row(block);
         let settled = !matches!(row.state, BlockState::Open | BlockState::Granted);
         let wanted = self.guard.marked(row.clone()).flags;
@@ -86,6 +124,27 @@ impl Ledger {
         } else {
             self.unmarked.remove(&block)
         };
+    }
+
+    /// Takes a block out of the order, before its row changes.
+    fn leave(&mut self, block: BlockIndex) {
+        let row = self.row(block);
+        let stream = row.stream;
+        let counts = u32::from(self.counts(row));
+        let rank = self.rank(block);
+        self.empty.remove(&block);
+        if let Some((rank, victims)) = rank.zip(self.victims.get_mut(&stream)) {
+            victims.remove(&rank);
+        }
+        if let Some(used) = self.used.get_mut(&stream) {
+            *used = used.saturating_sub(counts);
+        }
+    }
+
+    /// Whether a block counts for its stream's quota.
+    fn counts(&self, row: &Row) -> bool {
+        let has = matches!(row.state, BlockState::Open | BlockState::Parked | BlockState::Sealed);
+        has && !self.guard.covers(row)
     }
 
     fn rank(&self, block: BlockIndex) -> Option<Rank> {
@@ -124,9 +183,7 @@ impl Ledger {
     }
 
     fn replace(&mut self, block: BlockIndex, row: Row) {
-        if let Some(rank) = self.rank(block) {
-            self.victims.remove(&rank);
-        }
+        self.leave(block);
         self.rows[block.0 as usize] = row;
         self.enter(block);
     }
@@ -153,9 +210,15 @@ impl Ledger {
         &self.guard
     }
 
-    /// Whether the next victim is one that a lost hold may have covered.
-    pub(crate) fn victim_is_doubtful(&self) -> bool {
-        self.victims.first().is_some_and(|(doubtful, ..)| *doubtful)
+    /// What each stream may have from now on.
+    pub(crate) fn limit(&mut self, limits: BTreeMap<StreamId, Limits>) {
+        self.limits = limits;
+    }
+
+    /// What streams may have.
+    #[cfg(test)]
+    pub(crate) fn limits(&self) -> &BTreeMap<StreamId, Limits> {
+        &self.limits
     }
 
     /// Marks up to `most` rows as held, or no longer held.
@@ -178,9 +241,23 @@ impl Ledger {
         self.replace(block, row);
     }
 
-    /// The block that is to be taken next, with its row.
-    pub(crate) fn victim(&self) -> Option<(BlockIndex, &Row)> {
-        self.victims.first().map(|(.., block)| (*block, self.row(*block)))
+    /// The block that is to be taken next.
+    pub(crate) fn victim(&self, ages: Ages) -> Option<Candidate> {
+        let candidate = |(stream, victims): (&StreamId, &BTreeSet<Rank>)| {
+            let (doubtful, rank, sequence, block) = *victims.first()?;
+            let limits = self.limits.get(stream).copied().unwrap_or_default();
+            let row = self.row(block);
+            let written = Written { wall: row.wall_max, running_s: row.running_s };
+            let used = self.used.get(stream).copied().unwrap_or(0);
+            Some(Candidate {
+                block,
+                rank: (rank, sequence),
+                doubtful,
+                young: is_young(limits.minimum_age_s, written, ages.running_s, ages.trusted),
+                over_quota: is_over(limits.quota_blocks, used),
+            })
+        };
+        choose(self.empty.first().copied(), self.victims.iter().filter_map(candidate))
     }
 
     /// Sets a block aside.
@@ -207,12 +284,12 @@ impl Ledger {
         self.grants.iter()
     }
 
-    /// Takes the next block that may be taken.
-    pub(crate) fn take(&mut self) -> Option<Grant> {
+    /// Takes the next block that may be taken, for a stream.
+    pub(crate) fn take(&mut self, stream: StreamId) -> Option<Grant> {
         let grant = self.grants.pop_front_if(|grant| grant.ready)?;
         self.replace(
             grant.block,
-            Row { state: BlockState::Open, sequence: grant.sequence, ..Row::default() },
+            Row { state: BlockState::Open, stream, sequence: grant.sequence, ..Row::default() },
         );
         Some(grant)
     }

@@ -11,6 +11,7 @@ mod holds;
 #[cfg(test)]
 pub(crate) mod inspect;
 mod ledger;
+mod retention;
 mod round;
 mod sessions;
 mod stream;
@@ -26,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::gap::Gap;
 use crate::hold::{Hold, HoldRequest};
 use crate::report::{OpenReport, RoundReport, VolumeInfo};
+use crate::retention::RetentionRequest;
 use crate::sample::{Anchor, SAMPLE_BYTES_MAX, Sample};
 use crate::session::Opener;
 use crate::tail::{Tail, TailBuffer};
@@ -152,7 +154,17 @@ impl Writer {
         self.thread.shared().ask(|answer| thread::Ask::Lift(id, answer))
     }
 
-    /// [`Writer::add_hold`] and [`Writer::lift_hold`] for others than the owner of the writer.
+    /// Says how long a stream's footage stays. When this returns, it survives any crash; the same settings again write
+    /// nothing. A quota that is exceeded is come down to with the blocks that are taken next.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchStream`]; [`Error::Invalid`] (see [`crate::Retention::invalid`]); [`Error::Io`], after which either may
+    /// be in force; [`Error::Stopped`].
+    pub fn set_retention(&self, request: RetentionRequest) -> Result<()> {
+        self.holder().set_retention(request)
+    }
+
+    /// What others than the owner of the writer may change: holds and retention.
     pub fn holder(&self) -> Holder {
         Holder { shared: Arc::clone(self.thread.shared()) }
     }
@@ -166,7 +178,7 @@ impl Writer {
     }
 }
 
-/// Makes and lifts holds of a volume that is being written, from any thread.
+/// Changes what a volume that is being written keeps, from any thread.
 #[derive(Clone)]
 pub struct Holder {
     shared: Arc<Shared>,
@@ -187,6 +199,14 @@ impl Holder {
     /// As there.
     pub fn lift(&self, id: HoldId) -> Result<Hold> {
         self.shared.ask(|answer| thread::Ask::Lift(id, answer))
+    }
+
+    /// As [`Writer::set_retention`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_retention(&self, request: RetentionRequest) -> Result<()> {
+        self.shared.ask(|answer| thread::Ask::Retain(request, answer))
     }
 }
 

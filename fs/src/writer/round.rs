@@ -27,6 +27,7 @@ impl<D: Disk> Engine<D> {
             if planted!(TakenBeforeGrantFlushed) {
                 self.grant_blocks();
             }
+            self.watch_clock();
             self.gather();
             self.grant_blocks();
             self.submit_table();
@@ -74,11 +75,15 @@ impl<D: Disk> Engine<D> {
 
     /// The header on disk is read first: if it is not what the row says, the row is wrong, and the choice is made again.
     fn grant_one(&mut self) {
-        let doubtful = self.core.ledger.victim_is_doubtful();
-        let Some((block, row)) = self.core.ledger.victim() else { return };
-        let row = row.clone();
-        if doubtful {
+        let Some(victim) = self.core.ledger.victim(self.ages()) else { return };
+        let block = victim.block;
+        let row = self.core.ledger.row(block).clone();
+        if victim.doubtful {
             tracing::error!(%block, "nothing else is left: a block is overwritten that a lost hold may have kept");
+        }
+        if victim.young {
+            tracing::warn!(%block, stream = %row.stream, "a block is overwritten before its minimum age");
+            self.keeping.report.young_taken += 1;
         }
         let header = self.core.scanner().block_header(block);
         match header {
@@ -157,6 +162,8 @@ impl<D: Disk> Engine<D> {
                 at: core.clock.wall(),
                 running_seconds: self.running_seconds(),
                 holds_generation: self.holds.generation,
+                clock_mark: self.keeping.clock.mark.map(|(mark, _)| mark).unwrap_or_default(),
+                clock_mark_running_s: self.keeping.clock.mark.map_or(0, |(_, since)| since),
                 ..RoundHeader::default()
             },
             named: named.collect(),

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::hold::{Hold, HoldRequest};
 use crate::reader::volume_info;
 use crate::report::{OpenReport, RoundReport, VolumeInfo};
+use crate::retention::RetentionRequest;
 use crate::sample::Sample;
 use crate::tail::TailBuffer;
 use crate::types::{HoldId, StreamId, StreamName, WallTime};
@@ -42,6 +43,7 @@ pub(super) enum Ask {
     Admit(StreamName, SyncSender<Result<Admitted>>),
     Hold(HoldRequest, SyncSender<Result<Hold>>),
     Lift(HoldId, SyncSender<Result<Hold>>),
+    Retain(RetentionRequest, SyncSender<Result<()>>),
 }
 
 #[derive(Default)]
@@ -290,6 +292,7 @@ impl Body {
             Ask::Admit(name, answer) => answer.send(self.admit(&name)).is_err(),
             Ask::Hold(request, answer) => answer.send(self.engine.add_hold(&request)).is_err(),
             Ask::Lift(id, answer) => answer.send(self.engine.lift_hold(id)).is_err(),
+            Ask::Retain(request, answer) => answer.send(self.engine.set_retention(&request)).is_err(),
         };
     }
 

@@ -49,6 +49,7 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
         url: url.into(),
         streams: Vec::new(),
         credentials: None,
+        retention: Default::default(),
     });
     let cameras = record::build(&entries)?;
     if volume.exists() {
@@ -57,7 +58,9 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
         create_volume(&args.dir, &volume, args.size, output)?;
     }
     output.say(&introduction(&volume));
-    session::record(&session::Job { volume, cameras, duration: args.duration, json: args.json }, output)
+    let retention = Default::default();
+    let job = session::Job { volume, cameras, duration: args.duration, json: args.json, retention };
+    session::record(&job, output)
 }
 
 fn create_volume(dir: &Path, volume: &Path, size_bytes: u64, output: Output) -> anyhow::Result<()> {

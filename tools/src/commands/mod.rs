@@ -1,5 +1,6 @@
 //! The commands, one file each: arguments, what they do, how the result is shown.
 
+pub(crate) mod channel;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod export;
@@ -7,6 +8,7 @@ pub(crate) mod hold;
 pub(crate) mod man;
 pub(crate) mod record;
 pub(crate) mod status;
+pub(crate) mod stream;
 pub(crate) mod volume;
 
 use crate::cli::Command;
@@ -23,6 +25,7 @@ pub(crate) fn run(command: Command, output: Output) -> anyhow::Result<Exit> {
         Command::Export(args) => export::run(&args, output),
         Command::Volume(command) => volume::run(command, output),
         Command::Hold(command) => hold::run(&command, output),
+        Command::Stream(command) => stream::run(&command, output),
         Command::Status(args) => status::run(&args, output),
         Command::Demo(args) => demo::run(&args, output),
         Command::Completions(args) => completions::run(&args, output),

@@ -6,6 +6,7 @@
 use super::protected::{self, Protected};
 use crate::failure::{Failure, one_line};
 use crate::secret;
+use crate::units::retention::{Wanted, parse_age, parse_quota};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +23,8 @@ pub(crate) struct Entry {
     pub(crate) streams: Vec<(String, String)>,
     /// Who logs in, with which password, where they are not in the address.
     pub(crate) credentials: Option<(String, String)>,
+    /// How long its footage stays, where that is said; it holds for each of its streams.
+    pub(crate) retention: Wanted,
 }
 
 /// Shows no secret: the parser of the command line keeps entries in values that it can print.
@@ -46,6 +49,9 @@ struct RawEntry {
     username: Option<String>,
     password_file: Option<PathBuf>,
     password_env: Option<String>,
+    quota: Option<String>,
+    min_age: Option<String>,
+    max_age: Option<String>,
     #[serde(default)]
     streams: Vec<RawStream>,
     #[serde(flatten)]
@@ -61,7 +67,8 @@ struct RawStream {
 }
 
 const FILE_KEYS: [&str; 1] = ["cameras"];
-const CAMERA_KEYS: [&str; 6] = ["name", "url", "username", "password_file", "password_env", "streams"];
+const CAMERA_KEYS: [&str; 9] =
+    ["name", "url", "username", "password_file", "password_env", "streams", "quota", "min_age", "max_age"];
 const STREAM_KEYS: [&str; 2] = ["name", "url"];
 
 /// Reads `NAME=URL` as given with `--camera`.
@@ -74,7 +81,13 @@ pub(crate) fn from_argument(text: &str) -> Result<Entry, String> {
         .filter(|(name, _)| !name.contains("://"))
         .ok_or("write NAME=URL, such as front=rtsp://host/path")?;
     remember_password_of(url);
-    Ok(Entry { name: name.to_owned(), url: url.to_owned(), streams: Vec::new(), credentials: None })
+    Ok(Entry {
+        name: name.to_owned(),
+        url: url.to_owned(),
+        streams: Vec::new(),
+        credentials: None,
+        retention: Wanted::default(),
+    })
 }
 
 /// Reads a file of cameras, and the passwords that it points at.
@@ -140,6 +153,7 @@ fn known(place: &str, unknown: &BTreeMap<String, toml::Value>, keys: &[&str]) ->
 }
 
 fn complete(camera: RawEntry, base: &Path) -> anyhow::Result<Entry> {
+    let retention = retention(&camera)?;
     let RawEntry { name, url, username, password_file, password_env, streams, .. } = camera;
     let password = match (&password_file, &password_env) {
         (Some(_), Some(_)) => {
@@ -168,7 +182,20 @@ fn complete(camera: RawEntry, base: &Path) -> anyhow::Result<Entry> {
         secret::remember_password(username, password);
     }
     let streams = streams.into_iter().map(|stream| (stream.name, stream.url)).collect();
-    Ok(Entry { name, url, streams, credentials })
+    Ok(Entry { name, url, streams, credentials, retention })
+}
+
+/// How long a camera's footage shall stay.
+fn retention(camera: &RawEntry) -> anyhow::Result<Wanted> {
+    let read = |key: &str, text: &Option<String>, parse: fn(&str) -> Result<u64, String>| {
+        let value = text.as_deref().map(parse).transpose();
+        value.map_err(|why| Failure::usage(format!("camera {}: {key}: {why}", camera.name)))
+    };
+    Ok(Wanted {
+        quota_bytes: read("quota", &camera.quota, parse_quota)?,
+        minimum_age_s: read("min_age", &camera.min_age, parse_age)?,
+        maximum_age_s: read("max_age", &camera.max_age, parse_age)?,
+    })
 }
 
 fn password_from_file(path: &Path) -> anyhow::Result<String> {
@@ -229,12 +256,15 @@ mod tests {
     fn a_camera_is_read_with_its_streams_and_its_password() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         write(dir.path(), "front.password", "s3cret pass\n", 0o600);
-        let text = "[[cameras]]\nname = \"front\"\nurl = \"rtsp://h/1\"\nusername = \"u\"\npassword_file = \"front.password\"\nstreams = [{ name = \"sub\", url = \"rtsp://h/2\" }]\n";
+        let text = "[[cameras]]\nname = \"front\"\nurl = \"rtsp://h/1\"\nusername = \"u\"\npassword_file = \"front.password\"\nstreams = [{ name = \"sub\", url = \"rtsp://h/2\" }]\nquota = \"1GiB\"\nmax_age = \"30d\"\nmin_age = \"none\"\n";
         let path = write(dir.path(), "cameras.toml", text, 0o644);
         let cameras = from_file(&path).expect("right");
         let front = cameras.first().expect("one camera");
         assert_eq!(front.streams, [("sub".to_owned(), "rtsp://h/2".to_owned())]);
         assert_eq!(front.credentials, Some(("u".to_owned(), "s3cret pass".to_owned())));
+        let retention =
+            Wanted { quota_bytes: Some(1 << 30), minimum_age_s: Some(0), maximum_age_s: Some(30 * 86_400) };
+        assert_eq!(front.retention, retention);
         assert_eq!(secret::mask("login with s3cret pass"), "login with ***");
     }
 
@@ -261,6 +291,9 @@ mod tests {
             ),
             (camera("username = \"u\"\npassword_file = \"missing\""), "missing: cannot open"),
             (camera("username = \"u\"\npassword_file = \"open.password\""), "chmod 600"),
+            (camera("quota = \"much\""), "camera front: quota: "),
+            (camera("max_age = \"a month\""), "camera front: max_age: "),
+            (camera("minage = \"5d\""), "did you mean \"min_age\"?"),
         ] {
             let line = complaint(&text, 0o600);
             assert!(

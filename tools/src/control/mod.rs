@@ -8,7 +8,7 @@ pub(crate) mod client;
 pub(crate) mod path;
 pub(crate) mod server;
 
-use keha_fs::{BadStreamName, HoldRequest, StreamName, Uuid, WallTime};
+use keha_fs::{BadStreamName, HoldRequest, Retention, RetentionRequest, StreamName, Uuid, WallTime};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::net::UnixStream;
@@ -21,7 +21,7 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// How long either side waits for the other.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long a client waits for a hold to stand: rounds on a slow disk.
+/// How long a client waits for a change to stand: rounds on a slow disk.
 const HOLD_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What can be asked.
@@ -38,6 +38,8 @@ pub(crate) enum Request {
         #[serde(with = "uuid_text")]
         id: Uuid,
     },
+    /// Say how long a stream's footage stays.
+    StreamSet(RetentionOrder),
 }
 
 impl Request {
@@ -45,7 +47,7 @@ impl Request {
     fn patience(&self) -> Duration {
         match self {
             Request::Status => PATIENCE,
-            Request::HoldAdd(_) | Request::HoldLift { .. } => HOLD_PATIENCE,
+            Request::HoldAdd(_) | Request::HoldLift { .. } | Request::StreamSet(_) => HOLD_PATIENCE,
         }
     }
 }
@@ -86,6 +88,32 @@ impl HoldOrder {
     }
 }
 
+/// How long a stream's footage shall stay, on its way to the recorder; 0 is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RetentionOrder {
+    stream: String,
+    quota_bytes: u64,
+    minimum_age_s: u64,
+    maximum_age_s: u64,
+}
+
+impl RetentionOrder {
+    pub(crate) fn new(request: &RetentionRequest) -> RetentionOrder {
+        let Retention { quota_bytes, minimum_age_s, maximum_age_s } = request.retention;
+        RetentionOrder { stream: request.stream.to_string(), quota_bytes, minimum_age_s, maximum_age_s }
+    }
+
+    /// What is asked for.
+    ///
+    /// # Errors
+    /// The name is no stream's.
+    pub(crate) fn request(&self) -> Result<RetentionRequest, BadStreamName> {
+        let RetentionOrder { quota_bytes, minimum_age_s, maximum_age_s, .. } = *self;
+        let retention = Retention { quota_bytes, minimum_age_s, maximum_age_s };
+        Ok(RetentionRequest { stream: StreamName::new(&self.stream)?, retention })
+    }
+}
+
 /// What is answered to requests that change something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "schema")]
@@ -97,6 +125,9 @@ pub(crate) enum Answer {
         #[serde(with = "uuid_text")]
         id: Uuid,
     },
+    /// It is done.
+    #[serde(rename = "keha.done/1")]
+    Done {},
     /// It could not be done.
     #[serde(rename = "keha.error/1")]
     Error {
@@ -186,6 +217,7 @@ mod tests {
             Request::Status => "{\"schema\":\"x\"}".to_owned(),
             Request::HoldAdd(order) => Answer::Error { error: order.label, exit: 4, known: true }.render(),
             Request::HoldLift { id } => Answer::Hold { id }.render(),
+            Request::StreamSet(_) => Answer::Done {}.render(),
         });
         let server = server::Server::start(&path, answer).expect("a server");
         (dir, path, server)
@@ -244,6 +276,17 @@ mod tests {
         }));
         drop(ours);
         dripping.join().expect("it ends when nobody listens");
+    }
+
+    #[test]
+    fn what_is_asked_about_retention_arrives_whole() {
+        let (_dir, path, _server) = serve();
+        let retention = Retention { quota_bytes: u64::MAX, minimum_age_s: 1, maximum_age_s: 2 };
+        let request = RetentionRequest { stream: StreamName::new("front").expect("a constant"), retention };
+        let order = RetentionOrder::new(&request);
+        assert_eq!(order.request().expect("a good name"), request);
+        let answer = client::ask(&path, &Request::StreamSet(order)).expect("an answer");
+        assert_eq!(serde_json::from_str::<Answer>(&answer).expect("a known answer"), Answer::Done {});
     }
 
     #[test]

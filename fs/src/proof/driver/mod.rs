@@ -16,9 +16,10 @@ use crate::disk::ReadAt;
 use crate::disk::sim::{CrashPlan, CrashPoint, SimControl, SimDisk, SimImage, SimRng};
 use crate::report::{Health, OpenReport};
 use crate::session::Opener;
-use crate::types::{ConfigurationHash, StreamId, StreamName, Uuid, VolumeId, WallTime};
+use crate::types::{BlockIndex, ConfigurationHash, StreamId, StreamName, Uuid, VolumeId, WallTime};
 use crate::writer::engine::{Engine, EngineOptions};
 use crate::writer::inspect::View;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -162,6 +163,7 @@ impl Driver {
         let session = SessionModel { began: self.clock.wall(), closed: false };
         self.model.sessions.insert(report.epoch, session);
         self.engine = Some(engine);
+        self.settings_found()?;
         self.feeds.iter_mut().for_each(|feed| feed.run = None);
         let names: Vec<String> = self.feeds.iter().map(|feed| feed.name.clone()).collect();
         self.feeds.clear();
@@ -245,6 +247,13 @@ impl Driver {
                 before.live.iter().map(|live| live.block).filter(|block| !before.ranks.contains_key(block));
             let in_turn = oldest.iter().map(|(_, block)| *block).chain(open);
             between.granted.extend(in_turn.take(set_aside));
+            // Limits may choose any stream, but of each the oldest.
+            for stream in before.limits.keys().chain(before.owners.values()).collect::<BTreeSet<_>>() {
+                let mine = |block: &BlockIndex| before.owners.get(block) == Some(stream);
+                let of_stream = oldest.iter().map(|(_, block)| *block).filter(mine);
+                let limited = !before.limits.is_empty();
+                between.granted.extend(of_stream.take(if limited { set_aside } else { 0 }));
+            }
         }
         self.judge_points(vec![before, between, after])?;
         Ok(result)

@@ -104,7 +104,7 @@ impl Stream {
     }
 
     fn take_block<D: Disk>(&mut self, core: &mut Core<D>) -> Result<(), Starved> {
-        let Some(grant) = core.take_block() else {
+        let Some(grant) = core.take_block(self.id) else {
             core.starved += 1;
             return Err(Starved);
         };

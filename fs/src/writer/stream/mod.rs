@@ -313,6 +313,7 @@ impl Stream {
             wall_min,
             wall_max,
             rank: if planted!(RankForgotten) { open.take.sequence } else { core.ledger.highest() },
+            running_s: core.running_seconds(),
             ..ChunkHeader::default()
         };
         let payload: usize = draft.pieces.iter().flat_map(|piece| &piece.data).map(Bytes::len).sum();

@@ -64,6 +64,7 @@ impl Stream {
             previous: self.previous,
             number: self.number,
             rank: core.ledger.highest(),
+            running_s: core.running_seconds(),
             ..chunk.header.clone()
         };
         let mut buffer = core.writes.stale_buffer(chunk.buffer.len());

@@ -56,6 +56,7 @@ impl MemoryStream {
             id,
             name: name(text),
             created: NOON,
+            retention: Default::default(),
             first: Some(NOON),
             last: Some(NOON.plus_ns(4_000_000_000)),
             blocks: 1,

@@ -1,7 +1,8 @@
 //! `keha hold add`: holds a range of one stream or several. All of them, or none.
 
-use super::channel::Channel;
+use super::SEE;
 use super::document::HoldsDocument;
+use crate::commands::channel::Channel;
 use crate::commands::volume::parse_stream;
 use crate::failure::{self, Exit, Failure};
 use crate::output::Output;
@@ -63,7 +64,7 @@ pub(super) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     // A wrong name is found out before anything is held.
     args.streams.iter().try_for_each(|name| volume.stream(name).map(drop))?;
     output.say(&format!("range: {}", range::show(asked, &zone)));
-    let channel = Channel::open(&volume, &path)?;
+    let channel = Channel::open(&volume, &path, "hold")?;
     let request = |stream: &StreamName| HoldRequest {
         stream: stream.clone(),
         from,
@@ -94,11 +95,11 @@ fn add_all(channel: &Channel, requests: impl Iterator<Item = HoldRequest>) -> an
         match channel.add(&request) {
             Ok(id) => made.push(id),
             Err(error) => {
-                let error = error.into_error(&format!("{}: nothing is held", request.stream));
+                let error = error.into_error(&format!("{}: nothing is held", request.stream), SEE);
                 return Err(match made.into_iter().try_for_each(|id| channel.lift(id).map(drop)) {
                     Ok(()) => error,
                     Err(kept) => {
-                        let kept = failure::line_of(&kept.into_error("it cannot be lifted"));
+                        let kept = failure::line_of(&kept.into_error("it cannot be lifted", SEE));
                         error.context(format!("what was held for other streams stays: {kept}"))
                     }
                 });

@@ -1,7 +1,8 @@
 //! `keha hold lift`: gives held footage back to the ring.
 
-use super::channel::Channel;
+use super::SEE;
 use super::document::HoldsDocument;
+use crate::commands::channel::Channel;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::output::document;
@@ -36,10 +37,10 @@ pub(super) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     })?;
     let mut volume = Volume::open(&path)?;
     let document = HoldsDocument::new("keha.hold-lift/1", &volume, &path, Some(&[HoldId(id)]));
-    let channel = Channel::open(&volume, &path)?;
+    let channel = Channel::open(&volume, &path, "hold")?;
     let lifted = channel.lift(HoldId(id));
     let closed = channel.close();
-    lifted.map_err(|error| error.into_error("it is held as before"))?;
+    lifted.map_err(|error| error.into_error("it is held as before", SEE))?;
     closed?;
     volume.refresh().context("lifted")?;
     let document = document.with_room(&volume);

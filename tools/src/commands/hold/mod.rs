@@ -2,13 +2,15 @@
 //! where nobody records; listed by anyone.
 
 mod add;
-mod channel;
 pub(crate) mod document;
 mod lift;
 mod list;
 
 use crate::failure::Exit;
 use crate::output::Output;
+
+/// What shows which holds stand.
+const SEE: &str = "keha hold list";
 
 /// The commands on holds.
 #[derive(Debug, clap::Subcommand)]

@@ -216,7 +216,15 @@ pub(crate) struct RoundDocument {
     written_bytes: u64,
     blocks_taken: u64,
     holds: RoomDocument,
+    retention: RetentionDocument,
     streams: Vec<DurableDocument>,
+}
+
+/// What retention did since the recorder opened the volume.
+#[derive(Clone, Debug, Serialize)]
+struct RetentionDocument {
+    /// Blocks overwritten before their stream's minimum age, for want of others.
+    young_taken: u64,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -263,6 +271,7 @@ impl RoundDocument {
             written_bytes: report.written_bytes,
             blocks_taken: report.blocks_taken,
             holds: RoomDocument::new(&report.holds),
+            retention: RetentionDocument { young_taken: report.retention.young_taken },
             streams: report.streams.iter().map(durable).collect(),
         }
     }
@@ -338,6 +347,7 @@ pub(crate) mod tests {
             written_bytes: 1 << 20,
             blocks_taken: 1,
             holds: Default::default(),
+            retention: Default::default(),
         }
     }
 

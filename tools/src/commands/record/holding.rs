@@ -1,33 +1,36 @@
-//! What a recorder answers about holds, and what it says of them by itself: early, and once for each change.
+//! What a recorder answers about holds and retention, and what it says of them by itself: early, and once for each change.
 
-use crate::control::{Answer, HoldOrder};
+use crate::control::{Answer, HoldOrder, RetentionOrder};
 use crate::failure;
-use keha_fs::{Hold, HoldId, HoldRoom, Holder, Uuid};
+use keha_fs::{HoldId, HoldRoom, Holder, RetentionReport, Uuid};
 
 /// Makes a hold for whoever asks over the control socket.
 pub(super) fn add(holder: &Holder, order: &HoldOrder) -> String {
     let request = order.request().map_err(anyhow::Error::from);
-    answer(request.and_then(|request| Ok(holder.add(request)?)))
+    answer(request.and_then(|request| Ok(Answer::Hold { id: holder.add(request)?.id.0 })))
 }
 
 /// Lifts a hold for whoever asks over the control socket.
 pub(super) fn lift(holder: &Holder, id: Uuid) -> String {
-    answer(holder.lift(HoldId(id)).map_err(anyhow::Error::from))
+    answer(holder.lift(HoldId(id)).map(|hold| Answer::Hold { id: hold.id.0 }).map_err(anyhow::Error::from))
 }
 
-fn answer(result: anyhow::Result<Hold>) -> String {
-    match result {
-        Ok(hold) => Answer::Hold { id: hold.id.0 },
-        Err(error) => {
-            let unknown = error.chain().any(|cause| {
-                let cause = cause.downcast_ref::<keha_fs::Error>();
-                matches!(cause, Some(keha_fs::Error::Io { .. } | keha_fs::Error::Stopped(_)))
-            });
-            let exit = failure::exit_of(&error) as u8;
-            Answer::Error { error: failure::line_of(&error), exit, known: !unknown }
-        }
-    }
-    .render()
+/// Says how long a stream's footage stays, for whoever asks over the control socket.
+pub(super) fn retain(holder: &Holder, order: &RetentionOrder) -> String {
+    let request = order.request().map_err(anyhow::Error::from);
+    answer(request.and_then(|request| Ok(holder.set_retention(request).map(|()| Answer::Done {})?)))
+}
+
+fn answer(result: anyhow::Result<Answer>) -> String {
+    let answer = result.unwrap_or_else(|error| {
+        let unknown = error.chain().any(|cause| {
+            let cause = cause.downcast_ref::<keha_fs::Error>();
+            matches!(cause, Some(keha_fs::Error::Io { .. } | keha_fs::Error::Stopped(_)))
+        });
+        let exit = failure::exit_of(&error) as u8;
+        Answer::Error { error: failure::line_of(&error), exit, known: !unknown }
+    });
+    answer.render()
 }
 
 /// Watches how much is held.
@@ -60,6 +63,25 @@ impl HoldWatch {
                 holds = now.holds,
                 holds_max = now.holds_max,
                 "little room is left to hold footage; see keha hold list"
+            );
+        }
+    }
+}
+
+/// Watches what retention does.
+#[derive(Debug, Default)]
+pub(super) struct RetentionWatch {
+    before: RetentionReport,
+}
+
+impl RetentionWatch {
+    /// Says what changed for the worse since the round before.
+    pub(super) fn round(&mut self, now: RetentionReport) {
+        let before = std::mem::replace(&mut self.before, now);
+        if now.young_taken > before.young_taken {
+            tracing::error!(
+                blocks = now.young_taken,
+                "footage is overwritten before its minimum age: the volume is too small for it; see keha stream list"
             );
         }
     }

@@ -46,7 +46,10 @@ pub(crate) fn run(args: Args, output: Output) -> anyhow::Result<Exit> {
         entries.extend(cameras::from_file(file)?);
     }
     let cameras = build(&entries)?;
-    session::record(&session::Job { volume, cameras, duration: args.duration, json: args.json }, output)
+    let retention = entries.iter().filter(|entry| entry.retention.is_any());
+    let retention = retention.map(|entry| (entry.name.clone(), entry.retention)).collect();
+    let job = session::Job { volume, cameras, duration: args.duration, json: args.json, retention };
+    session::record(&job, output)
 }
 
 /// The cameras of these entries.

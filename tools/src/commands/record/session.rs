@@ -1,7 +1,7 @@
 //! One recording from opening the volume to closing it. `keha record` and `keha demo` are this with different cameras.
 
 use super::document::{OpenDocument, RoundDocument, StatusDocument, StreamStatus};
-use super::holding::{self, HoldWatch};
+use super::holding::{self, HoldWatch, RetentionWatch};
 use super::view::{self, View, now};
 use crate::control::server::Server;
 use crate::control::{Request, path};
@@ -11,10 +11,13 @@ use crate::output::document::{Moment, VolumeDocument};
 use crate::output::{self, Output};
 use crate::process::notify::Notifier;
 use crate::process::signals;
+use crate::units::retention::Wanted;
 use anyhow::Context;
-use keha_fs::{Holder, RoundReport, StreamName, Volume, VolumeInfo, Writer, WriterOptions};
+use keha_fs::{
+    Holder, Retention, RetentionRequest, RoundReport, StreamName, Volume, VolumeInfo, Writer, WriterOptions,
+};
 use keha_recorder::{Camera, Recorder};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,6 +36,8 @@ pub(crate) struct Job {
     pub(crate) cameras: Vec<Camera>,
     pub(crate) duration: Option<Duration>,
     pub(crate) json: bool,
+    /// How long the footage of cameras stays, by their names, where that is said.
+    pub(crate) retention: BTreeMap<String, Wanted>,
 }
 
 /// What wakes the loop.
@@ -58,6 +63,7 @@ pub(crate) fn record(job: &Job, output: Output) -> anyhow::Result<Exit> {
     let options = WriterOptions { opener: opener("record"), ..WriterOptions::default() };
     let writer = Writer::open(&job.volume, options, on_round)?;
     let mut recorder = Recorder::start(&writer, &job.cameras)?;
+    set_retention(job, &writer)?;
     if let Some(events) = recorder.take_events() {
         let forward = move || events.into_iter().try_for_each(|event| wake.send(Wake::Event(event)));
         thread::Builder::new().name("events".into()).spawn(forward).context("cannot start a thread")?;
@@ -73,6 +79,7 @@ fn check_room(job: &Job) -> anyhow::Result<()> {
     let known: BTreeSet<StreamName> = volume.streams().into_iter().map(|stream| stream.name).collect();
     let wanted = job.cameras.iter().flat_map(|camera| camera.streams()).map(|(name, _)| name);
     let new = wanted.filter(|name| !known.contains(name)).count();
+    check_retention(job, &volume)?;
     let room = (volume.info().streams_max as usize).saturating_sub(known.len());
     if new <= room {
         return Ok(());
@@ -84,12 +91,46 @@ fn check_room(job: &Job) -> anyhow::Result<()> {
     )))
 }
 
+/// The streams of cameras of which it is said how long their footage stays, with what that comes to in this volume.
+fn wanted_retention<'a>(
+    job: &'a Job,
+    volume: &'a Volume,
+) -> impl Iterator<Item = (StreamName, Retention)> + 'a {
+    let known = volume.streams();
+    let names = job.cameras.iter().flat_map(|camera| camera.streams()).map(|(name, _)| name);
+    names.filter_map(move |name| {
+        let wanted = job.retention.get(name.camera())?;
+        let stream = known.iter().find(|stream| stream.name == *name);
+        let retention = wanted.over(stream.map(|stream| stream.retention).unwrap_or_default());
+        Some((name.clone(), retention))
+    })
+}
+
+/// Finds out before anything is written whether settings can be kept.
+fn check_retention(job: &Job, volume: &Volume) -> anyhow::Result<()> {
+    for (name, retention) in wanted_retention(job, volume) {
+        if let Some(why) = retention.invalid(volume.info().block_bytes) {
+            return Err(Failure::usage(format!("camera {name}: {why}")));
+        }
+    }
+    Ok(())
+}
+
+fn set_retention(job: &Job, writer: &Writer) -> anyhow::Result<()> {
+    let volume = Volume::open(&job.volume)?;
+    for (stream, retention) in wanted_retention(job, &volume) {
+        writer.set_retention(RetentionRequest { stream, retention })?;
+    }
+    Ok(())
+}
+
 struct Session {
     view: View,
     notifier: Notifier,
     status: Arc<Mutex<StatusDocument>>,
     control: Option<Server>,
     holds: HoldWatch,
+    retention: RetentionWatch,
 }
 
 impl Session {
@@ -117,7 +158,14 @@ impl Session {
         };
         let mut notifier = Notifier::new();
         notifier.ready();
-        Ok(Session { view, notifier, status, control, holds: HoldWatch::default() })
+        Ok(Session {
+            view,
+            notifier,
+            status,
+            control,
+            holds: HoldWatch::default(),
+            retention: RetentionWatch::default(),
+        })
     }
 
     /// Shows what happens until it is time to stop; the answer is why.
@@ -170,6 +218,7 @@ impl Session {
             Wake::Round(report) => {
                 let document = RoundDocument::new(&report);
                 self.holds.round(report.holds);
+                self.retention.round(report.retention);
                 self.status.lock().unwrap_or_else(PoisonError::into_inner).round = Some(document);
                 self.view.round(report);
             }
@@ -221,6 +270,7 @@ fn serve(volume: &VolumeInfo, status: Arc<Mutex<StatusDocument>>, holder: Holder
         Request::Status => status.lock().unwrap_or_else(PoisonError::into_inner).render(),
         Request::HoldAdd(order) => holding::add(&holder, &order),
         Request::HoldLift { id } => holding::lift(&holder, id),
+        Request::StreamSet(order) => holding::retain(&holder, &order),
     });
     Server::start(&socket, answer).with_context(|| format!("{}", socket.display()))
 }

@@ -52,6 +52,7 @@ fn stream(name: &str, id: StreamId, blocks: u32, has_footage: bool) -> StreamSum
         id,
         name: StreamName::new(name).expect("a constant"),
         created: BEGIN,
+        retention: Default::default(),
         first: has_footage.then_some(BEGIN),
         last: has_footage.then_some(BEGIN.plus_ns(30 * SECOND)),
         blocks,

@@ -1,15 +1,15 @@
 //! The way to whoever writes the volume: the recorder behind its control socket, or a writer of our own where nobody records.
 
 use crate::control::client::{self, Found};
-use crate::control::{Answer, HoldOrder, Request};
+use crate::control::{Answer, HoldOrder, Request, RetentionOrder};
 use crate::failure::Failure;
 use crate::opener::opener;
 use anyhow::Context;
-use keha_fs::{HoldId, HoldRequest, Volume, Writer, WriterOptions};
+use keha_fs::{HoldId, HoldRequest, RetentionRequest, Volume, Writer, WriterOptions};
 use std::path::{Path, PathBuf};
 
-/// A way to make and lift holds.
-pub(super) enum Channel {
+/// A way to change what a volume keeps.
+pub(crate) enum Channel {
     Recorder(PathBuf),
     Own(Writer),
 }
@@ -19,13 +19,13 @@ impl Channel {
     ///
     /// # Errors
     /// Someone does who cannot be asked, or the volume cannot be written.
-    pub(super) fn open(volume: &Volume, shown: &Path) -> anyhow::Result<Channel> {
+    pub(crate) fn open(volume: &Volume, shown: &Path, purpose: &str) -> anyhow::Result<Channel> {
         let silent = match client::find(volume.info().id) {
             Found::Recorder { socket, .. } => return Ok(Channel::Recorder(socket)),
             Found::Silent(why) => Some(why),
             Found::Nobody => None,
         };
-        let options = WriterOptions { opener: opener("hold"), ..WriterOptions::default() };
+        let options = WriterOptions { opener: opener(purpose), ..WriterOptions::default() };
         match Writer::open(shown, options, Box::new(|_| ())) {
             Ok(writer) => Ok(Channel::Own(writer)),
             Err(error @ keha_fs::Error::Locked { .. }) => {
@@ -39,23 +39,36 @@ impl Channel {
     }
 
     /// Makes a hold; it stands when this returns.
-    pub(super) fn add(&self, request: &HoldRequest) -> Result<HoldId, NotDone> {
+    pub(crate) fn add(&self, request: &HoldRequest) -> Result<HoldId, NotDone> {
         match self {
-            Channel::Recorder(socket) => ask(socket, &Request::HoldAdd(HoldOrder::new(request))),
+            Channel::Recorder(socket) => ask_hold(socket, &Request::HoldAdd(HoldOrder::new(request))),
             Channel::Own(writer) => Ok(writer.add_hold(request.clone())?.id),
         }
     }
 
     /// Lifts a hold.
-    pub(super) fn lift(&self, id: HoldId) -> Result<HoldId, NotDone> {
+    pub(crate) fn lift(&self, id: HoldId) -> Result<HoldId, NotDone> {
         match self {
-            Channel::Recorder(socket) => ask(socket, &Request::HoldLift { id: id.0 }),
+            Channel::Recorder(socket) => ask_hold(socket, &Request::HoldLift { id: id.0 }),
             Channel::Own(writer) => Ok(writer.lift_hold(id)?.id),
         }
     }
 
+    /// Says how long a stream's footage stays.
+    pub(crate) fn set_retention(&self, request: &RetentionRequest) -> Result<(), NotDone> {
+        match self {
+            Channel::Recorder(socket) => {
+                match ask(socket, &Request::StreamSet(RetentionOrder::new(request)))? {
+                    Answer::Done {} => Ok(()),
+                    _ => Err(other_language(socket)),
+                }
+            }
+            Channel::Own(writer) => Ok(writer.set_retention(request.clone())?),
+        }
+    }
+
     /// Leaves the volume as it was found: closed, or to its recorder.
-    pub(super) fn close(self) -> anyhow::Result<()> {
+    pub(crate) fn close(self) -> anyhow::Result<()> {
         match self {
             Channel::Recorder(_) => Ok(()),
             Channel::Own(writer) => Ok(writer.close()?),
@@ -63,9 +76,9 @@ impl Channel {
     }
 }
 
-/// A change of the holds that did not come about, as far as is known.
+/// A change that did not come about, as far as is known.
 #[derive(Debug)]
-pub(super) enum NotDone {
+pub(crate) enum NotDone {
     /// It was refused: nothing changed.
     Refused(anyhow::Error),
     /// No answer came, or the disk failed on the way: it may have come about all the same.
@@ -73,12 +86,12 @@ pub(super) enum NotDone {
 }
 
 impl NotDone {
-    /// As an error of the command: `refused` says what holds then.
-    pub(super) fn into_error(self, refused: &str) -> anyhow::Error {
+    /// As an error of the command: `refused` says what holds then, `see` where to look.
+    pub(crate) fn into_error(self, refused: &str, see: &str) -> anyhow::Error {
         match self {
             NotDone::Refused(error) => error.context(refused.to_owned()),
             NotDone::Unknown(error) => {
-                error.context("whether it was done is not known; keha hold list shows what stands")
+                error.context(format!("whether it was done is not known; {see} shows what stands"))
             }
         }
     }
@@ -93,18 +106,30 @@ impl From<keha_fs::Error> for NotDone {
     }
 }
 
-fn ask(socket: &Path, request: &Request) -> Result<HoldId, NotDone> {
+fn other_language(socket: &Path) -> NotDone {
+    let place = socket.display();
+    NotDone::Unknown(Failure::failed(format!(
+        "{place}: the recorder answers in another language; is it of this version?"
+    )))
+}
+
+fn ask_hold(socket: &Path, request: &Request) -> Result<HoldId, NotDone> {
+    match ask(socket, request)? {
+        Answer::Hold { id } => Ok(HoldId(id)),
+        _ => Err(other_language(socket)),
+    }
+}
+
+fn ask(socket: &Path, request: &Request) -> Result<Answer, NotDone> {
     let place = socket.display();
     let answer = client::ask(socket, request).map_err(|error| {
         NotDone::Unknown(Failure::failed(format!("{place}: the recorder does not answer: {error}")))
     })?;
     match serde_json::from_str(&answer) {
-        Ok(Answer::Hold { id }) => Ok(HoldId(id)),
         Ok(Answer::Error { error, exit, known: true }) => Err(NotDone::Refused(Failure::of(exit, error))),
         Ok(Answer::Error { error, exit, known: false }) => Err(NotDone::Unknown(Failure::of(exit, error))),
-        Err(_) => Err(NotDone::Unknown(Failure::failed(format!(
-            "{place}: the recorder answers in another language; is it of this version?"
-        )))),
+        Ok(answer) => Ok(answer),
+        Err(_) => Err(other_language(socket)),
     }
 }
 
@@ -121,7 +146,7 @@ mod tests {
         let listener = UnixListener::bind(&socket).expect("a socket");
         let hanging_up = std::thread::spawn(move || drop(listener.accept()));
         let error = ask(&socket, &Request::HoldLift { id: keha_fs::Uuid::from_u128(1) });
-        let error = error.expect_err("nobody answered").into_error("nothing is held");
+        let error = error.expect_err("nobody answered").into_error("nothing is held", "keha hold list");
         hanging_up.join().expect("it hung up");
         assert_eq!(exit_of(&error), Exit::Failed);
         let line = line_of(&error);

@@ -1,0 +1,83 @@
+//! Retention on the writer's side: settings put into the directory and into force, and the clock watched.
+
+use super::engine::{Engine, write_directory};
+use super::ledger::{Ages, Limits};
+use crate::clock::ClockSync;
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::format::directory::Directory;
+use crate::retention::age::ClockWatch;
+use crate::retention::quota::blocks_of;
+use crate::retention::{Retention, RetentionReport, RetentionRequest};
+use crate::types::StreamId;
+use std::collections::BTreeMap;
+
+/// What the writer knows of retention.
+pub(super) struct Keeping {
+    pub(super) clock: ClockWatch,
+    pub(super) report: RetentionReport,
+}
+
+impl Keeping {
+    /// At opening; `clock` is what the last writer knew of the clock.
+    pub(super) fn new(clock: ClockWatch) -> Keeping {
+        Keeping { clock, report: RetentionReport::default() }
+    }
+}
+
+/// What each stream of a directory may have.
+pub(super) fn limits(directory: &Directory, block_bytes: usize) -> BTreeMap<StreamId, Limits> {
+    let limits = directory.entries.iter().map(|entry| {
+        let Retention { quota_bytes, minimum_age_s, .. } = Retention::of(&entry.retention);
+        (entry.stream, Limits { quota_blocks: blocks_of(quota_bytes, block_bytes), minimum_age_s })
+    });
+    limits.filter(|(_, limits)| *limits != Limits::default()).collect()
+}
+
+impl<D: Disk> Engine<D> {
+    /// Puts settings in force for a stream; when this returns, they survive any crash. The same settings again write nothing.
+    pub(crate) fn set_retention(&mut self, request: &RetentionRequest) -> Result<()> {
+        let stream = self.stream_of(&request.stream)?;
+        let block_bytes = self.core.geometry.block_bytes as u32;
+        if let Some(why) = request.retention.invalid(block_bytes) {
+            return Err(Error::Invalid(format!("{}: {why}", request.stream)));
+        }
+        let mut directory = self.directory.clone();
+        directory.generation += 1;
+        let entry = directory.entries.iter_mut().find(|entry| entry.stream == stream);
+        let Some(entry) = entry.filter(|entry| entry.retention != request.retention.record()) else {
+            return Ok(());
+        };
+        entry.retention = request.retention.record();
+        entry.generation = directory.generation;
+        write_directory(
+            [&self.directory, &self.directory],
+            &directory,
+            &self.core.geometry,
+            self.core.volume,
+            &mut self.core.writes,
+            &self.path,
+        )?;
+        self.directory = directory;
+        self.limit();
+        Ok(())
+    }
+
+    /// Puts the settings of the directory in force.
+    pub(super) fn limit(&mut self) {
+        self.core.ledger.limit(limits(&self.directory, self.core.geometry.block_bytes));
+    }
+
+    /// Looks at the clock, once a round.
+    pub(super) fn watch_clock(&mut self) {
+        let clock = &self.core.clock;
+        let synchronised = matches!(clock.sync(), ClockSync::Synchronised { .. });
+        let now = clock.wall();
+        self.keeping.clock = self.keeping.clock.look(now, self.running_seconds(), synchronised);
+    }
+
+    /// What is known of the time.
+    pub(super) fn ages(&self) -> Ages {
+        Ages { running_s: self.running_seconds(), trusted: self.keeping.clock.trusted }
+    }
+}
