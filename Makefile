@@ -42,9 +42,9 @@ bench: needs ## what recording costs, as ratios against ffmpeg on this machine (
 	$(CARGO) build --release -p keha
 	$(CARGO) run --release -p keha-tests --bin bench
 
-# The points of acceptance in full size, with the release binary; POINT= one of frames clock kill powercut lap ...
+# The points of acceptance in full size, with the release binary; POINT= one of them, or POINT=COUNT for kill, kills, powercut
 POINT ?= all
-acceptance: needs ## the promises in full size (about an hour): POINT=frames|clock|kill|powercut|lap|holds|copy|corrupt|faults
+acceptance: needs ## the promises in full size (hours): POINT=frames|clock|kill|kills|powercut|stalls|diskerrors|clocks|lap|copy|...
 	$(CARGO) build --release -p keha
 	$(CARGO) build --release -p keha-tests --bin acceptance
 	$(CARGO) run --release -p keha-tests --bin acceptance -- $(POINT)

@@ -9,6 +9,8 @@
 #![forbid(unsafe_code)]
 
 pub mod barcode;
+pub mod fake_clock;
+pub mod faulty;
 pub mod flaky;
 pub mod footage;
 pub mod loss;

@@ -68,6 +68,39 @@ pub fn by_session(sent: &[Sent], kept: &[u64], ends: &[u64]) -> Result<Vec<Loss>
     Ok(losses)
 }
 
+/// What of one session is missing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Holes {
+    /// Samples between the first and the last that were kept.
+    pub missing: u64,
+    /// The first kept sample behind each hole.
+    pub resumed_at: Vec<u64>,
+    /// From the first sample behind the last one kept up to the end, seconds; 0 if there is none.
+    pub at_end_s: f64,
+}
+
+/// Judges a track of a camera that was connected once, from its first sample on: what is missing up to `end_ns`.
+pub fn holes(sent: &[Sent], kept: &[u64], end_ns: u64) -> Result<Holes> {
+    let (Some(first), Some(last)) = (sent.first(), kept.last()) else { bail!("nothing was sent, or kept") };
+    if let Some(again) = sent.iter().find(|line| line.session != first.session) {
+        bail!("the camera was connected again at sample {}", again.number);
+    }
+    if kept.first() != Some(&first.number) {
+        bail!("the first sample sent is {}, the first kept {:?}", first.number, kept.first());
+    }
+    if sent.last().is_none_or(|line| line.number < *last) {
+        bail!("sample {last} is in the footage and was never sent");
+    }
+    let resumed_at: Vec<u64> =
+        kept.windows(2).filter(|pair| pair[1] != pair[0] + 1).map(|pair| pair[1]).collect();
+    let behind = sent.iter().find(|line| line.number > *last && line.wall_ns <= end_ns);
+    Ok(Holes {
+        missing: last - first.number + 1 - kept.len() as u64,
+        resumed_at,
+        at_end_s: behind.map_or(0.0, |line| (end_ns - line.wall_ns) as f64 / 1e9),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +133,16 @@ mod tests {
         let kept: Vec<u64> = (0..20).collect();
         let losses = by_session(&log, &kept, &[13_000_000_000, 20_700_000_000]).unwrap();
         assert_eq!((losses[0].lost_s, losses[1].lost_s, losses[1].kept), (0.0, 0.7, 0));
+    }
+
+    #[test]
+    fn holes_are_counted_between_the_first_and_the_last_that_is_kept() {
+        let log = sent(1, 0..30, 10);
+        let kept: Vec<u64> = (0..10).chain(15..20).chain(21..27).collect();
+        let found = holes(&log, &kept, 12_900_000_000).unwrap();
+        assert_eq!(found, Holes { missing: 6, resumed_at: vec![15, 21], at_end_s: 0.2 });
+        assert!(holes(&log, &[1, 2, 3], 12_900_000_000).is_err(), "it began late");
+        assert!(holes(&[log, sent(2, 30..40, 13)].concat(), &kept, 13_900_000_000).is_err());
     }
 
     #[test]

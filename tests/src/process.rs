@@ -66,8 +66,17 @@ pub struct Running {
 impl Running {
     /// Starts `keha` with these arguments.
     pub fn keha<A: AsRef<OsStr>>(arguments: &[A]) -> Result<Self> {
+        Self::keha_with(arguments, |_| Ok(()))
+    }
+
+    /// Starts `keha` with these arguments in an environment of its own.
+    pub fn keha_with<A: AsRef<OsStr>>(
+        arguments: &[A],
+        prepare: impl FnOnce(&mut Command) -> Result<()>,
+    ) -> Result<Self> {
         let mut command = Command::new(keha_binary()?);
         command.args(arguments).env_remove("KEHA_VOLUME");
+        prepare(&mut command)?;
         Self::start(&mut command)
     }
 

@@ -10,6 +10,7 @@ use crate::server::{CameraServer, Options};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 /// The longest a command may take that is not a recording.
@@ -102,12 +103,22 @@ pub fn record<'a>(
     cameras: impl Iterator<Item = (&'a str, &'a str)>,
     more: &[&str],
 ) -> Result<Running> {
+    record_with(volume, cameras, more, |_| Ok(()))
+}
+
+/// The same, in an environment of its own.
+pub fn record_with<'a>(
+    volume: &Path,
+    cameras: impl Iterator<Item = (&'a str, &'a str)>,
+    more: &[&str],
+    prepare: impl FnOnce(&mut Command) -> Result<()>,
+) -> Result<Running> {
     let mut arguments = vec!["record".to_owned(), text(volume)?.to_owned(), "--json".to_owned()];
     for (name, url) in cameras {
         arguments.extend(["--camera".to_owned(), format!("{name}={url}")]);
     }
     arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
-    Running::keha(&arguments)
+    Running::keha_with(&arguments, prepare)
 }
 
 /// `keha volume check --json` finds nothing; answers its report.

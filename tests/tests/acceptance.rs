@@ -2,8 +2,12 @@
 
 use anyhow::Result;
 use keha_tests::media::ClipKind;
-use keha_tests::points::{clock, copy, corrupt, faults, frames, holds, inputs, kill, lap, powercut};
-use keha_tests::power;
+use keha_tests::points::diskerrors::{self, Refused};
+use keha_tests::points::{
+    clock, clocks, copy, corrupt, faults, frames, holds, inputs, kill, lap, powercut, stalls,
+};
+use keha_tests::{fake_clock, faulty, power};
+use nix::errno::Errno;
 use std::time::Duration;
 
 #[test]
@@ -46,16 +50,75 @@ fn the_built_in_cameras_pictures_show_the_time_the_export_gives_them() -> Result
 
 #[test]
 fn kills_cost_little_and_nothing_that_was_durable() -> Result<()> {
-    kill::whole(3, &[ClipKind::WithAac, ClipKind::H265Cra, ClipKind::WithG711], 5, "256MiB", 11)
+    kill::whole(3, &[ClipKind::WithAac, ClipKind::H265Cra, ClipKind::WithG711], 4, "256MiB", 11)
+}
+
+#[test]
+fn recorders_that_are_killed_side_by_side_do_not_disturb_each_other() -> Result<()> {
+    kill::side_by_side(2, 2, &[ClipKind::WithAac, ClipKind::Small], 4, "128MiB", 14)
 }
 
 #[test]
 fn power_cuts_cost_little_and_nothing_that_was_durable() -> Result<()> {
-    if let Err(why) = power::possible() {
+    where_possible(power::possible, || {
+        powercut::whole(2, &[ClipKind::WithAac, ClipKind::H265Cra], 3, 256, 12)
+    })
+}
+
+#[test]
+fn power_cuts_that_lose_single_sectors_cost_nothing_that_was_durable() -> Result<()> {
+    where_possible(faulty::possible, || {
+        powercut::sectors(2, &[ClipKind::WithAac, ClipKind::H265Cra], 4, 256, 15)
+    })
+}
+
+#[test]
+fn a_disk_that_stalls_for_seconds_costs_nothing() -> Result<()> {
+    let kinds = [ClipKind::Main, ClipKind::H265Cra, ClipKind::Small];
+    where_possible(faulty::possible, || stalls::whole(3, &kinds, 5, "256MiB", true))
+}
+
+#[test]
+fn a_recorder_whose_disk_stalls_for_ever_says_so_and_can_be_ended() -> Result<()> {
+    where_possible(faulty::possible, || stalls::for_ever(2, &[ClipKind::WithAac, ClipKind::Small], 16))
+}
+
+#[test]
+fn a_block_that_refuses_writes_is_withdrawn_and_nothing_is_lost() -> Result<()> {
+    let kinds = [ClipKind::Main, ClipKind::Small];
+    where_possible(faulty::possible, || diskerrors::bad_block(2, &kinds))
+}
+
+#[test]
+fn while_the_disk_refuses_flushes_or_writes_no_block_is_taken_and_then_it_goes_on() -> Result<()> {
+    let kinds = [ClipKind::H265Cra, ClipKind::Small];
+    where_possible(faulty::possible, || {
+        diskerrors::refusing(2, &kinds, Refused::Flushes, Errno::EIO, 4, "128MiB")?;
+        diskerrors::refusing(2, &kinds, Refused::Writes, Errno::EROFS, 3, "128MiB")
+    })
+}
+
+#[test]
+fn a_full_filesystem_under_a_sparse_volume_stops_nothing_for_good() -> Result<()> {
+    where_possible(power::possible, || diskerrors::full(2, &[ClipKind::Main, ClipKind::H265Cra], 3))
+}
+
+#[test]
+fn a_clock_that_is_set_costs_no_sample_and_lets_nothing_go_early() -> Result<()> {
+    let wanted = ["back by seconds, twice", "forward by ten years"];
+    let cases = clocks::cases().into_iter().filter(|case| wanted.contains(&case.name));
+    let kinds = [ClipKind::H265Cra, ClipKind::WithAac];
+    where_possible(fake_clock::possible, || {
+        cases.into_iter().try_for_each(|case| clocks::whole(case, 2, &kinds, 3))
+    })
+}
+
+fn where_possible(possible: fn() -> Result<()>, test: impl FnOnce() -> Result<()>) -> Result<()> {
+    if let Err(why) = possible() {
         eprintln!("not tried: {why}");
         return Ok(());
     }
-    powercut::whole(2, &[ClipKind::WithAac, ClipKind::H265Cra], 3, 256, 12)
+    test()
 }
 
 #[test]

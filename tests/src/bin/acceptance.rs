@@ -1,18 +1,23 @@
-//! The promises in full size, one subcommand a point: `acceptance frames|clock|kill|powercut|lap|holds|copy|corrupt|faults|inputs|all`.
+//! The promises in full size, one subcommand a point, or `all`. `POINT=COUNT` runs a point of many cycles so many times.
 //!
 //! Prints figures, one line each; ends with status 1 if any point does not hold. Use a release build.
 #![forbid(unsafe_code)]
 
 use anyhow::Result;
 use keha_tests::media::ClipKind;
-use keha_tests::points::{clock, copy, corrupt, faults, frames, holds, inputs, kill, lap, powercut};
+use keha_tests::points::diskerrors::{self, Refused};
+use keha_tests::points::{
+    clock, clocks, copy, corrupt, faults, frames, holds, inputs, kill, lap, powercut, stalls,
+};
+use nix::errno::Errno;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-type Point = (&'static str, fn() -> Result<()>);
+/// A point by name; it is given the count that was asked for.
+type Point = (&'static str, fn(Option<usize>) -> Result<()>);
 
-const POINTS: [Point; 10] = [
-    ("frames", || {
+const POINTS: [Point; 14] = [
+    ("frames", |_| {
         frames::whole(16, &[ClipKind::MainLong], 60, "4GiB")?;
         frames::whole(
             4,
@@ -24,41 +29,61 @@ const POINTS: [Point; 10] = [
         frames::beside_a_live_recorder()?;
         frames::changing_sets_cost_no_blocks(30)
     }),
-    ("clock", || {
+    ("clock", |_| {
         clock::whole(60)?;
         clock::built_in(30)
     }),
-    ("kill", || kill::whole(16, &MIXED, 100, "6GiB", 1)),
-    ("powercut", || powercut::whole(4, &MIXED, 20, 1024, 2)),
-    ("lap", || {
+    ("kill", |count| kill::whole(16, &MIXED, count.unwrap_or(100), "6GiB", 1)),
+    ("kills", |count| kill::side_by_side(3, 4, &LIGHT, count.unwrap_or(1000), "2GiB", 100)),
+    ("powercut", |count| {
+        let count = count.unwrap_or(200);
+        powercut::whole(4, &MIXED, count / 2, 1024, 2)?;
+        powercut::sectors(4, &MIXED, count - count / 2, 1024, 3)
+    }),
+    ("stalls", |_| {
+        stalls::whole(16, &[ClipKind::MainLong], 5, "1GiB", true)?;
+        stalls::whole(16, &[ClipKind::MainLong], 60, "4GiB", false)?;
+        stalls::for_ever(16, &[ClipKind::MainLong], 4)
+    }),
+    ("diskerrors", |_| {
+        diskerrors::bad_block(4, &LIGHT)?;
+        diskerrors::refusing(16, &[ClipKind::MainLong], Refused::Flushes, Errno::EIO, 60, "4GiB")?;
+        for error in [Errno::EIO, Errno::ENOSPC, Errno::EROFS, Errno::ENODEV] {
+            diskerrors::refusing(4, &LIGHT, Refused::Writes, error, 30, "512MiB")?;
+        }
+        diskerrors::full(4, &LIGHT, 30)
+    }),
+    ("clocks", |_| clocks::cases().into_iter().try_for_each(|case| clocks::whole(case, 3, &LIGHT, 10))),
+    ("lap", |_| {
         lap::whole(50, 8.0, Duration::from_secs(1800))?;
         lap::filled("10GiB", 8.0, Duration::from_secs(1800))
     }),
-    ("holds", || holds::whole(20, Duration::from_secs(600))),
-    ("copy", || copy::whole(1500)),
-    ("corrupt", || corrupt::whole(2000, 3)),
-    ("faults", || faults::whole(300)),
-    ("inputs", inputs::whole),
+    ("holds", |_| holds::whole(20, Duration::from_secs(600))),
+    ("copy", |_| copy::whole(1500)),
+    ("corrupt", |_| corrupt::whole(2000, 3)),
+    ("faults", |_| faults::whole(300)),
+    ("inputs", |_| inputs::whole()),
 ];
 
 /// One camera in four of each: what a site has.
 const MIXED: [ClipKind; 4] = [ClipKind::Main, ClipKind::WithAac, ClipKind::H265Cra, ClipKind::WithG711];
+/// The same at low rates, where it is the number of events that counts.
+const LIGHT: [ClipKind; 4] = [ClipKind::WithAac, ClipKind::Small, ClipKind::H265Cra, ClipKind::WithG711];
 
 fn main() -> ExitCode {
-    let names: Vec<String> = std::env::args().skip(1).collect();
-    let known = |name: &String| name == "all" || POINTS.iter().any(|(point, _)| point == name);
-    if names.is_empty() || !names.iter().all(known) {
+    let wanted: Option<Vec<(String, Option<usize>)>> = std::env::args().skip(1).map(parse).collect();
+    let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) else {
         let points: Vec<_> = POINTS.iter().map(|(point, _)| *point).collect();
-        eprintln!("usage: acceptance POINT ..., a point is all or one of {}", points.join(", "));
+        eprintln!("usage: acceptance POINT[=COUNT] ..., a point is all or one of {}", points.join(", "));
         return ExitCode::from(2);
-    }
+    };
     let mut failed = 0;
     for (point, run) in POINTS {
-        if !names.iter().any(|name| name == point || name == "all") {
+        let Some((_, count)) = wanted.iter().find(|(name, _)| name == point || name == "all") else {
             continue;
-        }
+        };
         let start = Instant::now();
-        match run() {
+        match run(*count) {
             Ok(()) => println!("{point}: holds ({} s)", start.elapsed().as_secs()),
             Err(error) => {
                 failed += 1;
@@ -67,4 +92,14 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::from(u8::from(failed > 0))
+}
+
+/// `POINT` or `POINT=COUNT`.
+fn parse(argument: String) -> Option<(String, Option<usize>)> {
+    let (name, count) = match argument.split_once('=') {
+        None => (argument.as_str(), None),
+        Some((name, count)) => (name, Some(count.parse().ok().filter(|count| *count > 0)?)),
+    };
+    let known = name == "all" || POINTS.iter().any(|(point, _)| *point == name);
+    known.then(|| (name.to_owned(), count))
 }

@@ -4,8 +4,10 @@
 //! instruments ([`crate::rig`], [`crate::footage`], [`crate::loss`], [`crate::probe`]).
 
 pub mod clock;
+pub mod clocks;
 pub mod copy;
 pub mod corrupt;
+pub mod diskerrors;
 pub mod faults;
 pub mod frames;
 pub mod holds;
@@ -13,6 +15,8 @@ pub mod inputs;
 pub mod kill;
 pub mod lap;
 pub mod powercut;
+mod scene;
+pub mod stalls;
 
 /// Prints one figure of a point.
 pub(crate) fn figure(point: &str, text: &str) {
