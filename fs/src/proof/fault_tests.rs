@@ -110,6 +110,34 @@ pub(super) fn failing_io(seed: u64) -> Verdict<u64> {
     Ok(judged)
 }
 
+/// A cable that fails in the middle of a round: writes of that round had succeeded before, which once passed for a proof that
+/// the disk still writes elsewhere, and each such failure cost the blocks that were being written.
+#[test]
+fn a_disk_that_refuses_everything_costs_no_block() {
+    for_seeds("a failing disk", 2050, 2, failing_disk);
+}
+
+fn failing_disk(seed: u64) -> Verdict<u64> {
+    let base = recorded(seed)?;
+    let mut driver = recording(&base, seed, Cuts::NONE)?;
+    let before = driver.disk.submitted();
+    script(&mut driver)?;
+    let operations = driver.disk.submitted() - before;
+    for nth in 0..operations {
+        let trial = || -> Verdict {
+            let mut driver = recording(&base, seed, Cuts::NONE)?;
+            let first = driver.disk.submitted() + nth;
+            driver.disk.fail_nth(first, Errno::EIO, Repeat::Forever, Kinds::WRITES);
+            script(&mut driver)?;
+            demand!(driver.view().withdrawn == 0, "{} blocks were withdrawn", driver.view().withdrawn);
+            driver.disk.clear_faults();
+            driver.settle()
+        };
+        trial().map_err(|why| format!("no write succeeds from operation {nth} of {operations} on: {why}"))?;
+    }
+    Ok(operations)
+}
+
 #[test]
 fn a_stream_leaves_a_block_that_cannot_be_written_and_loses_nothing() {
     for_seeds("bad places", 2100, 1, bad_places);
@@ -131,6 +159,8 @@ pub(super) fn bad_places(seed: u64) -> Verdict<u64> {
                     script(&mut driver)?;
                 }
                 driver.settle().map_err(|why| format!("while the place is bad: {why}"))?;
+                // The block with the bad place, not its neighbours that were being written at that moment.
+                demand!(driver.view().withdrawn <= 1, "{} blocks were withdrawn", driver.view().withdrawn);
                 driver.disk.clear_faults();
                 goes_on(&mut driver, place == 4096)?;
                 Ok(driver.judged)

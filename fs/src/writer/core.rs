@@ -5,7 +5,7 @@ use super::writes::{Purpose, Writes};
 use crate::clock::Clock;
 use crate::disk::{Disk, ReadAt};
 use crate::format::geometry::{Geometry, record_capacity};
-use crate::format::table::Row;
+use crate::format::table::{NO_FOOTER, Row};
 use crate::recover::examine;
 use crate::report::BlockState;
 use crate::scan::{Scanner, Take};
@@ -121,21 +121,32 @@ impl<D: Disk> Core<D> {
         }
     }
 
-    /// A write to a block failed: what of it is durable, up to chunk `durable`, stays readable; it is not taken again.
-    pub(crate) fn withdraw(&mut self, block: BlockIndex, durable: ChunkNumber) {
-        self.writes.forget(|purpose| match purpose {
+    /// A stream leaves a block because a write failed, there or in another of its blocks: what of it is durable, up to chunk
+    /// `durable`, stays readable. If a write to this one failed it is withdrawn, not to be taken again; a block that only had
+    /// chunks behind those that failed is as good as before.
+    pub(crate) fn leave(&mut self, block: BlockIndex, durable: ChunkNumber) {
+        let concerns = |purpose: Purpose| match purpose {
             Purpose::Header(of) | Purpose::Footer(of) | Purpose::Chunk(_, of, _) => of == block,
             Purpose::Table | Purpose::Record | Purpose::Metadata => false,
-        });
+        };
+        let bad = self.writes.failed().into_iter().any(concerns);
+        self.writes.forget(concerns);
         let Some(named) = self.named.get(&block).cloned() else { return };
         let row = if named.durable_end > 0 {
             examine(&self.scanner(), &named.take, named.durable_end, Some(durable.next())).progress.row
         } else {
             Row { sequence: named.take.sequence, ..Row::default() }
         };
-        let ended = Some(Row { state: BlockState::Bad, ..row });
-        self.named.insert(block, Named { sent_end: named.durable_end, ended, ..named });
-        self.withdrawals.push(self.clock.monotonic());
+        let row = match (bad, named.durable_end > 0) {
+            (true, _) => Row { state: BlockState::Bad, ..row },
+            // A footer may have been written that counts what is void now.
+            (false, true) => Row { state: BlockState::Sealed, flags: row.flags | NO_FOOTER, ..row },
+            (false, false) => row,
+        };
+        self.named.insert(block, Named { sent_end: named.durable_end, ended: Some(row), ..named });
+        if bad {
+            self.withdrawals.push(self.clock.monotonic());
+        }
     }
 
     /// Whether faults have taken as many blocks within a day as they may (1 % of the volume): a bad cable must not eat the

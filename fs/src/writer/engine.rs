@@ -29,6 +29,7 @@ use crate::types::{BlockIndex, Epoch, RoundNumber, StreamId, StreamName, VolumeI
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// How the engine writes.
 #[derive(Clone, Debug)]
@@ -154,6 +155,11 @@ impl<D: Disk> Engine<D> {
     /// Seconds the volume has been open for writing, over its life.
     pub(super) fn running_seconds(&self) -> u64 {
         self.core.running_seconds()
+    }
+
+    /// Counts the disk's completions, whoever has the engine.
+    pub(super) fn progress(&self) -> Arc<AtomicU64> {
+        self.core.writes.progress()
     }
 
     /// Whether the disk takes what is written.
@@ -403,7 +409,7 @@ pub(super) fn write_flushed<D: Disk>(
 fn write_through<D: Disk>(writes: &mut Writes<D>, operation: &str, path: &Path) -> Result<()> {
     writes.wait();
     if writes.failed().contains(&Purpose::Metadata) {
-        writes.retry_failed();
+        writes.retry_failed(Purpose::Metadata);
     }
     let failed = writes.failed().contains(&Purpose::Metadata);
     let flushed = if failed { Err(std::io::Error::other("the write failed")) } else { writes.flush() };

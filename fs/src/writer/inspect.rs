@@ -43,6 +43,8 @@ pub(crate) struct View {
     pub(crate) running_s: u64,
     /// Whether any moment is believed to be past.
     pub(crate) clock_trusted: bool,
+    /// How many blocks were withdrawn after write errors.
+    pub(crate) withdrawn: usize,
     /// Streams that write or wait to.
     pub(crate) active: usize,
     /// The epoch.
@@ -55,7 +57,12 @@ impl<D: Disk> Engine<D> {
     /// The writer's view.
     pub(crate) fn view(&self) -> View {
         let core = &self.core;
-        let mut view = View { active: self.streams.len(), epoch: core.epoch, ..View::default() };
+        let mut view = View {
+            active: self.streams.len(),
+            epoch: core.epoch,
+            withdrawn: core.withdrawals.len(),
+            ..View::default()
+        };
         view.granted = core.ledger.grants().map(|grant| grant.block).collect();
         view.given_up = core.ledger.grants().filter_map(|grant| live(grant.block, &grant.before)).collect();
         view.highest = core.ledger.highest_flushed();

@@ -176,7 +176,7 @@ impl<D: Disk> Engine<D> {
     fn finish(&mut self) {
         self.core.writes.wait();
         if !self.core.writes.failed().is_empty() {
-            self.core.writes.retry_failed();
+            self.core.writes.retry_failed(Purpose::Record);
         }
         self.relocate_failed();
         let failed = self.core.writes.failed();
@@ -205,7 +205,7 @@ impl<D: Disk> Engine<D> {
     /// Streams of which a write failed twice move to fresh blocks, if the disk writes elsewhere.
     fn relocate_failed(&mut self) {
         let streams = self.streams_of_failed();
-        let elsewhere = self.core.writes.any_done();
+        let elsewhere = self.core.writes.any_done_for(Purpose::Record);
         let error = self.core.writes.last_error().and_then(std::io::Error::raw_os_error).map(Errno::from_raw);
         let hopeless = matches!(
             error,

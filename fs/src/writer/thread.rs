@@ -17,8 +17,10 @@ use crate::sample::Sample;
 use crate::tail::TailBuffer;
 use crate::types::{HoldId, StreamId, StreamName, WallTime};
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -27,6 +29,11 @@ use std::time::{Duration, Instant};
 const WAKE_BYTES: usize = 4 << 20;
 /// How soon a round follows one in which a stream found no block granted.
 const STARVED_PAUSE: Duration = Duration::from_millis(5);
+/// How long closing waits for a disk that completes nothing: longer than the kernel gives a command before it resets the
+/// device (30 s), so that footage is given up only where nothing more can be hoped for.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(40);
+/// How long whoever asks for a hold waits for it.
+const ASK_PATIENCE: Duration = Duration::from_secs(60);
 /// Whatever the number of streams, each may have this much waiting.
 const STREAM_BYTES_MIN: usize = 4 << 20;
 
@@ -65,7 +72,11 @@ struct Inbox {
 pub(super) struct Shared {
     inbox: Mutex<Inbox>,
     wake: Condvar,
+    /// The thread has ended.
+    gone: Condvar,
     buffer_bytes: usize,
+    /// For error texts.
+    path: PathBuf,
 }
 
 impl Shared {
@@ -73,7 +84,7 @@ impl Shared {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the thread do something between two rounds, and waits for it.
+    /// Has the thread do something between two rounds, and waits for it, though not for ever: the disk may not answer.
     pub(super) fn ask<T>(&self, ask: impl FnOnce(SyncSender<Result<T>>) -> Ask) -> Result<T> {
         let (answer, answered) = sync_channel(1);
         {
@@ -84,7 +95,13 @@ impl Shared {
             inbox.asks.push(ask(answer));
         }
         self.wake.notify_one();
-        answered.recv().unwrap_or_else(|_| Err(Error::Stopped(self.why_stopped())))
+        match answered.recv_timeout(ASK_PATIENCE) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Disconnected) => Err(Error::Stopped(self.why_stopped())),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(Error::io("have an answer from", &self.path, io::ErrorKind::TimedOut.into()))
+            }
+        }
     }
 
     fn why_stopped(&self) -> String {
@@ -153,6 +170,8 @@ impl Shared {
 /// The thread of a writer.
 pub(super) struct WriterThread {
     shared: Arc<Shared>,
+    /// Counts the disk's completions.
+    progress: Arc<AtomicU64>,
     handle: Option<JoinHandle<Result<()>>>,
 }
 
@@ -178,14 +197,17 @@ impl WriterThread {
         let shared = Arc::new(Shared {
             inbox: Mutex::default(),
             wake: Condvar::new(),
+            gone: Condvar::new(),
             buffer_bytes: options.buffer_bytes,
+            path: path.to_owned(),
         });
+        let progress = engine.progress();
         let body = Body { engine, shared: Arc::clone(&shared), interval: options.flush_interval, on_round };
         let builder = std::thread::Builder::new().name("keha-writer".to_owned());
         let handle = builder
             .spawn(|| body.run())
             .map_err(|source| Error::io("start the writer's thread for", path, source))?;
-        Ok((WriterThread { shared, handle: Some(handle) }, info, opened))
+        Ok((WriterThread { shared, progress, handle: Some(handle) }, info, opened))
     }
 
     /// The queue.
@@ -198,11 +220,28 @@ impl WriterThread {
         self.shared.ask(|answer| Ask::Admit(name.clone(), answer))
     }
 
-    /// Ends the thread after everything is written.
+    /// Ends the thread after everything is written. If the disk answers nothing for [`CLOSE_PATIENCE`], the thread is left
+    /// behind in its wait, with what it has.
     pub(super) fn close(&mut self) -> Result<()> {
         let Some(handle) = self.handle.take() else { return Ok(()) };
-        self.shared.lock().closing = true;
+        let mut inbox = self.shared.lock();
+        inbox.closing = true;
         self.shared.wake.notify_one();
+        let (mut completed, mut since) = (self.progress.load(Ordering::Relaxed), Instant::now());
+        while inbox.stopped.is_none() {
+            let waited = self.shared.gone.wait_timeout(inbox, CLOSE_PATIENCE / 40);
+            inbox = waited.map_or_else(|error| error.into_inner().0, |(inbox, _)| inbox);
+            let now = self.progress.load(Ordering::Relaxed);
+            if now != completed {
+                (completed, since) = (now, Instant::now());
+            } else if since.elapsed() >= CLOSE_PATIENCE {
+                let seconds = CLOSE_PATIENCE.as_secs();
+                let why = format!("it did not answer for {seconds} s, what waited in memory is not on it");
+                let source = io::Error::new(io::ErrorKind::TimedOut, why);
+                return Err(Error::io("close", &self.shared.path, source));
+            }
+        }
+        drop(inbox);
         handle.join().unwrap_or_else(|_| Err(Error::Stopped("its thread panicked".to_owned())))
     }
 }
@@ -232,6 +271,8 @@ impl Drop for Farewell {
         inbox.stopped = Some(why.to_owned());
         inbox.inputs.clear();
         inbox.asks.clear();
+        drop(inbox);
+        self.0.gone.notify_all();
     }
 }
 

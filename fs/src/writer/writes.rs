@@ -6,6 +6,7 @@ use crate::types::{BlockIndex, ChunkNumber};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How long one look at the disk may take; waiting goes on in a loop.
@@ -54,6 +55,8 @@ pub(crate) struct Writes<D> {
     doubted: bool,
     last_error: Option<io::Error>,
     written_bytes: u64,
+    /// Counts completions, for who waits from outside.
+    progress: Arc<AtomicU64>,
 }
 
 impl<D: Disk> Writes<D> {
@@ -68,6 +71,7 @@ impl<D: Disk> Writes<D> {
             doubted: false,
             last_error: None,
             written_bytes: 0,
+            progress: Arc::default(),
         }
     }
 
@@ -89,6 +93,11 @@ impl<D: Disk> Writes<D> {
     /// Bytes written since the volume was opened.
     pub(crate) fn written_bytes(&self) -> u64 {
         self.written_bytes
+    }
+
+    /// A count that grows with every completion: where it stands still, the disk does not answer.
+    pub(crate) fn progress(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.progress)
     }
 
     /// The last error of the disk.
@@ -128,6 +137,7 @@ impl<D: Disk> Writes<D> {
     }
 
     fn judge(&mut self, completion: Completion) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
         let Some(id) = self.tokens.remove(&completion.token) else {
             self.flush_result = Some(completion.result);
             return;
@@ -149,11 +159,6 @@ impl<D: Disk> Writes<D> {
         self.writes.values().filter(|write| write.state == State::Failed).map(|write| write.purpose).collect()
     }
 
-    /// Whether any write since the last good flush succeeded.
-    pub(crate) fn any_done(&self) -> bool {
-        self.writes.values().any(|write| write.state == State::Done)
-    }
-
     /// Whether a write for this succeeded.
     pub(crate) fn any_done_for(&self, purpose: Purpose) -> bool {
         self.writes.values().any(|write| write.state == State::Done && write.purpose == purpose)
@@ -169,14 +174,14 @@ impl<D: Disk> Writes<D> {
         self.writes.retain(|_, write| write.state != State::Failed);
     }
 
-    /// Writes what failed again: the same bytes to the same places.
-    pub(crate) fn retry_failed(&mut self) {
-        self.restart(|state| *state == State::Failed);
+    /// Writes what failed again: the same bytes to the same places; and with it everything for `probe`, so that a success of
+    /// that kind says afterwards that the disk writes elsewhere now, not that it did so before it failed.
+    pub(crate) fn retry_failed(&mut self, probe: Purpose) {
+        self.restart(|write| write.state == State::Failed || write.purpose == probe);
     }
 
-    fn restart(&mut self, which: impl Fn(&State) -> bool) {
-        let ids: Vec<u64> =
-            self.writes.iter().filter(|(_, write)| which(&write.state)).map(|(id, _)| *id).collect();
+    fn restart(&mut self, which: impl Fn(&Write) -> bool) {
+        let ids: Vec<u64> = self.writes.iter().filter(|(_, write)| which(write)).map(|(id, _)| *id).collect();
         for id in ids {
             if let Some(mut write) = self.writes.remove(&id) {
                 write.state = State::InFlight;

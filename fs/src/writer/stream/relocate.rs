@@ -16,7 +16,7 @@ impl Stream {
         blocks.sort_unstable();
         blocks.dedup();
         for block in blocks {
-            core.withdraw(block, self.durable.0);
+            core.leave(block, self.durable.0);
         }
         self.open = None;
         self.parked = None;
