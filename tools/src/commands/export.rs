@@ -215,7 +215,11 @@ fn describe_stream(stream: &PlannedStream, zone: &TimeZone) -> String {
         format!("{}: about {}; {}\n", stream.name, size::show(stream.estimated_bytes), tracks.join("; "));
     let span = |from: WallTime, to: WallTime| range::show(TimeRange { from: Some(from), to: Some(to) }, zone);
     for planned in &stream.spans {
-        let overlaps = if planned.overlaps { ", overlaps an earlier one: in a file of its own" } else { "" };
+        let overlaps = if planned.overlaps {
+            ", begins before the one before it ends: in a file of its own"
+        } else {
+            ""
+        };
         text.push_str(&format!(
             "  run {}: {}{overlaps}\n",
             planned.run_number,

@@ -1,6 +1,7 @@
 //! `keha status`: what a running recorder is doing, asked over its control socket.
 
 use crate::control::client::{self, Found};
+use crate::control::{FileIdentity, Request, path};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::output::table::{Align, Table};
@@ -8,7 +9,10 @@ use crate::units::time;
 use crate::volume_argument::VolumeArgument;
 use jiff::tz::TimeZone;
 use keha_fs::Volume;
+use serde::Deserialize;
 use serde_json::Value;
+use std::io;
+use std::path::Path;
 
 /// Arguments of `keha status`.
 #[derive(Debug, clap::Args)]
@@ -22,6 +26,11 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let volume_path = args.volume.path()?;
+    // The recorder must be found where the disk does not answer, too: nothing is read from it before there is no other way.
+    if let Some((answer, document)) = recorder_of(&volume_path) {
+        show(answer, &document, args.json, output)?;
+        return Ok(Exit::Done);
+    }
     let volume = Volume::open(&volume_path)?;
     let shown = volume_path.display();
     let (socket, answer) = match client::find(volume.info().id) {
@@ -41,8 +50,23 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
             socket.display()
         ))
     })?;
-    output.print(&if args.json { answer + "\n" } else { text(&document, &TimeZone::system()) })?;
+    show(answer, &document, args.json, output)?;
     Ok(Exit::Done)
+}
+
+/// The answer of the recorder that says that it writes this very file.
+fn recorder_of(volume: &Path) -> Option<(String, Value)> {
+    let wanted = FileIdentity::of(volume).ok()?;
+    path::all(&path::Environment::of_process()).into_iter().find_map(|socket| {
+        let answer = client::ask(&socket, &Request::Status).ok()?;
+        let document: Value = serde_json::from_str(&answer).ok()?;
+        let file = document.get("file").map(FileIdentity::deserialize)?.ok()?;
+        (file == wanted).then_some((answer, document))
+    })
+}
+
+fn show(answer: String, document: &Value, json: bool, output: Output) -> io::Result<()> {
+    output.print(&if json { answer + "\n" } else { text(document, &TimeZone::system()) })
 }
 
 /// The answer for people. It comes from another process, maybe of another version: whatever is missing is shown as missing.
@@ -57,6 +81,7 @@ fn text(document: &Value, zone: &TimeZone) -> String {
     };
     let health = match at("/round/health/state").as_str() {
         "failing" => format!("the disk fails: {}", at("/round/health/error")),
+        "silent" => format!("the disk has not answered since {}", moment("/round/health/since")),
         _ => "the disk is well".into(),
     };
     let mut text = format!(

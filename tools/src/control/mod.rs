@@ -11,7 +11,9 @@ pub(crate) mod server;
 use keha_fs::{BadStreamName, HoldRequest, Retention, RetentionRequest, StreamName, Uuid, WallTime};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The most bytes of a request, its newline included.
@@ -23,6 +25,26 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a client waits for a change to stand: rounds on a slow disk.
 const HOLD_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Which file a volume is, whatever path leads there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileIdentity {
+    /// The device that it lies on (stat(2), `st_dev`).
+    pub(crate) device: u64,
+    /// Its inode there.
+    pub(crate) inode: u64,
+}
+
+impl FileIdentity {
+    /// That of the file at `path`; nothing of it is read.
+    ///
+    /// # Errors
+    /// Those of looking it up.
+    pub(crate) fn of(path: &Path) -> io::Result<FileIdentity> {
+        let metadata = std::fs::metadata(path)?;
+        Ok(FileIdentity { device: metadata.dev(), inode: metadata.ino() })
+    }
+}
 
 /// What can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 /// The longest path that a socket can have (`sun_path` of unix(7), without the final zero).
 const PATH_BYTES_MAX: usize = 107;
 
+/// Of the names of sockets.
+const EXTENSION: &str = "sock";
+
 /// The environment that decides.
 #[derive(Clone, Debug)]
 pub(crate) struct Environment {
@@ -72,6 +75,14 @@ pub(crate) fn candidates(environment: &Environment, volume: VolumeId) -> Vec<Pat
     environment.directories().into_iter().filter(trusted).map(|dir| dir.join(file_name(volume))).collect()
 }
 
+/// All sockets that may be those of recorders, for a client of this environment.
+pub(crate) fn all(environment: &Environment) -> Vec<PathBuf> {
+    let trusted = |dir: &PathBuf| matches!(distrust(dir, environment.uid), Ok(None));
+    let entries = environment.directories().into_iter().filter(trusted).filter_map(|dir| dir.read_dir().ok());
+    let sockets = entries.flatten().flatten().map(|entry| entry.path());
+    sockets.filter(|path| path.extension().is_some_and(|extension| extension == EXTENSION)).collect()
+}
+
 /// The socket of `volume` in `dir`.
 ///
 /// # Errors
@@ -88,7 +99,7 @@ pub(crate) fn socket(dir: &Path, volume: VolumeId) -> io::Result<PathBuf> {
 }
 
 fn file_name(volume: VolumeId) -> String {
-    format!("{volume}.sock")
+    format!("{volume}.{EXTENSION}")
 }
 
 /// Why `dir` is not to be trusted: no directory of its own, not the user's or the system's, or others may write into it.

@@ -5,15 +5,17 @@
 //! | `started` | once, first | the volume, what opening found, the cameras |
 //! | `round` | after every flush round | for each stream the durable watermark: what it says survives any crash |
 //! | `stream` | something happened to a stream | what, and why |
+//! | `disk` | it stopped answering, or answers again | since when, for how long |
 //! | `status` | every second | state and counters of every stream |
 //! | `stopped` | once, last | why, and the totals |
 //!
 //! Every line has `schema`, `time` and `event`. Fields are added, never renamed or removed.
 
 use crate::commands::hold::document::RoomDocument;
+use crate::control::FileIdentity;
 use crate::output::document::{Moment, VolumeDocument};
 use crate::secret;
-use keha_fs::{DurableStream, Finding, Health, OpenReport, RoundReport};
+use keha_fs::{DurableStream, Finding, Health, OpenReport, RoundReport, WallTime};
 use keha_recorder::StreamState;
 use serde::Serialize;
 
@@ -45,6 +47,7 @@ pub(crate) enum Line<'a> {
     Started { volume: &'a VolumeDocument, opened: OpenDocument, streams: &'a [StreamStatus] },
     Round(RoundDocument),
     Stream { name: &'a str, at: Moment, what: &'a str, reason: Option<&'a str>, detail: Option<&'a str> },
+    Disk { state: &'a str, since: Option<Moment>, detail: &'a str },
     Status { streams: &'a [StreamStatus], lines_skipped: u64 },
     Stopped { reason: &'a str, all_written: bool, streams: &'a [StreamStatus], lines_skipped: u64 },
 }
@@ -140,6 +143,9 @@ pub(crate) struct StatusDocument {
     pid: u32,
     started: Moment,
     volume: VolumeDocument,
+    /// Which file that is: whoever asks about a volume finds its recorder without reading the disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) file: Option<FileIdentity>,
     opened: OpenDocument,
     /// The last flush round; none in the first second.
     pub(crate) round: Option<RoundDocument>,
@@ -162,6 +168,7 @@ impl StatusDocument {
             pid,
             started,
             volume,
+            file: None,
             opened,
             round: None,
             streams: Vec::new(),
@@ -231,7 +238,13 @@ struct RetentionDocument {
 #[serde(tag = "state", rename_all = "snake_case")]
 enum HealthDocument {
     Good,
-    Failing { error: String },
+    Failing {
+        error: String,
+    },
+    /// In `keha status` alone: no round ends while the disk does not answer.
+    Silent {
+        since: Moment,
+    },
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -260,6 +273,11 @@ struct TrackDocument {
 }
 
 impl RoundDocument {
+    /// There has been no round since this one, for too long.
+    pub(crate) fn is_silent(&mut self, since: WallTime) {
+        self.health = HealthDocument::Silent { since: Moment(since) };
+    }
+
     pub(crate) fn new(report: &RoundReport) -> RoundDocument {
         RoundDocument {
             round: report.round.0,
@@ -357,6 +375,7 @@ pub(crate) mod tests {
             OpenDocument::new(&OpenReport { epoch: Epoch(3), after_crash: true, findings: Vec::new() });
         let mut status = StatusDocument::new(42, NOW, volume, opened);
         status.version = "0.0.0";
+        status.file = Some(FileIdentity { device: 5, inode: 6 });
         status.round = Some(RoundDocument::new(&round(Health::Good)));
         status.streams = vec![stream_status()];
         status
@@ -381,6 +400,7 @@ pub(crate) mod tests {
             Line::Round(RoundDocument::new(&round(Health::Good))),
             Line::Round(RoundDocument::new(&round(Health::Failing { error: "no space left".into() }))),
             Line::Stream { name: "front", at: NOW, what: "recording", reason: None, detail: None },
+            Line::Disk { state: "silent", since: Some(NOW), detail: "samples wait in memory" },
             Line::Status { streams: &streams, lines_skipped: 0 },
             Line::Stopped { reason: "SIGTERM", all_written: true, streams: &streams, lines_skipped: 0 },
         ];

@@ -8,6 +8,7 @@ mod holding;
 mod live;
 mod reporter;
 pub(super) mod session;
+mod silence;
 mod view;
 
 use crate::config::cameras::{self, Entry};

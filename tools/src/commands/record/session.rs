@@ -2,9 +2,10 @@
 
 use super::document::{OpenDocument, RoundDocument, StatusDocument, StreamStatus};
 use super::holding::{self, HoldWatch, RetentionWatch};
+use super::silence::SilenceWatch;
 use super::view::{self, View, now};
 use crate::control::server::Server;
-use crate::control::{Request, path};
+use crate::control::{FileIdentity, Request, path};
 use crate::failure::{Exit, Failure};
 use crate::opener::opener;
 use crate::output::document::{Moment, VolumeDocument};
@@ -14,7 +15,8 @@ use crate::process::signals;
 use crate::units::retention::Wanted;
 use anyhow::Context;
 use keha_fs::{
-    Holder, Retention, RetentionRequest, RoundReport, StreamName, Volume, VolumeInfo, Writer, WriterOptions,
+    Holder, Retention, RetentionRequest, RoundReport, StreamName, Volume, VolumeInfo, WallTime, Writer,
+    WriterOptions,
 };
 use keha_recorder::{Camera, Recorder};
 use std::collections::{BTreeMap, BTreeSet};
@@ -131,6 +133,7 @@ struct Session {
     control: Option<Server>,
     holds: HoldWatch,
     retention: RetentionWatch,
+    silence: SilenceWatch,
 }
 
 impl Session {
@@ -144,6 +147,7 @@ impl Session {
             tracing::warn!(what = finding.what, at = finding.at, detail = %finding.detail, "damage found while opening");
         }
         let mut status = StatusDocument::new(std::process::id(), Moment(now()), volume, opened);
+        status.file = FileIdentity::of(&job.volume).ok();
         status.streams = streams;
         let status = Arc::new(Mutex::new(status));
         let control = match serve(writer.info(), Arc::clone(&status), writer.holder()) {
@@ -165,6 +169,7 @@ impl Session {
             control,
             holds: HoldWatch::default(),
             retention: RetentionWatch::default(),
+            silence: SilenceWatch::new(Instant::now()),
         })
     }
 
@@ -206,9 +211,18 @@ impl Session {
         let recording = streams.iter().filter(|stream| stream.state == "recording").count();
         self.notifier.status(&format!("{recording} of {} streams recording", streams.len()));
         self.notifier.alive(now);
+        let time = view::now();
+        let silent = self.silence.silent_for(now);
+        let since = silent.map(|silent| WallTime(time.0.saturating_sub_unsigned(silent.as_nanos() as u64)));
+        if let Some(since) = since.filter(|_| self.silence.is_news()) {
+            self.view.silent(since);
+        }
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        status.time = Moment(view::now());
+        status.time = Moment(time);
         status.streams = streams;
+        if let (Some(round), Some(since)) = (&mut status.round, since) {
+            round.is_silent(since);
+        }
     }
 
     fn show(&mut self, wake: Wake) {
@@ -216,6 +230,9 @@ impl Session {
             Wake::Stop(_) => {}
             Wake::Event(event) => self.view.happened(&event),
             Wake::Round(report) => {
+                if let Some(silent) = self.silence.round(Instant::now()) {
+                    self.view.answers(silent);
+                }
                 let document = RoundDocument::new(&report);
                 self.holds.round(report.holds);
                 self.retention.round(report.retention);

@@ -13,6 +13,7 @@ use keha_fs::{RoundReport, StreamName, WallTime};
 use keha_recorder::{Event, EventKind};
 use std::collections::HashMap;
 use std::io::IsTerminal;
+use std::time::Duration;
 
 /// Shows what a recorder does.
 pub(super) struct View {
@@ -61,6 +62,23 @@ impl View {
             self.line(report.at, "volume", &said);
         }
         self.round = Some(report);
+    }
+
+    /// The disk has not answered since then: an alarm.
+    pub(super) fn silent(&mut self, since: WallTime) {
+        let detail = "the disk does not answer; samples wait in memory, then whole GOPs are left out";
+        let shown = time::local(since, &self.zone);
+        tracing::error!(since = %shown, "{detail}");
+        self.document(Line::Disk { state: "silent", since: Some(Moment(since)), detail });
+        self.line(now(), "volume", &format!("{detail} (since {shown})"));
+    }
+
+    /// It answers again.
+    pub(super) fn answers(&mut self, silent: Duration) {
+        let detail = format!("the disk answers again, after {:.1} s", silent.as_secs_f64());
+        tracing::warn!("{detail}");
+        self.document(Line::Disk { state: "good", since: None, detail: &detail });
+        self.line(now(), "volume", &detail);
     }
 
     pub(super) fn happened(&mut self, event: &Event) {
