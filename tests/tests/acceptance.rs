@@ -92,9 +92,9 @@ fn a_block_that_refuses_writes_is_withdrawn_and_nothing_is_lost() -> Result<()> 
 #[test]
 fn while_the_disk_refuses_flushes_or_writes_no_block_is_taken_and_then_it_goes_on() -> Result<()> {
     let kinds = [ClipKind::H265Cra, ClipKind::Small];
+    let trials = [(Refused::Flushes, Errno::EIO), (Refused::Writes, Errno::EROFS)];
     where_possible(faulty::possible, || {
-        diskerrors::refusing(2, &kinds, Refused::Flushes, Errno::EIO, 4, "128MiB")?;
-        diskerrors::refusing(2, &kinds, Refused::Writes, Errno::EROFS, 3, "128MiB")
+        all_at_once(trials, |(what, error)| diskerrors::refusing(2, &kinds, what, error, 3, "128MiB"))
     })
 }
 
@@ -108,8 +108,20 @@ fn a_clock_that_is_set_costs_no_sample_and_lets_nothing_go_early() -> Result<()>
     let wanted = ["back by seconds, twice", "forward by ten years"];
     let cases = clocks::cases().into_iter().filter(|case| wanted.contains(&case.name));
     let kinds = [ClipKind::H265Cra, ClipKind::WithAac];
-    where_possible(fake_clock::possible, || {
-        cases.into_iter().try_for_each(|case| clocks::whole(case, 2, &kinds, 3))
+    where_possible(fake_clock::possible, || all_at_once(cases, |case| clocks::whole(case, 2, &kinds, 3)))
+}
+
+/// Trials that mostly wait, side by side.
+fn all_at_once<T: Send>(
+    trials: impl IntoIterator<Item = T>,
+    run: impl Fn(T) -> Result<()> + Sync,
+) -> Result<()> {
+    let run = &run;
+    std::thread::scope(|scope| {
+        let running: Vec<_> = trials.into_iter().map(|trial| scope.spawn(move || run(trial))).collect();
+        running
+            .into_iter()
+            .try_for_each(|trial| trial.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a trial panicked"))))
     })
 }
 

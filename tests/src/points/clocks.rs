@@ -57,6 +57,7 @@ pub fn whole(case: Case, count: usize, kinds: &[ClipKind], seconds: u64) -> Resu
     record_json::await_durable(&mut recorder, &rig.cameras, Duration::from_secs(60))?;
     std::thread::sleep(Duration::from_secs(seconds));
     let hold = hold(&rig)?;
+    limit_age(&rig, case)?;
     let mut begins = vec![(0, None)];
     if let Some(off_s) = case.while_recording_s {
         begins.push((off_s, Some(now_ns())));
@@ -145,7 +146,19 @@ fn hold(rig: &Rig) -> Result<Value> {
     made["holds"].get(0).cloned().context("no hold in the answer")
 }
 
-/// All that is kept by a time limit is still kept. Whatever a later version lets expire is judged here too.
+/// Where the clock only ever runs ahead, footage past its age would go by that clock, and all of it must come out by the right
+/// one: nothing is past it there.
+fn limit_age(rig: &Rig, case: Case) -> Result<()> {
+    if case.while_recording_s.is_none_or(|off_s| off_s < 0) || case.across_restart_s < 0 {
+        return Ok(());
+    }
+    rig.cameras.iter().try_for_each(|camera| {
+        let arguments = ["stream", "set", text(&rig.volume)?, &camera.name, "--max-age", "1h"];
+        keha_ok(&arguments, COMMAND_LIMIT).map(drop)
+    })
+}
+
+/// What is held for an hour is still held.
 fn nothing_went_early(rig: &Rig, hold: &Value) -> Result<()> {
     let list: Value =
         serde_json::from_str(&keha_ok(&["hold", "list", text(&rig.volume)?, "--json"], COMMAND_LIMIT)?)?;
