@@ -74,6 +74,12 @@ pub fn create(
     Ok(volume_info(&superblock))
 }
 
+/// For how many streams a volume of this size with blocks of this size has room if nothing is asked for.
+pub(crate) fn streams_by_default(size_bytes: u64, block_bytes: u64) -> u32 {
+    let room = (size_bytes / block_bytes).saturating_sub(2) / 3;
+    u32::try_from(room).unwrap_or(STREAMS_MAX).min(STREAMS_DEFAULT)
+}
+
 fn lay_out(options: &CreateOptions) -> Result<(Superblock, Geometry)> {
     let size = options.size_bytes;
     let block = match options.block_bytes.map(u64::from) {
@@ -93,9 +99,7 @@ fn lay_out(options: &CreateOptions) -> Result<(Superblock, Geometry)> {
             "{size} bytes are more than {BLOCKS_MAX} blocks of {block} bytes"
         )));
     }
-    let room = (size / block).saturating_sub(2) / 3;
-    let fits = u32::try_from(room).unwrap_or(STREAMS_MAX).min(STREAMS_MAX);
-    let streams = options.streams_max.unwrap_or(STREAMS_DEFAULT.min(fits)).max(1);
+    let streams = options.streams_max.unwrap_or(streams_by_default(size, block)).max(1);
     let too_small = || {
         Error::Invalid(format!(
             "a volume of {size} bytes is too small for {streams} streams: each needs three blocks of {block} bytes, \

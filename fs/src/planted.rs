@@ -109,6 +109,20 @@ mod switches {
         OldRowsBelieved,
         /// The oldest round record is taken for the newest.
         OldestRecordTaken,
+        /// A copy of the directory that is older than the other goes unnoticed by `check`.
+        OlderCopyUnnoticed,
+        /// A round record counts although the table knows more.
+        OutdatedLogBelieved,
+        /// Rows that know less than their blocks go unnoticed by `check`.
+        OutdatedRowUnnoticed,
+        /// A repair finds footage again that was given up or erased.
+        GivenUpComesBack,
+        /// A repair leaves streams without a name out of the directory.
+        NamelessDropped,
+        /// A repair leaves the rows of the table as they are.
+        RowsNotRebuilt,
+        /// A repair sets blocks aside as a recorder does.
+        RepairTakesBlocks,
         /// A parked block is not written on.
         ParkedNotResumed,
         /// A reader does not notice that the ring has passed it.
@@ -151,6 +165,8 @@ mod switches {
         SplitJoinedAcrossLoss,
         /// Chunks count whatever stream they are of.
         StreamUnchecked,
+        /// Footage of which no directory knows is not given.
+        StreamsWithoutNameHidden,
         /// A table sector counts wherever it stands.
         TablePlaceUnchecked,
         /// Behind the durable end chunks count without being verified whole.

@@ -267,6 +267,15 @@ pub struct Finding {
     pub detail: String,
 }
 
+/// What stands in a block, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BlockDump {
+    /// Line by line.
+    pub lines: Vec<String>,
+    /// Whether something in it does not verify; the lines say what.
+    pub damaged: bool,
+}
+
 /// What a check of a whole volume found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckReport {

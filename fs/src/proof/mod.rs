@@ -5,10 +5,12 @@
 //! multiplies how many seeds are tried. Nothing here may weaken a promise to make a test pass.
 
 mod crash_tests;
+mod cut_tests;
 mod damage_tests;
 mod driver;
 mod fault_tests;
 mod future_tests;
+mod fuzz;
 mod hold_doubt_tests;
 mod hold_tests;
 mod holds;
@@ -20,14 +22,18 @@ mod oracle;
 mod order;
 #[cfg(feature = "planted-bugs")]
 mod planted_tests;
+mod race_tests;
 mod reader_tests;
+mod repair_tests;
 mod retention;
 mod retention_tests;
 mod sequence_tests;
 mod session_tests;
 mod sessions;
 mod stale_tests;
+mod swap_tests;
 mod torture;
+mod truth;
 mod words;
 
 use std::cell::Cell;

@@ -5,8 +5,9 @@
 
 use super::judged;
 use super::{
-    Verdict, crash_tests, damage_tests, fault_tests, hold_doubt_tests, hold_tests, hostile_tests, lap_tests,
-    nth_tests, reader_tests, retention_tests, sequence_tests, session_tests, stale_tests, words,
+    Verdict, crash_tests, cut_tests, damage_tests, fault_tests, hold_doubt_tests, hold_tests, hostile_tests,
+    lap_tests, nth_tests, reader_tests, repair_tests, retention_tests, sequence_tests, session_tests,
+    stale_tests, swap_tests, words,
 };
 use crate::planted::{Bug, with};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -67,6 +68,21 @@ const HELD_LOST: Scenario =
 const QUOTAS: Scenario = Scenario { name: "quotas", run: retention_tests::quotas, seeds: 8000..8003 };
 const YOUNG: Scenario =
     Scenario { name: "minimum ages", run: retention_tests::minimum_ages, seeds: 8100..8103 };
+const OLDER: Scenario =
+    Scenario { name: "older copies of metadata", run: swap_tests::older_metadata, seeds: 8900..8904 };
+const SECTORS: Scenario =
+    Scenario { name: "table sectors of another time", run: swap_tests::stale_sectors, seeds: 8700..8702 };
+const NAMELESS: Scenario = Scenario { name: "no directory", run: cut_tests::no_directory, seeds: 8300..8301 };
+
+const REPAIRED: Scenario = Scenario { name: "repair", run: every_repair, seeds: 9000..9002 };
+const GIVEN_UP: Scenario =
+    Scenario { name: "given up stays so", run: repair_tests::given_up_stays, seeds: 9300..9302 };
+const REPAIRED_ROWS: Scenario =
+    Scenario { name: "repair of outdated metadata", run: repair_tests::outdated, seeds: 9200..9202 };
+
+fn every_repair(seed: u64) -> Verdict<u64> {
+    repair_tests::lost_descriptions(seed, 2)
+}
 
 /// A bug, or several where one check stands behind another, and where it is to be found.
 type Plant = (&'static [Bug], &'static [Scenario]);
@@ -143,6 +159,14 @@ const PLANTS: &[Plant] = &[
     (&[Bug::SessionInOneCopyOnly], &[SESSIONS]),
     (&[Bug::QuotaIgnored], &[QUOTAS]),
     (&[Bug::MinimumAgeIgnored], &[YOUNG]),
+    (&[Bug::GivenUpComesBack], &[GIVEN_UP]),
+    (&[Bug::NamelessDropped], &[REPAIRED]),
+    (&[Bug::RepairTakesBlocks], &[REPAIRED]),
+    (&[Bug::RowsNotRebuilt], &[REPAIRED_ROWS]),
+    (&[Bug::OlderCopyUnnoticed], &[OLDER]),
+    (&[Bug::OutdatedLogBelieved], &[OLDER]),
+    (&[Bug::OutdatedRowUnnoticed], &[SECTORS]),
+    (&[Bug::StreamsWithoutNameHidden], &[NAMELESS]),
 ];
 
 /// What became of a plant: where it was caught after how many images, and why; `None` if nowhere.

@@ -8,8 +8,9 @@
 use super::driver::Cuts;
 use super::words::{deeds, recorder};
 use super::{
-    Verdict, crash_tests, damage_tests, fault_tests, hold_tests, hostile_tests, judged, lap_tests, nth_tests,
-    number, reader_tests, retention_tests, sequence_tests, stale_tests,
+    Verdict, crash_tests, cut_tests, damage_tests, fault_tests, fuzz, hold_tests, hostile_tests, judged,
+    lap_tests, nth_tests, number, race_tests, reader_tests, repair_tests, retention_tests, sequence_tests,
+    stale_tests, swap_tests,
 };
 use crate::disk::sim::{CrashPlan, SimRng};
 use std::collections::BTreeSet;
@@ -63,8 +64,33 @@ fn parts() -> Vec<Part> {
         part("holds at random", ENDLESS, 5.0, |case| hold_tests::at_random(100_000 + case)),
         part("holds, every event", ENDLESS, 3.0, |case| hold_tests::every_event(100_000 + case)),
         part("retention at random", ENDLESS, 3.0, |case| retention_tests::at_random(100_000 + case)),
+        part("cut short", ENDLESS, 1.0, |case| cut_tests::cut_short(100_000 + case)),
+        part("overwritten regions", ENDLESS, 1.0, |case| cut_tests::overwritten_regions(100_000 + case)),
+        part("front and end lost", ENDLESS, 0.5, |case| cut_tests::front_and_end_lost(100_000 + case)),
+        part("swapped blocks", ENDLESS, 1.0, |case| swap_tests::swapped_blocks(100_000 + case)),
+        part("older copies", ENDLESS, 1.0, older_copies),
+        part("repair", ENDLESS, 3.0, |case| repair_tests::lost_descriptions(100_000 + case, 1)),
+        part("repair of outdated metadata", ENDLESS, 1.0, repair_otherwise),
+        part("races, simulated disk", ENDLESS, 2.0, |case| race_tests::simulated(100_000 + case, 100_000)),
+        part("races, real file", ENDLESS, 1.0, |case| race_tests::real_file(100_000 + case, 100_000)),
+        part("fuzzed structures", ENDLESS, 1.0, |case| fuzz::structures(100_000 + case, 20_000)),
+        part("fuzzed images", ENDLESS, 2.0, |case| fuzz::images(100_000 + case, 300)),
         part("passed reader", ENDLESS, 1.0, |case| reader_tests::passed_reader(100_000 + case)),
     ]
+}
+
+fn repair_otherwise(case: u64) -> Verdict<u64> {
+    let seed = 100_000 + case;
+    let stays = repair_tests::given_up_stays(seed)? + repair_tests::after_power_cut(seed)?;
+    Ok(stays + repair_tests::outdated(seed)? + repair_tests::recorded_on(seed)?)
+}
+
+/// Blocks and metadata of an earlier time or of another volume.
+fn older_copies(case: u64) -> Verdict<u64> {
+    let seed = 100_000 + case;
+    let blocks = swap_tests::older_blocks(seed)? + swap_tests::foreign_blocks(seed)?;
+    let metadata = swap_tests::stale_sectors(seed)? + swap_tests::older_metadata(seed)?;
+    Ok(blocks + metadata)
 }
 
 /// The power is cut at every event of a recording, with all subsets of up to ten pending sectors; now and then recovery goes on.

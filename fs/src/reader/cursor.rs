@@ -27,6 +27,8 @@ pub struct Cursor<'a> {
     range: TimeRange,
     blocks: Vec<(BlockIndex, Row)>,
     next_block: usize,
+    /// What follows may still be on its way to the disk: reading ends here, and may go on from a later look at the volume.
+    unsettled: bool,
     steps: VecDeque<Step>,
     items: VecDeque<Item>,
     /// Runs of which the first sample to give was found.
@@ -55,6 +57,19 @@ struct Split {
     chunk: ChunkNumber,
 }
 
+/// A chunk as it was read.
+struct Read {
+    loaded: Loaded,
+    payloads: Vec<Payload>,
+}
+
+impl Read {
+    /// Whether all of it that is given verifies.
+    fn is_whole(&self) -> bool {
+        self.loaded.tables.is_some() && self.payloads.iter().all(|payload| payload.data.is_some())
+    }
+}
+
 /// A chunk of samples with what applies to all of them.
 struct Media<'a> {
     loaded: &'a Loaded,
@@ -76,6 +91,7 @@ impl<'a> Cursor<'a> {
             range,
             blocks,
             next_block: 0,
+            unsettled: false,
             steps: VecDeque::new(),
             items: VecDeque::new(),
             begun: HashSet::new(),
@@ -100,7 +116,7 @@ impl<'a> Cursor<'a> {
                 self.give(&step)?;
                 continue;
             }
-            if self.next_block >= self.blocks.len() {
+            if self.unsettled || self.next_block >= self.blocks.len() {
                 return Ok(None);
             }
             let index = self.next_block;
@@ -121,11 +137,13 @@ impl<'a> Cursor<'a> {
             // What lay between was overwritten: nothing here can be decoded from what came before.
             self.begun.clear();
         }
-        let (footer, findings) = self.volume.contents(block, &row);
+        let (footer, findings) = self.settled_contents(&take, &row)?;
         self.report(&take, findings)?;
         // A sample's parts lie close together.
         self.quiet = self.quiet.split_off(&ChunkNumber(row.first_chunk.0.saturating_sub(QUIET_REACH)));
-        note_quiet(&mut self.quiet, &row, &footer);
+        // Where only the end is unsettled, all before it is known.
+        let chunks = if self.unsettled { footer.chunks.len() as u32 } else { row.chunks };
+        note_quiet(&mut self.quiet, &Row { chunks, ..row.clone() }, &footer);
         for (chunk, place) in (0..).zip(&footer.chunks) {
             let step = |from_entry| Step { take, place: place.clone(), from_entry, lead: false };
             match place.kind {
@@ -141,6 +159,27 @@ impl<'a> Cursor<'a> {
             }
         }
         Ok(())
+    }
+
+    /// What stands in a block, as far as it is settled.
+    fn settled_contents(&mut self, take: &Take, row: &Row) -> Result<(Footer, Vec<Finding>)> {
+        let (mut footer, mut findings) = self.volume.contents(take.block, row);
+        let first_lost =
+            findings.iter().filter(|finding| finding.footage_lost).map(|finding| finding.at).min();
+        let Some(first_lost) = first_lost else { return Ok((footer, findings)) };
+        if self.volume.is_passed(take) {
+            return Err(self.volume.overwritten(self.stream));
+        }
+        if !self.volume.is_unsettled(take, first_lost) {
+            return Ok(self.volume.contents(take.block, row));
+        }
+        self.unsettled = true;
+        let begins = self.volume.block_at(take.block);
+        footer.chunks.retain(|place| begins + u64::from(place.offset) < first_lost);
+        let chunks = footer.chunks.len();
+        footer.syncs.retain(|sync| (sync.chunk as usize) < chunks);
+        findings.retain(|finding| finding.at < first_lost);
+        Ok((footer, findings))
     }
 
     /// What to give of a chunk whose run was not given yet: from which entry on, and whether sound before it leads. What
@@ -217,8 +256,21 @@ impl<'a> Cursor<'a> {
         if place.kind == ChunkKind::MEDIA && self.range.to.is_some_and(|to| place.wall_min >= to) {
             return Ok(());
         }
-        let scanner = self.volume.scanner();
-        let Some(loaded) = scanner.load_at(&step.take, place.offset as usize, place.bytes as usize) else {
+        let mut read = self.load(step);
+        if read.as_ref().is_none_or(|read| !read.is_whole()) {
+            if self.volume.is_passed(&step.take) {
+                return Err(self.volume.overwritten(self.stream));
+            }
+            let at = self.volume.block_at(step.take.block) + u64::from(place.offset);
+            if self.volume.is_unsettled(&step.take, at) {
+                self.unsettled = true;
+                self.steps.clear();
+                return Ok(());
+            }
+            // It was on its way when it was read, and is there by now, or it is damaged.
+            read = self.load(step);
+        }
+        let Some(Read { loaded, payloads }) = read else {
             return self.damage(
                 &step.take,
                 "chunk",
@@ -235,9 +287,16 @@ impl<'a> Cursor<'a> {
                 let header = loaded.header();
                 let media =
                     Media { loaded: &loaded, tables, run: header.run, configuration: header.configuration };
-                self.give_media(step, &media)
+                self.give_media(step, &media, payloads)
             }
         }
+    }
+
+    fn load(&self, step: &Step) -> Option<Read> {
+        let (offset, bytes) = (step.place.offset as usize, step.place.bytes as usize);
+        let loaded = self.volume.scanner().load_at(&step.take, offset, bytes)?;
+        let payloads = loaded.payloads();
+        Some(Read { loaded, payloads })
     }
 
     fn give_event(&mut self, step: &Step, loaded: &Loaded) -> Result<()> {
@@ -261,7 +320,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn give_media(&mut self, step: &Step, media: &Media<'_>) -> Result<()> {
+    fn give_media(&mut self, step: &Step, media: &Media<'_>, payloads: Vec<Payload>) -> Result<()> {
         if self.run != Some(media.run) {
             self.run = Some(media.run);
             self.anchors.clear();
@@ -280,7 +339,6 @@ impl<'a> Cursor<'a> {
             self.configuration = Some(media.configuration);
             self.items.push_back(Item::Configuration(media.configuration, configuration));
         }
-        let payloads = media.loaded.payloads();
         let ends = self.last_in_range(media.tables);
         for (index, payload) in (0..).zip(payloads) {
             let begun = index >= step.from_entry || step.lead && self.can_lead(media.tables, index);

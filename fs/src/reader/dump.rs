@@ -3,12 +3,14 @@
 use crate::format::chunk::ChunkKind;
 use crate::format::table::Row;
 use crate::recover::{Recovered, examine};
+use crate::report::BlockDump;
 use crate::sample::SampleFlags;
 use crate::scan::Scanner;
 use crate::types::BlockIndex;
 
-/// The lines of a dump.
-pub(super) fn lines(scanner: &Scanner<'_>, block: BlockIndex, row: &Row) -> Vec<String> {
+/// A dump of a block.
+pub(super) fn dump(scanner: &Scanner<'_>, block: BlockIndex, row: &Row) -> BlockDump {
+    let mut damaged = false;
     let mut out = vec![format!(
         "block {block} at {}: {}, sequence {}, stream {}, chunks {} from {}, {} bytes written",
         scanner.geometry.block_at(block),
@@ -20,12 +22,13 @@ pub(super) fn lines(scanner: &Scanner<'_>, block: BlockIndex, row: &Row) -> Vec<
         row.used_bytes
     )];
     if !row.is_live() {
-        return out;
+        return BlockDump { lines: out, damaged };
     }
     let take = Recovered::take(block, row);
     let examined = examine(scanner, &take, row.used_bytes as usize, Some(row.last_chunk().next()));
     for place in &examined.progress.footer.chunks {
         let Some(loaded) = scanner.load_at(&take, place.offset as usize, place.bytes as usize) else {
+            damaged = true;
             continue;
         };
         let header = loaded.header();
@@ -45,6 +48,7 @@ pub(super) fn lines(scanner: &Scanner<'_>, block: BlockIndex, row: &Row) -> Vec<
                 let entry = &payload.entry;
                 let (ticks, wall) = tables.time_of(index).unwrap_or_default();
                 let sync = if entry.flags.contains(SampleFlags::SYNC) { " sync" } else { "" };
+                damaged |= payload.data.is_none();
                 let verdict = if payload.data.is_some() { "" } else { " DAMAGED" };
                 format!(
                     "    track {} ticks {ticks} wall_ns {} {} bytes{sync}{verdict}",
@@ -53,11 +57,12 @@ pub(super) fn lines(scanner: &Scanner<'_>, block: BlockIndex, row: &Row) -> Vec<
             }));
         }
     }
+    damaged |= !examined.findings.is_empty();
     out.extend(
         examined
             .findings
             .into_iter()
             .map(|finding| format!("  {}: {} at byte {}", finding.what, finding.detail, finding.at)),
     );
-    out
+    BlockDump { lines: out, damaged }
 }

@@ -6,6 +6,7 @@
 mod check;
 mod cursor;
 mod dump;
+mod verify;
 
 pub use cursor::Cursor;
 
@@ -21,7 +22,7 @@ use crate::format::table::{Row, TIMES_NOT_MONOTONE};
 use crate::hold::{Guard, Hold, HoldRoom, Use, room};
 use crate::recover::{Recovered, contents, newest_record, recover};
 use crate::report::{
-    BlockState, BlockSummary, CheckReport, Finding, Span, StreamSummary, TimeRange, VolumeInfo,
+    BlockDump, BlockState, BlockSummary, CheckReport, Finding, Span, StreamSummary, TimeRange, VolumeInfo,
 };
 use crate::retention::Retention;
 use crate::sample::Anchor;
@@ -92,7 +93,7 @@ impl Volume {
         &self.state.findings
     }
 
-    /// Its streams, by name.
+    /// Its streams, by name; those whose names are lost as `recovered-...`.
     pub fn streams(&self) -> Vec<StreamSummary> {
         let guard = Guard::of(&self.holds());
         let block_bytes = self.state.geometry.block_bytes;
@@ -102,6 +103,7 @@ impl Volume {
             .directory
             .entries
             .iter()
+            .chain(&self.state.orphans)
             .filter_map(|entry| {
                 let name = StreamName::new(entry.name.as_str()).ok()?;
                 let overwritten_in = until.get(&entry.stream).copied().flatten();
@@ -263,14 +265,14 @@ impl Volume {
     ///
     /// # Errors
     /// [`Error::Invalid`] if the volume has no such block.
-    pub fn dump(&self, block: BlockIndex) -> Result<Vec<String>> {
+    pub fn dump(&self, block: BlockIndex) -> Result<BlockDump> {
         if block.0 >= self.info.blocks {
             return Err(Error::Invalid(format!(
                 "no block {block}: the volume has blocks 0 to {}",
                 self.info.blocks - 1
             )));
         }
-        Ok(dump::lines(&self.scanner(), block, &self.state.row(block)))
+        Ok(dump::dump(&self.scanner(), block, &self.state.row(block)))
     }
 
     /// Verifies every live byte. `progress` is told blocks done and blocks in all.
@@ -332,6 +334,20 @@ impl Volume {
             let mut named = granted.chain(record.named.iter().map(|named| (named.block, named.sequence)));
             named.any(|(block, sequence)| block == take.block && sequence > take.sequence)
         })
+    }
+
+    /// From where on (in bytes from the volume's beginning) what stands of a take may still be on its way to the disk: the newest
+    /// record does not call it durable. While it is, a read may give it, and the next one not.
+    fn unsettled_from(&self, take: &Take) -> Option<u64> {
+        let record = newest_record(&self.scanner())?;
+        let granted = record.granted.iter().map(|granted| (granted.block, granted.sequence, 0));
+        let named = record.named.iter().map(|named| (named.block, named.sequence, named.durable_end));
+        let mut open = granted.chain(named).filter(|open| (open.0, open.1) == (take.block, take.sequence));
+        open.next().map(|(.., durable_end)| self.block_at(take.block) + u64::from(durable_end))
+    }
+
+    fn is_unsettled(&self, take: &Take, at: u64) -> bool {
+        self.unsettled_from(take).is_some_and(|from| at >= from)
     }
 
     /// The error for a stream that the ring passes while it is read.

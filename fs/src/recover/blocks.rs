@@ -395,6 +395,7 @@ fn relink(scanner: &Scanner<'_>, state: &mut State, stream: StreamId) {
 pub(super) fn examine_all(scanner: &Scanner<'_>, findings: &mut Vec<Finding>) -> State {
     let mut state =
         State { rows: vec![Row::default(); scanner.geometry.blocks as usize], ..State::default() };
+    state.unlisted = scanner.geometry.all_blocks().collect();
     rebuild(scanner, &mut state, &scanner.geometry.all_blocks().collect());
     // A volume that was never written to has no record, and nothing of it is damaged.
     if state.rows.iter().any(Row::is_live) {

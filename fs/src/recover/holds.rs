@@ -18,7 +18,6 @@ use crate::hold::{Hold, Slot};
 use crate::report::Finding;
 use crate::scan::Scanner;
 use crate::types::{HoldId, Uuid};
-use std::collections::BTreeSet;
 
 /// What is found of the holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,35 +51,27 @@ pub(super) fn find(scanner: &Scanner<'_>, generation_known: u64, findings: &mut 
     let mut found = FoundHolds { generation: generation_known, ..FoundHolds::default() };
     let mut newest = 0;
     let mut unreadable = false;
+    let mut bad: [Vec<Bad>; 2] = Default::default();
     for index in 0..geometry.holds_max {
         let place = index as usize * HoldSlot::SIZE;
         let [front, back] = copies.each_ref().map(|copy| {
             let bytes = copy.get(place..place + HoldSlot::SIZE)?;
             HoldSlot::read(bytes, scanner.volume, index)
         });
-        let bad: BTreeSet<u64> = geometry
-            .holds_at()
-            .into_iter()
-            .zip([&front, &back])
-            .filter(|(_, copy)| copy.is_none())
-            .map(|(at, _)| at + place as u64)
-            .collect();
+        let lost = [front.is_none(), back.is_none()];
         let differ = front != back;
         let counts = [front, back].into_iter().flatten().max_by_key(|slot| slot.generation);
-        for at in &bad {
-            let detail = match counts {
-                Some(_) => "this copy does not verify; the other stands in",
-                None => {
-                    "neither copy of this hold verifies: if it was in force, what it held is overwritten last"
-                }
-            };
-            findings.push(finding("hold", *at, detail.to_owned()));
+        for (bad, _) in bad.iter_mut().zip(lost).filter(|(_, lost)| *lost) {
+            Bad::note(bad, index, counts.is_some());
         }
         let generation = counts.as_ref().map_or(0, |slot| slot.generation);
         newest = newest.max(generation);
         unreadable |= counts.is_none();
         found.slots.push((Slot::of(counts.as_ref(), scanner.volume, index as usize), generation));
         found.to_repair.extend(counts.filter(|_| differ).map(|_| index as usize));
+    }
+    for (at, bad) in geometry.holds_at().into_iter().zip(bad) {
+        findings.extend(bad.into_iter().map(|bad| bad.finding(at)));
     }
     // A slot of which nothing is known may be the one that changed last.
     found.outdated = newest < generation_known && !unreadable;
@@ -93,6 +84,38 @@ pub(super) fn find(scanner: &Scanner<'_>, generation_known: u64, findings: &mut 
         findings.push(finding("hold", geometry.holds_at()[0], detail));
     }
     found
+}
+
+/// Slots side by side of one copy that do not verify.
+struct Bad {
+    first: u32,
+    count: u32,
+    /// Whether the other copy stands in.
+    doubled: bool,
+}
+
+impl Bad {
+    fn note(all: &mut Vec<Bad>, index: u32, doubled: bool) {
+        match all.last_mut().filter(|bad| bad.first + bad.count == index && bad.doubled == doubled) {
+            Some(bad) => bad.count += 1,
+            None => all.push(Bad { first: index, count: 1, doubled }),
+        }
+    }
+
+    fn finding(&self, copy_at: u64) -> Finding {
+        let detail = match (self.count, self.doubled) {
+            (1, true) => "this copy does not verify; the other stands in".to_owned(),
+            (count, true) => format!("{count} slots of this copy do not verify; the other stands in"),
+            (1, false) => {
+                "neither copy of this hold verifies: if it was in force, what it held is overwritten last"
+                    .to_owned()
+            }
+            (count, false) => format!(
+                "of {count} slots neither copy verifies: if holds in them were in force, what they held is overwritten last"
+            ),
+        };
+        finding("hold", copy_at + u64::from(self.first) * HoldSlot::SIZE as u64, detail)
+    }
 }
 
 /// Reads a copy, sector by sector where it cannot be read at once. What cannot be read is zeros and will not verify.

@@ -7,6 +7,7 @@
 //! | any superblock copy verifies | the volume is that of the highest generation |
 //! | newest round record that stands, in either copy | only blocks it names or grants are examined |
 //! | no round record stands | every block is examined |
+//! | the newest record knows less than the table, or than blocks whose rows are lost | it does not count; blocks of a later take than their row are examined |
 //! | a row in the record | replaces the table's |
 //! | a granted block with the header of its grant | open, nothing of it known durable |
 //! | a granted block with any other header | empty |
@@ -16,12 +17,15 @@
 //! | a named block of which nothing is durable and whose header does not link to its stream's end | empty |
 //! | the same, but it goes on behind the last durable chunk, whose block was given up while an older one is held | as if it linked |
 //! | a table sector that does not verify | its blocks are examined |
+//! | live blocks of a stream that stands in no directory | read as a stream whose name is lost |
 //!
 //! Of the holds: see [`holds`].
 
 mod blocks;
 mod holds;
 mod log;
+mod orphans;
+mod outdated;
 mod superblock;
 mod table;
 mod writing;
@@ -29,13 +33,18 @@ mod writing;
 pub(crate) use blocks::{contents, examine, row_from_block};
 pub(crate) use holds::FoundHolds;
 pub(crate) use log::{copies as record_copies, newest as newest_record};
+pub(crate) use orphans::{RECOVERED, orphans};
+pub(crate) use outdated::amend;
+pub(crate) use superblock::{Found as FoundSuperblock, find as find_superblock, judge as judge_superblock};
 pub(crate) use writing::recover_to_write;
+
+use blocks::ends;
 
 use crate::disk::ReadAt;
 use crate::error::{Error, Result};
 use crate::format::Framed;
 use crate::format::block::BlockHeader;
-use crate::format::directory::{Directory, DirectoryCopy, merge};
+use crate::format::directory::{Directory, DirectoryCopy, DirectoryEntry, merge};
 use crate::format::geometry::Geometry;
 use crate::format::round::RoundRecord;
 use crate::format::superblock::Superblock;
@@ -66,8 +75,12 @@ pub(crate) struct Recovered {
     pub(crate) geometry: Geometry,
     /// The streams.
     pub(crate) directory: Directory,
+    /// Streams whose footage stands and of which no directory knows.
+    pub(crate) orphans: Vec<DirectoryEntry>,
     /// A row a block.
     pub(crate) rows: Vec<Row>,
+    /// Blocks whose rows do not stand in the table on disk.
+    pub(crate) unlisted: BTreeSet<BlockIndex>,
     /// Rows that differ from what the table on disk says.
     pub(crate) changed: BTreeSet<BlockIndex>,
     /// Blocks that the newest record grants and that were not taken: what they held is given up.
@@ -122,7 +135,14 @@ impl Recovered {
 /// # Errors
 /// [`Error::NotAVolume`], [`Error::Unsupported`]; [`Error::Io`] only if nothing at all can be read.
 pub(crate) fn recover(disk: &dyn ReadAt, path: &Path) -> Result<Recovered> {
-    let found = superblock::find(disk, path)?;
+    recover_as(disk, path, superblock::find(disk, path)?)
+}
+
+/// [`recover`] where the superblock is known.
+///
+/// # Errors
+/// As there.
+pub(crate) fn recover_as(disk: &dyn ReadAt, path: &Path, found: FoundSuperblock) -> Result<Recovered> {
     if let Some(detail) = found.superblock.unsupported() {
         return Err(Error::Unsupported { path: path.to_owned(), detail });
     }
@@ -149,11 +169,14 @@ pub(crate) fn recover(disk: &dyn ReadAt, path: &Path) -> Result<Recovered> {
         Some(record) => with_record(&scanner, record, &mut findings),
         None => blocks::examine_all(&scanner, &mut findings),
     };
-    let ends = blocks::ends(&state.rows);
+    let ends = ends(&state.rows);
     let header = record.map(|record| record.header).unwrap_or_default();
     let highest_row = state.rows.iter().map(|row| row.sequence.max(row.rank)).max().unwrap_or_default();
     let epoch_row = state.rows.iter().map(|row| row.epoch).max().unwrap_or_default();
     findings.append(&mut state.findings);
+    let orphans =
+        if planted!(StreamsWithoutNameHidden) { Vec::new() } else { orphans(&state.rows, &directory) };
+    orphans::report(&orphans, &geometry, &mut findings);
     Ok(Recovered {
         superblock: found.superblock,
         directory,
@@ -163,8 +186,10 @@ pub(crate) fn recover(disk: &dyn ReadAt, path: &Path) -> Result<Recovered> {
                 .then_some((header.clock_mark, header.clock_mark_running_s)),
             trusted: None,
         },
+        orphans,
         rows: state.rows,
         changed: state.changed,
+        unlisted: state.unlisted,
         given_up: state.given_up,
         ends,
         round: header.round,
@@ -186,6 +211,7 @@ pub(crate) fn recover(disk: &dyn ReadAt, path: &Path) -> Result<Recovered> {
 struct State {
     rows: Vec<Row>,
     changed: BTreeSet<BlockIndex>,
+    unlisted: BTreeSet<BlockIndex>,
     given_up: BTreeSet<BlockIndex>,
     findings: Vec<Finding>,
 }
@@ -205,10 +231,20 @@ impl State {
 fn with_record(scanner: &Scanner<'_>, record: &RoundRecord, findings: &mut Vec<Finding>) -> State {
     let mut state = State::default();
     let mut lost = table::load(scanner, &mut state, findings);
+    state.unlisted.clone_from(&lost);
     // Only a record says what became of these; the table was not brought up to date before it went.
     let unfinished = |row: &Row| matches!(row.state, BlockState::Open | BlockState::Granted);
     let rows = state.rows.iter().enumerate().filter(|(_, row)| unfinished(row));
     lost.extend(rows.map(|(index, _)| BlockIndex(index as u32)));
+    if is_outdated(scanner, &state, record) {
+        findings.push(finding(
+            "round log",
+            scanner.geometry.logs_at()[0],
+            "its newest record is of an earlier time than the blocks, and does not count".to_owned(),
+        ));
+        outdated::rebuild_outdated(scanner, &mut state, lost);
+        return state;
+    }
     let known: BTreeSet<BlockIndex> = record
         .rows
         .iter()
@@ -222,6 +258,18 @@ fn with_record(scanner: &Scanner<'_>, record: &RoundRecord, findings: &mut Vec<F
     blocks::rebuild(scanner, &mut state, &lost.difference(&known).copied().collect());
     blocks::examine_named(scanner, &mut state, record);
     state
+}
+
+/// Whether there is what this record cannot know of: a row is in the table, and a block is taken, only after a record with
+/// it was flushed.
+fn is_outdated(scanner: &Scanner<'_>, state: &State, record: &RoundRecord) -> bool {
+    let highest = record.header.highest;
+    let taken_later = |block: &BlockIndex| {
+        let header = scanner.block_header(*block).ok().flatten();
+        header.is_some_and(|header| header.sequence > highest)
+    };
+    let by_table = state.rows.iter().any(|row| row.sequence.max(row.rank) > highest);
+    !planted!(OutdatedLogBelieved) && (by_table || state.unlisted.iter().any(taken_later))
 }
 
 /// The directory, as far as it verifies in one copy or the other, whether that is all of it, and each copy of which all does.

@@ -1,4 +1,5 @@
-//! Finding the superblock: at the front, at the end, else at the places where the inner copies can be.
+//! Finding the superblock: at the front, at the end, else at the places where the inner copies can be, else at any place where
+//! one can stand in a volume that was larger. A copy counts only where it says itself that a copy stands.
 
 use super::{finding, superblock_stands};
 use crate::disk::ReadAt;
@@ -12,15 +13,19 @@ use std::path::Path;
 /// The largest block, in bytes: an inner copy stands at most that far (and some regions) from a third of the volume.
 const BLOCK_BYTES_MAX: u64 = 256 << 20;
 
+/// How many places are looked at where neither front nor end nor the thirds have a copy: an image whose front is overwritten
+/// and whose end is missing. A region unit is 1 MiB at most, so that this covers 64 GiB.
+const PLACES_MAX: u64 = 1 << 16;
+
 /// The superblock that counts.
-pub(super) struct Found {
-    pub(super) superblock: Superblock,
-    pub(super) good: [bool; 4],
-    pub(super) findings: Vec<Finding>,
+pub(crate) struct Found {
+    pub(crate) superblock: Superblock,
+    pub(crate) good: [bool; 4],
+    pub(crate) findings: Vec<Finding>,
 }
 
 /// Finds the superblock of the highest generation.
-pub(super) fn find(disk: &dyn ReadAt, path: &Path) -> Result<Found> {
+pub(crate) fn find(disk: &dyn ReadAt, path: &Path) -> Result<Found> {
     let size = disk.size_bytes();
     let region = region_bytes(size, 512);
     let mut bytes = vec![0; Superblock::SIZE];
@@ -34,6 +39,11 @@ pub(super) fn find(disk: &dyn ReadAt, path: &Path) -> Result<Found> {
     if candidates.is_empty() {
         candidates.extend(search(disk, size, region));
     }
+    if candidates.is_empty() {
+        candidates.extend(
+            (0..size).step_by(region as usize).take(PLACES_MAX as usize).find_map(|at| read_at(disk, at)),
+        );
+    }
     let Some(superblock) = candidates.into_iter().max_by_key(|superblock| superblock.generation) else {
         return Err(match first_read {
             Err(source) if source.kind() != std::io::ErrorKind::UnexpectedEof => {
@@ -42,17 +52,23 @@ pub(super) fn find(disk: &dyn ReadAt, path: &Path) -> Result<Found> {
             _ => Error::NotAVolume { path: path.to_owned(), detail: describe(&bytes, size) },
         });
     };
+    Ok(judge(disk, superblock))
+}
+
+/// Which copies of a superblock stand.
+pub(crate) fn judge(disk: &dyn ReadAt, superblock: Superblock) -> Found {
     let good = superblock.copies_at.map(|at| superblock_stands(disk, at, &superblock));
     let bad = superblock.copies_at.into_iter().zip(good).filter(|(_, good)| !good);
     let detail = "this copy does not verify; another stands in";
     let findings = bad.map(|(at, _)| finding("superblock", at, detail.to_owned())).collect();
-    Ok(Found { superblock, good, findings })
+    Found { superblock, good, findings }
 }
 
 fn read_at(disk: &dyn ReadAt, at: u64) -> Option<Superblock> {
     let mut bytes = vec![0; Superblock::SIZE];
     disk.read_exact_at(&mut bytes, at).ok()?;
-    Superblock::unseal(&bytes).map(|(superblock, _)| superblock)
+    let (superblock, _) = Superblock::unseal(&bytes)?;
+    superblock.copies_at.contains(&at).then_some(superblock)
 }
 
 /// Looks where the inner copies of any volume of this size can stand.

@@ -37,8 +37,9 @@ pub(crate) fn recover_to_write(disk: &dyn ReadAt, path: &Path) -> Result<Recover
         recovered = recover(disk, path)?;
     }
     if !recovered.directory_stands && !planted!(ReadErrorsBelieved) {
-        let what =
-            "the stream directory (neither copy can be read and verified; nothing was written)".to_owned();
+        let what = "the stream directory (neither copy can be read and verified; nothing was written; \
+                    `keha volume check --repair` makes a new one from the blocks)"
+            .to_owned();
         return Err(Error::Corrupt { what, at: recovered.geometry.directories_at()[0] });
     }
     Ok(recovered)

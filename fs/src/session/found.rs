@@ -39,9 +39,19 @@ pub(crate) fn read_log(
 ) -> SessionLog {
     let [front, back] = geometry.sessions_at().map(|at| {
         let slots = read_slots(disk, at, volume, 0, geometry.sessions_max);
+        let mut bad: Vec<(u64, u64)> = Vec::new();
         for (index, _) in (0..).zip(&slots).filter(|(_, slot)| slot.is_none()) {
-            let at = at + index * SessionSlot::SIZE as u64;
-            findings.push(finding("session", at, "this copy does not verify".to_owned()));
+            match bad.last_mut().filter(|(first, count)| first + count == index) {
+                Some((_, count)) => *count += 1,
+                None => bad.push((index, 1)),
+            }
+        }
+        for (first, count) in bad {
+            let detail = match count {
+                1 => "this copy does not verify".to_owned(),
+                count => format!("{count} slots of this copy do not verify"),
+            };
+            findings.push(finding("session", at + first * SessionSlot::SIZE as u64, detail));
         }
         slots
     });

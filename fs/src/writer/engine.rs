@@ -44,6 +44,15 @@ pub(crate) struct EngineOptions {
     pub(crate) stream_id: fn(VolumeId, &StreamName) -> StreamId,
 }
 
+/// What a volume is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// Streams are written.
+    Record,
+    /// What describes the volume is put right; no block is set aside, for what a block holds is given up by that.
+    Repair,
+}
+
 /// The writer of a volume.
 pub(crate) struct Engine<D> {
     pub(super) core: Core<D>,
@@ -59,6 +68,7 @@ pub(crate) struct Engine<D> {
     /// Takes in the last rounds, the latest first.
     pub(super) recent_takes: [u64; 4],
     pub(super) path: PathBuf,
+    pub(super) manner: Manner,
     stream_id: fn(VolumeId, &StreamName) -> StreamId,
 }
 
@@ -71,6 +81,28 @@ impl<D: Disk> Engine<D> {
         options: EngineOptions,
     ) -> Result<(Engine<D>, OpenReport)> {
         let recovered = recover_to_write(&*reader, &options.path)?;
+        Engine::open_as(disk, reader, clock, options, recovered, Manner::Record)
+    }
+
+    /// Opens a volume of which was found out how it shall be, to make it so: no block is taken or set aside.
+    pub(crate) fn open_to_repair(
+        disk: D,
+        reader: Arc<dyn ReadAt>,
+        clock: Arc<dyn Clock>,
+        options: EngineOptions,
+        recovered: Recovered,
+    ) -> Result<(Engine<D>, OpenReport)> {
+        Engine::open_as(disk, reader, clock, options, recovered, Manner::Repair)
+    }
+
+    fn open_as(
+        disk: D,
+        reader: Arc<dyn ReadAt>,
+        clock: Arc<dyn Clock>,
+        options: EngineOptions,
+        recovered: Recovered,
+        manner: Manner,
+    ) -> Result<(Engine<D>, OpenReport)> {
         check_writable(&recovered, &disk, &options.path)?;
         let report = OpenReport {
             epoch: Epoch(recovered.epoch.0 + u32::from(!planted!(EpochReused))),
@@ -82,7 +114,8 @@ impl<D: Disk> Engine<D> {
         let mut writes = Writes::new(disk);
         repair(&recovered, &mut writes, &options.path)?;
         let (_, _, rows_max) = record_capacity(recovered.geometry.streams_max);
-        let many = recovered.changed.len() > rows_max / 2;
+        let many = recovered.changed.len() > rows_max / 2
+            || manner == Manner::Repair && !recovered.changed.is_empty();
         let found = recovered.holds.holds();
         let guard = Guard::of(found.iter().filter(|_| !planted!(HoldForgottenAtOpening)));
         let mut ledger = Ledger::new(recovered.rows, &recovered.changed, recovered.highest, guard);
@@ -136,6 +169,7 @@ impl<D: Disk> Engine<D> {
             sectors: BTreeSet::new(),
             recent_takes: [0; 4],
             path: options.path,
+            manner,
             stream_id: options.stream_id,
         };
         engine.limit();
@@ -145,6 +179,9 @@ impl<D: Disk> Engine<D> {
         }
         match engine.health {
             Health::Good => {
+                if manner == Manner::Repair {
+                    engine.repair_sessions()?;
+                }
                 engine.begin_session();
                 Ok((engine, report))
             }

@@ -1,7 +1,7 @@
 //! A flush round: everything pending is cut and written together with one round record, each completion judged by itself,
 //! then one flush makes it durable.
 
-use super::engine::{Engine, submit_sectors};
+use super::engine::{Engine, Manner, submit_sectors};
 use super::writes::Purpose;
 use crate::disk::Disk;
 use crate::format::FORMAT_VERSION;
@@ -61,6 +61,9 @@ impl<D: Disk> Engine<D> {
 
     /// Sets blocks aside for the takes until the next round.
     fn grant_blocks(&mut self) {
+        if self.manner == Manner::Repair && !planted!(RepairTakesBlocks) {
+            return;
+        }
         let (_, granted_max, _) = record_capacity(self.core.geometry.streams_max);
         let active = self.streams.iter().filter(|stream| stream.is_active()).count();
         let recent = self.recent_takes.iter().copied().max().unwrap_or(0) as usize;

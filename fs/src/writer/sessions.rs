@@ -3,6 +3,7 @@
 
 use super::engine::{Engine, write_flushed};
 use crate::disk::{Disk, ReadAt};
+use crate::error::Result;
 use crate::format::session::{SESSION_OPEN, SessionSlot};
 use crate::format::{Framed, geometry::Geometry};
 use crate::recover::Recovered;
@@ -55,6 +56,35 @@ impl<D: Disk> Engine<D> {
     /// Writes the session as it begins.
     pub(super) fn begin_session(&mut self) {
         self.write_session();
+    }
+
+    /// Brings copies that do not verify in line with the other; where neither does, nothing is known of a session.
+    pub(super) fn repair_sessions(&mut self) -> Result<()> {
+        let geometry = self.core.geometry.clone();
+        let volume = self.core.volume;
+        for first in (0..geometry.sessions_max).step_by(per_page(&geometry) as usize) {
+            let copies = geometry.sessions_at().map(|at| {
+                let at = at + u64::from(first) * SessionSlot::SIZE as u64;
+                (at, crate::session::read_slots(&*self.core.reader, at, volume, first, per_page(&geometry)))
+            });
+            if copies.iter().all(|(_, slots)| slots.iter().all(Option::is_some)) {
+                continue;
+            }
+            let places = copies.each_ref().map(|(at, _)| *at);
+            let [front, back] = copies.map(|(_, slots)| slots);
+            let page = merge(front, back);
+            for at in places {
+                let mut buffer = self.core.writes.buffer(page.len() * SessionSlot::SIZE);
+                for ((slot, found), place) in
+                    (first..).zip(&page).zip(buffer.chunks_exact_mut(SessionSlot::SIZE))
+                {
+                    let known = found.as_ref().map(|(found, _)| found.clone());
+                    known.unwrap_or(SessionSlot { volume, slot, ..SessionSlot::default() }).seal(place);
+                }
+                write_flushed(&mut self.core.writes, at, buffer, "write the sessions of", &self.path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Notes whether the wall clock was set. After a round, while the disk is well.

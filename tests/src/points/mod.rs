@@ -7,6 +7,7 @@ pub mod clock;
 pub mod clocks;
 pub mod copy;
 pub mod corrupt;
+pub mod damage;
 pub mod diskerrors;
 pub mod faults;
 pub mod frames;

@@ -2,7 +2,7 @@
 //!
 //! What was understood and how much it is are said before anything is written.
 
-use super::volume::parse_stream;
+use super::volume::{is_cut_short, parse_stream, say_findings};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::output::progress::{Bar, Unit};
@@ -70,11 +70,13 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
         check_target(target, args.force)?;
     }
     let volume = Volume::open(&path)?;
+    say_findings(&volume);
+    let incomplete = is_cut_short(&volume);
     let request = ExportRequest { streams: args.streams.clone(), range, run: args.run };
     let plan = keha_player::plan(&volume, &request)?;
     let Some(target) = target else {
         output.print(&describe_plan(&plan, &zone))?;
-        return Ok(Exit::Done);
+        return Ok(if incomplete { Exit::Damaged } else { Exit::Done });
     };
     output.say(&format!("range: {}", range::show(range, &zone)));
     output.say(&format!(
@@ -87,7 +89,7 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     if let Some(trouble) = trouble(&report, &zone) {
         crate::output::say_always(&format!("keha: {trouble}"));
     }
-    Ok(if report.is_complete() { Exit::Done } else { Exit::Damaged })
+    Ok(if report.is_complete() && !incomplete { Exit::Done } else { Exit::Damaged })
 }
 
 /// Finds out before anything is said or read whether the file can be there.

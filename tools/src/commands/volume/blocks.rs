@@ -1,6 +1,6 @@
 //! `keha volume blocks`: the ring drawn as a map; block by block for one stream or as a document.
 
-use super::{map, names, parse_stream};
+use super::{map, names, parse_stream, say_findings};
 use crate::failure::Exit;
 use crate::output::document::{self, Moment, VolumeDocument};
 use crate::output::table::{Align, Table};
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     } else {
         output.print(&map::draw(&blocks, &names, crate::output::width(), style::stdout_takes_colour()))?;
     }
-    Ok(Exit::Done)
+    Ok(if say_findings(&volume) { Exit::Damaged } else { Exit::Done })
 }
 
 #[derive(Serialize)]

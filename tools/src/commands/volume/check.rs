@@ -1,7 +1,8 @@
-//! `keha volume check`: verifies every live byte and lists what does not verify.
+//! `keha volume check`: verifies every live byte and lists what does not verify. With `--repair` what describes the volume is
+//! put right from its blocks before ([`super::repair`]).
 
 use super::findings::{FindingDocument, line};
-use super::{names, parse_stream};
+use super::{names, parse_stream, repair};
 use crate::failure::Exit;
 use crate::output::Output;
 use crate::output::document::{self, VolumeDocument};
@@ -20,6 +21,8 @@ pub(crate) struct Args {
     /// List only what concerns this stream, or none in particular
     #[arg(long, value_name = "NAME", value_parser = parse_stream)]
     stream: Option<StreamName>,
+    #[command(flatten)]
+    repair: repair::RepairArgs,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -27,6 +30,11 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let path = args.volume.path()?;
+    let repaired = match args.repair.run(&path, args.json, output)? {
+        repair::Outcome::Ends(exit) => return Ok(exit),
+        repair::Outcome::Repaired(steps) => Some(steps),
+        repair::Outcome::NotAsked => None,
+    };
     let volume = Volume::open(&path)?;
     let wanted = args.stream.as_ref().map(|name| volume.stream(name)).transpose()?;
     let mut bar = Bar::new("checking", Unit::Blocks, output.quiet);
@@ -37,7 +45,8 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     }
     let names = names(&volume);
     if args.json {
-        document::print(&Document::new(VolumeDocument::new(&path, volume.info()), &report, &names))?;
+        let document = Document::new(VolumeDocument::new(&path, volume.info()), &report, &names);
+        document::print(&Document { repaired, ..document })?;
     } else {
         output.print(&text(&report, &names))?;
     }
@@ -53,6 +62,9 @@ struct Document<'a> {
     samples: u64,
     bytes: u64,
     findings: Vec<FindingDocument<'a>>,
+    /// What was repaired before, with `--repair`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repaired: Option<Vec<repair::StepDocument>>,
 }
 
 impl<'a> Document<'a> {
@@ -70,6 +82,7 @@ impl<'a> Document<'a> {
             samples: report.samples,
             bytes: report.bytes,
             findings: findings.collect(),
+            repaired: None,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! `keha volume dump`: what stands in a block, chunk by chunk.
 
+use super::say_findings;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::output::document;
 use crate::volume_argument::VolumeArgument;
-use keha_fs::{BlockIndex, Volume};
+use keha_fs::{BlockDump, BlockIndex, Volume};
 use serde::Serialize;
 
 /// Arguments of `keha volume dump`.
@@ -25,6 +26,7 @@ struct Document {
     schema: &'static str,
     block: u32,
     lines: Vec<String>,
+    damaged: bool,
 }
 
 pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
@@ -37,11 +39,11 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
             blocks.saturating_sub(1)
         )));
     }
-    let lines = volume.dump(BlockIndex(args.block))?;
+    let BlockDump { lines, damaged } = volume.dump(BlockIndex(args.block))?;
     if args.json {
-        document::print(&Document { schema: "keha.volume-dump/1", block: args.block, lines })?;
+        document::print(&Document { schema: "keha.volume-dump/1", block: args.block, lines, damaged })?;
     } else {
         output.print(&(lines.join("\n") + "\n"))?;
     }
-    Ok(Exit::Done)
+    Ok(if say_findings(&volume) || damaged { Exit::Damaged } else { Exit::Done })
 }

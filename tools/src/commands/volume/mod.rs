@@ -1,5 +1,5 @@
 //! `keha volume ...`: create volumes and look into them. Looking writes nothing and needs no lock: it works beside a
-//! recorder, and on an image that is damaged or cut short.
+//! recorder, and on an image that is damaged or cut short. Only `check --repair` writes, and only to what nobody else writes.
 
 mod blocks;
 mod check;
@@ -11,6 +11,7 @@ mod example;
 mod findings;
 mod info;
 mod map;
+mod repair;
 mod sessions;
 
 use crate::failure::Exit;
@@ -29,7 +30,7 @@ pub(crate) enum Command {
     Blocks(blocks::Args),
     /// Show what stands in a block, chunk by chunk
     Dump(dump::Args),
-    /// Verify every live byte
+    /// Verify every live byte; with --repair, put right what describes the volume
     Check(check::Args),
     /// Copy footage whole into another volume
     Copy(copy::Args),
@@ -57,6 +58,20 @@ fn streams(volume: &Volume, wanted: Option<&StreamName>) -> anyhow::Result<Vec<S
 /// The names of a volume's streams by their identity.
 fn names(volume: &Volume) -> HashMap<StreamId, StreamName> {
     volume.streams().into_iter().map(|stream| (stream.id, stream.name)).collect()
+}
+
+/// Says on standard error what opening a volume found damaged or missing; whether there was anything.
+pub(crate) fn say_findings(volume: &Volume) -> bool {
+    let names = names(volume);
+    for finding in volume.findings() {
+        crate::output::say_always(&format!("keha: {}", findings::line(finding, &names)));
+    }
+    !volume.findings().is_empty()
+}
+
+/// Whether the end of a volume is missing: nobody can say what else stood there.
+pub(crate) fn is_cut_short(volume: &Volume) -> bool {
+    volume.findings().iter().any(|finding| finding.what == "volume")
 }
 
 /// Reads a stream's name for the parser of the command line.

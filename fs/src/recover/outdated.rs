@@ -1,0 +1,47 @@
+//! Rows that are of an earlier time than their blocks: those of an earlier take.
+//!
+//! A row that knows only a part of its take is not told from one behind whose end a crash discarded chunks: what was discarded
+//! must never come back, so that nothing behind a row's end counts but what the newest record names.
+
+use super::blocks::rebuild;
+use super::{Recovered, State, ends};
+use crate::format::table::Row;
+use crate::scan::Scanner;
+use crate::types::BlockIndex;
+use std::collections::BTreeSet;
+
+/// Finds rows again from their blocks: those that are `lost`, and those of a later take than their row knows.
+pub(super) fn rebuild_outdated(scanner: &Scanner<'_>, state: &mut State, lost: BTreeSet<BlockIndex>) {
+    let later = |block: &BlockIndex| {
+        let header = scanner.block_header(*block).ok().flatten();
+        let row = state.rows.get(block.0 as usize);
+        header.zip(row).is_some_and(|(header, row)| header.sequence > row.sequence)
+    };
+    let outdated = scanner.geometry.all_blocks().filter(later);
+    let blocks = outdated.chain(lost.iter().copied()).collect();
+    rebuild(scanner, state, &blocks);
+}
+
+/// Finds these rows again from their blocks, gives others, and brings in line what follows from rows.
+pub(crate) fn amend(
+    scanner: &Scanner<'_>,
+    recovered: &mut Recovered,
+    from_blocks: &BTreeSet<BlockIndex>,
+    given: Vec<(BlockIndex, Row)>,
+) {
+    let mut state = State {
+        rows: std::mem::take(&mut recovered.rows),
+        changed: std::mem::take(&mut recovered.changed),
+        ..State::default()
+    };
+    for (block, row) in given {
+        state.set(block, row);
+    }
+    rebuild(scanner, &mut state, from_blocks);
+    (recovered.rows, recovered.changed) = (state.rows, state.changed);
+    recovered.ends = ends(&recovered.rows);
+    for row in &recovered.rows {
+        recovered.highest = recovered.highest.max(row.sequence).max(row.rank);
+        recovered.epoch = recovered.epoch.max(row.epoch);
+    }
+}

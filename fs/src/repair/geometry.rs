@@ -1,0 +1,242 @@
+//! Where everything stands in a volume of which no superblock does: found from its blocks and its size.
+//!
+//! A block's header says which block it is, and stands where that block begins; its two copies stand half a page apart. With
+//! the volume's size, these tell the size of a page and of a block, and nearly always how many streams there may be, for
+//! all other places follow from these four ([`Geometry::derive`]). Where several numbers of streams fit, that counts with
+//! which most of the other structures are found where they should be, then what a new volume would have, then the most.
+//!
+//! Writing with a wrong geometry would destroy footage, so that doubt is a refusal: more than one block in four that does not
+//! fit, blocks of another volume, too few blocks.
+
+use crate::create::streams_by_default;
+use crate::disk::ReadAt;
+use crate::error::{Error, Result};
+use crate::format::block::{BlockHeader, second_header_at};
+use crate::format::directory::DirectoryHeader;
+use crate::format::geometry::{Geometry, LOG_SLOTS, STREAMS_MAX};
+use crate::format::hold::HoldSlot;
+use crate::format::round::RoundHeader;
+use crate::format::superblock::Superblock;
+use crate::format::table::{TableSector, table_magic};
+use crate::format::{FORMAT_VERSION, Framed, SECTOR_BYTES};
+use crate::scan::Scanner;
+use crate::types::{BlockIndex, VolumeId, WallTime};
+use crate::writer::engine::superblock_of;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// How many blocks are enough to know where all others are.
+const ENOUGH: usize = 16;
+/// How many are at least needed: two tell the size of a block.
+const NEEDED: usize = 2;
+/// How many places are held against a layout that fits.
+const SAMPLES: u32 = 256;
+const WINDOW_BYTES: usize = 1 << 20;
+const PAGES: std::ops::RangeInclusive<u32> = 9..=16;
+const BLOCKS: std::ops::RangeInclusive<u32> = 14..=28;
+
+/// A block header met on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Evidence {
+    /// Where its first copy stands, in bytes.
+    pub(super) at: u64,
+    /// Which block it says to be.
+    pub(super) block: BlockIndex,
+    /// How far apart its copies stand, doubled.
+    pub(super) page_bytes: usize,
+    /// When the block was taken.
+    pub(super) taken: WallTime,
+}
+
+/// The superblock that a volume of which none stands must have had, but for its label and who created it.
+///
+/// # Errors
+/// [`Error::NotAVolume`] if the blocks do not tell; [`Error::Invalid`] if there are blocks of several volumes.
+pub(super) fn from_blocks(disk: &dyn ReadAt, path: &Path, wanted: Option<VolumeId>) -> Result<Superblock> {
+    let found = scan(disk, wanted);
+    let refuse = |detail: String| Error::NotAVolume { path: path.to_owned(), detail };
+    let volumes: Vec<VolumeId> = found.keys().copied().collect();
+    let volume = match (wanted, volumes.as_slice()) {
+        (Some(wanted), _) => wanted,
+        (None, [one]) => *one,
+        (None, []) => return Err(refuse("no superblock verifies, and no block".to_owned())),
+        (None, several) => {
+            let names: Vec<String> = several.iter().map(ToString::to_string).collect();
+            return Err(Error::Invalid(format!(
+                "{}: no superblock verifies, and blocks of {} volumes stand here: {}; name the one that is meant with --volume-id",
+                path.display(),
+                several.len(),
+                names.join(", ")
+            )));
+        }
+    };
+    let evidence = found.get(&volume).map(Vec::as_slice).unwrap_or_default();
+    if evidence.len() < NEEDED {
+        return Err(refuse(format!(
+            "no superblock verifies, and {} blocks do not tell where the others are",
+            evidence.len()
+        )));
+    }
+    let fitting = fitting(evidence, disk.size_bytes());
+    let geometry = choose(disk, volume, fitting).ok_or_else(|| {
+        refuse("no superblock verifies, and its blocks do not stand as in any volume".to_owned())
+    })?;
+    let created = evidence.iter().map(|block| block.taken).min().unwrap_or_default();
+    Ok(Superblock { volume, generation: 1, created, ..superblock_of(&geometry) })
+}
+
+/// Reads from the front until enough blocks of one volume were met.
+fn scan(disk: &dyn ReadAt, wanted: Option<VolumeId>) -> BTreeMap<VolumeId, Vec<Evidence>> {
+    let mut found: BTreeMap<VolumeId, Vec<Evidence>> = BTreeMap::new();
+    let size = disk.size_bytes();
+    let mut window = vec![0; WINDOW_BYTES];
+    for begin in (0..size).step_by(WINDOW_BYTES) {
+        let bytes = usize::try_from(size - begin).unwrap_or(WINDOW_BYTES).min(WINDOW_BYTES);
+        let Some(window) = window.get_mut(..bytes) else { break };
+        if disk.read_exact_at(window, begin).is_err() {
+            read_sectors(disk, window, begin);
+        }
+        for (at, sector) in (begin..).step_by(SECTOR_BYTES).zip(window.chunks(SECTOR_BYTES)) {
+            let header = BlockHeader::unseal(sector).map(|(header, _)| header);
+            let Some(header) = header.filter(|header| header.version == FORMAT_VERSION) else { continue };
+            if wanted.is_none_or(|wanted| wanted == header.volume)
+                && let Some(page_bytes) = page_of(disk, at, &header)
+            {
+                let (block, taken) = (header.block, header.taken);
+                found.entry(header.volume).or_default().push(Evidence { at, block, page_bytes, taken });
+            }
+        }
+        if found.values().any(|evidence| evidence.len() >= ENOUGH) {
+            break;
+        }
+    }
+    found
+}
+
+fn read_sectors(disk: &dyn ReadAt, window: &mut [u8], begin: u64) {
+    for (at, sector) in (begin..).step_by(SECTOR_BYTES).zip(window.chunks_mut(SECTOR_BYTES)) {
+        if disk.read_exact_at(sector, at).is_err() {
+            sector.fill(0);
+        }
+    }
+}
+
+/// The page size by which the second copy of a header stands where it should.
+fn page_of(disk: &dyn ReadAt, at: u64, header: &BlockHeader) -> Option<usize> {
+    PAGES.map(|shift| 1 << shift).find(|page| {
+        let mut copy = vec![0; BlockHeader::SIZE];
+        let read = disk.read_exact_at(&mut copy, at + second_header_at(*page) as u64);
+        read.is_ok() && BlockHeader::unseal(&copy).is_some_and(|(copy, _)| copy == *header)
+    })
+}
+
+/// All layouts of a volume of this size in which these blocks stand where they do, but for one in four: it may have been
+/// swapped, or written to a wrong place.
+pub(super) fn fitting(evidence: &[Evidence], size_bytes: u64) -> Vec<Geometry> {
+    let pages: BTreeSet<usize> = evidence.iter().map(|block| block.page_bytes).collect();
+    let mut fitting = Vec::new();
+    for page_bytes in pages {
+        for shift in BLOCKS.filter(|shift| 1_usize << shift > page_bytes) {
+            for streams_max in 1..=STREAMS_MAX {
+                let Some(geometry) = Geometry::derive(size_bytes, page_bytes, 1 << shift, streams_max) else {
+                    continue;
+                };
+                let stands = |block: &Evidence| {
+                    block.block.0 < geometry.blocks
+                        && geometry.block_at(block.block) == block.at
+                        && block.page_bytes == page_bytes
+                };
+                let right = evidence.iter().filter(|block| stands(block)).count();
+                if right >= NEEDED && right * 4 >= evidence.len() * 3 {
+                    fitting.push(geometry);
+                }
+            }
+        }
+    }
+    fitting
+}
+
+/// The layout that counts, of those that fit.
+fn choose(disk: &dyn ReadAt, volume: VolumeId, fitting: Vec<Geometry>) -> Option<Geometry> {
+    // Layouts that differ only in what stands before and behind the blocks have the same blocks.
+    let mut blocks_of: BTreeMap<([u64; 3], u32), usize> = BTreeMap::new();
+    let scored = fitting.into_iter().map(|geometry| {
+        let scanner = Scanner { disk, geometry: &geometry, volume };
+        let place = (geometry.stretches_at, geometry.blocks);
+        let blocks = *blocks_of.entry(place).or_insert_with(|| blocks_found(&scanner));
+        let score = (blocks, structures_found(&scanner));
+        let usual =
+            geometry.streams_max == streams_by_default(geometry.size_bytes, geometry.block_bytes as u64);
+        ((score, usual, geometry.streams_max), geometry)
+    });
+    scored.max_by_key(|(score, _)| *score).map(|(_, geometry)| geometry)
+}
+
+/// How many of some blocks, taken from everywhere, stand where this layout has them.
+fn blocks_found(scanner: &Scanner<'_>) -> usize {
+    let blocks = scanner.geometry.blocks;
+    let step = (blocks / SAMPLES).max(1) as usize;
+    let found = |block: &BlockIndex| scanner.block_header(*block).is_ok_and(|header| header.is_some());
+    (0..blocks).step_by(step).map(BlockIndex).filter(found).count()
+}
+
+/// How many of the other structures stand where this layout has them.
+fn structures_found(scanner: &Scanner<'_>) -> usize {
+    let (geometry, volume) = (scanner.geometry, scanner.volume);
+    let read = |at: u64, length: usize| {
+        let mut bytes = vec![0; length];
+        scanner.disk.read_exact_at(&mut bytes, at).ok().map(|()| bytes)
+    };
+    let directories = geometry.directories_at().into_iter().filter(|at| {
+        read(*at, DirectoryHeader::SIZE)
+            .and_then(|bytes| DirectoryHeader::unseal(&bytes))
+            .is_some_and(|(header, _)| header.volume == volume)
+    });
+    let holds = geometry.holds_at().into_iter().filter(|at| {
+        read(*at, HoldSlot::SIZE).is_some_and(|bytes| HoldSlot::read(&bytes, volume, 0).is_some())
+    });
+    let magic = table_magic(volume);
+    let sector = read(geometry.table_at(), SECTOR_BYTES);
+    let table = sector
+        .and_then(|bytes| TableSector::unseal_as(magic, &bytes))
+        .filter(|(sector, _)| sector.index == 0);
+    let slots = geometry
+        .logs_at()
+        .into_iter()
+        .flat_map(|log_at| (0..u64::from(LOG_SLOTS)).map(move |slot| (slot, geometry.slot_at(log_at, slot))));
+    let records = slots.filter(|(slot, at)| {
+        let header = read(*at, RoundHeader::SIZE).and_then(|bytes| RoundHeader::unseal(&bytes));
+        header.is_some_and(|(header, _)| {
+            header.volume == volume && header.round.0 % u64::from(LOG_SLOTS) == *slot
+        })
+    });
+    directories.count() + holds.count() + usize::from(table.is_some()) + records.count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn two_blocks_of_any_volume_tell_where_all_of_its_blocks_are(
+            size in (1_u64 << 20)..(1 << 34), page in 9_u32..=13, block in 14_u32..=22, streams in 1_u32..=64,
+            first in 0.0..0.5_f64, second in 0.5..1.0_f64,
+        ) {
+            prop_assume!(block > page + 3);
+            let Some(truth) = Geometry::derive(size, 1 << page, 1 << block, streams) else { return Ok(()) };
+            let evidence = [first, second].map(|part| {
+                let block = BlockIndex((f64::from(truth.blocks) * part) as u32);
+                Evidence { at: truth.block_at(block), block, page_bytes: 1 << page, taken: WallTime(0) }
+            });
+            prop_assume!(evidence[0].block != evidence[1].block);
+            let fitting = fitting(&evidence, truth.size_bytes);
+            prop_assert!(fitting.contains(&truth));
+            // What else fits has these blocks in the same places; which of them counts is found out from the rest.
+            for other in fitting {
+                prop_assert!(evidence.iter().all(|block| other.block_at(block.block) == block.at));
+            }
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! What is to be done to a volume: found out by reading it, decided without writing a byte.
+//!
+//! What stands is never replaced by what was found out; see [`super::rows`] for the rows of the table, and for the rest:
+//!
+//! | found | done |
+//! |---|---|
+//! | some copies of the superblock do not verify | written again from one that does |
+//! | none does | made from the blocks; label and creator stay empty |
+//! | one directory copy does not verify, or is older | written again from the other |
+//! | neither does | made from the streams in the blocks |
+//! | a stream with footage in no directory | entered under the name made from its identity |
+//! | one copy of a hold does not verify | written again from the other |
+//! | neither does | marked as lost in both; where no slot verifies at all, once |
+//! | one copy of a session does not verify | written again from the other; where neither does, the slot is empty |
+//! | no round record stands, or one of another time | a new one, above all that was ever granted |
+
+use super::rows::{Header, Verdict, judge};
+use super::{RepairOptions, RepairReport, RepairStep, geometry};
+use crate::disk::ReadAt;
+use crate::error::{Error, Result};
+use crate::format::Text;
+use crate::format::directory::{Directory, DirectoryEntry};
+use crate::format::table::{ROWS_PER_SECTOR, Row};
+use crate::hold::Slot;
+use crate::reader::volume_info;
+use crate::recover::{
+    RECOVERED, Recovered, amend, find_superblock, judge_superblock, newest_record, record_copies, recover_as,
+};
+use crate::report::{BlockState, Finding};
+use crate::scan::Scanner;
+use crate::session::read_slots;
+use crate::types::{BlockIndex, StreamName};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// A volume as it shall be, and what that takes.
+pub(crate) struct Survey {
+    /// As it shall be.
+    pub(crate) recovered: Recovered,
+    /// What is done, in order.
+    pub(crate) steps: Vec<RepairStep>,
+    findings: Vec<Finding>,
+}
+
+impl Survey {
+    /// For who asked.
+    pub(crate) fn report(&self) -> RepairReport {
+        let entries = self.recovered.directory.entries.iter();
+        let named =
+            entries.filter_map(|entry| Some((entry.stream, StreamName::new(entry.name.as_str()).ok()?)));
+        RepairReport {
+            volume: volume_info(&self.recovered.superblock),
+            steps: self.steps.clone(),
+            findings: self.findings.clone(),
+            blocks: self.recovered.rows.iter().filter(|row| row.is_live()).count() as u32,
+            nameless: named.filter(|(_, name)| name.as_str().starts_with(RECOVERED)).collect(),
+        }
+    }
+
+    fn step(&mut self, what: &'static str, detail: String) {
+        self.steps.push(RepairStep { what, detail });
+    }
+}
+
+/// Finds out what is to be done.
+///
+/// # Errors
+/// As [`super::plan_repair`].
+pub(crate) fn survey(
+    disk: &dyn ReadAt,
+    path: &Path,
+    options: &RepairOptions,
+    progress: &mut dyn FnMut(u32, u32),
+) -> Result<Survey> {
+    let found = match find_superblock(disk, path) {
+        Ok(found) => found,
+        Err(_) => judge_superblock(disk, geometry::from_blocks(disk, path, options.volume)?),
+    };
+    let recovered = recover_as(disk, path, found)?;
+    let missing_bytes = recovered.geometry.size_bytes.saturating_sub(disk.size_bytes());
+    if missing_bytes > 0 {
+        return Err(Error::CutShort { path: path.to_owned(), missing_bytes });
+    }
+    let findings = recovered.findings.clone();
+    let mut survey = Survey { recovered, steps: Vec::new(), findings };
+    superblocks(&mut survey);
+    rows(&mut survey, disk, progress);
+    directory(&mut survey, options)?;
+    holds(&mut survey);
+    sessions(&mut survey, disk);
+    round_log(&mut survey, disk);
+    Ok(survey)
+}
+
+fn superblocks(survey: &mut Survey) {
+    let bad = survey.recovered.superblocks_good.iter().filter(|good| !**good).count();
+    match bad {
+        0 => {}
+        4 => survey.step(
+            "superblock",
+            "none of its copies verifies: all are made from the blocks; label and creator are lost"
+                .to_owned(),
+        ),
+        bad => survey.step("superblock", format!("{bad} of 4 copies are written again")),
+    }
+}
+
+fn rows(survey: &mut Survey, disk: &dyn ReadAt, progress: &mut dyn FnMut(u32, u32)) {
+    let recovered = &mut survey.recovered;
+    let geometry = recovered.geometry.clone();
+    let scanner = Scanner { disk, geometry: &geometry, volume: recovered.volume() };
+    let mut rebuilt = BTreeSet::new();
+    let mut given: Vec<(BlockIndex, Row)> = Vec::new();
+    for block in geometry.all_blocks() {
+        progress(block.0, geometry.blocks);
+        let row = recovered.row(block);
+        let header = Header::of(&scanner.block_header(block));
+        match judge(&row, recovered.unlisted.contains(&block), header) {
+            Verdict::Keep => {}
+            // What is set aside is on its way to its next take; the record says so.
+            Verdict::Rebuild if recovered.given_up.contains(&block) => {}
+            Verdict::Rebuild => {
+                rebuilt.insert(block);
+            }
+            Verdict::Withdraw => given.push((block, Row { state: BlockState::Bad, ..Row::default() })),
+        }
+    }
+    progress(geometry.blocks, geometry.blocks);
+    let (withdrawn, outdated) = (given.len(), rebuilt.len());
+    let mut touched: BTreeSet<BlockIndex> = recovered.unlisted.union(&rebuilt).copied().collect();
+    touched.extend(given.iter().map(|(block, _)| *block));
+    if planted!(RowsNotRebuilt) {
+        return;
+    }
+    amend(&scanner, recovered, &rebuilt, given);
+    // A sector is written whole.
+    let sectors: BTreeSet<u32> = touched.iter().map(|block| block.0 / ROWS_PER_SECTOR as u32).collect();
+    let of_sectors =
+        geometry.all_blocks().filter(|block| sectors.contains(&(block.0 / ROWS_PER_SECTOR as u32)));
+    recovered.changed.extend(of_sectors);
+    let unlisted = recovered.unlisted.len();
+    if unlisted > 0 {
+        survey.step("block table", format!("{unlisted} rows were lost: found again from their blocks"));
+    }
+    if outdated > 0 {
+        survey.step(
+            "block table",
+            format!("{outdated} rows were of an earlier time than their blocks: found again"),
+        );
+    }
+    if withdrawn > 0 {
+        let detail =
+            format!("{withdrawn} blocks of which row and header cannot be read are withdrawn from use");
+        survey.step("block table", detail);
+    }
+}
+
+fn directory(survey: &mut Survey, options: &RepairOptions) -> Result<()> {
+    let recovered = &mut survey.recovered;
+    let [front, back] = &recovered.directories;
+    let copies = match (front, back) {
+        _ if !recovered.directory_stands => Some(
+            "what verifies in neither copy is made from the streams in the blocks; their settings are lost",
+        ),
+        (Some(front), Some(back)) if front == back => None,
+        (Some(_), Some(_)) => Some("one copy is older and written again from the other"),
+        _ => Some("what does not verify in one copy is written again from the other"),
+    };
+    let mut steps: Vec<RepairStep> = Vec::new();
+    let mut step = |what, detail| steps.push(RepairStep { what, detail });
+    if let Some(detail) = copies {
+        step("stream directory", detail.to_owned());
+    }
+    // Which streams there are follows from the rows as they are now.
+    let orphans = crate::recover::orphans(&recovered.rows, &recovered.directory);
+    let room = (recovered.geometry.streams_max as usize).saturating_sub(recovered.directory.entries.len());
+    let mut entries = recovered.directory.entries.clone();
+    // A repair that was cut off may have left a stream in two places.
+    let mut known = BTreeSet::new();
+    entries.retain(|entry| known.insert(entry.stream));
+    for orphan in orphans.into_iter().take(if planted!(NamelessDropped) { 0 } else { room }) {
+        let detail = format!("stream {} is called {}: its name is lost", orphan.stream, orphan.name.as_str());
+        step("stream name", detail);
+        entries.push(orphan);
+    }
+    for (old, new) in &options.names {
+        rename(&mut entries, old, new)?;
+        step("stream name", format!("{old} is called {new} from now on"));
+    }
+    if entries != recovered.directory.entries || !recovered.directory_stands {
+        let generation = recovered.directory.generation.saturating_add(1);
+        entries.iter_mut().for_each(|entry| entry.generation = generation);
+        recovered.directory = Directory { generation, entries };
+        recovered.directory_stands = true;
+    }
+    recovered.orphans.clear();
+    survey.steps.append(&mut steps);
+    Ok(())
+}
+
+fn rename(entries: &mut [DirectoryEntry], old: &StreamName, new: &StreamName) -> Result<()> {
+    if !old.as_str().starts_with(RECOVERED) {
+        return Err(Error::Invalid(format!(
+            "{old} has a name; a repair names only streams called {RECOVERED}..."
+        )));
+    }
+    if entries.iter().any(|entry| entry.name.as_str() == new.as_str()) {
+        return Err(Error::Invalid(format!(
+            "the volume has a stream {new} already; choose another name for {old}"
+        )));
+    }
+    let name =
+        Text::new(new.as_str()).ok_or_else(|| Error::Invalid(format!("the name {new} is too long")))?;
+    let known: Vec<String> = entries
+        .iter()
+        .map(|entry| entry.name.as_str().to_owned())
+        .filter(|name| name.starts_with(RECOVERED))
+        .collect();
+    let Some(entry) = entries.iter_mut().find(|entry| entry.name.as_str() == old.as_str()) else {
+        return Err(Error::NoSuchStream { name: old.clone(), available: known.join(", ") });
+    };
+    entry.name_before = std::mem::replace(&mut entry.name, name);
+    Ok(())
+}
+
+fn holds(survey: &mut Survey) {
+    let holds = &mut survey.recovered.holds;
+    let is_lost = |(slot, generation): &(Slot, u64)| matches!(slot, Slot::Lost(_)) && *generation == 0;
+    let lost: Vec<usize> =
+        holds.slots.iter().enumerate().filter(|(_, slot)| is_lost(slot)).map(|(index, _)| index).collect();
+    let single = holds.to_repair.len();
+    let generation = holds.generation.max(1);
+    if !lost.is_empty() && lost.len() == holds.slots.len() {
+        // That there may have been holds is said once.
+        for (slot, _) in holds.slots.iter_mut().skip(1) {
+            *slot = Slot::Free;
+        }
+    }
+    for index in &lost {
+        if let Some((_, of_slot)) = holds.slots.get_mut(*index) {
+            *of_slot = generation;
+        }
+    }
+    if !lost.is_empty() {
+        holds.generation = generation;
+    }
+    holds.to_repair.extend(&lost);
+    let outdated = holds.outdated;
+    if single > 0 {
+        survey.step("hold", format!("one copy of {single} slots is written again from the other"));
+    }
+    if !lost.is_empty() {
+        let detail = format!(
+            "neither copy of {} slots verifies: marked as lost; what they may have held is overwritten last, until the mark is lifted",
+            lost.len()
+        );
+        survey.step("hold", detail);
+    }
+    if outdated {
+        survey.step("hold", "a change of the holds stands nowhere any more: marked as lost".to_owned());
+    }
+}
+
+fn sessions(survey: &mut Survey, disk: &dyn ReadAt) {
+    let (geometry, volume) = (&survey.recovered.geometry, survey.recovered.volume());
+    let [front, back] =
+        geometry.sessions_at().map(|at| read_slots(disk, at, volume, 0, geometry.sessions_max));
+    let neither = front.iter().zip(&back).filter(|(front, back)| front.is_none() && back.is_none()).count();
+    let bad = front.iter().chain(&back).filter(|slot| slot.is_none()).count();
+    let single = bad - 2 * neither;
+    if single > 0 {
+        survey.step("session", format!("one copy of {single} slots is written again from the other"));
+    }
+    if neither > 0 {
+        let detail = format!("neither copy of {neither} slots verifies: who opened the volume then is lost");
+        survey.step("session", detail);
+    }
+}
+
+fn round_log(survey: &mut Survey, disk: &dyn ReadAt) {
+    let recovered = &survey.recovered;
+    let scanner = Scanner { disk, geometry: &recovered.geometry, volume: recovered.volume() };
+    let detail = match newest_record(&scanner) {
+        None => "no record stands: a new one is written",
+        Some(_) if survey.findings.iter().any(|finding| finding.what == "round log") => {
+            "its newest record is of an earlier time: a new one is written"
+        }
+        Some(newest) if newest.header.closed == 1 => {
+            let copies = record_copies(&scanner, newest.header.round);
+            if copies.iter().all(|(_, copy)| copy.is_some()) {
+                return;
+            }
+            "one copy of its newest record is lost: a new one is written"
+        }
+        Some(_) => return,
+    };
+    survey.step("round log", detail.to_owned());
+}
