@@ -25,8 +25,8 @@ const TTL: Duration = Duration::from_secs(3600);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Faults {
     pub(super) powered_off: bool,
-    /// So many requests more, then the power goes.
-    pub(super) requests_left: Option<u64>,
+    /// So many writes and flushes more, then the power goes.
+    pub(super) changes_left: Option<u64>,
     pub(super) stalled: bool,
     pub(super) writes: Option<(Range<u64>, Errno)>,
     pub(super) flushes: Option<Errno>,
@@ -56,7 +56,7 @@ impl State {
 
     /// Does a request, or keeps it while the disk stalls.
     fn serve(&mut self, job: Job) {
-        if let Some(left) = &mut self.faults.requests_left {
+        if let (Some(left), Job::Write(..) | Job::Flush(_)) = (&mut self.faults.changes_left, &job) {
             *left = left.saturating_sub(1);
             if *left == 0 {
                 self.power_off();

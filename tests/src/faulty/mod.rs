@@ -32,7 +32,7 @@ pub use platter::Survivors;
 pub(crate) const FILE_NAME: &str = "test.ring";
 /// What such mounts are called in the table of mounts, before the number of their process.
 const SOURCE: &str = "keha-tests-";
-/// How long the requests up to a power cut may take: a recorder makes some every second.
+/// How long the writes up to a power cut may take: a recorder makes some every second.
 const CUT_LIMIT: Duration = Duration::from_secs(30);
 /// How long a process that was just killed may still keep the filesystem busy.
 const UNMOUNT_LIMIT: Duration = Duration::from_secs(20);
@@ -92,11 +92,16 @@ impl FaultyDisk {
         self.state().power_off();
     }
 
-    /// The power goes at the so manieth request from now, counted from 1, which may be in the midst of anything; answers when it
-    /// went, Unix nanoseconds.
-    pub fn cut_at_request(&self, requests: u64) -> Result<u64> {
-        self.state().faults.requests_left = Some(requests.max(1));
-        wait::until("requests up to the power cut", CUT_LIMIT, || Ok(self.state().cut_ns))
+    /// The power goes at the so manieth write or flush from now, counted from 1, which may be in the midst of anything; answers
+    /// when it went, Unix nanoseconds.
+    pub fn cut_at_change(&self, changes: u64) -> Result<u64> {
+        self.arm_cut(changes);
+        wait::until("what is written up to the power cut", CUT_LIMIT, || Ok(self.state().cut_ns))
+    }
+
+    /// The same, if so many come; nobody waits for them.
+    pub fn arm_cut(&self, changes: u64) {
+        self.state().faults.changes_left = Some(changes.max(1));
     }
 
     /// The power is back. Of every sector written since the last flush, what stood there before, or any of what was written

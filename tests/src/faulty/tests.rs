@@ -65,10 +65,10 @@ fn a_cut_loses_what_was_not_flushed_and_nothing_else() {
 }
 
 #[test]
-fn a_cut_comes_in_the_midst_of_requests() {
+fn a_cut_comes_in_the_midst_of_writes() {
     let Some(scene) = scene() else { return };
     let file = scene.open();
-    scene.disk.state().faults.requests_left = Some(3);
+    scene.disk.state().faults.changes_left = Some(3);
     let written: Vec<bool> = (0..5).map(|i| file.write_all_at(&[1; 512], i * 512).is_ok()).collect();
     assert_eq!(written, [true, true, false, false, false]);
     assert!(scene.disk.state().cut_ns.is_some_and(|cut_ns| cut_ns <= crate::process::now_ns()));

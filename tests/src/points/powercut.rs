@@ -7,9 +7,9 @@ use super::kill::{Life, judge};
 use crate::faulty::{self, FaultyDisk, Survivors};
 use crate::media::ClipKind;
 use crate::power::{self, Mounted};
-use crate::process::now_ns;
+use crate::process::{keha, now_ns};
 use crate::record_json;
-use crate::rig::{self, Rig, named};
+use crate::rig::{self, COMMAND_LIMIT, Rig, named, text};
 use anyhow::{Context, Result, ensure};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// The most that may be lost of any stream, seconds.
 const LOST_S_MAX: f64 = 1.5;
+/// About as many writes and flushes as opening a volume for writing and closing it takes.
+const OPENING_CHANGES: u64 = 20;
 
 /// Cuts the power of a recorder of `count` cameras on an ext4 `cuts` times and judges what is left.
 pub fn whole(count: usize, kinds: &[ClipKind], cuts: usize, volume_mib: u64, seed: u64) -> Result<()> {
@@ -48,11 +50,26 @@ pub fn sectors(count: usize, kinds: &[ClipKind], cuts: usize, volume_mib: u64, s
     rig.volume = disk.volume();
     let mut all = Survivors::default();
     // Somewhere within the next rounds: between them everything is durable.
-    let cut = |random: &mut StdRng| disk.cut_at_request(random.random_range(1..=6 * (count as u64 + 4)));
+    let cut = |random: &mut StdRng| disk.cut_at_change(random.random_range(1..=6 * (count as u64 + 4)));
+    let (volume, camera) = (rig.volume.clone(), rig.cameras[0].name.clone());
+    let mut openings = 0;
     let restore = |random: &mut StdRng| {
-        let survivors = disk.restore(random)?;
-        all.volatile += survivors.volatile;
-        all.kept += survivors.kept;
+        let mut back = |random: &mut StdRng| -> Result<()> {
+            let survivors = disk.restore(random)?;
+            all.volatile += survivors.volatile;
+            all.kept += survivors.kept;
+            Ok(())
+        };
+        back(random)?;
+        // Cut off again while the volume is being opened for writing, which recovers it.
+        while random.random_bool(0.4) {
+            disk.arm_cut(random.random_range(1..=OPENING_CHANGES));
+            let arguments = ["stream", "set", text(&volume)?, &camera, "--max-age", "none"];
+            keha(&arguments, COMMAND_LIMIT)?;
+            disk.cut();
+            back(random)?;
+            openings += 1;
+        }
         Ok(())
     };
     let worst = cycles(&mut rig, cuts, seed, cut, restore)?;
@@ -61,7 +78,7 @@ pub fn sectors(count: usize, kinds: &[ClipKind], cuts: usize, volume_mib: u64, s
     figure(
         "powercut",
         &format!(
-            "{}; {} sectors were not flushed at the cuts, {} of them kept",
+            "{}; {openings} more cuts of openings; {} sectors were not flushed at the cuts, {} of them kept",
             told(count, cuts, "that lose single sectors", seed, worst),
             all.volatile,
             all.kept
