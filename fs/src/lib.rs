@@ -11,6 +11,7 @@ mod copy;
 mod create;
 pub mod disk;
 mod error;
+mod fault_budget;
 mod forecast;
 mod format;
 mod gap;

@@ -77,6 +77,10 @@ mod switches {
         FooterRoomForgotten,
         /// What a footer says is not held against the chunks.
         FooterTrusted,
+        /// Blocks that were withdrawn are counted anew after each opening.
+        FaultsForgottenAtOpening,
+        /// However many blocks are withdrawn, a stream takes another.
+        FaultsUnlimited,
         /// Checksums of framed structures are not verified.
         FrameUnverified,
         /// Gaps are not recorded.
@@ -93,6 +97,12 @@ mod switches {
         HoldForgottenAtOpening,
         /// A hold is acknowledged without being written.
         HoldNotWritten,
+        /// A hold that cannot be written to its first copy is not written to the second, and nothing ends that should.
+        HoldGivenUpWithFirstCopy,
+        /// That a change of the holds was lost is forgotten where no slot is free to say so.
+        MissingHoldForgotten,
+        /// A hold within what was set aside for it is never cut short.
+        ReservedNeverCut,
         /// A hold does not begin with a sync sample.
         HoldWithoutSync,
         /// What a lost hold may have kept is overwritten like anything else.
@@ -133,6 +143,10 @@ mod switches {
         RankForgotten,
         /// Round records say durable where they know of sent.
         RecordClaimsSent,
+        /// Rows that the table has are judged by blocks that were rebuilt, and an end behind a hole is none.
+        KnownRowsJudged,
+        /// Of a stream that moved to a granted block nothing is known to be durable.
+        GrantedEndUnknown,
         /// What could not be read while opening for writing counts as lost.
         ReadErrorsBelieved,
         /// The body of a round record is not verified.
@@ -167,6 +181,8 @@ mod switches {
         StreamUnchecked,
         /// Footage of which no directory knows is not given.
         StreamsWithoutNameHidden,
+        /// Where one sector of the table cannot be written, none counts as written.
+        TableFailsAsOne,
         /// A table sector counts wherever it stands.
         TablePlaceUnchecked,
         /// Behind the durable end chunks count without being verified whole.
@@ -177,6 +193,8 @@ mod switches {
         TornHeaderAccepted,
         /// Blocks are overwritten in the order in which they stand on the disk.
         VictimsInDiskOrder,
+        /// Blocks and chunks count whatever volume they are of.
+        VolumeUnchecked,
         /// Watermarks move before the flush.
         WatermarkBeforeFlush,
         /// A failed write counts as done.

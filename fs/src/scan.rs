@@ -101,7 +101,7 @@ impl<'a> Scanner<'a> {
 
     fn is_of(&self, header: &ChunkHeader, take: &Take, offset: usize) -> bool {
         let page = self.geometry.page_bytes;
-        header.volume == self.volume
+        (header.volume == self.volume || planted!(VolumeUnchecked))
             && header.block == take.block
             && (header.sequence == take.sequence || planted!(SequenceUnchecked))
             && (header.stream == take.stream || planted!(StreamUnchecked))

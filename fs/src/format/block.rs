@@ -91,5 +91,5 @@ pub(crate) fn unseal_header_page(page: &[u8], volume: VolumeId, block: BlockInde
         .take(if planted!(SecondBlockHeaderIgnored) { 1 } else { 2 })
         .filter_map(BlockHeader::unseal)
         .map(|(header, _)| header)
-        .find(|header| header.volume == volume && header.block == block)
+        .find(|header| (header.volume == volume || planted!(VolumeUnchecked)) && header.block == block)
 }

@@ -43,6 +43,10 @@ record! {
         clock_mark: WallTime,
         /// How long the volume had been open for writing at that moment, in seconds.
         clock_mark_running_s: u64,
+        /// When the day began in which the following were counted, in seconds the volume had been open for writing.
+        faults_since: u64,
+        /// How many blocks were withdrawn after write errors in that day.
+        faults_blocks: u32,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Hold;
 use crate::format::table::{HELD, Row};
 use crate::types::{ChunkNumber, StreamId};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// What all holds together cover.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +29,16 @@ impl Guard {
         }
         guard.spans.retain(|_, spans| !spans.is_empty());
         guard
+    }
+
+    /// For which streams another guard covers something else; `None` if it may be for any, because a hold was lost or no
+    /// longer is.
+    pub(crate) fn changed(&self, other: &Guard) -> Option<BTreeSet<StreamId>> {
+        if self.doubt || other.doubt {
+            return None;
+        }
+        let both = self.spans.keys().chain(other.spans.keys());
+        Some(both.filter(|stream| self.spans.get(stream) != other.spans.get(stream)).copied().collect())
     }
 
     /// Whether a block with this row is held.

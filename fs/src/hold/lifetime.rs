@@ -2,9 +2,10 @@
 
 use super::Hold;
 use crate::types::WallTime;
+use std::time::Duration;
 
-/// How long footage of a range may be late where nothing newer comes, in nanoseconds: a camera's clock may be behind.
-const LATE_NS: i64 = 60_000_000_000;
+/// How long footage of a range may be late where nothing newer comes: a camera's clock may be behind.
+pub(crate) const LATE: Duration = Duration::from_secs(60);
 
 /// Seconds from one moment to another, rounded up; none if it lies before.
 pub(crate) fn seconds_between(from: WallTime, to: WallTime) -> u64 {
@@ -12,12 +13,20 @@ pub(crate) fn seconds_between(from: WallTime, to: WallTime) -> u64 {
 }
 
 /// Whether nothing more of a hold's range is to come: wall clock and running time are past it, and the stream has newer
-/// footage, or has had a minute for it. `newest` is the latest moment of the stream's newest footage.
-pub(crate) fn is_over(hold: &Hold, now: WallTime, running_s: u64, newest: Option<WallTime>) -> bool {
+/// footage, or has had a minute for it. `newest` is the latest moment of the stream's newest footage. `waited` is how long the
+/// range has been past while nothing of the stream waited in memory and the disk was well: footage that a failing disk kept
+/// waiting is not late.
+pub(crate) fn is_over(
+    hold: &Hold,
+    now: WallTime,
+    running_s: u64,
+    newest: Option<WallTime>,
+    waited: Duration,
+) -> bool {
     let Some(to) = hold.range.to else { return false };
     let ran_s = running_s.saturating_sub(hold.created_running_s);
     let passed = now >= to && ran_s >= seconds_between(hold.created, to);
-    passed && (newest.is_some_and(|newest| newest >= to) || now >= to.plus_ns(LATE_NS))
+    passed && (newest.is_some_and(|newest| newest >= to) || waited >= LATE)
 }
 
 /// Whether a hold has expired.
@@ -47,20 +56,22 @@ mod tests {
         }
     }
 
+    const NOT_YET: Duration = Duration::from_millis(59_999);
+
     #[test]
-    fn a_past_range_is_over_once_newer_footage_is_there_or_a_minute_has_gone() {
-        assert!(is_over(&hold(90), at(100), 1000, Some(at(90))));
-        assert!(!is_over(&hold(90), at(100), 1000, Some(at(89))));
-        assert!(!is_over(&hold(90), at(149), 1000, None));
-        assert!(is_over(&hold(90), at(150), 1000, None));
+    fn a_past_range_is_over_once_newer_footage_is_there_or_the_stream_had_a_minute_for_it() {
+        assert!(is_over(&hold(90), at(100), 1000, Some(at(90)), Duration::ZERO));
+        assert!(!is_over(&hold(90), at(100), 1000, Some(at(89)), NOT_YET));
+        assert!(!is_over(&hold(90), at(9000), 9000, None, NOT_YET));
+        assert!(is_over(&hold(90), at(100), 1000, None, LATE));
     }
 
     #[test]
     fn a_range_to_come_is_over_when_both_clocks_and_the_footage_have_passed_it() {
-        assert!(is_over(&hold(160), at(160), 1060, Some(at(160))));
-        assert!(!is_over(&hold(160), at(159), 1060, Some(at(160))));
+        assert!(is_over(&hold(160), at(160), 1060, Some(at(160)), Duration::ZERO));
+        assert!(!is_over(&hold(160), at(159), 1060, Some(at(160)), LATE));
         // A clock that jumps ten years ends nothing.
-        assert!(!is_over(&hold(160), at(300_000_000), 1059, Some(at(300_000_000))));
+        assert!(!is_over(&hold(160), at(300_000_000), 1059, Some(at(300_000_000)), LATE));
     }
 
     #[test]

@@ -32,9 +32,9 @@ mod stored;
 
 pub(crate) use budget::{Use, reserve, room};
 pub(crate) use guard::Guard;
-pub(crate) use lifetime::{has_expired, is_over, seconds_between};
+pub(crate) use lifetime::{LATE, has_expired, is_over, seconds_between};
 pub(crate) use resolve::{end_of, extend, has_footage, may_touch, resolve};
-pub(crate) use stored::{Slot, slot_of};
+pub(crate) use stored::{MISSING, Slot, slot_of};
 
 use crate::report::TimeRange;
 use crate::types::{ChunkNumber, HoldId, RunId, StreamId, StreamName, WallTime};

@@ -6,6 +6,9 @@ use crate::format::hold::{HoldSlot, SLOT_FREE, SLOT_HELD, SLOT_LOST, SPANS_MAX, 
 use crate::report::TimeRange;
 use crate::types::{ChunkNumber, HoldId, RunId, Uuid, VolumeId, WallTime};
 
+/// By which name readers know a hold that was lost while no slot tells of it.
+pub(crate) const MISSING: HoldId = HoldId(Uuid::from_u128(1));
+
 /// What a slot is known to have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Slot {

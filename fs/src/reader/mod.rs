@@ -28,7 +28,9 @@ use crate::retention::Retention;
 use crate::sample::Anchor;
 use crate::scan::{Scanner, Take};
 use crate::session::{SessionLog, read_log};
-use crate::types::{BlockIndex, ConfigurationHash, RunId, Sequence, StreamId, StreamName, WallTime};
+use crate::types::{
+    BlockIndex, ConfigurationHash, RoundNumber, RunId, Sequence, StreamId, StreamName, WallTime,
+};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,6 +42,8 @@ pub struct Volume {
     state: Recovered,
     info: VolumeInfo,
     configurations: Mutex<HashMap<ConfigurationHash, Arc<Configuration>>>,
+    /// What was found when a block was last looked at that the ring might have taken.
+    latest: Mutex<Option<Arc<Recovered>>>,
 }
 
 /// What a superblock says to callers.
@@ -70,7 +74,8 @@ impl Volume {
     pub(crate) fn from_disk(disk: Arc<dyn ReadAt>, path: &Path) -> Result<Volume> {
         let state = recover_beside_writer(&*disk, path)?;
         let info = volume_info(&state.superblock);
-        Ok(Volume { disk, path: path.to_owned(), state, info, configurations: Mutex::default() })
+        let (configurations, latest) = Default::default();
+        Ok(Volume { disk, path: path.to_owned(), state, info, configurations, latest })
     }
 
     /// Follows a live writer: sees all it had written when this was called.
@@ -319,21 +324,32 @@ impl Volume {
         if planted!(PassedReaderSeesDamage) {
             return false;
         }
-        // Another header alone does not tell: where the table says the take is there still, it is the table that is wrong.
-        if let Ok(Some(header)) = self.scanner().block_header(take.block)
-            && header.sequence != take.sequence
-            && let Ok(now) = recover(&*self.disk, &self.path)
-        {
-            let row = now.row(take.block);
-            if row.sequence != take.sequence || !row.is_live() {
-                return true;
-            }
+        let Some(record) = newest_record(&self.scanner()) else { return false };
+        let granted = record.granted.iter().map(|granted| (granted.block, granted.sequence));
+        let named = record.named.iter().map(|named| (named.block, named.sequence));
+        let settled = record.rows.iter().map(|row| (row.block, row.row.sequence));
+        let mut told = granted.chain(named).chain(settled);
+        if told.any(|(block, sequence)| block == take.block && sequence > take.sequence) {
+            return true;
         }
-        newest_record(&self.scanner()).is_some_and(|record| {
-            let granted = record.granted.iter().map(|granted| (granted.block, granted.sequence));
-            let mut named = granted.chain(record.named.iter().map(|named| (named.block, named.sequence)));
-            named.any(|(block, sequence)| block == take.block && sequence > take.sequence)
-        })
+        // Another header alone does not tell: where the table says the take is there still, it is the table that is wrong.
+        let Ok(Some(header)) = self.scanner().block_header(take.block) else { return false };
+        header.sequence != take.sequence
+            && self.state_at(record.header.round).is_some_and(|now| {
+                let row = now.row(take.block);
+                row.sequence != take.sequence || !row.is_live()
+            })
+    }
+
+    /// What the volume holds by now: found out once a round, however many blocks are asked for.
+    fn state_at(&self, round: RoundNumber) -> Option<Arc<Recovered>> {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(state) = latest.as_ref().filter(|state| state.round >= round) {
+            return Some(Arc::clone(state));
+        }
+        let now = Arc::new(recover_beside_writer(&*self.disk, &self.path).ok()?);
+        *latest = Some(Arc::clone(&now));
+        Some(now)
     }
 
     /// From where on (in bytes from the volume's beginning) what stands of a take may still be on its way to the disk: the newest

@@ -2,7 +2,7 @@
 
 use super::{Recovered, State, StreamEnd, free_row};
 use crate::format::block::BlockHeader;
-use crate::format::footer::Footer;
+use crate::format::footer::{ChunkPlace, Footer};
 use crate::format::round::RoundRecord;
 use crate::format::table::{NO_FOOTER, Row};
 use crate::progress::Progress;
@@ -185,6 +185,11 @@ struct Suspect {
 /// Examines what a round record names and grants.
 pub(super) fn examine_named(scanner: &Scanner<'_>, state: &mut State, record: &RoundRecord) {
     let mut suspects: BTreeMap<StreamId, Vec<Suspect>> = BTreeMap::new();
+    let mut durable: BTreeMap<StreamId, ChunkNumber> = BTreeMap::new();
+    for named in &record.named {
+        let chunk = durable.entry(named.stream).or_default();
+        *chunk = named.durable_chunk.max(*chunk);
+    }
     for granted in &record.granted {
         let header = scanner.block_header(granted.block).ok().flatten();
         match header {
@@ -193,7 +198,11 @@ pub(super) fn examine_named(scanner: &Scanner<'_>, state: &mut State, record: &R
                 suspects.entry(header.stream).or_default().push(Suspect {
                     take,
                     durable_end: 0,
-                    durable_chunk: None,
+                    // A stream that left a bad block in this round is known by that.
+                    durable_chunk: durable
+                        .get(&header.stream)
+                        .copied()
+                        .filter(|_| !planted!(GrantedEndUnknown)),
                     header: Some(header),
                 });
             }
@@ -329,7 +338,7 @@ pub(super) fn rebuild(scanner: &Scanner<'_>, state: &mut State, blocks: &BTreeSe
         state.set(block, row);
     }
     for stream in streams {
-        relink(scanner, state, stream);
+        relink(scanner, state, stream, blocks);
     }
 }
 
@@ -373,20 +382,59 @@ fn is_outdated(scanner: &Scanner<'_>, take: &Take, footer: &Footer) -> bool {
     })
 }
 
-/// Voids what a stream's later blocks have replaced, and an end that does not link.
-fn relink(scanner: &Scanner<'_>, state: &mut State, stream: StreamId) {
+/// How many blocks of a stream a crash may have discarded, so that they do not link to what is left.
+const DISCARDED_MAX: usize = 3;
+
+/// The row of a stream's newest block without the chunks at its end that never landed: a crash may have kept the footer and
+/// lost them. What is damaged before others that stand was there.
+fn without_lost_end(scanner: &Scanner<'_>, block: BlockIndex, row: &Row) -> Option<Row> {
+    let take = Recovered::take(block, row);
+    let (_, footer) = scanner.footer(&take)?;
+    let stands = |place: &ChunkPlace| {
+        let loaded = scanner.load_at(&take, place.offset as usize, place.bytes as usize);
+        loaded.is_some_and(|loaded| loaded.problems().is_empty())
+    };
+    let standing = footer.chunks.iter().rposition(stands).map_or(0, |last| last + 1);
+    if standing == footer.chunks.len() || planted!(FooterTrusted) {
+        return None;
+    }
+    let end = footer.chunks.get(standing).map_or(0, |place| place.offset as usize);
+    let stop = ChunkNumber(row.first_chunk.0.saturating_add(standing as u64));
+    let cut = examine(scanner, &take, end, Some(stop)).progress.row;
+    Some(if cut.chunks == 0 { free_row(None) } else { Row { state: BlockState::Parked, ..cut } })
+}
+
+/// Of a stream of which rows were `rebuilt`: voids what its later blocks have replaced, and an end that does not link. Rows that
+/// the table or the record had are right as they are.
+fn relink(scanner: &Scanner<'_>, state: &mut State, stream: StreamId, rebuilt: &BTreeSet<BlockIndex>) {
+    let is_rebuilt = |block: &BlockIndex| rebuilt.contains(block) || planted!(KnownRowsJudged);
+    let newest = older_blocks(state, stream, Sequence(u64::MAX)).into_iter().next();
+    if let Some((block, row)) =
+        newest.filter(|(block, row)| is_rebuilt(block) && row.state == BlockState::Sealed)
+        && let Some(cut) = without_lost_end(scanner, block, &row)
+    {
+        state.set(block, cut);
+    }
     let blocks = older_blocks(state, stream, Sequence(u64::MAX));
     for (index, pair) in blocks.windows(2).enumerate() {
-        let [(block, row), (_, before)] = pair else { continue };
-        let replaces = row.first_chunk <= before.last_chunk();
-        let unsure_end = index == 0 && row.state == BlockState::Parked;
+        let [(block, row), (older, before)] = pair else { continue };
+        let replaces = row.first_chunk <= before.last_chunk() && (is_rebuilt(block) || is_rebuilt(older));
+        // Behind a block that is full the ring may have gone on while that one was held, or was withdrawn.
+        let full = matches!(before.state, BlockState::Sealed | BlockState::Bad);
+        let behind_hole = full && row.first_chunk > before.last_chunk().next() && !planted!(KnownRowsJudged);
+        // A crash may have discarded what stands behind a block that was being written.
+        let hole = row.first_chunk > before.last_chunk().next() && !planted!(KnownRowsJudged);
+        let end = index < DISCARDED_MAX && blocks.iter().take(index + 1).all(|(block, _)| is_rebuilt(block));
+        let unsure_end = end && !behind_hole && (hole || index == 0 && row.state == BlockState::Parked);
         if !replaces && !unsure_end {
             continue;
         }
         let Some(header) = scanner.block_header(*block).ok().flatten() else { continue };
         let take = Take { block: *block, sequence: row.sequence, stream };
         if !links_after_voiding(scanner, state, &take, &header, None) && unsure_end {
-            state.set(*block, free_row(Some(&header)));
+            for (block, _) in blocks.iter().take(index + 1) {
+                state.set(*block, free_row(scanner.block_header(*block).ok().flatten().as_ref()));
+            }
         }
     }
 }

@@ -14,10 +14,9 @@
 use super::finding;
 use crate::format::Framed;
 use crate::format::hold::HoldSlot;
-use crate::hold::{Hold, Slot};
+use crate::hold::{Hold, MISSING, Slot};
 use crate::report::Finding;
 use crate::scan::Scanner;
-use crate::types::{HoldId, Uuid};
 
 /// What is found of the holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +34,7 @@ pub(crate) struct FoundHolds {
 impl FoundHolds {
     /// The holds in force, and those that were lost.
     pub(crate) fn holds(&self) -> Vec<Hold> {
-        let missing = Hold { id: HoldId(Uuid::from_u128(1)), lost: true, ..Hold::default() };
+        let missing = Hold { id: MISSING, lost: true, ..Hold::default() };
         self.slots
             .iter()
             .filter_map(|(slot, _)| slot.hold())

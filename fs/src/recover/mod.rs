@@ -42,6 +42,7 @@ use blocks::ends;
 
 use crate::disk::ReadAt;
 use crate::error::{Error, Result};
+use crate::fault_budget::FaultBudget;
 use crate::format::Framed;
 use crate::format::block::BlockHeader;
 use crate::format::directory::{Directory, DirectoryCopy, DirectoryEntry, merge};
@@ -95,6 +96,8 @@ pub(crate) struct Recovered {
     pub(crate) highest: Sequence,
     /// How long the volume has been open for writing, in seconds.
     pub(crate) running_seconds: u64,
+    /// How many blocks were withdrawn lately, as far as the newest record knows.
+    pub(crate) faults: FaultBudget,
     /// When the newest round was made, by its writer's wall clock.
     pub(crate) last_round_at: WallTime,
     /// Whether the last writer ended without closing.
@@ -195,7 +198,8 @@ pub(crate) fn recover_as(disk: &dyn ReadAt, path: &Path, found: FoundSuperblock)
         round: header.round,
         epoch: header.epoch.max(epoch_row),
         highest: header.highest.max(highest_row),
-        running_seconds: header.running_seconds,
+        running_seconds: header.running_seconds.max(running_at_least(&holds)),
+        faults: FaultBudget { since_s: header.faults_since, blocks: header.faults_blocks },
         last_round_at: header.at,
         after_crash: header.closed == 0 && header.round.0 > 0,
         superblocks_good: found.good,
@@ -204,6 +208,13 @@ pub(crate) fn recover_as(disk: &dyn ReadAt, path: &Path, found: FoundSuperblock)
         findings,
         geometry,
     })
+}
+
+/// For how long the volume was open for writing when the newest hold was made: where no record stands, no hold expires or ends
+/// later for that.
+fn running_at_least(holds: &FoundHolds) -> u64 {
+    let made = holds.holds().into_iter().map(|hold| hold.created_running_s);
+    made.filter(|seconds| *seconds <= u64::MAX / 2).max().unwrap_or(0)
 }
 
 /// Rows and what they differ by, while they are being found out.

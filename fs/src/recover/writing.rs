@@ -3,15 +3,22 @@
 use super::{Recovered, recover};
 use crate::disk::ReadAt;
 use crate::error::{Error, Result};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-/// Remembers that a read failed.
+/// How often reading is begun anew.
+const PASSES_MAX: usize = 5;
+
+/// Remembers which reads failed.
 struct Watched<'a> {
     disk: &'a dyn ReadAt,
-    failed: AtomicBool,
+    failed: Mutex<Failed>,
 }
+
+/// Reads that failed: where, and how much was to be read.
+type Failed = BTreeSet<(u64, usize)>;
 
 impl ReadAt for Watched<'_> {
     fn size_bytes(&self) -> u64 {
@@ -20,22 +27,37 @@ impl ReadAt for Watched<'_> {
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let read = self.disk.read_exact_at(buffer, offset);
-        self.failed.fetch_or(read.is_err(), Ordering::Relaxed);
+        if read.is_err() {
+            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            failed.insert((offset, buffer.len()));
+        }
         read
     }
 }
 
-/// [`recover`], done once more if a read failed: a passing error is over then, a disk that went away says so, and only what
-/// can not be read for good is given up.
+/// [`recover`], done again until no read failed or the same ones failed as the time before: a passing error is over then, and
+/// only what cannot be read for good is given up.
 ///
 /// # Errors
-/// As [`recover`]; [`Error::Corrupt`] if a part of the stream directory stands in neither copy: a new one would hide footage.
+/// As [`recover`]; [`Error::Io`] if reads fail now here and now there; [`Error::Corrupt`] if a part of the stream directory
+/// stands in neither copy: a new one would hide footage.
 pub(crate) fn recover_to_write(disk: &dyn ReadAt, path: &Path) -> Result<Recovered> {
-    let watched = Watched { disk, failed: AtomicBool::new(false) };
-    let mut recovered = recover(&watched, path)?;
-    if watched.failed.into_inner() && !planted!(ReadErrorsBelieved) {
-        recovered = recover(disk, path)?;
+    let mut before: Option<Failed> = None;
+    for _ in 0..PASSES_MAX {
+        let watched = Watched { disk, failed: Mutex::default() };
+        let recovered = recover(&watched, path);
+        let failed = watched.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let settled = failed.is_empty() || before.as_ref() == Some(&failed);
+        if settled || planted!(ReadErrorsBelieved) {
+            return with_directory(recovered?);
+        }
+        before = Some(failed);
     }
+    let why = "reads fail now here and now there; nothing was written";
+    Err(Error::io("find out what stands on", path, io::Error::other(why)))
+}
+
+fn with_directory(recovered: Recovered) -> Result<Recovered> {
     if !recovered.directory_stands && !planted!(ReadErrorsBelieved) {
         let what = "the stream directory (neither copy can be read and verified; nothing was written; \
                     `keha volume check --repair` makes a new one from the blocks)"
@@ -43,4 +65,57 @@ pub(crate) fn recover_to_write(disk: &dyn ReadAt, path: &Path) -> Result<Recover
         return Err(Error::Corrupt { what, at: recovered.geometry.directories_at()[0] });
     }
     Ok(recovered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proof::a_recorded_volume;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// A disk of which two reads fail, by their numbers.
+    struct Flaky<'a> {
+        disk: &'a dyn ReadAt,
+        reads: AtomicU64,
+        fail: [u64; 2],
+    }
+
+    impl<'a> Flaky<'a> {
+        fn new(disk: &'a dyn ReadAt, fail: [u64; 2]) -> Flaky<'a> {
+            Flaky { disk, reads: AtomicU64::new(0), fail }
+        }
+    }
+
+    impl ReadAt for Flaky<'_> {
+        fn size_bytes(&self) -> u64 {
+            self.disk.size_bytes()
+        }
+
+        fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+            if self.fail.contains(&self.reads.fetch_add(1, Ordering::Relaxed)) {
+                return Err(io::Error::other("a passing error"));
+            }
+            self.disk.read_exact_at(buffer, offset)
+        }
+    }
+
+    #[test]
+    fn reads_that_fail_in_two_passes_in_a_row_hide_nothing() {
+        const NONE: u64 = u64::MAX;
+        let image = a_recorded_volume();
+        let path = Path::new("tests");
+        let disk = Flaky::new(&image, [NONE; 2]);
+        let whole = recover_to_write(&disk, path).expect("it stands");
+        let reads = disk.reads.into_inner();
+        let disk = Flaky::new(&image, [0, NONE]);
+        let _first_pass = recover(&disk, path);
+        let behind = disk.reads.into_inner();
+        for nth in 0..reads {
+            let disk = Flaky::new(&image, [0, behind + nth]);
+            let found = recover_to_write(&disk, path).expect("the third pass reads all");
+            assert_eq!(found.rows, whole.rows, "read {nth}");
+            // The same place failing twice is believed.
+            assert!(found.findings.iter().all(|finding| finding.what == "superblock"), "read {nth}");
+        }
+    }
 }

@@ -4,6 +4,7 @@ use super::ledger::{Grant, Ledger};
 use super::writes::{Purpose, Writes};
 use crate::clock::Clock;
 use crate::disk::{Disk, ReadAt};
+use crate::fault_budget::FaultBudget;
 use crate::format::geometry::{Geometry, record_capacity};
 use crate::format::table::{NO_FOOTER, Row};
 use crate::recover::examine;
@@ -55,8 +56,7 @@ pub(crate) struct Core<D> {
     /// How many takes found no block since the last round.
     pub(crate) starved: usize,
     pub(crate) blocks_taken: u64,
-    /// When blocks were withdrawn because of write errors, by the monotonic clock; not older than a day.
-    pub(crate) withdrawals: Vec<Duration>,
+    pub(crate) faults: FaultBudget,
 }
 
 impl<D: Disk> Core<D> {
@@ -127,7 +127,7 @@ impl<D: Disk> Core<D> {
     pub(crate) fn leave(&mut self, block: BlockIndex, durable: ChunkNumber) {
         let concerns = |purpose: Purpose| match purpose {
             Purpose::Header(of) | Purpose::Footer(of) | Purpose::Chunk(_, of, _) => of == block,
-            Purpose::Table | Purpose::Record | Purpose::Metadata => false,
+            Purpose::Table(_) | Purpose::Record | Purpose::Metadata => false,
         };
         let bad = self.writes.failed().into_iter().any(concerns);
         self.writes.forget(concerns);
@@ -145,17 +145,15 @@ impl<D: Disk> Core<D> {
         };
         self.named.insert(block, Named { sent_end: named.durable_end, ended: Some(row), ..named });
         if bad {
-            self.withdrawals.push(self.clock.monotonic());
+            self.faults.count(self.running_seconds());
         }
     }
 
     /// Whether faults have taken as many blocks within a day as they may (1 % of the volume): a bad cable must not eat the
     /// archive.
     pub(crate) fn faults_took_enough(&mut self) -> bool {
-        const DAY: Duration = Duration::from_secs(24 * 3600);
-        let now = self.clock.monotonic();
-        self.withdrawals.retain(|at| now.saturating_sub(*at) < DAY);
-        self.withdrawals.len() >= (self.geometry.blocks as usize / 100).max(2)
+        let most = (self.geometry.blocks / 100).max(2);
+        self.faults.spent(self.running_seconds()) >= most && !planted!(FaultsUnlimited)
     }
 
     /// Everything sent is durable: blocks to which nothing more goes have their final rows.

@@ -6,26 +6,28 @@
 //!    +----------------(the probe succeeds)----------------------+
 //! ```
 
+use super::copies::BadCopies;
 use super::core::Core;
 use super::holds::Holds;
 use super::ledger::Ledger;
 use super::retention::Keeping;
 use super::sessions::OpenSession;
 use super::stream::{Input, Stream};
-use super::writes::{Purpose, Writes, copy_error};
+use super::table::write_table;
+use super::writes::{Writes, copy_error};
 use crate::clock::Clock;
-use crate::disk::{AlignedBuffer, Disk, ReadAt};
+use crate::disk::{Disk, ReadAt};
 use crate::error::{Error, Result};
+use crate::fault_budget::FaultBudget;
+use crate::format::Text;
 use crate::format::directory::{Directory, DirectoryEntry};
 use crate::format::geometry::{Geometry, record_capacity};
 use crate::format::superblock::Superblock;
-use crate::format::table::{ROWS_PER_SECTOR, TableSector, table_magic};
-use crate::format::{Framed, SECTOR_BYTES, Text};
 use crate::hold::Guard;
 use crate::recover::{Recovered, recover_to_write};
 use crate::report::{DurableStream, DurableTrack, Health, OpenReport, RoundReport};
 use crate::session::Opener;
-use crate::types::{BlockIndex, Epoch, RoundNumber, StreamId, StreamName, VolumeId, WallTime};
+use crate::types::{BlockIndex, Epoch, StreamId, StreamName, VolumeId, WallTime};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,8 +60,13 @@ pub(crate) struct Engine<D> {
     pub(super) core: Core<D>,
     pub(super) streams: Vec<Stream>,
     pub(super) directory: Directory,
-    superblock: Superblock,
+    pub(super) superblock: Superblock,
+    pub(super) bad_copies: BadCopies,
     pub(super) holds: Holds,
+    /// Reports of rounds that were made within other calls.
+    pub(super) rounds_within: Vec<RoundReport>,
+    /// Whether all that came in stands on the disk since the last round, but for what waits for a block.
+    pub(super) all_flushed: bool,
     pub(super) session: OpenSession,
     pub(super) keeping: Keeping,
     pub(super) health: Health,
@@ -112,7 +119,7 @@ impl<D: Disk> Engine<D> {
         let started = clock.monotonic();
         let session = OpenSession::begin(&options.opener, report.epoch, &recovered, &*reader, &*clock);
         let mut writes = Writes::new(disk);
-        repair(&recovered, &mut writes, &options.path)?;
+        let bad_copies = BadCopies::found(&recovered);
         let (_, _, rows_max) = record_capacity(recovered.geometry.streams_max);
         let many = recovered.changed.len() > rows_max / 2
             || manner == Manner::Repair && !recovered.changed.is_empty();
@@ -120,16 +127,9 @@ impl<D: Disk> Engine<D> {
         let guard = Guard::of(found.iter().filter(|_| !planted!(HoldForgottenAtOpening)));
         let mut ledger = Ledger::new(recovered.rows, &recovered.changed, recovered.highest, guard);
         if many {
-            // They were found out from the blocks and can be again, should this write be torn.
-            write_table(
-                &recovered.geometry,
-                recovered.superblock.volume,
-                &ledger,
-                &recovered.changed,
-                &mut writes,
-            );
-            write_through(&mut writes, "repair the block table of", &options.path)?;
-            ledger.all_in_table();
+            let (geometry, volume) = (&recovered.geometry, recovered.superblock.volume);
+            write_table(geometry, volume, &mut ledger, &recovered.changed, &mut writes, &options.path)?;
+            ledger.keep_for_record(rows_max / 2, &recovered.unlisted);
         }
         let streams = recovered.directory.entries.iter().enumerate().map(|(index, entry)| {
             let name = StreamName::new(entry.name.as_str()).unwrap_or_else(|_| fallback_name(entry.stream));
@@ -155,7 +155,11 @@ impl<D: Disk> Engine<D> {
             named: Default::default(),
             starved: 0,
             blocks_taken: 0,
-            withdrawals: Vec::new(),
+            faults: if planted!(FaultsForgottenAtOpening) {
+                FaultBudget::default()
+            } else {
+                recovered.faults
+            },
         };
         let mut engine = Engine {
             streams: streams.collect(),
@@ -163,6 +167,9 @@ impl<D: Disk> Engine<D> {
             directory: recovered.directory,
             superblock: recovered.superblock,
             holds: Holds::new(&recovered.holds),
+            bad_copies,
+            rounds_within: Vec::new(),
+            all_flushed: false,
             session,
             keeping: Keeping::new(recovered.clock),
             health: Health::Good,
@@ -173,7 +180,8 @@ impl<D: Disk> Engine<D> {
             stream_id: options.stream_id,
         };
         engine.limit();
-        engine.repair_holds(&recovered.holds)?;
+        engine.repair_copies();
+        engine.write_due_slots();
         if !planted!(EpochNotFlushed) {
             engine.round();
         }
@@ -199,6 +207,11 @@ impl<D: Disk> Engine<D> {
         self.core.writes.progress()
     }
 
+    /// Whether a round made now would change nothing but its number.
+    pub(super) fn is_all_flushed(&self) -> bool {
+        self.all_flushed
+    }
+
     /// Whether the disk takes what is written.
     pub(super) fn is_well(&self) -> bool {
         self.health == Health::Good
@@ -222,8 +235,11 @@ impl<D: Disk> Engine<D> {
                 streams_max: streams_max.min((self.core.geometry.blocks - 2) / 3),
             });
         }
-        let held_blocks = self.holds.room.held_blocks;
-        let needed = 3 * streams + 2 + u64::from(held_blocks);
+        // What is set aside for holds to come, and what was withdrawn, leaves as little room as what is held.
+        let room = self.hold_room();
+        let held_blocks = room.held_blocks.saturating_add(room.reserved_blocks);
+        let bad_blocks = self.core.ledger.bad_blocks();
+        let needed = 3 * streams + 2 + u64::from(held_blocks) + u64::from(bad_blocks);
         if held_blocks > 0 && u64::from(self.core.geometry.blocks) < needed {
             return Err(Error::HeldTooMuch { held_blocks });
         }
@@ -239,15 +255,7 @@ impl<D: Disk> Engine<D> {
         let mut directory = self.directory.clone();
         directory.generation += 1;
         directory.entries.push(DirectoryEntry { generation: directory.generation, ..entry });
-        write_directory(
-            [&self.directory, &self.directory],
-            &directory,
-            &self.core.geometry,
-            self.core.volume,
-            &mut self.core.writes,
-            &self.path,
-        )?;
-        self.directory = directory;
+        self.change_directory(directory)?;
         let index = self.streams.len();
         self.streams.push(Stream::new(index, id, name.clone(), Default::default()));
         Ok(index)
@@ -273,6 +281,7 @@ impl<D: Disk> Engine<D> {
 
     /// Hands a stream an input.
     pub(crate) fn accept(&mut self, index: usize, input: Input) {
+        self.all_flushed = false;
         if let Some(stream) = self.streams.get_mut(index) {
             stream.accept(input);
         }
@@ -385,111 +394,6 @@ fn check_writable<D: Disk>(recovered: &Recovered, disk: &D, path: &Path) -> Resu
         return Err(Error::Unsupported { path: path.to_owned(), detail });
     }
     Ok(())
-}
-
-/// Brings bad copies of doubled metadata in line with the good one.
-fn repair<D: Disk>(recovered: &Recovered, writes: &mut Writes<D>, path: &Path) -> Result<()> {
-    if planted!(CopiesNotRepaired) {
-        return Ok(());
-    }
-    let geometry = &recovered.geometry;
-    let bad = geometry.copies_at.iter().zip(recovered.superblocks_good).filter(|(_, good)| !good);
-    for (at, _) in bad {
-        let mut page = writes.buffer(geometry.page_bytes);
-        recovered.superblock.seal(&mut page);
-        write_flushed(writes, *at, page, "repair a superblock of", path)?;
-    }
-    let newest = &recovered.directory;
-    if recovered.directories.iter().any(|copy| copy.as_ref() != Some(newest)) {
-        let before = recovered.directories.each_ref().map(|copy| copy.as_ref().unwrap_or(newest));
-        write_directory(before, newest, geometry, recovered.volume(), writes, path)?;
-    }
-    Ok(())
-}
-
-/// Writes both copies, one after the other, each flushed. New entries go first, under the header that stood there `before`,
-/// which counts fewer; then the header, and with it entries that change, each a sector: so a power cut leaves each copy whole.
-pub(super) fn write_directory<D: Disk>(
-    before: [&Directory; 2],
-    directory: &Directory,
-    geometry: &Geometry,
-    volume: crate::types::VolumeId,
-    writes: &mut Writes<D>,
-    path: &Path,
-) -> Result<()> {
-    let copies = if planted!(DirectoryInOneCopyOnly) { 1 } else { 2 };
-    for (at, before) in geometry.directories_at().into_iter().zip(before).take(copies) {
-        for generation in [before, directory].into_iter().skip(usize::from(planted!(DirectoryWrittenInOneGo)))
-        {
-            let mut buffer = writes.buffer(crate::format::round_up(directory.bytes(), geometry.page_bytes));
-            directory.seal(volume, &mut buffer);
-            generation.seal(volume, &mut buffer);
-            write_flushed(writes, at, buffer, "write the stream directory of", path)?;
-        }
-    }
-    Ok(())
-}
-
-/// Writes metadata and flushes it: one step of bringing two copies up to date, one after the other.
-pub(super) fn write_flushed<D: Disk>(
-    writes: &mut Writes<D>,
-    at: u64,
-    buffer: AlignedBuffer,
-    operation: &str,
-    path: &Path,
-) -> Result<()> {
-    writes.submit(at, Arc::new(buffer), Purpose::Metadata);
-    write_through(writes, operation, path)
-}
-
-/// Waits and flushes; an error if anything failed even when written again. Other writes in flight are kept for their round.
-fn write_through<D: Disk>(writes: &mut Writes<D>, operation: &str, path: &Path) -> Result<()> {
-    writes.wait();
-    if writes.failed().contains(&Purpose::Metadata) {
-        writes.retry_failed(Purpose::Metadata);
-    }
-    let failed = writes.failed().contains(&Purpose::Metadata);
-    let flushed = if failed { Err(std::io::Error::other("the write failed")) } else { writes.flush() };
-    writes.forget(|purpose| purpose == Purpose::Metadata);
-    flushed.map_err(|error| {
-        let source = writes.last_error().map_or(error, copy_error);
-        Error::io(operation, path, source)
-    })
-}
-
-/// Starts writing the sectors that hold these rows.
-pub(super) fn write_table<D: Disk>(
-    geometry: &Geometry,
-    volume: crate::types::VolumeId,
-    ledger: &Ledger,
-    blocks: &BTreeSet<BlockIndex>,
-    writes: &mut Writes<D>,
-) {
-    let sectors = blocks.iter().map(|block| block.0 as usize / ROWS_PER_SECTOR).collect();
-    submit_sectors(geometry, volume, RoundNumber(0), ledger, &sectors, Purpose::Metadata, writes);
-}
-
-/// Starts writing these sectors of the table, with their neighbours in the disk's unit.
-pub(super) fn submit_sectors<D: Disk>(
-    geometry: &Geometry,
-    volume: crate::types::VolumeId,
-    round: RoundNumber,
-    ledger: &Ledger,
-    sectors: &BTreeSet<usize>,
-    purpose: Purpose,
-    writes: &mut Writes<D>,
-) {
-    let unit = writes.alignment_bytes();
-    let per_unit = unit / SECTOR_BYTES;
-    let units: BTreeSet<usize> = sectors.iter().map(|sector| sector / per_unit).collect();
-    let magic = table_magic(volume);
-    for index in units {
-        let mut buffer = writes.buffer(unit);
-        for (sector, place) in (index * per_unit..).zip(buffer.chunks_exact_mut(SECTOR_BYTES)) {
-            TableSector::new(sector as u32, round, ledger.sector_rows(sector)).seal_as(magic, place);
-        }
-        writes.submit(geometry.table_at() + (index * unit) as u64, Arc::new(buffer), purpose);
-    }
 }
 
 /// The superblock of a geometry, but for what names the volume.

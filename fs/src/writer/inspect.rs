@@ -9,12 +9,13 @@ use crate::types::{BlockIndex, ChunkNumber, Epoch, Sequence, StreamId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A block that holds footage, as the writer knows it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LiveBlock {
     pub(crate) block: BlockIndex,
     pub(crate) sequence: Sequence,
     pub(crate) stream: StreamId,
     pub(crate) first_chunk: ChunkNumber,
+    pub(crate) last_chunk: ChunkNumber,
     pub(crate) state: BlockState,
     /// How much of it is written, in bytes.
     pub(crate) used_bytes: u32,
@@ -60,7 +61,7 @@ impl<D: Disk> Engine<D> {
         let mut view = View {
             active: self.streams.len(),
             epoch: core.epoch,
-            withdrawn: core.withdrawals.len(),
+            withdrawn: core.faults.blocks as usize,
             ..View::default()
         };
         view.granted = core.ledger.grants().map(|grant| grant.block).collect();
@@ -105,6 +106,21 @@ impl<D: Disk> Engine<D> {
     }
 }
 
+impl LiveBlock {
+    /// A block with this row.
+    pub(crate) fn of(block: BlockIndex, row: &Row) -> LiveBlock {
+        LiveBlock {
+            block,
+            sequence: row.sequence,
+            stream: row.stream,
+            first_chunk: row.first_chunk,
+            last_chunk: row.last_chunk(),
+            state: row.state,
+            used_bytes: row.used_bytes,
+        }
+    }
+}
+
 impl View {
     fn add(&mut self, block: BlockIndex, row: &Row) {
         self.live.extend(live(block, row));
@@ -112,12 +128,5 @@ impl View {
 }
 
 fn live(block: BlockIndex, row: &Row) -> Option<LiveBlock> {
-    row.is_live().then_some(LiveBlock {
-        block,
-        sequence: row.sequence,
-        stream: row.stream,
-        first_chunk: row.first_chunk,
-        state: row.state,
-        used_bytes: row.used_bytes,
-    })
+    row.is_live().then(|| LiveBlock::of(block, row))
 }

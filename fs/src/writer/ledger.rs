@@ -14,8 +14,8 @@ use crate::report::BlockState;
 use crate::retention::age::{Written, is_young};
 use crate::retention::quota::is_over;
 use crate::retention::victim::{Candidate, choose};
-use crate::types::{BlockIndex, Sequence, StreamId, WallTime};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::types::{BlockIndex, RoundNumber, Sequence, StreamId, WallTime};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// A block set aside for a coming take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,10 +67,19 @@ pub(crate) struct Ledger {
     /// How many blocks each stream has that count for its quota.
     used: BTreeMap<StreamId, u32>,
     limits: BTreeMap<StreamId, Limits>,
+    /// The live blocks of each stream, in the order of recording.
+    streams: HashMap<StreamId, BTreeSet<(Sequence, BlockIndex)>>,
     guard: Guard,
+    /// How many blocks are held, without those being written and those withdrawn,
+    held: u32,
+    /// how many are withdrawn,
+    bad: u32,
+    /// and how often either changed, or a held block did.
+    changes: u64,
     /// Blocks whose rows are not marked as held, or not held, as they shall be.
     unmarked: BTreeSet<BlockIndex>,
     dirty: BTreeMap<BlockIndex, Dirty>,
+    refused: Refused,
     grants: VecDeque<Grant>,
     highest: Sequence,
 }
@@ -89,9 +98,14 @@ impl Ledger {
             victims: BTreeMap::new(),
             used: BTreeMap::new(),
             limits: BTreeMap::new(),
+            streams: HashMap::new(),
             guard,
+            held: 0,
+            bad: 0,
+            changes: 0,
             unmarked: BTreeSet::new(),
             dirty: fresh.iter().map(|block| (*block, Dirty::Fresh)).collect(),
+            refused: Refused::default(),
             grants: VecDeque::new(),
             highest,
         };
@@ -101,21 +115,36 @@ impl Ledger {
 
     fn sort(&mut self) {
         (self.empty, self.victims, self.used, self.unmarked) = Default::default();
+        self.streams.clear();
+        (self.held, self.bad) = (0, 0);
         for index in 0..self.rows.len() as u32 {
             self.enter(BlockIndex(index));
         }
     }
 
+    fn count(&mut self, block: BlockIndex, add: impl Fn(&mut u32, u32)) {
+        let row = &self.rows[block.0 as usize];
+        let (bad, open) = (row.state == BlockState::Bad, row.state == BlockState::Open);
+        let held = self.guard.covers(row);
+        self.changes += u64::from(bad || held);
+        add(&mut self.bad, bad.into());
+        add(&mut self.held, (held && !bad && !open).into());
+    }
+
     fn enter(&mut self, block: BlockIndex) {
+        self.count(block, |sum, one| *sum += one);
         let row = self.row(block);
         let stream = row.stream;
-        let counts = u32::from(self.counts(row));
+        let (counts, live) = (u32::from(self.counts(row)), row.is_live().then_some((row.sequence, block)));
         match self.rank(block) {
             Some((.., Sequence(0), _, _)) => drop(self.empty.insert(block)),
             Some(rank) => drop(self.victims.entry(stream).or_default().insert(rank)),
             None => {}
         }
         *self.used.entry(stream).or_default() += counts;
+        if let Some(live) = live {
+            self.streams.entry(stream).or_default().insert(live);
+        }
         let row = self.row(block);
         let settled = !matches!(row.state, BlockState::Open | BlockState::Granted);
         let wanted = self.guard.marked(row.clone()).flags;
@@ -139,6 +168,11 @@ impl Ledger {
         if let Some(used) = self.used.get_mut(&stream) {
             *used = used.saturating_sub(counts);
         }
+        let sequence = self.row(block).sequence;
+        if let Some(mine) = self.streams.get_mut(&stream) {
+            mine.remove(&(sequence, block));
+        }
+        self.count(block, |sum, one| *sum -= one);
     }
 
     /// Whether a block counts for its stream's quota.
@@ -191,7 +225,7 @@ impl Ledger {
     /// Holds what `guard` covers from now on. What was set aside of it is given back; whether anything was: then a record
     /// without it must be flushed before anyone may rely on the hold.
     pub(crate) fn protect(&mut self, guard: Guard) -> bool {
-        self.guard = guard;
+        self.guard_by(guard);
         let grants = std::mem::take(&mut self.grants);
         let (withdrawn, kept): (VecDeque<Grant>, _) = grants
             .into_iter()
@@ -200,12 +234,23 @@ impl Ledger {
         for grant in &withdrawn {
             self.settle(grant.block, grant.before.clone());
         }
-        self.sort();
         !withdrawn.is_empty()
     }
 
+    /// Sorts only blocks of streams for which something else is held than before.
+    fn guard_by(&mut self, guard: Guard) {
+        let Some(streams) = self.guard.changed(&guard) else {
+            self.guard = guard;
+            return self.sort();
+        };
+        let mine = streams.iter().filter_map(|stream| self.streams.get(stream));
+        let blocks: Vec<BlockIndex> = mine.flatten().map(|(_, block)| *block).collect();
+        blocks.iter().for_each(|block| self.leave(*block));
+        self.guard = guard;
+        blocks.iter().for_each(|block| self.enter(*block));
+    }
+
     /// What is held.
-    #[cfg(test)]
     pub(crate) fn guard(&self) -> &Guard {
         &self.guard
     }
@@ -219,6 +264,41 @@ impl Ledger {
     #[cfg(test)]
     pub(crate) fn limits(&self) -> &BTreeMap<StreamId, Limits> {
         &self.limits
+    }
+
+    /// How many blocks are held, without those being written, those set aside and those withdrawn.
+    pub(crate) fn held_blocks(&self) -> u32 {
+        self.held
+    }
+
+    /// How many blocks are withdrawn.
+    pub(crate) fn bad_blocks(&self) -> u32 {
+        self.bad
+    }
+
+    /// Grows whenever a held or withdrawn block changes, or what is held.
+    pub(crate) fn changes_of_held(&self) -> u64 {
+        self.changes
+    }
+
+    /// The live blocks of a stream that were taken after `seen`, and `more` before them, in the order of recording.
+    pub(crate) fn rows_behind(
+        &self,
+        stream: StreamId,
+        seen: Sequence,
+        more: usize,
+    ) -> Vec<(BlockIndex, &Row)> {
+        let Some(mine) = self.streams.get(&stream) else { return Vec::new() };
+        let behind = (Sequence(seen.0.saturating_add(1)), BlockIndex(0));
+        let before: Vec<_> = mine.range(..behind).rev().take(more).collect();
+        let all = before.into_iter().rev().chain(mine.range(behind..));
+        all.map(|(_, block)| (*block, self.row(*block))).collect()
+    }
+
+    /// The rows of a stream's live blocks, the newest first.
+    pub(crate) fn rows_newest_first(&self, stream: StreamId) -> impl Iterator<Item = &Row> {
+        let mine = self.streams.get(&stream).into_iter().flatten().rev();
+        mine.map(|(_, block)| self.row(*block))
     }
 
     /// Marks up to `most` rows as held, or no longer held.
@@ -243,8 +323,9 @@ impl Ledger {
 
     /// The block that is to be taken next.
     pub(crate) fn victim(&self, ages: Ages) -> Option<Candidate> {
+        let passed = self.passed_over();
         let candidate = |(stream, victims): (&StreamId, &BTreeSet<Rank>)| {
-            let (doubtful, rank, sequence, block) = *victims.first()?;
+            let (doubtful, rank, sequence, block) = *victims.iter().find(|(.., block)| !passed(block))?;
             let limits = self.limits.get(stream).copied().unwrap_or_default();
             let row = self.row(block);
             let written = Written { wall: row.wall_max, running_s: row.running_s };
@@ -257,7 +338,32 @@ impl Ledger {
                 over_quota: is_over(limits.quota_blocks, used),
             })
         };
-        choose(self.empty.first().copied(), self.victims.iter().filter_map(candidate))
+        let empty = self.empty.iter().find(|block| !passed(block)).copied();
+        choose(empty, self.victims.iter().filter_map(candidate))
+    }
+
+    /// The record has room for some rows that the table does not take. When half of it is used, blocks in places that are known
+    /// to be refused keep what they hold; when all of it is, all but those whose rows wait there anyway.
+    fn passed_over(&self) -> impl Fn(&BlockIndex) -> bool {
+        let waiting = self.rows_refused();
+        let some = waiting > 0 && waiting >= self.refused.rows_max / 2;
+        let all = waiting > 0 && waiting >= self.refused.rows_max;
+        move |block| (all || some && self.refused.has(*block)) && !self.dirty.contains_key(block)
+    }
+
+    /// Rows that wait for a sector which the disk refuses.
+    fn rows_refused(&self) -> usize {
+        if self.refused.sectors.is_empty() {
+            return 0;
+        }
+        self.dirty.keys().filter(|block| self.refused.has(**block)).count()
+    }
+
+    /// The disk refuses to write a sector of the table: it is left alone until round `again`, and of such rows at most
+    /// `rows_max` shall wait in the record.
+    pub(crate) fn refuse(&mut self, sector: usize, again: RoundNumber, rows_max: usize) {
+        self.refused.sectors.insert(sector, again);
+        self.refused.rows_max = rows_max;
     }
 
     /// Sets a block aside.
@@ -316,10 +422,12 @@ impl Ledger {
         self.dirty.len()
     }
 
-    /// The table sectors whose rows stand in a flushed record.
-    pub(crate) fn sectors_to_write(&self) -> BTreeSet<usize> {
+    /// The table sectors whose rows stand in a flushed record, but for those that the disk refused lately.
+    pub(crate) fn sectors_to_write(&self, now: RoundNumber) -> BTreeSet<usize> {
         let logged = self.dirty.iter().filter(|(_, dirty)| **dirty == Dirty::Logged);
-        logged.map(|(block, _)| block.0 as usize / ROWS_PER_SECTOR).collect()
+        let sectors = logged.map(|(block, _)| block.0 as usize / ROWS_PER_SECTOR);
+        let waits = |sector: &usize| self.refused.sectors.get(sector).is_some_and(|again| *again > now);
+        sectors.filter(|sector| !waits(sector)).collect()
     }
 
     /// The rows of a sector as the table shall have them: of a granted block what it held before, for a clean end gives it
@@ -337,6 +445,7 @@ impl Ledger {
 
     /// A round was flushed; `sectors` are those of the table that were written in it.
     pub(crate) fn round_flushed(&mut self, sectors: &BTreeSet<usize>) {
+        self.refused.sectors.retain(|sector, _| !sectors.contains(sector));
         self.dirty.retain(|block, dirty| {
             let written = sectors.contains(&(block.0 as usize / ROWS_PER_SECTOR));
             let keep = !(written && *dirty == Dirty::Logged || planted!(RowsLeaveRecordEarly));
@@ -345,8 +454,33 @@ impl Ledger {
         });
     }
 
-    /// All rows stand in the table.
-    pub(crate) fn all_in_table(&mut self) {
-        self.dirty.clear();
+    /// The rows of these sectors stand in the table.
+    pub(crate) fn in_table(&mut self, sectors: &BTreeSet<usize>) {
+        self.dirty.retain(|block, _| !sectors.contains(&(block.0 as usize / ROWS_PER_SECTOR)));
+    }
+
+    /// Lets no more than `most` rows wait for the table, as far as the others can be found again from their blocks: `lost` are
+    /// those for which the table has nothing.
+    pub(crate) fn keep_for_record(&mut self, most: usize, lost: &BTreeSet<BlockIndex>) {
+        for block in lost.iter().rev() {
+            if self.dirty.len() > most {
+                self.dirty.remove(block);
+            }
+        }
+    }
+}
+
+/// Sectors of the table that the disk refuses to write.
+#[derive(Default)]
+struct Refused {
+    /// In which round each is tried again.
+    sectors: BTreeMap<usize, RoundNumber>,
+    /// How many rows of such sectors may wait in the record.
+    rows_max: usize,
+}
+
+impl Refused {
+    fn has(&self, block: BlockIndex) -> bool {
+        self.sectors.contains_key(&(block.0 as usize / ROWS_PER_SECTOR))
     }
 }

@@ -4,6 +4,7 @@
 //! knows neither threads nor time of its own. Nothing in a handle blocks on the disk, but for opening, admitting a stream
 //! and closing.
 
+mod copies;
 mod core;
 mod draft;
 pub(crate) mod engine;
@@ -15,6 +16,7 @@ mod retention;
 mod round;
 mod sessions;
 mod stream;
+mod table;
 mod thread;
 mod writes;
 

@@ -1,6 +1,6 @@
 //! Retention on the writer's side: settings put into the directory and into force, and the clock watched.
 
-use super::engine::{Engine, write_directory};
+use super::engine::Engine;
 use super::ledger::{Ages, Limits};
 use crate::clock::ClockSync;
 use crate::disk::Disk;
@@ -50,15 +50,7 @@ impl<D: Disk> Engine<D> {
         };
         entry.retention = request.retention.record();
         entry.generation = directory.generation;
-        write_directory(
-            [&self.directory, &self.directory],
-            &directory,
-            &self.core.geometry,
-            self.core.volume,
-            &mut self.core.writes,
-            &self.path,
-        )?;
-        self.directory = directory;
+        self.change_directory(directory)?;
         self.limit();
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! A flush round: everything pending is cut and written together with one round record, each completion judged by itself,
 //! then one flush makes it durable.
 
-use super::engine::{Engine, Manner, submit_sectors};
+use super::copies::REFUSED_PAUSE_ROUNDS;
+use super::engine::{Engine, Manner};
+use super::table::submit_sectors;
 use super::writes::Purpose;
 use crate::disk::Disk;
 use crate::format::FORMAT_VERSION;
@@ -22,7 +24,8 @@ const GRANTS_SPARE: usize = 2;
 impl<D: Disk> Engine<D> {
     /// Makes a round. While the volume is failing it only tries what failed again.
     pub(crate) fn round(&mut self) -> RoundReport {
-        if self.health == Health::Good {
+        let was_well = self.is_well();
+        if was_well {
             let taken_before = self.core.blocks_taken;
             if planted!(TakenBeforeGrantFlushed) {
                 self.grant_blocks();
@@ -36,9 +39,13 @@ impl<D: Disk> Engine<D> {
             self.recent_takes[0] = self.core.blocks_taken - taken_before;
         }
         self.finish();
-        if self.health == Health::Good {
+        // A round after a failure only tried what failed again.
+        self.all_flushed = was_well && self.is_well();
+        self.holds.note_round(self.core.clock.monotonic(), self.all_flushed);
+        if self.is_well() {
             self.tend_holds();
             self.tend_session();
+            self.repair_copies();
         }
         self.report()
     }
@@ -112,7 +119,7 @@ impl<D: Disk> Engine<D> {
     }
 
     fn submit_table(&mut self) {
-        self.sectors = self.core.ledger.sectors_to_write();
+        self.sectors = self.core.ledger.sectors_to_write(self.core.round);
         let core = &mut self.core;
         submit_sectors(
             &core.geometry,
@@ -120,7 +127,6 @@ impl<D: Disk> Engine<D> {
             core.round,
             &core.ledger,
             &self.sectors,
-            Purpose::Table,
             &mut core.writes,
         );
     }
@@ -164,9 +170,11 @@ impl<D: Disk> Engine<D> {
                 highest: if planted!(HighestForgotten) { Default::default() } else { core.ledger.highest() },
                 at: core.clock.wall(),
                 running_seconds: self.running_seconds(),
-                holds_generation: self.holds.generation,
+                holds_generation: self.holds.generation_to_log(),
                 clock_mark: self.keeping.clock.mark.map(|(mark, _)| mark).unwrap_or_default(),
                 clock_mark_running_s: self.keeping.clock.mark.map_or(0, |(_, since)| since),
+                faults_since: core.faults.since_s,
+                faults_blocks: core.faults.blocks,
                 ..RoundHeader::default()
             },
             named: named.collect(),
@@ -230,7 +238,7 @@ impl<D: Disk> Engine<D> {
         let of = |purpose| match purpose {
             Purpose::Chunk(stream, _, _) => Some(stream),
             Purpose::Header(block) => self.core.named.get(&block).map(|named| named.stream),
-            Purpose::Footer(_) | Purpose::Table | Purpose::Record | Purpose::Metadata => None,
+            Purpose::Footer(_) | Purpose::Table(_) | Purpose::Record | Purpose::Metadata => None,
         };
         self.core.writes.failed().into_iter().filter_map(of).collect()
     }
@@ -244,11 +252,27 @@ impl<D: Disk> Engine<D> {
                         row.flags |= NO_FOOTER;
                     }
                 }
-                Purpose::Table => self.sectors.clear(),
+                Purpose::Table(_) if planted!(TableFailsAsOne) => self.sectors.clear(),
+                Purpose::Table(unit) => self.leave_unit(*unit),
                 _ => {}
             }
         }
         self.core.writes.forget_failed();
+    }
+
+    /// The rows of a unit that the disk refuses stay in the record, and it is tried again later.
+    fn leave_unit(&mut self, unit: usize) {
+        let core = &mut self.core;
+        let (_, _, rows_max) = record_capacity(core.geometry.streams_max);
+        let again = RoundNumber(core.round.0 + REFUSED_PAUSE_ROUNDS);
+        for sector in core.writes.sectors_of_unit(unit) {
+            tracing::warn!(
+                sector,
+                "a sector of the block table cannot be written: its rows stay in the round log"
+            );
+            self.sectors.remove(&sector);
+            core.ledger.refuse(sector, again, rows_max / 2);
+        }
     }
 
     fn settle(&mut self) {

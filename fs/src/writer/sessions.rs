@@ -1,7 +1,8 @@
 //! The session of this writer: begun when the volume is opened, noted when its clock is set, ended when it is closed. What
 //! sessions are: [`crate::session`].
 
-use super::engine::{Engine, write_flushed};
+use super::copies::write_flushed;
+use super::engine::Engine;
 use crate::disk::{Disk, ReadAt};
 use crate::error::Result;
 use crate::format::session::{SESSION_OPEN, SessionSlot};

@@ -16,7 +16,7 @@ use crate::retention::RetentionRequest;
 use crate::sample::Sample;
 use crate::tail::TailBuffer;
 use crate::types::{HoldId, StreamId, StreamName, WallTime};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -202,7 +202,13 @@ impl WriterThread {
             path: path.to_owned(),
         });
         let progress = engine.progress();
-        let body = Body { engine, shared: Arc::clone(&shared), interval: options.flush_interval, on_round };
+        let body = Body {
+            engine,
+            shared: Arc::clone(&shared),
+            interval: options.flush_interval,
+            on_round,
+            holds_asked: VecDeque::new(),
+        };
         let builder = std::thread::Builder::new().name("keha-writer".to_owned());
         let handle = builder
             .spawn(|| body.run())
@@ -259,6 +265,8 @@ struct Body {
     shared: Arc<Shared>,
     interval: Duration,
     on_round: Box<dyn FnMut(RoundReport) + Send>,
+    /// Holds to be made or lifted, one after each regular round: who asks often must not turn the ring.
+    holds_asked: VecDeque<Ask>,
 }
 
 /// Tells the handles when the thread is gone, however it went.
@@ -287,7 +295,7 @@ impl Body {
             let (closing, asks) = self.take_in(due);
             self.engine.work();
             for ask in asks {
-                self.answer(ask);
+                self.take_ask(ask);
             }
             if closing {
                 return self.close();
@@ -298,6 +306,7 @@ impl Body {
                 if now >= regular {
                     // A late round does not make the next one early.
                     regular = (regular + self.interval).max(now);
+                    self.answer_next();
                 }
             }
         }
@@ -327,8 +336,30 @@ impl Body {
         taken
     }
 
+    /// Answers at once what is no hold, or a hold that is refused without a look at the disk; others wait for a regular round.
+    fn take_ask(&mut self, ask: Ask) {
+        match ask {
+            Ask::Hold(request, answer) => match self.engine.refusal(&request) {
+                // Who asked may have gone.
+                Some(refusal) => _ = answer.send(Err(refusal)),
+                None => self.holds_asked.push_back(Ask::Hold(request, answer)),
+            },
+            Ask::Lift(..) => self.holds_asked.push_back(ask),
+            Ask::Admit(..) | Ask::Retain(..) => self.answer(ask),
+        }
+    }
+
+    /// After a regular round: all that came in before it stands on the disk.
+    fn answer_next(&mut self) {
+        if let Some(ask) = self.holds_asked.pop_front() {
+            self.answer(ask);
+        }
+        for report in self.engine.take_rounds_within() {
+            self.tell(report);
+        }
+    }
+
     fn answer(&mut self, ask: Ask) {
-        // Who asked may have gone.
         let _gone = match ask {
             Ask::Admit(name, answer) => answer.send(self.admit(&name)).is_err(),
             Ask::Hold(request, answer) => answer.send(self.engine.add_hold(&request)).is_err(),
@@ -356,6 +387,11 @@ impl Body {
 
     fn round(&mut self) {
         let report = self.engine.round();
+        self.tell(report);
+    }
+
+    /// Makes known what a round achieved.
+    fn tell(&mut self, report: RoundReport) {
         {
             let mut inbox = self.shared.lock();
             for (index, freed) in self.engine.take_freed_bytes() {

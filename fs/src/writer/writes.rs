@@ -2,9 +2,11 @@
 //! to the same places again. Each completion is judged by itself; nothing depends on their order.
 
 use crate::disk::{AlignedBuffer, BufferPool, Completion, Disk, Operation, Token};
+use crate::format::SECTOR_BYTES;
 use crate::types::{BlockIndex, ChunkNumber};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,8 +23,8 @@ pub(crate) enum Purpose {
     Chunk(usize, BlockIndex, ChunkNumber),
     /// A block's footer and trailer.
     Footer(BlockIndex),
-    /// Sectors of the table.
-    Table,
+    /// A unit of the table: as many sectors as the disk writes at once, counted from the table's beginning.
+    Table(usize),
     /// A copy of a round record.
     Record,
     /// Anything written outside rounds: superblock, directory.
@@ -88,6 +90,12 @@ impl<D: Disk> Writes<D> {
     /// The unit of the disk in bytes.
     pub(crate) fn alignment_bytes(&self) -> usize {
         self.disk.alignment_bytes() as usize
+    }
+
+    /// The table's sectors that are written at once with this unit of it.
+    pub(crate) fn sectors_of_unit(&self, unit: usize) -> Range<usize> {
+        let per_unit = self.alignment_bytes() / SECTOR_BYTES;
+        unit * per_unit..(unit + 1) * per_unit
     }
 
     /// Bytes written since the volume was opened.
