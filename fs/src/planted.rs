@@ -105,6 +105,8 @@ mod switches {
         ReservedNeverCut,
         /// A hold does not begin with a sync sample.
         HoldWithoutSync,
+        /// A footer counts whose last chunks never landed, where a row is found again from its block.
+        LostEndBelieved,
         /// What a lost hold may have kept is overwritten like anything else.
         LostHoldNotSpared,
         /// Round records do not say the highest sequence granted.

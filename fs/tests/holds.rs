@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use keha_fs::{
     Anchor, ClockSource, Configuration, CreateOptions, Error, Hold, HoldId, HoldRequest, Item, RunId, Sample,
-    SampleFlags, StreamName, TimeRange, TrackConfiguration, TrackKind, TrackNumber, Volume, WallTime, Writer,
-    WriterOptions, create,
+    SampleFlags, StreamName, StreamWriter, TimeRange, TrackConfiguration, TrackKind, TrackNumber, Volume,
+    WallTime, Writer, WriterOptions, create,
 };
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -30,8 +30,8 @@ fn name(text: &str) -> StreamName {
     StreamName::new(text).expect("a constant")
 }
 
-/// Records frames of 100 kB, 25 a second, a keyframe each second, numbered from `first` on.
-fn record(writer: &Writer, stream: &StreamName, frames: std::ops::Range<i64>) {
+/// The way into a stream, with a track, a run and its clock.
+fn configured(writer: &Writer, stream: &StreamName) -> StreamWriter {
     let mut stream = writer.stream(stream).expect("the stream");
     let track = TrackConfiguration {
         track: VIDEO,
@@ -56,6 +56,12 @@ fn record(writer: &Writer, stream: &StreamName, frames: std::ops::Range<i64>) {
         arrival: BEGIN,
         camera_offset_ns: 0,
     });
+    stream
+}
+
+/// Records frames of 100 kB, 25 a second, a keyframe each second, numbered from `first` on.
+fn record(writer: &Writer, stream: &StreamName, frames: std::ops::Range<i64>) {
+    let mut stream = configured(writer, stream);
     for index in frames {
         let flags = if index % 25 == 0 { SampleFlags::SYNC } else { SampleFlags::default() };
         let data = vec![Bytes::from(vec![index as u8; 100_000])];
@@ -171,4 +177,68 @@ fn a_stream_is_refused_where_holds_leave_it_no_room_and_recording_goes_on() {
     let hold = Hold { range, ..Hold::default() };
     assert_eq!(frames_in(&volume, &front, &hold).last(), Some(&599));
     assert_eq!(volume.check(&mut |_, _| ()).expect("a check").findings, []);
+}
+
+#[test]
+fn refused_holds_turn_no_ring_and_every_round_is_reported() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = volume_in(&folder);
+    let front = name("front");
+    let writer = open(&path);
+    record(&writer, &front, 0..100);
+    writer.close().expect("closed");
+    let (rounds, reported) = std::sync::mpsc::channel();
+    // No round comes by itself.
+    let options = WriterOptions { flush_interval: Duration::from_secs(3600), ..WriterOptions::default() };
+    let told = rounds.clone();
+    let writer =
+        Writer::open(&path, options, Box::new(move |round| _ = told.send(round.round))).expect("opened");
+    drop(writer.stream(&front).expect("the stream"));
+    for turn in 0..50 {
+        let request = if turn % 2 == 0 { request(&front, -500, 10) } else { request(&name("back"), 0, 10) };
+        assert!(writer.add_hold(request).is_err());
+    }
+    assert!(reported.try_recv().is_err(), "a refused hold made a round");
+    writer.close().expect("closed");
+    let options = WriterOptions { flush_interval: Duration::from_millis(10), ..WriterOptions::default() };
+    let told = rounds.clone();
+    let writer =
+        Writer::open(&path, options, Box::new(move |round| _ = told.send(round.round))).expect("opened");
+    let _before: Vec<_> = reported.try_iter().collect();
+    for first in [30, 40, 50] {
+        writer.add_hold(request(&front, first, 5)).expect("it is held");
+    }
+    writer.close().expect("closed");
+    drop(rounds);
+    let numbers: Vec<u64> = reported.iter().map(|round| round.0).collect();
+    // The last round of all is that of closing, which is told at its end.
+    let skipped = numbers.windows(2).rev().skip(1).find(|pair| pair[1] != pair[0] + 1);
+    assert!(numbers.len() > 3 && skipped.is_none(), "not every round is told: {numbers:?}");
+}
+
+#[test]
+fn a_full_queue_takes_no_more() {
+    const LIMIT_BYTES: usize = 8 << 20;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = volume_in(&folder);
+    let front = name("front");
+    let options = WriterOptions {
+        flush_interval: Duration::from_secs(3600),
+        buffer_bytes: LIMIT_BYTES,
+        ..WriterOptions::default()
+    };
+    let writer = Writer::open(&path, options, Box::new(|_| ())).expect("opened");
+    let mut stream = configured(&writer, &front);
+    let data = vec![Bytes::from(vec![7; 100_000])];
+    let sample = |index| Sample { track: VIDEO, ticks: index, flags: SampleFlags::SYNC, data: data.clone() };
+    let taken = (0..1000).take_while(|index| stream.push(sample(*index)).is_ok()).count();
+    assert!(
+        taken * 100_000 <= LIMIT_BYTES && (taken + 1) * 100_000 > LIMIT_BYTES,
+        "{taken} samples were taken"
+    );
+    assert_eq!(stream.push(sample(2000)), Err(keha_fs::Rejected::Full));
+    drop(stream);
+    writer.close().expect("closed");
+    let volume = Volume::open(&path).expect("a reader");
+    assert_eq!(volume.stream(&front).expect("the stream").samples, taken as u64);
 }

@@ -11,6 +11,7 @@ use crate::format::block::{BlockHeader, BlockTrailer, second_header_at};
 use crate::format::chunk::{ChunkHeader, TAIL_MAGIC, Tables};
 use crate::format::directory::Directory;
 use crate::format::footer::Footer;
+use crate::format::hold::HoldSlot;
 use crate::format::round::RoundRecord;
 use crate::format::session::SessionSlot;
 use crate::format::superblock::Superblock;
@@ -28,10 +29,26 @@ use std::sync::Arc;
 
 /// A small volume, full, with samples in one and in many pieces, closed cleanly.
 pub(super) fn full_volume(seed: u64) -> Verdict<(SimImage, Model)> {
-    let shape = Shape::SMALL;
-    let mut driver = Driver::new(shape, seed, Cuts::NONE)?;
+    let mut driver = Driver::new(Shape::SMALL, seed, Cuts::NONE)?;
     driver.admit("cam0")?;
     driver.lap()?;
+    filled(driver)
+}
+
+/// The same with some footage of an earlier lap, which is held.
+pub(super) fn held_volume(seed: u64) -> Verdict<(SimImage, Model)> {
+    let mut driver = Driver::new(Shape::SMALL, seed, Cuts::NONE)?;
+    // After all that the camera's clock says.
+    driver.clock.advance(std::time::Duration::from_secs(5 * 3600));
+    driver.admit("cam0")?;
+    driver.lap()?;
+    let (from, to) = super::hold_tests::oldest(&driver, "cam0", 4)?;
+    driver.hold("cam0", from, to, None)?.ok_or("there is room")?;
+    driver.lap()?;
+    filled(driver)
+}
+
+fn filled(mut driver: Driver) -> Verdict<(SimImage, Model)> {
     for turn in 0..60 {
         driver.push_any(0)?;
         match turn % 12 {
@@ -77,6 +94,8 @@ fn live_area(disk: &dyn ReadAt, state: &Recovered) -> Vec<Area> {
     areas.extend(
         geometry.directories_at().iter().map(|at| area(*at, state.directory.bytes(), &["stream directory"])),
     );
+    let holds = geometry.holds_max as usize * HoldSlot::SIZE;
+    areas.extend(geometry.holds_at().iter().map(|at| area(*at, holds, &["hold"])));
     areas.extend(geometry.sessions_at().iter().map(|at| area(*at, geometry.sessions_bytes, &["session"])));
     if let Some(record) = newest_record(&scanner) {
         let copies = record_copies(&scanner, record.header.round);
@@ -150,7 +169,7 @@ fn every_changed_live_byte_is_named_and_costs_at_most_one_sample() {
 }
 
 pub(super) fn changed_bytes(seed: u64) -> Verdict<u64> {
-    let (image, model) = full_volume(seed)?;
+    let (image, model) = held_volume(seed)?;
     let state = recover(&image, Path::new("proof")).map_err(|error| error.to_string())?;
     let (volume, whole, damage) = read_all(shared(&image), &model)?;
     let clean = volume.check(&mut |_, _| ()).map_err(|error| error.to_string())?;
@@ -196,7 +215,7 @@ fn an_unreadable_sector_costs_only_samples_that_stand_in_it() {
 }
 
 pub(super) fn unreadable_sectors(seed: u64) -> Verdict<u64> {
-    let (image, model) = full_volume(seed)?;
+    let (image, model) = held_volume(seed)?;
     let (_, whole, _) = read_all(shared(&image), &model)?;
     let mut judged = 0;
     for sector in 0..image.len_bytes() / SECTOR_BYTES {
@@ -234,7 +253,7 @@ fn every_flipped_bit_of_every_framed_structure_is_refused() {
 }
 
 pub(super) fn flipped_bits(seed: u64) -> Verdict<u64> {
-    let (image, _) = full_volume(seed)?;
+    let (image, _) = held_volume(seed)?;
     let state = recover(&image, Path::new("proof")).map_err(|error| error.to_string())?;
     let geometry = &state.geometry;
     let volume = state.volume();
@@ -255,6 +274,12 @@ pub(super) fn flipped_bits(seed: u64) -> Verdict<u64> {
     for at in geometry.sessions_at() {
         let bytes = read(at, SessionSlot::SIZE)?;
         flips += refuses_every_flip(&bytes, |bytes| SessionSlot::read(bytes, volume, 0).is_some())?;
+    }
+    for at in geometry.holds_at() {
+        for slot in 0..2 {
+            let bytes = read(at + u64::from(slot) * HoldSlot::SIZE as u64, HoldSlot::SIZE)?;
+            flips += refuses_every_flip(&bytes, |bytes| HoldSlot::read(bytes, volume, slot).is_some())?;
+        }
     }
     let record = newest_record(&scanner).ok_or("no record")?;
     for (at, _) in record_copies(&scanner, record.header.round) {

@@ -6,6 +6,7 @@ use super::material::Shape;
 use super::oracle::{Claim, Holdings, Model, judge};
 use super::{Verdict, demand, for_seeds, nth_tests};
 use crate::disk::sim::{CrashPlan, Errno, Kinds, Repeat, SimDisk, SimImage};
+use crate::report::BlockState;
 
 const SHAPE: Shape = Shape::SMALL;
 
@@ -282,4 +283,41 @@ fn recording_on(image: SimImage, model: &Model, seed: u64) -> Verdict<Driver> {
     let mut driver = Driver::faulty_on(image, SHAPE, model.clone(), seed)?;
     driver.push_any(0)?;
     Ok(driver)
+}
+
+#[test]
+fn faults_take_no_more_than_a_few_blocks_a_day_however_often_the_recorder_is_started() {
+    for_seeds("faults and restarts", 2500, 2, faults_and_restarts);
+}
+
+/// Whatever is behind the first pages of a block cannot be written; a supervisor starts the recorder again and again.
+pub(super) fn faults_and_restarts(seed: u64) -> Verdict<u64> {
+    let base = recorded(seed)?;
+    let geometry = SHAPE.geometry();
+    let bad: Vec<_> = geometry
+        .all_blocks()
+        .map(|block| geometry.block_at(block) + 8192..geometry.block_at(block) + geometry.block_bytes as u64)
+        .collect();
+    let mut driver = recording(&base, seed, Cuts::NONE)?;
+    for _ in 0..12 {
+        driver.refuse_writes(&bad);
+        for _ in 0..6 {
+            driver.push(0, 3000)?;
+            driver.round()?;
+        }
+        driver.power_cut()?;
+    }
+    // Two a day, and what a stream has under way when the last of them is spent.
+    let taken = driver.view().live.iter().filter(|live| live.state == BlockState::Bad).count();
+    let empty = withdrawn_empty(&driver);
+    demand!(taken + empty <= 4, "{taken} blocks and {empty} empty ones were withdrawn");
+    driver.refuse_writes(&[]);
+    goes_on(&mut driver, true)?;
+    Ok(driver.judged)
+}
+
+/// Withdrawn blocks in which nothing stands.
+fn withdrawn_empty(driver: &Driver) -> usize {
+    let open = driver.volume().map(|volume| volume.blocks()).unwrap_or_default();
+    open.iter().filter(|block| block.state == BlockState::Bad && block.chunks == 0).count()
 }

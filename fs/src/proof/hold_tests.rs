@@ -197,7 +197,7 @@ fn holds_may_take_all_but_three_blocks_a_stream_and_two_and_recording_goes_on() 
 #[test]
 fn a_hold_into_the_future_keeps_what_comes_until_its_end() {
     for_seeds("holds into the future", 7500, 4, |seed| {
-        let mut driver = Driver::new(shape(seed), seed, Cuts::NONE)?;
+        let mut driver = Driver::new(shape(seed), seed, Cuts { one_in: 40, plans: 4, deep_one_in: 40 })?;
         driver.admit("cam0")?;
         driver.admit("cam1")?;
         driver.push(0, 500)?;
@@ -254,9 +254,11 @@ fn a_hold_expires_when_both_clocks_say_so_and_not_before() {
         if let Some(held) = driver.model.holds.get_mut(&hold.id) {
             held.doomed = true;
         }
+        driver.cuts = Cuts { one_in: 60, plans: 4, deep_one_in: 0 };
         for _ in 0..420 {
             driver.round()?;
         }
+        driver.cuts = Cuts::NONE;
         demand!(driver.volume()?.holds().is_empty(), "it never expires");
         driver.model.holds.clear();
         driver.lap()?;

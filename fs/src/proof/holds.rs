@@ -6,11 +6,11 @@ use super::material::VIDEO;
 use super::oracle::{Entry, Model};
 use super::{Verdict, demand};
 use crate::error::Error;
-use crate::hold::{HeldSpan, Hold, HoldRequest};
+use crate::hold::{Hold, HoldRequest};
 use crate::reader::Volume;
 use crate::report::{BlockSummary, Item, TimeRange};
 use crate::sample::SampleFlags;
-use crate::types::{ChunkNumber, HoldId, StreamName, WallTime};
+use crate::types::{HoldId, StreamName, WallTime};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -118,17 +118,7 @@ impl Driver {
             label: "proof".to_owned(),
             expires: expires.map(|after| self.clock.wall().plus(after)),
         };
-        // Before it stands, grants are withdrawn: should it come to no more, older blocks are there than those that were taken.
-        let stream = self.model.streams.get(name).map(|stream| stream.id).unwrap_or_default();
-        let span = HeldSpan {
-            first_chunk: ChunkNumber(0),
-            last_chunk: None,
-            first_run: Default::default(),
-            last_run: None,
-        };
-        self.model.once_held.push(Hold { stream, spans: vec![span], ..Hold::default() });
         let held = self.watched_with(|engine| engine.add_hold(&request), true)?;
-        self.model.once_held.pop();
         let hold = match held {
             Ok(hold) => hold,
             Err(Error::NoRoomToHold { .. } | Error::NotRecorded { .. } | Error::HoldsFull { .. }) => {
@@ -140,7 +130,8 @@ impl Driver {
         let numbers = needed(&self.volume()?, name, hold.range)?;
         self.model.once_held.push(hold.clone());
         self.model.holds.insert(hold.id, HeldModel { stream: name.to_owned(), numbers, doomed: false });
-        self.judge_now(None)?;
+        let view = self.view();
+        self.judge_now(Some(view))?;
         Ok(Some(hold))
     }
 
@@ -169,6 +160,12 @@ impl Driver {
         self.hold(&name, from, to, None)
     }
 
+    /// Lifts a hold that was acknowledged, if there is one.
+    pub(super) fn lift_any(&mut self) -> Verdict {
+        let id = self.model.holds.keys().next().copied();
+        id.map_or(Ok(()), |id| self.lift(id))
+    }
+
     /// Lifts a hold.
     pub(super) fn lift(&mut self, id: HoldId) -> Verdict {
         if let Some(held) = self.model.holds.get_mut(&id) {
@@ -177,7 +174,12 @@ impl Driver {
         // It may have grown since it was made.
         let now = self.volume()?.holds();
         self.model.once_held.extend(now);
-        self.watched_with(|engine| engine.lift_hold(id), true)?.map_err(|error| error.to_string())?;
+        match self.watched_with(|engine| engine.lift_hold(id), true)? {
+            Ok(_) => {}
+            // It may be gone or not.
+            Err(Error::Io { .. } | Error::NoSuchHold { .. }) if self.faulty => return Ok(()),
+            Err(error) => return Err(error.to_string()),
+        }
         self.model.holds.remove(&id);
         let left = self.volume()?.holds();
         demand!(left.iter().all(|hold| hold.id != id), "hold {id} was lifted and stands");

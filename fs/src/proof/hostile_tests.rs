@@ -1,7 +1,7 @@
 //! Volumes that lie: writes that were never done or went elsewhere, metadata wiped or of another time, and structures whose
 //! checksums are right but whose content is nonsense. Nothing wrong is ever served, nothing panics, nothing runs for ever.
 
-use super::damage_tests::{full_volume, read_all};
+use super::damage_tests::{full_volume, held_volume, read_all};
 use super::driver::{Cuts, Driver, open_engine, shared};
 use super::material::Shape;
 use super::oracle::Model;
@@ -71,9 +71,10 @@ fn frames(image: &SimImage) -> Verdict<Vec<(usize, usize)>> {
     let state = recover(image, Path::new("proof")).map_err(|error| error.to_string())?;
     let bytes = image.to_vec();
     let table = table_magic(state.volume());
-    let known: [(&[u8; 8], usize); 9] = [
+    let known: [(&[u8; 8], usize); 10] = [
         (b"KEHA-VOL", 512),
         (b"KEHA-DIR", 512),
+        (b"KEHA-HLD", 512),
         (b"KEHA-RND", 128),
         (&table, 512),
         (b"KEHA-BLK", 256),
@@ -119,7 +120,7 @@ fn nonsense_under_right_checksums_neither_panics_nor_runs_for_ever() {
 }
 
 pub(super) fn forged_structures(seed: u64) -> Verdict<u64> {
-    let (image, _) = full_volume(seed)?;
+    let (image, _) = held_volume(seed)?;
     let frames = frames(&image)?;
     let mut rng = SimRng::new(seed);
     for turn in 0..700 {
@@ -167,7 +168,7 @@ fn a_lost_table_or_round_log_is_found_again_from_the_blocks() {
 }
 
 pub(super) fn lost_metadata(seed: u64) -> Verdict<u64> {
-    let (image, model) = full_volume(seed)?;
+    let (image, model) = held_volume(seed)?;
     let state = recover(&image, Path::new("proof")).map_err(|error| error.to_string())?;
     let geometry = &state.geometry;
     let (_, whole, _) = read_all(shared(&image), &model)?;

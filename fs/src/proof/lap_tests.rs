@@ -23,6 +23,8 @@ enum Deed {
     Lap,
     Reopen,
     PowerCut,
+    Hold,
+    Lift,
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -42,6 +44,8 @@ fn deed() -> impl Strategy<Value = Deed> {
         2 => Just(Deed::Lap),
         1 => Just(Deed::Reopen),
         1 => Just(Deed::PowerCut),
+        1 => Just(Deed::Hold),
+        1 => Just(Deed::Lift),
     ]
 }
 
@@ -65,6 +69,8 @@ fn does(driver: &mut Driver, deed: &Deed) -> Verdict {
         Deed::Lap => driver.lap(),
         Deed::Reopen => driver.reopen(),
         Deed::PowerCut => driver.power_cut(),
+        Deed::Hold => driver.hold_any().map(|_| ()),
+        Deed::Lift => driver.lift_any(),
     }
 }
 
@@ -99,6 +105,7 @@ proptest! {
         let (size_bytes, streams) = if small { (384 << 10, 1) } else { (704 << 10, 4) };
         let shape = Shape { size_bytes, streams, ..Shape::SMALL };
         let outcome = Driver::new(shape, seed, Cuts::NONE).and_then(|mut driver| {
+            driver.clock.advance(std::time::Duration::from_secs(5 * 3600));
             driver.admit("cam0")?;
             deeds.iter().try_for_each(|deed| does(&mut driver, deed))?;
             driver.lap()?;

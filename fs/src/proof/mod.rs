@@ -4,6 +4,7 @@
 //! Everything follows from a seed, printed where something fails. `KEHA_SEED` runs one seed alone, `KEHA_PROOF_CASES`
 //! multiplies how many seeds are tried. Nothing here may weaken a promise to make a test pass.
 
+mod cost_tests;
 mod crash_tests;
 mod cut_tests;
 mod damage_tests;
@@ -12,16 +13,20 @@ mod fault_tests;
 mod future_tests;
 mod fuzz;
 mod hold_doubt_tests;
+mod hold_fault_tests;
 mod hold_tests;
 mod holds;
 mod hostile_tests;
 mod lap_tests;
+mod lost_row_tests;
 mod material;
+mod metadata_tests;
 mod nth_tests;
 mod oracle;
 mod order;
 #[cfg(feature = "planted-bugs")]
 mod planted_tests;
+mod presence;
 mod race_tests;
 mod reader_tests;
 mod repair_tests;
@@ -34,6 +39,7 @@ mod stale_tests;
 mod swap_tests;
 mod torture;
 mod truth;
+mod walk;
 mod words;
 
 use std::cell::Cell;
@@ -51,6 +57,12 @@ macro_rules! demand {
     };
 }
 use demand;
+
+/// A small volume, recorded over a lap and closed, for tests elsewhere.
+pub(crate) fn a_recorded_volume() -> crate::disk::sim::SimImage {
+    let recorded = damage_tests::full_volume(1);
+    recorded.map_or_else(|why| panic!("{why}"), |(image, _)| image)
+}
 
 thread_local! {
     static JUDGED: Cell<u64> = const { Cell::new(0) };

@@ -8,7 +8,7 @@ use super::{Verdict, for_seeds};
 use crate::disk::sim::{Errno, Kinds, Repeat};
 
 /// What is recorded meanwhile; letters as in [`super::words`].
-pub(super) const RECORDINGS: [&str; 32] = [
+pub(super) const RECORDINGS: [&str; 36] = [
     "sr",
     "sdr",
     "sdrdr",
@@ -41,6 +41,10 @@ pub(super) const RECORDINGS: [&str; 32] = [
     "sclgnsr",
     "ftrfpqrstr",
     "srtrlrgrcfrpsrqtrnsr",
+    "hr",
+    "hfrur",
+    "srhfrfrur",
+    "htrurhsr",
 ];
 
 /// With which errors.

@@ -8,22 +8,24 @@ use super::holds::{self, HeldModel};
 use super::material::{Pushed, Run, is_payload};
 use super::retention;
 use super::sessions::{self, Sessions};
+use super::walk::{Found, Walk, walk};
 use super::{Verdict, demand};
 use crate::configuration::Configuration;
 use crate::disk::ReadAt;
-use crate::format::chunk::ChunkKind;
 use crate::gap::Gap;
-use crate::hold::{Guard, Hold};
+use crate::hold::Hold;
 use crate::reader::Volume;
-use crate::recover::{Recovered, examine, newest_record};
-use crate::report::{BlockState, Finding, Item, RoundReport, TimeRange};
+use crate::recover::{Recovered, newest_record};
+use crate::report::{Finding, Item, RoundReport, TimeRange};
 use crate::retention::Retention;
 use crate::sample::SampleFlags;
 use crate::scan::Scanner;
-use crate::types::{ChunkNumber, ConfigurationHash, Epoch, HoldId, RunId, StreamId, StreamName, TrackNumber};
+use crate::types::{
+    BlockIndex, ChunkNumber, ConfigurationHash, Epoch, HoldId, RunId, Sequence, StreamId, StreamName,
+    TrackNumber,
+};
 use crate::writer::inspect::View;
-use bytes::{Bytes, BytesMut};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -39,8 +41,10 @@ pub(super) enum Entry {
 pub(super) struct StreamModel {
     pub(super) id: StreamId,
     pub(super) entries: Vec<Entry>,
-    /// Entries before this one must never be seen again.
+    /// Entries before this one must never be seen again,
     pub(super) gone: usize,
+    /// nor these: behind what is held, the ring went over them.
+    pub(super) vanished: BTreeSet<usize>,
     /// Entries before this one were reported durable.
     pub(super) durable: usize,
     /// The watermark reported.
@@ -66,9 +70,23 @@ pub(super) struct Model {
     pub(super) once_held: Vec<Hold>,
     /// How long the footage of streams stays, and what is about to be said of it.
     pub(super) retention: BTreeMap<String, (Retention, Option<Retention>)>,
+    /// Blocks that were set aside and given back for a hold, by take: younger ones may have been taken instead.
+    pub(super) spared: BTreeSet<(BlockIndex, Sequence)>,
+    /// The table refuses so many rows that blocks are passed over for it: behind each the ring may have gone on.
+    pub(super) any_spared: bool,
 }
 
 impl Model {
+    /// Forgets entries that must never be seen again, and need not be known any more.
+    pub(super) fn forget_gone(&mut self) {
+        for stream in self.streams.values_mut() {
+            stream.entries.drain(..stream.gone);
+            stream.durable -= stream.gone;
+            stream.vanished = stream.vanished.iter().filter_map(|at| at.checked_sub(stream.gone)).collect();
+            stream.gone = 0;
+        }
+    }
+
     /// A writer begins to count.
     pub(super) fn opened(&mut self) {
         for stream in self.streams.values_mut() {
@@ -124,48 +142,13 @@ pub(super) struct Claim<'a> {
     pub(super) faulty: bool,
 }
 
-impl Claim<'_> {
-    /// Whether all blocks of a stream behind a chunk were set aside, or taken for other footage, while what is held before
-    /// them stays.
-    fn newest_is_lost(&self, stream: StreamId, last: ChunkNumber) -> bool {
-        let Some(first) = self.views.first() else { return false };
-        let lost = |live: &crate::writer::inspect::LiveBlock| {
-            self.views.iter().any(|view| {
-                let retaken = view.takes.get(&live.block) != first.takes.get(&live.block);
-                view.granted.contains(&live.block) || retaken
-            })
-        };
-        let all = first.live.iter().chain(&first.given_up);
-        let mut behind = all.filter(|live| live.stream == stream && live.first_chunk > last).peekable();
-        behind.peek().is_some() && behind.all(lost)
-    }
-
-    /// The chunk from which on all of a stream must be there, if it must have any.
-    fn floor(&self, stream: StreamId) -> Option<ChunkNumber> {
-        let first = self.views.first()?;
-        let lost = |live: &&crate::writer::inspect::LiveBlock| {
-            self.views.iter().any(|view| {
-                let retaken = view.takes.get(&live.block) != first.takes.get(&live.block);
-                view.granted.contains(&live.block) || retaken
-            })
-        };
-        let mine = first.live.iter().filter(|live| live.stream == stream && live.state != BlockState::Bad);
-        mine.filter(|live| !lost(live)).map(|live| live.first_chunk).min()
-    }
-}
-
-/// A piece of a stream as found by the oracle's own walk.
-#[derive(Clone, Debug)]
-pub(super) enum Found {
-    Sample { ticks: i64, track: TrackNumber, seek: bool, run: RunId },
-    Gap(Gap),
-}
-
 /// What a stream holds: entries `from` to `to` of its model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Retained {
     pub(super) from: usize,
     pub(super) to: usize,
+    /// Entries between them that are missing.
+    pub(super) missing: Vec<usize>,
     pub(super) first_chunk: ChunkNumber,
     pub(super) last_chunk: ChunkNumber,
 }
@@ -259,134 +242,6 @@ fn describe(disk: &dyn ReadAt, state: &Recovered) -> String {
     lines.join("\n")
 }
 
-#[derive(Default)]
-struct Walk {
-    chunks: Vec<ChunkNumber>,
-    found: Vec<Found>,
-    /// How many chunks and pieces came before each end of a withdrawn or held block: it stays where it is, what came after
-    /// it may be overwritten.
-    breaks: Vec<(usize, usize)>,
-}
-
-/// Reads a stream chunk by chunk.
-fn walk(disk: &dyn ReadAt, state: &Recovered, stream: StreamId, claim: &Claim<'_>) -> Verdict<Walk> {
-    let faulty = claim.faulty;
-    let scanner = Scanner { disk, geometry: &state.geometry, volume: state.volume() };
-    let mine = state.rows.iter().enumerate().filter(|(_, row)| row.is_live() && row.stream == stream);
-    let mut blocks: Vec<_> = mine.collect();
-    blocks.sort_by_key(|(_, row)| row.sequence);
-    let guard = Guard::of(state.holds.holds().iter().chain(&claim.model.once_held));
-    let mut walk = Walk::default();
-    let mut last: Option<(ChunkNumber, u32)> = None;
-    let mut split: Option<(i64, bool, BytesMut)> = None;
-    for (index, row) in blocks {
-        let take = Recovered::take(crate::types::BlockIndex(index as u32), row);
-        if walk.chunks.last().is_some_and(|last| last.next() != row.first_chunk) {
-            split = None;
-        }
-        let stop = row.last_chunk().next();
-        let examined = examine(&scanner, &take, row.used_bytes as usize, Some(stop));
-        let harmless = examined.findings.iter().all(|finding| faulty && !finding.footage_lost);
-        demand!(harmless, "findings in {take:?}: {:?}", examined.findings);
-        let sum = &examined.progress.row;
-        demand!(
-            (sum.chunks, sum.samples, sum.payload_bytes, sum.last_checksum, sum.used_bytes)
-                == (row.chunks, row.samples, row.payload_bytes, row.last_checksum, row.used_bytes)
-                && (sum.wall_min, sum.wall_max, sum.sync_samples, sum.first_sync, sum.first_chunk)
-                    == (row.wall_min, row.wall_max, row.sync_samples, row.first_sync, row.first_chunk),
-            "the row {row:?} is not what the block holds: {sum:?}"
-        );
-        for place in &examined.progress.footer.chunks {
-            let loaded = scanner
-                .load_at(&take, place.offset as usize, place.bytes as usize)
-                .ok_or_else(|| format!("chunk at {} of {take:?} is not there", place.offset))?;
-            demand!(loaded.problems().is_empty(), "a chunk of {take:?}: {:?}", loaded.problems());
-            let header = loaded.header();
-            if let Some((number, checksum)) = last {
-                demand!(
-                    header.number == number.next() && header.previous == checksum,
-                    "chunk {} in {take:?} does not link to chunk {number}",
-                    header.number
-                );
-            }
-            last = Some((header.number, loaded.located.checksum));
-            walk.chunks.push(header.number);
-            let tables = loaded.tables.clone().unwrap_or_default();
-            for (index, payload) in (0..).zip(loaded.payloads()) {
-                let data = payload.data.clone().unwrap_or_default();
-                if header.kind == ChunkKind::MEDIA {
-                    let (ticks, _) = tables.time_of(index).ok_or("a sample without an anchor")?;
-                    walk.add(ticks, payload.entry.track, payload.entry.flags, &data, header.run, &mut split)?;
-                }
-            }
-            if header.kind == ChunkKind::EVENT {
-                let first = loaded.payloads().into_iter().next().and_then(|payload| payload.data);
-                let gap = first.and_then(|data| Gap::decode(&data)).ok_or("a gap that does not decode")?;
-                walk.found.push(Found::Gap(gap));
-            }
-        }
-        if row.state == BlockState::Bad && faulty || guard.covers(row) {
-            last = None;
-            walk.breaks.push((walk.chunks.len(), walk.found.len()));
-        }
-    }
-    Ok(walk)
-}
-
-impl Walk {
-    /// Whether chunks are missing before a piece: nothing that follows can be decoded from what came before.
-    fn is_hole(&self, found: usize) -> bool {
-        self.breaks.iter().filter(|(_, pieces)| *pieces == found).any(|(chunks, _)| {
-            let pair = chunks.checked_sub(1).and_then(|at| self.chunks.get(at)).zip(self.chunks.get(*chunks));
-            pair.is_some_and(|(before, after)| before.next() != *after)
-        })
-    }
-
-    fn add(
-        &mut self,
-        ticks: i64,
-        track: TrackNumber,
-        flags: SampleFlags,
-        data: &Bytes,
-        run: RunId,
-        split: &mut Option<(i64, bool, BytesMut)>,
-    ) -> Verdict {
-        let is = |mark| flags.contains(mark);
-        let seek = is(SampleFlags::SEEK_POINT);
-        let fragment = is(SampleFlags::MORE_FRAGMENT) || is(SampleFlags::LAST_FRAGMENT);
-        if is(SampleFlags::FIRST_FRAGMENT) {
-            *split = Some((ticks, seek, BytesMut::from(&data[..])));
-            return Ok(());
-        }
-        if !fragment {
-            demand!(is_payload(ticks as u64, data), "sample {ticks} has other bytes");
-            self.found.push(Found::Sample { ticks, track, seek, run });
-            return Ok(());
-        }
-        let Some((began, seek, mut whole)) = split.take().filter(|(began, ..)| *began == ticks) else {
-            return Ok(());
-        };
-        whole.extend_from_slice(data);
-        demand!(is_payload(ticks as u64, &whole), "sample {ticks} has other bytes");
-        if is(SampleFlags::LAST_FRAGMENT) {
-            self.found.push(Found::Sample { ticks, track, seek, run });
-        } else {
-            *split = Some((began, seek, whole));
-        }
-        Ok(())
-    }
-}
-
-impl Walk {
-    /// Whether a withdrawn block is followed, across a hole, by nothing but the rest of a sample whose beginning was overwritten.
-    fn ends_within_a_sample(&self) -> bool {
-        self.breaks.iter().any(|(chunks, found)| {
-            let around = chunks.checked_sub(1).and_then(|last| self.chunks.get(last..=*chunks));
-            *found == self.found.len() && around.is_some_and(|pair| pair[1] > pair[0].next())
-        })
-    }
-}
-
 fn is_same(entry: &Entry, found: &Found) -> bool {
     match (entry, found) {
         (Entry::Sample(pushed), Found::Sample { ticks, track, run, .. }) => {
@@ -399,58 +254,42 @@ fn is_same(entry: &Entry, found: &Found) -> bool {
 
 /// Holds what was found against what was pushed.
 fn compare(stream: &StreamModel, walk: &Walk, claim: &Claim<'_>, id: StreamId) -> Verdict<Retained> {
-    for (index, pair) in walk.chunks.windows(2).enumerate() {
-        let withdrawn = walk.breaks.iter().any(|(chunks, _)| *chunks == index + 1) && pair[1] > pair[0];
-        demand!(withdrawn || pair[1] == pair[0].next(), "chunk {} follows chunk {}", pair[1], pair[0]);
-    }
-    let floor = claim.floor(id);
+    claim.present(id, walk, stream.durable_chunk)?;
+    let first_chunk = walk.chunks.first().copied().unwrap_or_default();
+    let last_chunk = walk.chunks.last().copied().unwrap_or_default();
+    let ends_early = last_chunk < stream.durable_chunk && stream.durable > 0;
+    demand!(
+        !ends_early || claim.end_is_overwritten(id, stream.durable_chunk),
+        "ends with chunk {last_chunk} before {}",
+        stream.durable_chunk
+    );
     let Some(first) = walk.found.first() else {
         // Nothing at all, or the middle of a sample larger than a block.
-        let (first_chunk, last_chunk) = span_of(stream, walk, floor)?;
-        return Ok(Retained { from: stream.durable, to: stream.durable, first_chunk, last_chunk });
+        let end = stream.durable;
+        return Ok(Retained { from: end, to: end, missing: Vec::new(), first_chunk, last_chunk });
     };
     let from = stream.entries.iter().position(|entry| is_same(entry, first));
     let from = from.ok_or_else(|| format!("{first:?} was never pushed, or discarded before"))?;
     demand!(from >= stream.gone, "entry {from} is back; all before {} was overwritten", stream.gone);
-    let mut at = from;
+    let (mut at, mut missing) = (from, Vec::new());
     for (index, found) in walk.found.iter().enumerate() {
-        if walk.breaks.iter().any(|(_, found)| *found == index) {
+        if walk.is_hole(index) {
             while stream.entries.get(at).is_some_and(|entry| !is_same(entry, found)) {
+                missing.push(at);
                 at += 1;
             }
         }
         let entry = stream.entries.get(at).ok_or_else(|| format!("{found:?} was not pushed at all"))?;
         demand!(is_same(entry, found), "after entry {at} {entry:?} was pushed, found is {found:?}");
+        demand!(!stream.vanished.contains(&at), "entry {at} is back; the ring went over it");
         at += 1;
     }
     if walk.ends_within_a_sample() {
+        missing.extend(at..stream.durable);
         at = at.max(stream.durable);
     }
-    if claim.newest_is_lost(id, walk.chunks.last().copied().unwrap_or_default()) {
-        let (first_chunk, last_chunk) = (walk.chunks[0], walk.chunks[walk.chunks.len() - 1]);
-        return Ok(Retained { from, to: at, first_chunk, last_chunk });
-    }
-    demand!(at >= stream.durable, "ends after entry {at}, durable are {}", stream.durable);
-    let (first_chunk, last_chunk) = span_of(stream, walk, floor)?;
-    Ok(Retained { from, to: at, first_chunk, last_chunk })
-}
-
-/// The first and last chunk that are there: all from `floor` to the watermark must be.
-fn span_of(
-    stream: &StreamModel,
-    walk: &Walk,
-    floor: Option<ChunkNumber>,
-) -> Verdict<(ChunkNumber, ChunkNumber)> {
-    let floor = floor.filter(|floor| *floor <= stream.durable_chunk && stream.durable > 0);
-    let (Some(first), Some(last)) = (walk.chunks.first(), walk.chunks.last()) else {
-        demand!(floor.is_none(), "nothing is there of chunks {floor:?} to {}", stream.durable_chunk);
-        return Ok(Default::default());
-    };
-    if let Some(floor) = floor {
-        demand!(*first <= floor, "begins with chunk {first}, but holds all from {floor} on");
-    }
-    demand!(*last >= stream.durable_chunk, "ends with chunk {last} before {}", stream.durable_chunk);
-    Ok((*first, *last))
+    demand!(ends_early || at >= stream.durable, "ends after entry {at}, durable are {}", stream.durable);
+    Ok(Retained { from, to: at, missing, first_chunk, last_chunk })
 }
 
 /// What the crate's reader gives must be the same: of every run from its first seek point on, and before it what needs no

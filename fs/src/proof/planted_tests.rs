@@ -5,9 +5,9 @@
 
 use super::judged;
 use super::{
-    Verdict, crash_tests, cut_tests, damage_tests, fault_tests, hold_doubt_tests, hold_tests, hostile_tests,
-    lap_tests, nth_tests, reader_tests, repair_tests, retention_tests, sequence_tests, session_tests,
-    stale_tests, swap_tests, words,
+    Verdict, crash_tests, cut_tests, damage_tests, fault_tests, hold_doubt_tests, hold_fault_tests,
+    hold_tests, hostile_tests, lap_tests, lost_row_tests, metadata_tests, nth_tests, reader_tests,
+    repair_tests, retention_tests, sequence_tests, session_tests, stale_tests, swap_tests, words,
 };
 use crate::planted::{Bug, with};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,7 +33,7 @@ const SUFFIXES: Scenario =
     Scenario { name: "discarded suffixes", run: crash_tests::discarded_suffixes, seeds: 1600..1604 };
 const SEQUENCES: Scenario = Scenario { name: "sequences", run: sequence_tests::some_sequences, seeds: 0..1 };
 const LAPS: Scenario = Scenario { name: "laps", run: lap_tests::laps, seeds: 5100..5104 };
-const NTH: Scenario = Scenario { name: "every operation fails", run: nth, seeds: 0..32 };
+const NTH: Scenario = Scenario { name: "every operation fails", run: nth, seeds: 0..36 };
 const FAILING: Scenario = Scenario { name: "failing I/O", run: fault_tests::failing_io, seeds: 2000..2001 };
 const READS: Scenario =
     Scenario { name: "failing reads", run: fault_tests::failing_reads, seeds: 2400..2401 };
@@ -83,6 +83,33 @@ const REPAIRED_ROWS: Scenario =
 fn every_repair(seed: u64) -> Verdict<u64> {
     repair_tests::lost_descriptions(seed, 2)
 }
+const METADATA: Scenario =
+    Scenario { name: "unwritable metadata", run: metadata_tests::unwritable_metadata, seeds: 8000..8001 };
+
+const FOREIGN: Scenario =
+    Scenario { name: "foreign blocks", run: stale_tests::foreign_blocks, seeds: 4700..4702 };
+const COPIES_REFUSED: Scenario =
+    Scenario { name: "unwritable copies", run: metadata_tests::unwritable_copies, seeds: 8200..8201 };
+const HELD_REFUSED: Scenario = Scenario {
+    name: "a growing hold in a bad place",
+    run: hold_fault_tests::ends_all_the_same,
+    seeds: 8300..8306,
+};
+const HELD_LOST_AMONG: Scenario =
+    Scenario { name: "a lost change among many", run: hold_fault_tests::lost_among_many, seeds: 8600..8602 };
+const HELD_TOO_MUCH: Scenario =
+    Scenario { name: "reserved room", run: hold_fault_tests::reserved_room, seeds: 8800..8802 };
+const HELD_ROWS: Scenario =
+    Scenario { name: "lost rows behind a hold", run: lost_row_tests::behind_a_hold, seeds: 8900..8906 };
+const HELD_BAD: Scenario = Scenario {
+    name: "leaving a bad block behind a hold",
+    run: lost_row_tests::leaves_a_bad_block,
+    seeds: 9000..9004,
+};
+const LOST_ENDS: Scenario =
+    Scenario { name: "lost rows after a crash", run: lost_row_tests::after_a_crash, seeds: 9100..9103 };
+const RESTARTS: Scenario =
+    Scenario { name: "faults and restarts", run: fault_tests::faults_and_restarts, seeds: 2500..2502 };
 
 /// A bug, or several where one check stands behind another, and where it is to be found.
 type Plant = (&'static [Bug], &'static [Scenario]);
@@ -121,7 +148,9 @@ const PLANTS: &[Plant] = &[
     (&[Bug::FrameUnverified], &[FLIPS]),
     (&[Bug::OldRowsBelieved], &[NTH, CUTS]),
     (&[Bug::ReadErrorsBelieved], &[READS]),
-    (&[Bug::ResumedRowWritten], &[RESUMED, CUTS]),
+    // Behind the row of a block that is written on stands what its chunks say.
+    (&[Bug::ResumedRowWritten, Bug::LostEndBelieved], &[RESUMED, CUTS]),
+    (&[Bug::LostEndBelieved], &[LOST_ENDS]),
     (&[Bug::RecordRowsIgnored], &[EVENTS, CUTS]),
     (&[Bug::RowsLeaveRecordEarly], &[EVENTS, CUTS]),
     (&[Bug::ReleasedGrantNotLogged], &[CUTS, SEQUENCES, LAPS]),
@@ -142,6 +171,7 @@ const PLANTS: &[Plant] = &[
     (&[Bug::CopiesNotRepaired], &[COPIES]),
     (&[Bug::RowNotRepaired], &[OUTDATED]),
     (&[Bug::TablePlaceUnchecked], &[LOST, LIES]),
+    (&[Bug::VolumeUnchecked], &[FOREIGN]),
     (&[Bug::PayloadUnverified], &[BYTES]),
     (&[Bug::SampleTableUnverified], &[BYTES]),
     (&[Bug::SecondBlockHeaderIgnored], &[LOST]),
@@ -149,6 +179,14 @@ const PLANTS: &[Plant] = &[
     (&[Bug::SplitJoinedAcrossLoss], &[BYTES]),
     (&[Bug::CheckBlind], &[BYTES]),
     (&[Bug::PassedReaderSeesDamage], &[PASSED]),
+    (&[Bug::TableFailsAsOne], &[METADATA]),
+    (&[Bug::HoldGivenUpWithFirstCopy], &[COPIES_REFUSED, HELD_REFUSED]),
+    (&[Bug::MissingHoldForgotten], &[HELD_LOST_AMONG]),
+    (&[Bug::ReservedNeverCut], &[HELD_TOO_MUCH]),
+    (&[Bug::KnownRowsJudged], &[HELD_ROWS]),
+    (&[Bug::GrantedEndUnknown], &[HELD_BAD]),
+    (&[Bug::FaultsForgottenAtOpening], &[RESTARTS]),
+    (&[Bug::FaultsUnlimited], &[RESTARTS]),
     (&[Bug::HeldTaken], &[HELD_LAPS]),
     (&[Bug::GrantNotWithdrawn], &[HELD_GRANTS]),
     (&[Bug::HoldNotWritten], &[HELD_EVENTS]),

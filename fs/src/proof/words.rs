@@ -2,6 +2,7 @@
 //! written down.
 
 use super::driver::{Cuts, Driver, after_crash};
+use super::hold_tests::oldest;
 use super::material::Shape;
 use super::oracle::Model;
 use super::{Verdict, demand};
@@ -39,12 +40,16 @@ pub(super) enum Deed {
     Reopen,
     /// `k`: the power fails, and it is opened again.
     Crash,
+    /// `h`: the oldest footage of the stream is held.
+    Hold,
+    /// `u`: a hold is lifted, if there is one.
+    Lift,
     /// `x`: a sample larger than a block.
     Huge,
 }
 
 /// Those of which every sequence is tried.
-pub(super) const DEEDS: [Deed; 14] = [
+pub(super) const DEEDS: [Deed; 16] = [
     Deed::Sync,
     Deed::Delta,
     Deed::Large,
@@ -59,9 +64,11 @@ pub(super) const DEEDS: [Deed; 14] = [
     Deed::ParkSecond,
     Deed::Reopen,
     Deed::Crash,
+    Deed::Hold,
+    Deed::Lift,
 ];
 
-const LETTERS: [(char, Deed); 15] = {
+const LETTERS: [(char, Deed); 17] = {
     use Deed::*;
     [
         ('s', Sync),
@@ -78,6 +85,8 @@ const LETTERS: [(char, Deed); 15] = {
         ('q', ParkSecond),
         ('o', Reopen),
         ('k', Crash),
+        ('h', Hold),
+        ('u', Lift),
         ('x', Huge),
     ]
 };
@@ -124,6 +133,11 @@ impl Deed {
             Deed::ParkSecond => return driver.park(1),
             Deed::Reopen => return driver.reopen(),
             Deed::Crash => return driver.power_cut(),
+            Deed::Hold => {
+                let (from, to) = oldest(driver, "cam0", 2)?;
+                return driver.hold("cam0", from, to, None).map(|_| ());
+            }
+            Deed::Lift => return driver.lift_any(),
         }
         driver.work()
     }
@@ -153,11 +167,7 @@ pub(super) fn recorded_on(seed: u64) -> Verdict<(SimImage, Model)> {
         // What the first lap overwrote need not be known any more.
         let held = driver.judge_now(None)?;
         let mut model = after_crash(&driver.model, &held);
-        for stream in model.streams.values_mut() {
-            stream.entries.drain(..stream.gone);
-            stream.durable -= stream.gone;
-            stream.gone = 0;
-        }
+        model.forget_gone();
         Ok((driver.disk.crash(CrashPlan::None), model))
     };
     RECORDED.with(|recorded| recorded[which as usize].get_or_init(record).clone())
@@ -169,5 +179,8 @@ const SEEDS: [u64; 2] = [1, 2];
 /// A recorder on that volume.
 pub(super) fn recorder(seed: u64) -> Verdict<Driver> {
     let (image, model) = recorded_on(seed)?;
-    Driver::on(image, SMALLEST, model, seed, Cuts::NONE)
+    let driver = Driver::on(image, SMALLEST, model, seed, Cuts::NONE)?;
+    // After all that the cameras' clocks say.
+    driver.clock.advance(std::time::Duration::from_secs(5 * 3600));
+    Ok(driver)
 }

@@ -395,7 +395,7 @@ fn without_lost_end(scanner: &Scanner<'_>, block: BlockIndex, row: &Row) -> Opti
         loaded.is_some_and(|loaded| loaded.problems().is_empty())
     };
     let standing = footer.chunks.iter().rposition(stands).map_or(0, |last| last + 1);
-    if standing == footer.chunks.len() || planted!(FooterTrusted) {
+    if standing == footer.chunks.len() || planted!(FooterTrusted) || planted!(LostEndBelieved) {
         return None;
     }
     let end = footer.chunks.get(standing).map_or(0, |place| place.offset as usize);

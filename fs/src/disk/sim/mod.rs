@@ -196,6 +196,11 @@ impl SimControl {
         self.inject(number, repeat, kinds, Effect::Fail(errno));
     }
 
+    /// Where writes were sent since this was asked last; they are noted from the first time on.
+    pub fn take_written(&self) -> Vec<Range<u64>> {
+        self.lock().written.replace(Vec::new()).unwrap_or_default()
+    }
+
     /// Reads by readers beside the writer so far.
     pub fn reader_reads(&self) -> u64 {
         self.lock().reader_reads

@@ -71,6 +71,8 @@ pub(super) struct State {
     pub(super) stats: SimStats,
     pub(super) hook: Option<EventHook>,
     pub(super) reader_reads: u64,
+    /// Where writes were sent since somebody asked last, if that is noted.
+    pub(super) written: Option<Vec<Range<u64>>>,
     pub(super) reader_fault: Option<(u64, Errno, Repeat)>,
 }
 
@@ -93,6 +95,7 @@ impl State {
             stats: SimStats::default(),
             hook: None,
             reader_reads: 0,
+            written: None,
             reader_fault: None,
         }
     }
@@ -122,6 +125,9 @@ impl State {
         let token = self.submitted;
         self.submitted += 1;
         let effect = self.faults.strike(token, &operation);
+        if let (Operation::Write { offset, len, .. }, Some(written)) = (&operation, &mut self.written) {
+            written.push(*offset..*offset + *len as u64);
+        }
         if let Operation::Write { offset, buffer, len } = &operation
             && operation.check(self.size_bytes(), self.alignment_bytes).is_ok()
             && effect != Some(Effect::Lose)

@@ -10,17 +10,19 @@ use super::material::{Camera, Run, Shape, camera, empty_volume};
 use super::oracle::{Claim, Entry, Holdings, Model, judge};
 use super::order::Order;
 use super::sessions::SessionModel;
-use super::{Verdict, demand};
+use super::{Verdict, demand, presence};
 use crate::clock::{Clock, SimClock};
 use crate::disk::ReadAt;
-use crate::disk::sim::{CrashPlan, CrashPoint, SimControl, SimDisk, SimImage, SimRng};
+use crate::disk::sim::{CrashPlan, CrashPoint, Errno, Kinds, SimControl, SimDisk, SimImage, SimRng};
+use crate::recover::recover;
 use crate::report::{Health, OpenReport};
 use crate::session::Opener;
 use crate::types::{BlockIndex, ConfigurationHash, StreamId, StreamName, Uuid, VolumeId, WallTime};
 use crate::writer::engine::{Engine, EngineOptions};
 use crate::writer::inspect::View;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -67,6 +69,8 @@ pub(in crate::proof) struct Driver {
     numbers: u64,
     points: Arc<Mutex<Vec<CrashPoint>>>,
     order: Order,
+    /// Where the disk refuses writes, also after the volume was opened again.
+    refused: Vec<Range<u64>>,
 }
 
 impl Driver {
@@ -85,6 +89,21 @@ impl Driver {
         cuts: Cuts,
     ) -> Verdict<Driver> {
         let mut driver = Driver::beside(image, shape, model, seed, cuts);
+        driver.open_now()?;
+        Ok(driver)
+    }
+
+    /// [`Driver::faulty_on`] a disk that refuses writes in places.
+    pub(in crate::proof) fn refusing_on(
+        image: SimImage,
+        shape: Shape,
+        model: Model,
+        seed: u64,
+        places: &[Range<u64>],
+    ) -> Verdict<Driver> {
+        let mut driver = Driver::beside(image, shape, model, seed, Cuts::NONE);
+        driver.faulty = true;
+        driver.refused = places.to_vec();
         driver.open_now()?;
         Ok(driver)
     }
@@ -128,6 +147,7 @@ impl Driver {
             numbers: numbers + (seed % 1000) * 1000,
             points: Arc::default(),
             order: Order::default(),
+            refused: Vec::new(),
         }
     }
 
@@ -141,7 +161,11 @@ impl Driver {
     fn open(&mut self, disk: SimDisk, before: &Holdings, views: Vec<View>) -> Verdict {
         self.disk = disk.control();
         self.disk.set_alignment(self.shape.alignment_bytes);
+        self.refuse();
         self.model.opened();
+        let path = Path::new("proof");
+        let state = recover(&self.disk.snapshot(), path).map_err(|error| error.to_string())?;
+        let found = View { epoch: self.model.epoch, ..presence::found(&state) };
         self.arm();
         let opened = open_engine_at(disk, Arc::clone(&self.clock));
         self.disk.off_event();
@@ -156,9 +180,11 @@ impl Driver {
         );
         let view = engine.view();
         self.order.opened(&view);
-        let nothing_known = View { epoch: self.model.epoch, ..View::default() };
-        let views = if views.is_empty() { vec![nothing_known] } else { views };
-        self.judge_points([views, vec![view]].concat()).map_err(|why| format!("opening cut short: {why}"))?;
+        if !self.faulty {
+            presence::unchanged(&found, &view)?;
+        }
+        let views = [views, vec![found, view]].concat();
+        self.judge_points(views.clone()).map_err(|why| format!("opening cut short: {why}"))?;
         self.model.epoch = report.epoch;
         let session = SessionModel { began: self.clock.wall(), closed: false };
         self.model.sessions.insert(report.epoch, session);
@@ -170,13 +196,27 @@ impl Driver {
         for name in self.model.streams.keys().cloned().chain(names).collect::<Vec<_>>() {
             self.admit(&name)?;
         }
-        let view = self.view();
-        let after = self.judge_now(Some(view))?;
+        let after = self.judge_with([views, vec![self.view()]].concat())?;
         for (name, held) in before {
             let now = after.get(name).cloned().unwrap_or_default();
-            demand!(now.to == held.to, "{name} held {held:?} before opening, {now:?} after");
+            let same =
+                now.to == held.to && held.missing.iter().all(|at| *at < now.from || now.missing.contains(at));
+            demand!(same, "{name} held {held:?} before opening, {now:?} after");
         }
         Ok(())
+    }
+
+    /// From now on the disk refuses writes here, and nothing else fails any more.
+    pub(in crate::proof) fn refuse_writes(&mut self, places: &[Range<u64>]) {
+        self.refused = places.to_vec();
+        self.disk.clear_faults();
+        self.refuse();
+    }
+
+    fn refuse(&self) {
+        for place in &self.refused {
+            self.disk.fail_range(place.clone(), Errno::EIO, Kinds::WRITES);
+        }
     }
 
     fn engine(&mut self) -> Verdict<&mut Engine<SimDisk>> {
@@ -232,9 +272,11 @@ impl Driver {
     ) -> Verdict<T> {
         let before = self.view();
         self.arm();
+        self.disk.take_written();
         let result = call(self.engine()?);
         self.disk.off_event();
         let after = self.view();
+        presence::untouched(&self.disk.take_written(), &before, &after, &self.shape.geometry(), &self.model)?;
         self.order.follow(&before, &after, self.faulty, closing)?;
         let mut oldest: Vec<_> = before.ranks.iter().map(|(block, rank)| (*rank, *block)).collect();
         oldest.sort_unstable();
@@ -254,6 +296,10 @@ impl Driver {
                 let limited = !before.limits.is_empty();
                 between.granted.extend(of_stream.take(if limited { set_aside } else { 0 }));
             }
+            let given_back =
+                between.granted.difference(&after.granted).map(|block| (*block, after.takes.get(block)));
+            let given_back = given_back.filter(|(block, take)| before.takes.get(block) == *take);
+            self.model.spared.extend(given_back.filter_map(|(block, take)| Some((block, *take?))));
         }
         self.judge_points(vec![before, between, after])?;
         Ok(result)
@@ -327,13 +373,12 @@ impl Driver {
 
     /// Judges what a reader sees at this moment.
     pub(in crate::proof) fn judge_now(&mut self, view: Option<View>) -> Verdict<Holdings> {
+        self.judge_with(view.into_iter().collect())
+    }
+
+    fn judge_with(&mut self, views: Vec<View>) -> Verdict<Holdings> {
         self.judged += 1;
-        let claim = Claim {
-            model: &self.model,
-            views: view.into_iter().collect(),
-            faulty: self.faulty,
-            clean: false,
-        };
+        let claim = Claim { model: &self.model, views, faulty: self.faulty, clean: false };
         judge(&shared(&self.disk.snapshot()), &claim)
     }
 }

@@ -76,6 +76,7 @@ pub(in crate::proof) fn after_crash(model: &Model, held: &Holdings) -> Model {
         let retained = held.get(name).cloned().unwrap_or_default();
         stream.entries.truncate(retained.to);
         stream.gone = stream.gone.max(retained.from);
+        stream.vanished.extend(retained.missing);
         stream.durable = retained.to;
         stream.durable_chunk = retained.last_chunk;
     }

@@ -133,9 +133,12 @@ impl Holds {
         }
     }
 
-    /// The newest generation for the round log; a later one than there is while something is missing of which no slot tells.
+    /// The newest generation for the round log; a later one than any change until the next round may have, while something is
+    /// missing of which no slot tells.
     pub(in crate::writer) fn generation_to_log(&self) -> u64 {
-        self.generation + u64::from(self.missing.is_some() && !planted!(MissingHoldForgotten))
+        const BEYOND: u64 = 1000;
+        let beyond = if self.missing.is_some() && !planted!(MissingHoldForgotten) { BEYOND } else { 0 };
+        self.generation + beyond
     }
 
     /// Takes note of a round.

@@ -1,0 +1,160 @@
+//! The oracle's own walk through a stream: chunk by chunk, each linked to the one before wherever their numbers follow upon
+//! each other, every sample held against the bytes that belong to its number.
+
+use super::material::is_payload;
+use super::oracle::Claim;
+use super::{Verdict, demand};
+use crate::disk::ReadAt;
+use crate::format::chunk::ChunkKind;
+use crate::gap::Gap;
+use crate::hold::Guard;
+use crate::recover::{Recovered, examine};
+use crate::report::BlockState;
+use crate::sample::SampleFlags;
+use crate::scan::Scanner;
+use crate::types::{BlockIndex, ChunkNumber, RunId, StreamId, TrackNumber};
+use bytes::{Bytes, BytesMut};
+
+/// A piece of a stream as found by the oracle's own walk.
+#[derive(Clone, Debug)]
+pub(super) enum Found {
+    Sample { ticks: i64, track: TrackNumber, seek: bool, run: RunId },
+    Gap(Gap),
+}
+
+/// A place where chunks are missing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hole {
+    /// The last chunk before it,
+    pub(super) before: ChunkNumber,
+    /// and the first behind it.
+    pub(super) after: ChunkNumber,
+    /// How many pieces came before it.
+    pub(super) found: usize,
+}
+
+/// What stands in a stream.
+#[derive(Default)]
+pub(super) struct Walk {
+    pub(super) chunks: Vec<ChunkNumber>,
+    pub(super) found: Vec<Found>,
+    pub(super) holes: Vec<Hole>,
+}
+
+/// Reads a stream chunk by chunk.
+pub(super) fn walk(
+    disk: &dyn ReadAt,
+    state: &Recovered,
+    stream: StreamId,
+    claim: &Claim<'_>,
+) -> Verdict<Walk> {
+    let faulty = claim.faulty;
+    let scanner = Scanner { disk, geometry: &state.geometry, volume: state.volume() };
+    let mine = state.rows.iter().enumerate().filter(|(_, row)| row.is_live() && row.stream == stream);
+    let mut blocks: Vec<_> = mine.collect();
+    blocks.sort_by_key(|(_, row)| row.sequence);
+    let guard = Guard::of(state.holds.holds().iter().chain(&claim.model.once_held));
+    let mut walk = Walk::default();
+    // Number and checksum of the last chunk, and whether its block stays while the ring goes on behind it.
+    let mut last: Option<(ChunkNumber, u32, bool)> = None;
+    let mut split: Option<(i64, bool, BytesMut)> = None;
+    for (index, row) in blocks {
+        let take = Recovered::take(BlockIndex(index as u32), row);
+        if walk.chunks.last().is_some_and(|last| last.next() != row.first_chunk) {
+            split = None;
+        }
+        let stop = row.last_chunk().next();
+        let examined = examine(&scanner, &take, row.used_bytes as usize, Some(stop));
+        let harmless = examined.findings.iter().all(|finding| faulty && !finding.footage_lost);
+        demand!(harmless, "findings in {take:?}: {:?}", examined.findings);
+        let sum = &examined.progress.row;
+        demand!(
+            (sum.chunks, sum.samples, sum.payload_bytes, sum.last_checksum, sum.used_bytes)
+                == (row.chunks, row.samples, row.payload_bytes, row.last_checksum, row.used_bytes)
+                && (sum.wall_min, sum.wall_max, sum.sync_samples, sum.first_sync, sum.first_chunk)
+                    == (row.wall_min, row.wall_max, row.sync_samples, row.first_sync, row.first_chunk),
+            "the row {row:?} is not what the block holds: {sum:?}"
+        );
+        for place in &examined.progress.footer.chunks {
+            let loaded = scanner
+                .load_at(&take, place.offset as usize, place.bytes as usize)
+                .ok_or_else(|| format!("chunk at {} of {take:?} is not there", place.offset))?;
+            demand!(loaded.problems().is_empty(), "a chunk of {take:?}: {:?}", loaded.problems());
+            let header = loaded.header();
+            if let Some((before, checksum, stays)) = last {
+                let after = header.number;
+                let links = after == before.next() && header.previous == checksum;
+                let hole = stays && after > before.next();
+                demand!(links || hole, "chunk {after} in {take:?} does not link to chunk {before}");
+                walk.holes.extend(hole.then_some(Hole { before, after, found: walk.found.len() }));
+            }
+            last = Some((header.number, loaded.located.checksum, false));
+            walk.chunks.push(header.number);
+            let tables = loaded.tables.clone().unwrap_or_default();
+            for (index, payload) in (0..).zip(loaded.payloads()) {
+                let data = payload.data.clone().unwrap_or_default();
+                if header.kind == ChunkKind::MEDIA {
+                    let (ticks, _) = tables.time_of(index).ok_or("a sample without an anchor")?;
+                    walk.add(ticks, payload.entry.track, payload.entry.flags, &data, header.run, &mut split)?;
+                }
+            }
+            if header.kind == ChunkKind::EVENT {
+                let first = loaded.payloads().into_iter().next().and_then(|payload| payload.data);
+                let gap = first.and_then(|data| Gap::decode(&data)).ok_or("a gap that does not decode")?;
+                walk.found.push(Found::Gap(gap));
+            }
+        }
+        let withdrawn = row.state == BlockState::Bad && faulty;
+        let spared = claim.model.any_spared || claim.model.spared.contains(&(take.block, take.sequence));
+        if let Some((.., stays)) = &mut last {
+            *stays = withdrawn || spared || guard.covers(row);
+        }
+    }
+    Ok(walk)
+}
+
+impl Walk {
+    /// Whether chunks are missing before a piece: nothing that follows can be decoded from what came before.
+    pub(super) fn is_hole(&self, found: usize) -> bool {
+        self.holes.iter().any(|hole| hole.found == found)
+    }
+
+    /// Whether a hole is followed by nothing but the rest of a sample whose beginning is missing.
+    pub(super) fn ends_within_a_sample(&self) -> bool {
+        self.is_hole(self.found.len())
+    }
+
+    fn add(
+        &mut self,
+        ticks: i64,
+        track: TrackNumber,
+        flags: SampleFlags,
+        data: &Bytes,
+        run: RunId,
+        split: &mut Option<(i64, bool, BytesMut)>,
+    ) -> Verdict {
+        let is = |mark| flags.contains(mark);
+        let seek = is(SampleFlags::SEEK_POINT);
+        let fragment = is(SampleFlags::MORE_FRAGMENT) || is(SampleFlags::LAST_FRAGMENT);
+        if is(SampleFlags::FIRST_FRAGMENT) {
+            *split = Some((ticks, seek, BytesMut::from(&data[..])));
+            return Ok(());
+        }
+        if !fragment {
+            demand!(is_payload(ticks as u64, data), "sample {ticks} has other bytes");
+            self.found.push(Found::Sample { ticks, track, seek, run });
+            return Ok(());
+        }
+        let Some((began, seek, mut whole)) = split.take().filter(|(began, ..)| *began == ticks) else {
+            return Ok(());
+        };
+        whole.extend_from_slice(data);
+        demand!(is_payload(ticks as u64, &whole), "sample {ticks} has other bytes");
+        if is(SampleFlags::LAST_FRAGMENT) {
+            self.found.push(Found::Sample { ticks, track, seek, run });
+        } else {
+            *split = Some((began, seek, whole));
+        }
+        Ok(())
+    }
+}
