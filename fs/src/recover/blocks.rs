@@ -395,7 +395,7 @@ fn without_lost_end(scanner: &Scanner<'_>, block: BlockIndex, row: &Row) -> Opti
         loaded.is_some_and(|loaded| loaded.problems().is_empty())
     };
     let standing = footer.chunks.iter().rposition(stands).map_or(0, |last| last + 1);
-    if standing == footer.chunks.len() || planted!(FooterTrusted) || planted!(LostEndBelieved) {
+    if standing == footer.chunks.len() || planted!(FooterTrusted) {
         return None;
     }
     let end = footer.chunks.get(standing).map_or(0, |place| place.offset as usize);
@@ -412,6 +412,7 @@ fn relink(scanner: &Scanner<'_>, state: &mut State, stream: StreamId, rebuilt: &
     if let Some((block, row)) =
         newest.filter(|(block, row)| is_rebuilt(block) && row.state == BlockState::Sealed)
         && let Some(cut) = without_lost_end(scanner, block, &row)
+        && !planted!(LostEndBelieved)
     {
         state.set(block, cut);
     }

@@ -43,13 +43,28 @@ impl BadCopies {
             again: RoundNumber(0),
         }
     }
+
+    fn is_empty(&self) -> bool {
+        self.superblocks_at.is_empty() && self.directories.is_none()
+    }
 }
 
 impl<D: Disk> Engine<D> {
+    /// Whether all that stands more than once does so everywhere.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with what the disk said.
+    pub(super) fn check_copies(&self) -> Result<()> {
+        match self.bad_copies.is_empty() && self.holds.all_stand() {
+            true => Ok(()),
+            false => Err(self.disk_error("write every copy of what describes")),
+        }
+    }
+
     /// Brings copies in line, if any are not and it is time to try.
     pub(super) fn repair_copies(&mut self) {
         let bad = &self.bad_copies;
-        if bad.superblocks_at.is_empty() && bad.directories.is_none() || bad.again > self.core.round {
+        if bad.is_empty() || bad.again > self.core.round {
             return;
         }
         let bad = std::mem::take(&mut self.bad_copies);

@@ -8,7 +8,7 @@
 
 use super::copies::BadCopies;
 use super::core::Core;
-use super::holds::Holds;
+use super::holds::{Holds, SLOTS_AT_ONCE};
 use super::ledger::Ledger;
 use super::retention::Keeping;
 use super::sessions::OpenSession;
@@ -181,7 +181,7 @@ impl<D: Disk> Engine<D> {
         };
         engine.limit();
         engine.repair_copies();
-        engine.write_due_slots();
+        engine.write_due_slots(if manner == Manner::Repair { usize::MAX } else { SLOTS_AT_ONCE });
         if !planted!(EpochNotFlushed) {
             engine.round();
         }
@@ -189,6 +189,7 @@ impl<D: Disk> Engine<D> {
             Health::Good => {
                 if manner == Manner::Repair {
                     engine.repair_sessions()?;
+                    engine.check_copies()?;
                 }
                 engine.begin_session();
                 Ok((engine, report))

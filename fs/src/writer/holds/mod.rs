@@ -12,7 +12,7 @@ mod rows;
 mod slots;
 mod tend;
 
-pub(super) use slots::Holds;
+pub(super) use slots::{Holds, SLOTS_AT_ONCE};
 
 use super::engine::Engine;
 use crate::disk::Disk;

@@ -13,6 +13,9 @@ use crate::writer::engine::Engine;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+/// How many slots are written between two rounds: recording does not wait for more.
+pub(in crate::writer) const SLOTS_AT_ONCE: usize = 2;
+
 /// What is remembered of a hold that grows.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Watch {
@@ -124,6 +127,11 @@ impl Holds {
         })
     }
 
+    /// Whether each slot stands in both copies as it should.
+    pub(in crate::writer) fn all_stand(&self) -> bool {
+        self.unwritten.is_empty() && self.missing.is_none()
+    }
+
     /// Puts something into a slot: it counts at once, and is to be written.
     pub(super) fn put(&mut self, index: usize, slot: Slot, round: RoundNumber) {
         self.attempted += 1;
@@ -171,9 +179,9 @@ impl<D: Disk> Engine<D> {
         self.core.writes.alignment_bytes().max(HoldSlot::SIZE) / HoldSlot::SIZE
     }
 
-    /// Writes what is due: copies that were found damaged, what a failure left, and the mark that a hold was lost. At most a few.
-    pub(in crate::writer) fn write_due_slots(&mut self) {
-        const AT_ONCE: usize = 2;
+    /// Writes what is due, at most so many slots: copies that were found damaged, what a failure left, and the mark that a hold
+    /// was lost.
+    pub(in crate::writer) fn write_due_slots(&mut self, slots_max: usize) {
         let now = self.core.round;
         let untried = self.holds.free_slots().find(|slot| !self.holds.is_unwritten(*slot));
         if let Some((id, free)) = self.holds.missing.zip(untried) {
@@ -185,7 +193,7 @@ impl<D: Disk> Engine<D> {
             }
         }
         let due = self.holds.unwritten.iter().filter(|(_, round)| **round <= now).map(|(index, _)| *index);
-        for index in due.take(AT_ONCE).collect::<Vec<_>>() {
+        for index in due.take(slots_max).collect::<Vec<_>>() {
             let _copies = self.write_slot(index);
         }
     }

@@ -18,7 +18,7 @@ const BLOCKS_BEFORE: usize = 80;
 impl<D: Disk> Engine<D> {
     /// Tends the holds.
     pub(in crate::writer) fn tend_holds(&mut self) {
-        self.write_due_slots();
+        self.write_due_slots(super::SLOTS_AT_ONCE);
         self.mark_rows();
         let (now, running_s) = (self.core.clock.wall(), self.running_seconds());
         let mut changes = 0;
