@@ -290,7 +290,7 @@ pub(super) fn reserved_room(seed: u64) -> Verdict<u64> {
     }
     driver.settle()?;
     let holds = driver.volume()?.holds();
-    demand!(holds.iter().all(|hold| hold.cut_short), "it is not cut short: {holds:?}");
+    demand!(holds.iter().any(|hold| hold.cut_short), "it is not cut short: {holds:?}");
     driver.lap()?;
     Ok(driver.judged)
 }
@@ -307,12 +307,14 @@ fn reserving(seed: u64) -> Verdict<Driver> {
     let Some(Entry::Sample(begin)) = first else { return Err("no sample".to_owned()) };
     let wall = |after: i64| begin.run.wall(begin.number as i64 + after);
     driver.clock.set_wall(wall(60));
-    // As long as it may be.
+    // As long as it may be,
     let lengths_ms = std::iter::successors(Some(10_000_000_u64), |ms| Some(ms * 19 / 20));
     let longest = lengths_ms.take(250).find_map(|ms| {
         let to = wall(60).plus(Duration::from_millis(ms));
-        driver.hold("cam0", wall(0), to, None).ok().flatten()
+        driver.hold("cam0", wall(40), to, None).ok().flatten()
     });
     longest.ok_or("nothing can be held")?;
+    // and of what lies before it as much as there is room for.
+    (1..40).rev().find_map(|end| driver.hold("cam0", wall(0), wall(end), None).ok().flatten());
     Ok(driver)
 }

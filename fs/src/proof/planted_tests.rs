@@ -27,8 +27,12 @@ fn nth(which: u64) -> Verdict<u64> {
 
 const EVENTS: Scenario = Scenario { name: "every event", run: crash_tests::every_event, seeds: 1500..1504 };
 const CUTS: Scenario = Scenario { name: "power cuts", run: crash_tests::power_cuts, seeds: 1000..1025 };
-const RESUMED: Scenario =
-    Scenario { name: "power cuts, found before", run: crash_tests::power_cuts, seeds: 100_532..100_533 };
+const RESUMED: Scenario = Scenario {
+    name: "resumed beside a neighbour",
+    run: crash_tests::resumed_beside_a_neighbour,
+    seeds: 1800..1801,
+};
+const TORN: Scenario = Scenario { name: "torn pages", run: crash_tests::torn_pages, seeds: 1700..1701 };
 const SUFFIXES: Scenario =
     Scenario { name: "discarded suffixes", run: crash_tests::discarded_suffixes, seeds: 1600..1604 };
 const SEQUENCES: Scenario = Scenario { name: "sequences", run: sequence_tests::some_sequences, seeds: 0..1 };
@@ -74,6 +78,8 @@ const SECTORS: Scenario =
     Scenario { name: "table sectors of another time", run: swap_tests::stale_sectors, seeds: 8700..8702 };
 const NAMELESS: Scenario = Scenario { name: "no directory", run: cut_tests::no_directory, seeds: 8300..8301 };
 
+const REPAIR_TAKES: Scenario =
+    Scenario { name: "repair takes nothing", run: repair_tests::takes_nothing, seeds: 9600..9602 };
 const REPAIRED: Scenario = Scenario { name: "repair", run: every_repair, seeds: 9000..9002 };
 const GIVEN_UP: Scenario =
     Scenario { name: "given up stays so", run: repair_tests::given_up_stays, seeds: 9300..9302 };
@@ -143,13 +149,13 @@ const PLANTS: &[Plant] = &[
     ),
     (&[Bug::BlockLinkUnchecked], &[EVENTS, SEQUENCES, CUTS]),
     (&[Bug::TailUnverified], &[EVENTS, CUTS]),
-    (&[Bug::TornHeaderAccepted], &[EVENTS, CUTS]),
+    (&[Bug::TornHeaderAccepted], &[TORN]),
     (&[Bug::RecordBodyUnverified], &[EVENTS, CUTS]),
     (&[Bug::FrameUnverified], &[FLIPS]),
     (&[Bug::OldRowsBelieved], &[NTH, CUTS]),
     (&[Bug::ReadErrorsBelieved], &[READS]),
     // Behind the row of a block that is written on stands what its chunks say.
-    (&[Bug::ResumedRowWritten, Bug::LostEndBelieved], &[RESUMED, CUTS]),
+    (&[Bug::ResumedRowWritten, Bug::LostEndBelieved], &[RESUMED]),
     (&[Bug::LostEndBelieved], &[LOST_ENDS]),
     (&[Bug::RecordRowsIgnored], &[EVENTS, CUTS]),
     (&[Bug::RowsLeaveRecordEarly], &[EVENTS, CUTS]),
@@ -199,7 +205,7 @@ const PLANTS: &[Plant] = &[
     (&[Bug::MinimumAgeIgnored], &[YOUNG]),
     (&[Bug::GivenUpComesBack], &[GIVEN_UP]),
     (&[Bug::NamelessDropped], &[REPAIRED]),
-    (&[Bug::RepairTakesBlocks], &[REPAIRED]),
+    (&[Bug::RepairTakesBlocks], &[REPAIR_TAKES]),
     (&[Bug::RowsNotRebuilt], &[REPAIRED_ROWS]),
     (&[Bug::OlderCopyUnnoticed], &[OLDER]),
     (&[Bug::OutdatedLogBelieved], &[OLDER]),

@@ -368,3 +368,27 @@ pub(super) fn after_power_cut(seed: u64) -> Verdict<u64> {
     }
     Ok(judged)
 }
+
+#[test]
+fn a_repair_takes_no_block_from_what_it_repairs() {
+    for_seeds("repair takes nothing", 9600, 2, takes_nothing);
+}
+
+/// A full ring loses its round log, and with it what was set aside: so whatever a repair set aside would cost footage.
+pub(super) fn takes_nothing(seed: u64) -> Verdict<u64> {
+    let mut driver = Driver::new(Shape::SMALL, seed, Cuts::NONE)?;
+    driver.admit("cam0")?;
+    driver.lap()?;
+    let mut judged = 0;
+    for _ in 0..12 {
+        driver.push(0, 6000)?;
+        driver.round()?;
+        for which in [0b01000, 0b11000] {
+            let truth = Truth::of(driver.disk.crash(CrashPlan::None), driver.model.clone())?;
+            let found = Truth::of(without(&truth, which, seed), driver.model.clone())?;
+            judged += cut_off(&found, &found.image, which, seed, 2)
+                .map_err(|why| format!("lost {which:#07b}: {why}"))?;
+        }
+    }
+    Ok(judged)
+}
