@@ -77,6 +77,20 @@ fn record(writer: &Writer, stream: &StreamName, frames: std::ops::Range<i64>) {
     }
 }
 
+/// Waits until a frame is on the disk. Frames that come all at once wait for blocks, and a hold does not wait for them.
+fn is_recorded(path: &Path, stream: &StreamName, frame: i64) {
+    let range = TimeRange { from: Some(BEGIN.plus_ns(frame * FRAME_NS)), to: None };
+    let there = (0..1000).any(|_| {
+        let volume = Volume::open(path).expect("a reader");
+        let there = volume.stream(stream).is_ok_and(|stream| volume.read(stream.id, range).is_ok());
+        if !there {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        there
+    });
+    assert!(there, "frame {frame} never came");
+}
+
 fn request(stream: &StreamName, first: i64, frames: i64) -> HoldRequest {
     let from = BEGIN.plus_ns(first * FRAME_NS);
     let to = from.plus_ns(frames * FRAME_NS);
@@ -103,6 +117,7 @@ fn a_hold_is_seen_beside_the_writer_and_kept_over_laps_and_opens_until_it_is_lif
     let front = name("front");
     let writer = open(&path);
     record(&writer, &front, 0..100);
+    is_recorded(&path, &front, 99);
     let hold = writer.add_hold(request(&front, 30, 10)).expect("it is held");
     assert!(!hold.growing && hold.spans.len() == 1, "{hold:?}");
     let volume = Volume::open(&path).expect("a reader");
@@ -133,6 +148,7 @@ fn what_cannot_be_held_is_refused_for_a_reason() {
     let front = name("front");
     let writer = open(&path);
     record(&writer, &front, 0..100);
+    is_recorded(&path, &front, 99);
     let good = request(&front, 30, 10);
     let refused = |request: HoldRequest| writer.add_hold(request).expect_err("refused");
     assert!(matches!(refused(request(&front, -500, 10)), Error::NotRecorded { available: Some(_) }));
@@ -158,6 +174,7 @@ fn a_stream_is_refused_where_holds_leave_it_no_room_and_recording_goes_on() {
     let front = name("front");
     let writer = open(&path);
     record(&writer, &front, 0..190);
+    is_recorded(&path, &front, 189);
     let room = |path: &Path| Volume::open(path).expect("a reader").hold_room();
     let most = room(&path).blocks_max;
     let mut first = 0;

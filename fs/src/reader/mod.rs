@@ -35,6 +35,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// How many configurations are kept in memory: a camera may change them as often as it likes.
+const CONFIGURATIONS_KEPT: usize = 256;
+
 /// A volume open for reading.
 pub struct Volume {
     disk: Arc<dyn ReadAt>,
@@ -391,6 +394,9 @@ impl Volume {
             .chain(others)
             .find_map(|(block, row)| self.configuration_in(block, &row, hash))?;
         let found = Arc::new(found);
+        if known.len() >= CONFIGURATIONS_KEPT {
+            known.clear();
+        }
         known.insert(hash, Arc::clone(&found));
         Some(found)
     }

@@ -25,6 +25,9 @@ const STEP_NS: i64 = 50_000_000;
 /// The most pictures past the end that are held back for one that may need them (H.264 and H.265 reorder by at most 16).
 const HELD_MAX: usize = 16;
 
+/// The most configurations that are kept: more than samples are held back.
+const CONFIGURATIONS_KEPT: usize = 512;
+
 /// A sample and what goes with it.
 #[derive(Clone, Debug)]
 pub(crate) struct Piece {
@@ -58,7 +61,8 @@ pub(crate) struct Feed<'a> {
     wanted: Wanted,
     source: Option<Box<dyn Source + 'a>>,
     run: Option<RunId>,
-    configurations: BTreeMap<ConfigurationHash, Arc<Configuration>>,
+    /// The latest configurations, the newest last.
+    configurations: VecDeque<(ConfigurationHash, Arc<Configuration>)>,
     /// Video tracks whose current run has had a sync sample.
     decodable: BTreeSet<TrackNumber>,
     /// Something did not verify since the run began or reading resumed: what follows it is kept as it comes.
@@ -90,7 +94,7 @@ impl<'a> Feed<'a> {
             wanted,
             source: None,
             run: None,
-            configurations: BTreeMap::new(),
+            configurations: VecDeque::new(),
             decodable: BTreeSet::new(),
             damaged: false,
             held: BTreeMap::new(),
@@ -173,7 +177,7 @@ impl<'a> Feed<'a> {
             Item::Run(run) => self.enter(run),
             Item::Configuration(hash, configuration) => {
                 self.log.unsupported(configuration.tracks.iter().filter(|track| !is_supported(track)));
-                self.configurations.insert(hash, configuration);
+                self.know(hash, configuration);
             }
             Item::Anchor(anchor) => {
                 if let Some(run) = self.run {
@@ -257,8 +261,18 @@ impl<'a> Feed<'a> {
         Ok(())
     }
 
+    /// Keeps a configuration for the samples that come, and those of which samples may still be waiting.
+    fn know(&mut self, hash: ConfigurationHash, configuration: Arc<Configuration>) {
+        self.configurations.retain(|(known, _)| *known != hash);
+        if self.configurations.len() >= CONFIGURATIONS_KEPT {
+            self.configurations.pop_front();
+        }
+        self.configurations.push_back((hash, configuration));
+    }
+
     fn configuration_of(&self, sample: &StoredSample) -> Result<Arc<Configuration>> {
-        self.configurations.get(&sample.configuration).cloned().ok_or_else(|| {
+        let known = self.configurations.iter().rev().find(|(hash, _)| *hash == sample.configuration);
+        known.map(|(_, configuration)| Arc::clone(configuration)).ok_or_else(|| {
             Error::Volume(VolumeError::Corrupt {
                 what: format!("configuration {} of {}", sample.configuration, self.stream.name),
                 at: 0,

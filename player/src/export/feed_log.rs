@@ -6,7 +6,7 @@ use keha_fs::{Anchor, ClockSource, Finding, Gap, RunId, TimeRange, TrackConfigur
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most entries of each kind that are kept; what comes after is counted only.
-const ENTRIES_MAX: usize = 100_000;
+pub(super) const ENTRIES_MAX: usize = 100_000;
 
 /// The log of one stream.
 #[derive(Clone, Debug)]

@@ -4,6 +4,7 @@
 
 use crate::error::Result;
 use crate::export::feed::Piece;
+use crate::export::feed_log::ENTRIES_MAX;
 use crate::export::parameter_sets::{Relation, relate};
 use crate::export::ranges::Ranges;
 use crate::mkv::{Block, IntervalMeter, Muxer, Track, is_supported};
@@ -281,7 +282,8 @@ impl PartStream {
     fn note(&mut self, piece: &Piece, may_begin: bool) {
         let sample = &piece.sample;
         let bytes = sample.data.len() as u64;
-        if self.configurations.last().is_none_or(|(hash, _)| *hash != sample.configuration) {
+        let changed = self.configurations.last().is_none_or(|(hash, _)| *hash != sample.configuration);
+        if changed && self.configurations.len() < ENTRIES_MAX {
             self.configurations.push((sample.configuration, sample.wall));
         }
         match self.runs.last_mut().filter(|run| run.run == sample.run) {

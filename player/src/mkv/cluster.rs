@@ -85,7 +85,8 @@ impl Cluster {
         sink: &mut dyn Sink,
         cues: &mut Cues,
     ) -> io::Result<u64> {
-        let ticks = |wall: WallTime| (wall.since_ns(origin) + TICK_NS / 2).div_euclid(TICK_NS).max(0);
+        let ticks =
+            |wall: WallTime| wall.since_ns(origin).saturating_add(TICK_NS / 2).div_euclid(TICK_NS).max(0);
         let start = ticks(self.first);
         let position = sink.position();
         let mut head = Vec::with_capacity(32);
