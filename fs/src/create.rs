@@ -7,6 +7,7 @@ use crate::format::directory::Directory;
 use crate::format::geometry::{BLOCKS_MAX, Geometry, STREAMS_MAX};
 use crate::format::hold::HoldSlot;
 use crate::format::round::{RoundHeader, RoundRecord};
+use crate::format::scrub::ScrubSlot;
 use crate::format::session::SessionSlot;
 use crate::format::superblock::Superblock;
 use crate::format::table::{TableSector, table_magic};
@@ -153,6 +154,9 @@ pub(crate) fn empty_structures(
         SessionSlot { volume: superblock.volume, slot, ..session }.seal(place);
     }
     structures.extend(geometry.sessions_at().map(|at| (at, sessions.clone())));
+    let mut scrub = vec![0; geometry.scrub_bytes];
+    ScrubSlot { volume: superblock.volume, ..ScrubSlot::default() }.seal(&mut scrub);
+    structures.extend(geometry.scrub_at().map(|at| (at, scrub.clone())));
     let mut table = vec![0; geometry.table_bytes];
     for (index, sector) in (0..).zip(table.chunks_exact_mut(SECTOR_BYTES)) {
         let rows = TableSector::new(index, RoundNumber(0), Default::default());

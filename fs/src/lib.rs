@@ -26,6 +26,7 @@ mod report;
 mod retention;
 mod sample;
 mod scan;
+mod scrub;
 mod session;
 mod tail;
 mod types;

@@ -8,6 +8,7 @@ use super::directory::{DirectoryEntry, DirectoryHeader, RetentionRecord};
 use super::footer::{ChunkPlace, FooterHeader, SyncPlace};
 use super::hold::{HoldSlot, SpanRecord};
 use super::round::{GrantedBlock, NamedBlock, RoundHeader, RoundRow};
+use super::scrub::{DamageRecord, PassRecord, ScrubSlot};
 use super::session::SessionSlot;
 use super::superblock::Superblock;
 use super::table::{Row, TableSector};
@@ -47,6 +48,9 @@ fn layout() -> String {
     framed::<HoldSlot>(&mut out, "Hold slot");
     plain::<SpanRecord>(&mut out, "Held span");
     framed::<SessionSlot>(&mut out, "Session slot");
+    framed::<ScrubSlot>(&mut out, "Scrub slot");
+    plain::<PassRecord>(&mut out, "Scrub pass");
+    plain::<DamageRecord>(&mut out, "Damaged block");
     framed::<RoundHeader>(&mut out, "Round header");
     plain::<NamedBlock>(&mut out, "Named block");
     plain::<GrantedBlock>(&mut out, "Granted block");

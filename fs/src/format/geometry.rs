@@ -1,8 +1,8 @@
 //! Where everything stands in a volume, derived from its sizes alone.
 //!
 //! ```text
-//! | superblock | directory | holds | sessions | round log | block table | blocks ... | copy | blocks ... | copy | blocks ...
-//!                                                             | directory | holds | sessions | round log | superblock |
+//! | superblock | directory | holds | sessions | scrub | round log | block table | blocks ... | copy | blocks ... | copy | blocks ...
+//!                                                             | directory | holds | sessions | scrub | round log | superblock |
 //! ```
 //!
 //! Each region begins on the region unit, a power of two between the page size and 1 MiB that depends only on the volume's
@@ -10,6 +10,7 @@
 
 use super::hold::HoldSlot;
 use super::round::{GrantedBlock, NamedBlock, RoundHeader, RoundRow};
+use super::scrub::ScrubSlot;
 use super::session::SessionSlot;
 use super::superblock::Superblock;
 use super::table::ROWS_PER_SECTOR;
@@ -57,12 +58,14 @@ pub(crate) struct Geometry {
     pub(crate) sessions_max: u32,
     /// The size of a copy of the sessions.
     pub(crate) sessions_bytes: usize,
+    /// The size of a copy of the scrub's place.
+    pub(crate) scrub_bytes: usize,
     /// The size of the block table.
     pub(crate) table_bytes: usize,
-    /// Front directory, holds, sessions, round log, table.
-    pub(crate) front_at: [u64; 5],
-    /// Back directory, holds, sessions, round log.
-    pub(crate) back_at: [u64; 4],
+    /// Front directory, holds, sessions, scrub, round log, table.
+    pub(crate) front_at: [u64; 6],
+    /// Back directory, holds, sessions, scrub, round log.
+    pub(crate) back_at: [u64; 5],
     /// Superblock copies.
     pub(crate) copies_at: [u64; 4],
     /// The three stretches of blocks.
@@ -117,6 +120,7 @@ impl Geometry {
         let holds_bytes = round_up(holds_max as usize * HoldSlot::SIZE, page_bytes);
         let sessions_max = sessions_max(size_bytes);
         let sessions_bytes = round_up(sessions_max as usize * SessionSlot::SIZE, page_bytes);
+        let scrub_bytes = round_up(ScrubSlot::SIZE, page_bytes);
         let log_bytes = log_slot_bytes as u64 * u64::from(LOG_SLOTS);
         let upper_bound = u32::try_from(size_bytes / block).unwrap_or(BLOCKS_MAX).min(BLOCKS_MAX);
         let table_bytes =
@@ -125,12 +129,14 @@ impl Geometry {
         let directory = region;
         let holds = directory + up(directory_bytes as u64);
         let sessions = holds + up(holds_bytes as u64);
-        let log = sessions + up(sessions_bytes as u64);
+        let scrub = sessions + up(sessions_bytes as u64);
+        let log = scrub + up(scrub_bytes as u64);
         let table = log + up(log_bytes);
         let data = table + up(table_bytes as u64);
         let last_copy = size_bytes.checked_sub(region)?;
         let back_log = last_copy.checked_sub(up(log_bytes))?;
-        let back_sessions = back_log.checked_sub(up(sessions_bytes as u64))?;
+        let back_scrub = back_log.checked_sub(up(scrub_bytes as u64))?;
+        let back_sessions = back_scrub.checked_sub(up(sessions_bytes as u64))?;
         let back_holds = back_sessions.checked_sub(up(holds_bytes as u64))?;
         let back_directory = back_holds.checked_sub(up(directory_bytes as u64))?;
 
@@ -161,9 +167,10 @@ impl Geometry {
             holds_bytes,
             sessions_max,
             sessions_bytes,
+            scrub_bytes,
             table_bytes,
-            front_at: [directory, holds, sessions, log, table],
-            back_at: [back_directory, back_holds, back_sessions, back_log],
+            front_at: [directory, holds, sessions, scrub, log, table],
+            back_at: [back_directory, back_holds, back_sessions, back_scrub, back_log],
             copies_at: [0, copy_1, copy_2, last_copy],
             stretches_at,
         })
@@ -209,12 +216,12 @@ impl Geometry {
 
     /// The first byte behind the round log's front copy and so on is never used: where both logs begin.
     pub(crate) fn logs_at(&self) -> [u64; 2] {
-        [self.front_at[3], self.back_at[3]]
+        [self.front_at[4], self.back_at[4]]
     }
 
     /// Where the block table begins.
     pub(crate) fn table_at(&self) -> u64 {
-        self.front_at[4]
+        self.front_at[5]
     }
 
     /// Where both directories begin.
@@ -230,6 +237,11 @@ impl Geometry {
     /// Where both copies of the sessions begin.
     pub(crate) fn sessions_at(&self) -> [u64; 2] {
         [self.front_at[2], self.back_at[2]]
+    }
+
+    /// Where both copies of the scrub's place begin.
+    pub(crate) fn scrub_at(&self) -> [u64; 2] {
+        [self.front_at[3], self.back_at[3]]
     }
 
     /// The most bytes a chunk may have, given how much is asked for.
@@ -261,6 +273,7 @@ mod tests {
                 (geometry.directories_at(), directory),
                 (geometry.holds_at(), holds),
                 (geometry.sessions_at(), geometry.sessions_bytes as u64),
+                (geometry.scrub_at(), geometry.scrub_bytes as u64),
                 (geometry.logs_at(), log),
             ] {
                 regions.extend(at.map(|at| (at, bytes)));

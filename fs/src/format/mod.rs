@@ -11,6 +11,7 @@ pub(crate) mod footer;
 pub(crate) mod geometry;
 pub(crate) mod hold;
 pub(crate) mod round;
+pub(crate) mod scrub;
 pub(crate) mod session;
 pub(crate) mod superblock;
 pub(crate) mod table;

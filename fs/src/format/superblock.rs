@@ -1,6 +1,6 @@
 //! The superblock: what a volume is. Written at creation, label and growth, never in operation; several copies.
 
-use super::{FORMAT_VERSION, Framed, Text, Zero, record};
+use super::{FORMAT_VERSION, Framed, Text, record};
 use crate::types::{Uuid, VolumeId, WallTime};
 
 /// Features that a writer must know.
@@ -61,12 +61,12 @@ record! {
         sessions_max: u32,
         /// Bytes of a copy of the sessions.
         sessions_bytes: u32,
-        /// Reserved.
-        zero: Zero<4>,
-        /// Where the front copies of directory, holds, sessions and round log and the block table begin.
-        front_at: [u64; 5],
-        /// Where the back copies of directory, holds, sessions and round log begin.
-        back_at: [u64; 4],
+        /// Bytes of a copy of the scrub's place.
+        scrub_bytes: u32,
+        /// Where the front copies of directory, holds, sessions, scrub and round log and the block table begin.
+        front_at: [u64; 6],
+        /// Where the back copies of directory, holds, sessions, scrub and round log begin.
+        back_at: [u64; 5],
         /// Where the copies of this superblock stand.
         copies_at: [u64; 4],
         /// Where the three stretches of blocks begin.

@@ -13,6 +13,7 @@ use crate::format::directory::Directory;
 use crate::format::footer::Footer;
 use crate::format::hold::HoldSlot;
 use crate::format::round::RoundRecord;
+use crate::format::scrub::ScrubSlot;
 use crate::format::session::SessionSlot;
 use crate::format::superblock::Superblock;
 use crate::format::table::{NO_FOOTER, TableSector, table_magic};
@@ -97,6 +98,7 @@ fn live_area(disk: &dyn ReadAt, state: &Recovered) -> Vec<Area> {
     let holds = geometry.holds_max as usize * HoldSlot::SIZE;
     areas.extend(geometry.holds_at().iter().map(|at| area(*at, holds, &["hold"])));
     areas.extend(geometry.sessions_at().iter().map(|at| area(*at, geometry.sessions_bytes, &["session"])));
+    areas.extend(geometry.scrub_at().iter().map(|at| area(*at, geometry.scrub_bytes, &["scrub"])));
     if let Some(record) = newest_record(&scanner) {
         let copies = record_copies(&scanner, record.header.round);
         areas.extend(copies.iter().map(|(at, _)| area(*at, record.bytes(), &["round record"])));
@@ -274,6 +276,10 @@ pub(super) fn flipped_bits(seed: u64) -> Verdict<u64> {
     for at in geometry.sessions_at() {
         let bytes = read(at, SessionSlot::SIZE)?;
         flips += refuses_every_flip(&bytes, |bytes| SessionSlot::read(bytes, volume, 0).is_some())?;
+    }
+    for at in geometry.scrub_at() {
+        let bytes = read(at, geometry.scrub_bytes)?;
+        flips += refuses_every_flip(&bytes, |bytes| ScrubSlot::read(bytes, volume).is_some())?;
     }
     for at in geometry.holds_at() {
         for slot in 0..2 {

@@ -59,7 +59,11 @@ fn regions(geometry: &Geometry) -> [Vec<(u64, usize)>; 6] {
         geometry.holds_at().map(|at| (at, geometry.holds_bytes)).to_vec(),
         geometry.logs_at().map(|at| (at, log)).to_vec(),
         vec![(geometry.table_at(), geometry.table_bytes)],
-        geometry.sessions_at().map(|at| (at, geometry.sessions_bytes)).to_vec(),
+        [
+            geometry.sessions_at().map(|at| (at, geometry.sessions_bytes)),
+            geometry.scrub_at().map(|at| (at, geometry.scrub_bytes)),
+        ]
+        .concat(),
     ]
 }
 

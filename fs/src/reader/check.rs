@@ -17,6 +17,7 @@ pub(super) fn check(volume: &Volume, progress: &mut dyn FnMut(u32, u32)) -> Chec
     check_round_log(volume, &mut report);
     let scanner = volume.scanner();
     read_log(scanner.disk, scanner.geometry, scanner.volume, &mut report.findings);
+    check_scrub(volume, &mut report);
     check_directories(volume, &mut report);
     let live: Vec<_> = volume.state.rows.iter().enumerate().filter(|(_, row)| row.is_live()).collect();
     let all = live.len() as u32;
@@ -75,6 +76,15 @@ fn check_round_log(volume: &Volume, report: &mut CheckReport) {
             ));
         }
     }
+}
+
+fn check_scrub(volume: &Volume, report: &mut CheckReport) {
+    let scanner = volume.scanner();
+    let copies = crate::scrub::copies(scanner.disk, scanner.geometry, scanner.volume);
+    let bad = copies.into_iter().filter(|(_, copy)| copy.is_none());
+    report
+        .findings
+        .extend(bad.map(|(at, _)| finding("scrub", at, "this copy of its place does not verify".to_owned())));
 }
 
 /// That a copy is older than the other, after a clean end: a crash may come between the two, and that is no damage.

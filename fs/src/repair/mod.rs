@@ -43,7 +43,7 @@ pub struct RepairOptions {
 /// One thing that a repair does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepairStep {
-    /// Which structure: `superblock`, `stream directory`, `stream name`, `block table`, `round log`, `hold`, `session`.
+    /// Which structure: `superblock`, `stream directory`, `stream name`, `block table`, `round log`, `hold`, `session`, `scrub`.
     pub what: &'static str,
     /// What is done to it, and from what it is known.
     pub detail: String,

@@ -88,6 +88,7 @@ pub(crate) fn survey(
     directory(&mut survey, options)?;
     holds(&mut survey);
     sessions(&mut survey, disk);
+    scrub(&mut survey, disk);
     round_log(&mut survey, disk);
     Ok(survey)
 }
@@ -275,6 +276,16 @@ fn sessions(survey: &mut Survey, disk: &dyn ReadAt) {
         let detail = format!("neither copy of {neither} slots verifies: who opened the volume then is lost");
         survey.step("session", detail);
     }
+}
+
+fn scrub(survey: &mut Survey, disk: &dyn ReadAt) {
+    let copies = crate::scrub::copies(disk, &survey.recovered.geometry, survey.recovered.volume());
+    let detail = match copies.map(|(_, copy)| copy.is_some()) {
+        [true, true] => return,
+        [false, false] => "neither copy of its place verifies: it begins anew",
+        _ => "one copy of its place is written again from the other",
+    };
+    survey.step("scrub", detail.to_owned());
 }
 
 fn round_log(survey: &mut Survey, disk: &dyn ReadAt) {

@@ -189,6 +189,7 @@ impl<D: Disk> Engine<D> {
             Health::Good => {
                 if manner == Manner::Repair {
                     engine.repair_sessions()?;
+                    engine.repair_scrub()?;
                     engine.check_copies()?;
                 }
                 engine.begin_session();
@@ -414,6 +415,7 @@ pub(crate) fn superblock_of(geometry: &Geometry) -> Superblock {
         holds_bytes: geometry.holds_bytes as u32,
         sessions_max: geometry.sessions_max,
         sessions_bytes: geometry.sessions_bytes as u32,
+        scrub_bytes: geometry.scrub_bytes as u32,
         table_bytes: geometry.table_bytes as u64,
         front_at: geometry.front_at,
         back_at: geometry.back_at,

@@ -14,6 +14,7 @@ pub(crate) mod inspect;
 mod ledger;
 mod retention;
 mod round;
+mod scrub;
 mod sessions;
 mod stream;
 mod table;

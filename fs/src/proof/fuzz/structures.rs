@@ -14,6 +14,7 @@ use crate::format::footer::Footer;
 use crate::format::geometry::Geometry;
 use crate::format::hold::HoldSlot;
 use crate::format::round::{RoundHeader, RoundRecord};
+use crate::format::scrub::ScrubSlot;
 use crate::format::session::SessionSlot;
 use crate::format::superblock::Superblock;
 use crate::format::table::{TableSector, table_magic};
@@ -138,6 +139,12 @@ fn read_session(bytes: &[u8], volume: VolumeId) -> Verdict {
     Ok(())
 }
 
+fn read_scrub(bytes: &[u8], volume: VolumeId) -> Verdict {
+    same::<ScrubSlot>(bytes, ScrubSlot::MAGIC)?;
+    let _slot = ScrubSlot::read(bytes, volume);
+    Ok(())
+}
+
 fn read_sector(bytes: &[u8], volume: VolumeId) -> Verdict {
     same::<TableSector>(bytes, table_magic(volume))
 }
@@ -242,6 +249,7 @@ fn targets(image: &SimImage, state: &Recovered) -> Verdict<Vec<Target>> {
             SessionSlot::SIZE,
             read_session,
         ),
+        framed("scrub", bytes(geometry.scrub_at()[0], ScrubSlot::SIZE)?, ScrubSlot::SIZE, read_scrub),
         framed("table sector", bytes(geometry.table_at(), SECTOR_BYTES)?, SECTOR_BYTES, read_sector),
         framed("block header", bytes(begins, BlockHeader::SIZE)?, BlockHeader::SIZE, read_block_header),
         framed("block trailer", bytes(end, BlockTrailer::SIZE)?, BlockTrailer::SIZE, read_trailer),
