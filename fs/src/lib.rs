@@ -44,6 +44,7 @@ pub use repair::{RepairOptions, RepairReport, RepairStep, plan_repair, repair};
 pub use report::*;
 pub use retention::{Retention, RetentionReport, RetentionRequest};
 pub use sample::{Anchor, ClockSource, SAMPLE_BYTES_MAX, Sample, SampleFlags, StoredSample};
+pub use scrub::{ScrubDamage, ScrubPass, ScrubReport};
 pub use session::{Opener, Session, SessionEnd, SessionLog};
 pub use tail::{SamplePlace, Tail, TailItem, TailRead};
 pub use types::*;

@@ -41,6 +41,14 @@ mod switches {
         BlockLinkUnchecked,
         /// Chunks count whatever number and predecessor they name.
         ChainUnchecked,
+        /// Whatever the scrub finds counts, also where the ring took the block meanwhile.
+        ScrubCallsPassedDamaged,
+        /// The scrub's place is not written.
+        ScrubForgetsPlace,
+        /// The scrub's findings are written without its place.
+        ScrubPlaceApart,
+        /// The scrub goes over every second block only.
+        ScrubSkipsBlocks,
         /// A session is written to its first copy only.
         SessionInOneCopyOnly,
         /// A session is not written.

@@ -5,6 +5,7 @@ use crate::gap::Gap;
 use crate::hold::HoldRoom;
 use crate::retention::{Retention, RetentionReport};
 use crate::sample::{Anchor, StoredSample};
+use crate::scrub::ScrubReport;
 use crate::types::{
     BlockIndex, ChunkNumber, ConfigurationHash, Epoch, RoundNumber, RunId, Sequence, StreamId, StreamName,
     TrackNumber, VolumeId, WallTime,
@@ -237,6 +238,8 @@ pub struct RoundReport {
     pub holds: HoldRoom,
     /// What retention did since the volume was opened.
     pub retention: RetentionReport,
+    /// How far the background verification is, and what it found.
+    pub scrub: ScrubReport,
 }
 
 /// What opening for writing found and did.

@@ -112,6 +112,7 @@ fn cost_of_a_round_with_ten_growing_holds_on_the_largest_volume() {
         let clock = Arc::new(SimClock::new(now));
         let reader: Arc<dyn ReadAt> = Arc::new(disk.control().reader());
         let options = EngineOptions {
+            scrub: None,
             chunk_bytes: 4096,
             path: PathBuf::from("cost"),
             stream_id: |_, _| StreamId::default(),

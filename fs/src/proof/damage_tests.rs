@@ -66,10 +66,10 @@ fn filled(mut driver: Driver) -> Verdict<(SimImage, Model)> {
 }
 
 /// Where live bytes are, and the names under which damage there may be found.
-struct Area {
-    bytes: Range<u64>,
+pub(super) struct Area {
+    pub(super) bytes: Range<u64>,
     names: &'static [&'static str],
-    block: Option<BlockIndex>,
+    pub(super) block: Option<BlockIndex>,
 }
 
 const IN_BLOCKS: &[&str] = &[
@@ -86,7 +86,7 @@ const IN_BLOCKS: &[&str] = &[
     "block trailer",
 ];
 
-fn live_area(disk: &dyn ReadAt, state: &Recovered) -> Vec<Area> {
+pub(super) fn live_area(disk: &dyn ReadAt, state: &Recovered) -> Vec<Area> {
     let geometry = &state.geometry;
     let scanner = Scanner { disk, geometry, volume: state.volume() };
     let area = |from: u64, bytes: usize, names| Area { bytes: from..from + bytes as u64, names, block: None };

@@ -32,6 +32,7 @@ mod reader_tests;
 mod repair_tests;
 mod retention;
 mod retention_tests;
+mod scrub_tests;
 mod sequence_tests;
 mod session_tests;
 mod sessions;

@@ -7,7 +7,8 @@ use super::judged;
 use super::{
     Verdict, crash_tests, cut_tests, damage_tests, fault_tests, hold_doubt_tests, hold_fault_tests,
     hold_tests, hostile_tests, lap_tests, lost_row_tests, metadata_tests, nth_tests, reader_tests,
-    repair_tests, retention_tests, sequence_tests, session_tests, stale_tests, swap_tests, words,
+    repair_tests, retention_tests, scrub_tests, sequence_tests, session_tests, stale_tests, swap_tests,
+    words,
 };
 use crate::planted::{Bug, with};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -117,6 +118,10 @@ const LOST_ENDS: Scenario =
 const RESTARTS: Scenario =
     Scenario { name: "faults and restarts", run: fault_tests::faults_and_restarts, seeds: 2500..2502 };
 
+const SCRUB: Scenario = Scenario { name: "scrub", run: scrub_tests::finds_all, seeds: 9500..9504 };
+const SCRUB_BESIDE: Scenario =
+    Scenario { name: "scrub beside a writer", run: scrub_tests::finds_nothing, seeds: 9700..9712 };
+
 /// A bug, or several where one check stands behind another, and where it is to be found.
 type Plant = (&'static [Bug], &'static [Scenario]);
 
@@ -211,6 +216,10 @@ const PLANTS: &[Plant] = &[
     (&[Bug::OutdatedLogBelieved], &[OLDER]),
     (&[Bug::OutdatedRowUnnoticed], &[SECTORS]),
     (&[Bug::StreamsWithoutNameHidden], &[NAMELESS]),
+    (&[Bug::ScrubSkipsBlocks], &[SCRUB]),
+    (&[Bug::ScrubForgetsPlace], &[SCRUB]),
+    (&[Bug::ScrubPlaceApart], &[SCRUB]),
+    (&[Bug::ScrubCallsPassedDamaged], &[SCRUB_BESIDE]),
 ];
 
 /// What became of a plant: where it was caught after how many images, and why; `None` if nowhere.

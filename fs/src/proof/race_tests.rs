@@ -176,6 +176,7 @@ fn race_on<D: Disk>(engine: Engine<D>, disk: &Arc<dyn ReadAt>, enough: u64, seed
 
 fn options() -> EngineOptions {
     EngineOptions {
+        scrub: None,
         opener: Default::default(),
         chunk_bytes: 4096,
         path: "proof".into(),

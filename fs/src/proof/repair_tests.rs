@@ -30,6 +30,7 @@ fn repair(disk: SimDisk, options: &RepairOptions) -> Verdict<RepairReport> {
     if !report.steps.is_empty() {
         let clock = Arc::new(SimClock::new(WallTime(1_700_000_000_000_000_000)));
         let options = EngineOptions {
+            scrub: None,
             opener: options.opener.clone(),
             chunk_bytes: 4096,
             path: PathBuf::from(path),

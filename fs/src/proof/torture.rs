@@ -9,8 +9,8 @@ use super::driver::Cuts;
 use super::words::{deeds, recorder};
 use super::{
     Verdict, crash_tests, cut_tests, damage_tests, fault_tests, fuzz, hold_tests, hostile_tests, judged,
-    lap_tests, nth_tests, number, race_tests, reader_tests, repair_tests, retention_tests, sequence_tests,
-    stale_tests, swap_tests,
+    lap_tests, nth_tests, number, race_tests, reader_tests, repair_tests, retention_tests, scrub_tests,
+    sequence_tests, stale_tests, swap_tests,
 };
 use crate::disk::sim::{CrashPlan, SimRng};
 use std::collections::BTreeSet;
@@ -64,6 +64,8 @@ fn parts() -> Vec<Part> {
         part("holds at random", ENDLESS, 5.0, |case| hold_tests::at_random(100_000 + case)),
         part("holds, every event", ENDLESS, 3.0, |case| hold_tests::every_event(100_000 + case)),
         part("retention at random", ENDLESS, 3.0, |case| retention_tests::at_random(100_000 + case)),
+        part("scrub", ENDLESS, 1.0, |case| scrub_tests::finds_all(100_000 + case)),
+        part("scrub beside a writer", ENDLESS, 2.0, |case| scrub_tests::finds_nothing(100_000 + case)),
         part("cut short", ENDLESS, 1.0, |case| cut_tests::cut_short(100_000 + case)),
         part("overwritten regions", ENDLESS, 1.0, |case| cut_tests::overwritten_regions(100_000 + case)),
         part("front and end lost", ENDLESS, 0.5, |case| cut_tests::front_and_end_lost(100_000 + case)),

@@ -9,6 +9,7 @@ mod dump;
 mod verify;
 
 pub use cursor::Cursor;
+pub(crate) use verify::BlockCheck;
 
 use crate::configuration::Configuration;
 use crate::disk::{FileReader, ReadAt};
@@ -27,6 +28,7 @@ use crate::report::{
 use crate::retention::Retention;
 use crate::sample::Anchor;
 use crate::scan::{Scanner, Take};
+use crate::scrub::{self, ScrubReport};
 use crate::session::{SessionLog, read_log};
 use crate::types::{
     BlockIndex, ConfigurationHash, RoundNumber, RunId, Sequence, StreamId, StreamName, WallTime,
@@ -200,6 +202,13 @@ impl Volume {
     /// Who had the volume open for writing. What of it does not verify is told by [`Volume::check`].
     pub fn sessions(&self) -> SessionLog {
         read_log(&*self.disk, &self.state.geometry, self.state.volume(), &mut Vec::new())
+    }
+
+    /// How far the background verification is, and what it found.
+    pub fn scrub(&self) -> ScrubReport {
+        let geometry = &self.state.geometry;
+        let slot = scrub::newest(&*self.disk, geometry, self.state.volume());
+        ScrubReport::new(&slot, geometry, |block| self.state.rows.get(block.0 as usize))
     }
 
     /// How much is held, and how much may be.

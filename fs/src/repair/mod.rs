@@ -98,6 +98,7 @@ pub fn repair(
         let options = EngineOptions {
             opener: options.opener.clone(),
             chunk_bytes: 1 << 20,
+            scrub: None,
             path: path.to_owned(),
             stream_id: |_, _| StreamId::random(),
         };

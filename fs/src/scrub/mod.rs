@@ -7,6 +7,16 @@
 //! what is kept of findings is bounded: counts, and the newest damaged blocks. What must not live here: how a block is
 //! verified ([`crate::reader`]), and writing to the disk ([`crate::writer`]).
 
+mod pace;
+mod report;
 mod stored;
+mod verify;
+mod walk;
+#[cfg(test)]
+mod walk_tests;
 
+pub(crate) use pace::rest_after;
+pub use report::{ScrubDamage, ScrubPass, ScrubReport};
 pub(crate) use stored::{copies, newest};
+pub(crate) use verify::{Found, Outcome, Verification};
+pub(crate) use walk::{Now, Order, Task, Walk};

@@ -11,6 +11,7 @@ use super::core::Core;
 use super::holds::{Holds, SLOTS_AT_ONCE};
 use super::ledger::Ledger;
 use super::retention::Keeping;
+use super::scrub::Scrubbing;
 use super::sessions::OpenSession;
 use super::stream::{Input, Stream};
 use super::table::write_table;
@@ -32,6 +33,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 /// How the engine writes.
 #[derive(Clone, Debug)]
@@ -42,6 +44,8 @@ pub(crate) struct EngineOptions {
     pub(crate) path: PathBuf,
     /// Who opens the volume.
     pub(crate) opener: Opener,
+    /// In which time all live blocks are verified once; `None`: they are not.
+    pub(crate) scrub: Option<Duration>,
     /// Makes the identity of a stream that is admitted.
     pub(crate) stream_id: fn(VolumeId, &StreamName) -> StreamId,
 }
@@ -69,6 +73,7 @@ pub(crate) struct Engine<D> {
     pub(super) all_flushed: bool,
     pub(super) session: OpenSession,
     pub(super) keeping: Keeping,
+    pub(super) scrub: Scrubbing,
     pub(super) health: Health,
     /// Table sectors written in a round that is not flushed yet.
     pub(super) sectors: BTreeSet<usize>,
@@ -118,6 +123,8 @@ impl<D: Disk> Engine<D> {
         };
         let started = clock.monotonic();
         let session = OpenSession::begin(&options.opener, report.epoch, &recovered, &*reader, &*clock);
+        let place = crate::scrub::newest(&*reader, &recovered.geometry, recovered.volume());
+        let scrub = Scrubbing::new(place, options.scrub, started);
         let mut writes = Writes::new(disk);
         let bad_copies = BadCopies::found(&recovered);
         let (_, _, rows_max) = record_capacity(recovered.geometry.streams_max);
@@ -172,6 +179,7 @@ impl<D: Disk> Engine<D> {
             all_flushed: false,
             session,
             keeping: Keeping::new(recovered.clock),
+            scrub,
             health: Health::Good,
             sectors: BTreeSet::new(),
             recent_takes: [0; 4],
@@ -357,6 +365,7 @@ impl<D: Disk> Engine<D> {
             blocks_taken: self.core.blocks_taken,
             holds: self.holds.room,
             retention: self.keeping.report,
+            scrub: self.scrub_report(),
         }
     }
 }

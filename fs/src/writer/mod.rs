@@ -15,6 +15,7 @@ mod ledger;
 mod retention;
 mod round;
 mod scrub;
+mod scrubber;
 mod sessions;
 mod stream;
 mod table;
@@ -51,6 +52,9 @@ pub struct WriterOptions {
     pub buffer_bytes: usize,
     /// A chunk is written early when it reaches this size (never more than a quarter of a block).
     pub chunk_bytes: usize,
+    /// In which time all that is live is read and verified once, over and over; `None`: it is not. Counted is the time in which
+    /// the volume is open for writing.
+    pub scrub: Option<Duration>,
     /// Who opens it: noted in the volume.
     pub opener: Opener,
 }
@@ -61,6 +65,7 @@ impl Default for WriterOptions {
             flush_interval: Duration::from_secs(1),
             buffer_bytes: 256 << 20,
             chunk_bytes: 1 << 20,
+            scrub: None,
             opener: Opener::default(),
         }
     }

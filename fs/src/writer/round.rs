@@ -34,6 +34,7 @@ impl<D: Disk> Engine<D> {
             self.gather();
             self.grant_blocks();
             self.submit_table();
+            self.submit_scrub(false);
             self.submit_record(false);
             self.recent_takes.rotate_right(1);
             self.recent_takes[0] = self.core.blocks_taken - taken_before;
@@ -52,6 +53,7 @@ impl<D: Disk> Engine<D> {
 
     /// The record that says nothing is open any more.
     pub(super) fn last_round(&mut self) {
+        self.submit_scrub(true);
         self.submit_record(true);
         self.finish();
     }
@@ -238,7 +240,9 @@ impl<D: Disk> Engine<D> {
         let of = |purpose| match purpose {
             Purpose::Chunk(stream, _, _) => Some(stream),
             Purpose::Header(block) => self.core.named.get(&block).map(|named| named.stream),
-            Purpose::Footer(_) | Purpose::Table(_) | Purpose::Record | Purpose::Metadata => None,
+            Purpose::Footer(_) | Purpose::Table(_) | Purpose::Record | Purpose::Scrub | Purpose::Metadata => {
+                None
+            }
         };
         self.core.writes.failed().into_iter().filter_map(of).collect()
     }
@@ -254,6 +258,7 @@ impl<D: Disk> Engine<D> {
                 }
                 Purpose::Table(_) if planted!(TableFailsAsOne) => self.sectors.clear(),
                 Purpose::Table(unit) => self.leave_unit(*unit),
+                Purpose::Scrub => self.scrub.refused(self.core.round),
                 _ => {}
             }
         }
@@ -281,6 +286,7 @@ impl<D: Disk> Engine<D> {
             self.health = Health::Good;
         }
         self.core.writes.settle();
+        self.scrub.flushed();
         self.core.ledger.grants_flushed();
         self.core.ledger.round_flushed(&self.sectors);
         self.sectors.clear();

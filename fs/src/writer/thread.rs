@@ -4,16 +4,18 @@
 //! a camera's frame costs no context switch.
 
 use super::engine::{Engine, EngineOptions};
+use super::scrubber::Scrubber;
 use super::stream::Input;
 use super::{Pending, Rejected, WriterOptions};
 use crate::clock::{Clock, SystemClock};
-use crate::disk::{FileDisk, FileOptions, FileReader};
+use crate::disk::{FileDisk, FileOptions, FileReader, ReadAt};
 use crate::error::{Error, Result};
 use crate::hold::{Hold, HoldRequest};
 use crate::reader::volume_info;
-use crate::report::{OpenReport, RoundReport, VolumeInfo};
+use crate::report::{Health, OpenReport, RoundReport, VolumeInfo};
 use crate::retention::RetentionRequest;
 use crate::sample::Sample;
+use crate::scrub::{Order, Outcome};
 use crate::tail::TailBuffer;
 use crate::types::{HoldId, StreamId, StreamName, WallTime};
 use std::collections::{BTreeSet, VecDeque};
@@ -32,6 +34,8 @@ const STARVED_PAUSE: Duration = Duration::from_millis(5);
 /// How long closing waits for a disk that completes nothing: longer than the kernel gives a command before it resets the
 /// device (30 s), so that footage is given up only where nothing more can be hoped for.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(40);
+/// A round that takes longer leaves nothing of the disk to the scrub.
+const ROUND_LONG: Duration = Duration::from_millis(500);
 /// How long whoever asks for a hold waits for it.
 const ASK_PATIENCE: Duration = Duration::from_secs(60);
 /// Whatever the number of streams, each may have this much waiting.
@@ -51,6 +55,7 @@ pub(super) enum Ask {
     Hold(HoldRequest, SyncSender<Result<Hold>>),
     Lift(HoldId, SyncSender<Result<Hold>>),
     Retain(RetentionRequest, SyncSender<Result<()>>),
+    Scrub(Option<Outcome>, SyncSender<Order>),
 }
 
 #[derive(Default)]
@@ -68,12 +73,22 @@ struct Inbox {
     stopped: Option<String>,
 }
 
+/// Whether recording leaves anything of the disk for others.
+#[derive(Default)]
+struct Pulse {
+    /// When the round under way began.
+    round_since: Option<Instant>,
+    /// The last one took long, did not succeed, or left a stream without a block.
+    hurried: bool,
+}
+
 /// The queue into the writer's thread.
 pub(super) struct Shared {
     inbox: Mutex<Inbox>,
     wake: Condvar,
     /// The thread has ended.
     gone: Condvar,
+    pulse: Mutex<Pulse>,
     buffer_bytes: usize,
     /// For error texts.
     path: PathBuf,
@@ -106,6 +121,46 @@ impl Shared {
 
     fn why_stopped(&self) -> String {
         self.lock().stopped.clone().unwrap_or_else(|| "it ended unexpectedly".to_owned())
+    }
+
+    /// Hands over what came of a block, and says what the scrub is to do next; `None` once the thread has ended. Waits for as
+    /// long as the disk takes.
+    pub(super) fn scrub(&self, outcome: Option<Outcome>) -> Option<Order> {
+        let (answer, answered) = sync_channel(1);
+        {
+            let mut inbox = self.lock();
+            if inbox.closing || inbox.stopped.is_some() {
+                return None;
+            }
+            inbox.asks.push(Ask::Scrub(outcome, answer));
+        }
+        self.wake.notify_one();
+        answered.recv().ok()
+    }
+
+    /// Rests; `false` once the volume is being closed.
+    pub(super) fn rest(&self, rest: Duration) -> bool {
+        let until = Instant::now() + rest;
+        let mut inbox = self.lock();
+        while !inbox.closing && inbox.stopped.is_none() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            let waited = self.gone.wait_timeout(inbox, left);
+            inbox = waited.map_or_else(|error| error.into_inner().0, |(inbox, _)| inbox);
+        }
+        false
+    }
+
+    /// Whether recording needs all of the disk: a round takes half of its interval, or the last did not do its work.
+    pub(super) fn is_hurried(&self) -> bool {
+        let pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
+        pulse.hurried || pulse.round_since.is_some_and(|since| since.elapsed() > ROUND_LONG)
+    }
+
+    fn set_pulse(&self, pulse: Pulse) {
+        *self.pulse.lock().unwrap_or_else(PoisonError::into_inner) = pulse;
     }
 
     /// Hands over what is small and must not be lost.
@@ -184,24 +239,30 @@ impl WriterThread {
     ) -> Result<(WriterThread, VolumeInfo, OpenReport)> {
         // Before anything is written: a file that is no volume must not even be locked for long.
         let disk = FileDisk::open(path, &FileOptions::default())?;
-        let reader = Arc::new(FileReader::open(path)?);
+        let reader: Arc<dyn ReadAt> = Arc::new(FileReader::open(path)?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let engine_options = EngineOptions {
             opener: options.opener,
             chunk_bytes: options.chunk_bytes,
+            scrub: options.scrub,
             path: path.to_owned(),
             stream_id: |_, _| StreamId::random(),
         };
-        let (engine, opened) = Engine::open(disk, reader, clock, engine_options)?;
+        let (engine, opened) = Engine::open(disk, Arc::clone(&reader), Arc::clone(&clock), engine_options)?;
         let info = volume_info(engine.superblock());
         let shared = Arc::new(Shared {
             inbox: Mutex::default(),
             wake: Condvar::new(),
             gone: Condvar::new(),
+            pulse: Mutex::default(),
             buffer_bytes: options.buffer_bytes,
             path: path.to_owned(),
         });
         let progress = engine.progress();
+        if options.scrub.is_some() {
+            let scrubber = Scrubber::new(Arc::clone(&shared), reader, clock, engine.superblock());
+            scrubber.start().map_err(|source| Error::io("start the scrub's thread for", path, source))?;
+        }
         let body = Body {
             engine,
             shared: Arc::clone(&shared),
@@ -233,6 +294,7 @@ impl WriterThread {
         let mut inbox = self.shared.lock();
         inbox.closing = true;
         self.shared.wake.notify_one();
+        self.shared.gone.notify_all();
         let (mut completed, mut since) = (self.progress.load(Ordering::Relaxed), Instant::now());
         while inbox.stopped.is_none() {
             let waited = self.shared.gone.wait_timeout(inbox, CLOSE_PATIENCE / 40);
@@ -345,7 +407,7 @@ impl Body {
                 None => self.holds_asked.push_back(Ask::Hold(request, answer)),
             },
             Ask::Lift(..) => self.holds_asked.push_back(ask),
-            Ask::Admit(..) | Ask::Retain(..) => self.answer(ask),
+            Ask::Admit(..) | Ask::Retain(..) | Ask::Scrub(..) => self.answer(ask),
         }
     }
 
@@ -365,6 +427,10 @@ impl Body {
             Ask::Hold(request, answer) => answer.send(self.engine.add_hold(&request)).is_err(),
             Ask::Lift(id, answer) => answer.send(self.engine.lift_hold(id)).is_err(),
             Ask::Retain(request, answer) => answer.send(self.engine.set_retention(&request)).is_err(),
+            Ask::Scrub(outcome, answer) => {
+                outcome.iter().for_each(|outcome| self.engine.scrub_done(outcome));
+                answer.send(self.engine.scrub_next()).is_err()
+            }
         };
     }
 
@@ -386,7 +452,11 @@ impl Body {
     }
 
     fn round(&mut self) {
+        let began = Instant::now();
+        self.shared.set_pulse(Pulse { round_since: Some(began), hurried: false });
         let report = self.engine.round();
+        let behind = report.health != Health::Good || self.engine.is_starved();
+        self.shared.set_pulse(Pulse { round_since: None, hurried: behind || began.elapsed() > ROUND_LONG });
         self.tell(report);
     }
 

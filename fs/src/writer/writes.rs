@@ -27,6 +27,8 @@ pub(crate) enum Purpose {
     Table(usize),
     /// A copy of a round record.
     Record,
+    /// The scrub's place.
+    Scrub,
     /// Anything written outside rounds: superblock, directory.
     Metadata,
 }

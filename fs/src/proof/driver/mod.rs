@@ -26,6 +26,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// In which time the scrub goes over the volume once, where it is asked to.
+pub(in crate::proof) const SCRUB_EVERY: Duration = Duration::from_secs(10);
+
 /// A camera's stream as the recorder sees it.
 #[derive(Clone, Debug)]
 struct Feed {
@@ -219,7 +222,7 @@ impl Driver {
         }
     }
 
-    fn engine(&mut self) -> Verdict<&mut Engine<SimDisk>> {
+    pub(in crate::proof) fn engine(&mut self) -> Verdict<&mut Engine<SimDisk>> {
         self.engine.as_mut().ok_or_else(|| "the volume is closed".to_owned())
     }
 
@@ -389,10 +392,15 @@ pub(in crate::proof) fn open_engine(disk: SimDisk) -> Verdict<Engine<SimDisk>> {
     open_engine_at(disk, clock).map(|(engine, _)| engine)
 }
 
-fn open_engine_at(disk: SimDisk, clock: Arc<SimClock>) -> Verdict<(Engine<SimDisk>, OpenReport)> {
+/// [`open_engine`] at this time.
+pub(in crate::proof) fn open_engine_at(
+    disk: SimDisk,
+    clock: Arc<SimClock>,
+) -> Verdict<(Engine<SimDisk>, OpenReport)> {
     let reader: Arc<dyn ReadAt> = Arc::new(disk.control().reader());
     let opener = Opener { purpose: "proof".to_owned(), ..Opener::default() };
-    let options = EngineOptions { chunk_bytes: 4096, path: PathBuf::from("proof"), stream_id, opener };
+    let path = PathBuf::from("proof");
+    let options = EngineOptions { chunk_bytes: 4096, path, scrub: Some(SCRUB_EVERY), stream_id, opener };
     Engine::open(disk, reader, clock, options).map_err(|error| format!("does not open: {error}"))
 }
 

@@ -1,0 +1,309 @@
+//! The scrub: whatever is changed in a live block is found within a pass, however often the writer is started anew on the way, and
+//! counts once; beside a writer that goes round the ring nothing is found that is not damaged.
+
+use super::damage_tests::{full_volume, held_volume, live_area};
+use super::driver::{Cuts, Driver, open_engine_at, shared};
+use super::material::Shape;
+use super::{Verdict, demand, for_seeds};
+use crate::clock::SimClock;
+use crate::disk::ReadAt;
+use crate::disk::sim::{CrashPlan, Errno, Kinds, SimControl, SimDisk, SimImage, SimRng};
+use crate::format::SECTOR_BYTES;
+use crate::format::geometry::Geometry;
+use crate::reader::Volume;
+use crate::recover::recover;
+use crate::scan::Scanner;
+use crate::scrub::{Order, ScrubReport, Verification};
+use crate::types::{BlockIndex, VolumeId, WallTime};
+use crate::writer::engine::Engine;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longer than a place goes unwritten.
+const TURN: Duration = Duration::from_secs(61);
+
+/// The scrub's thread, without the thread.
+#[derive(Default)]
+struct Thread {
+    verification: Option<Verification>,
+}
+
+impl Thread {
+    /// Does one thing: asks, reads a chunk, or hands over what came of a block.
+    fn step(
+        &mut self,
+        engine: &mut Engine<SimDisk>,
+        disk: &SimControl,
+        (geometry, volume): (&Geometry, VolumeId),
+        clock: &SimClock,
+    ) {
+        super::count_judged();
+        let reader = disk.reader();
+        let scanner = Scanner { disk: &reader, geometry, volume };
+        match &mut self.verification {
+            None => match engine.scrub_next() {
+                Order::Verify(task) => self.verification = Some(Verification::new(&scanner, *task)),
+                Order::Rest(rest) => clock.advance(rest),
+            },
+            Some(verification) => {
+                if !verification.step(&scanner)
+                    && let Some(verification) = self.verification.take()
+                {
+                    engine.scrub_done(&verification.outcome());
+                }
+            }
+        }
+    }
+}
+
+/// A writer that scrubs and does nothing else, and can be started anew.
+struct Scrubbed {
+    disk: SimControl,
+    engine: Engine<SimDisk>,
+    clock: Arc<SimClock>,
+    thread: Thread,
+    geometry: Geometry,
+    volume: VolumeId,
+    unreadable: Option<Range<u64>>,
+    rng: SimRng,
+}
+
+impl Scrubbed {
+    fn new(image: &SimImage, seed: u64) -> Verdict<Scrubbed> {
+        let state = recover(image, Path::new("proof")).map_err(|error| error.to_string())?;
+        let clock = Arc::new(SimClock::new(WallTime(1_700_000_000_000_000_000)));
+        let disk = SimDisk::from_image(image.clone(), seed);
+        let control = disk.control();
+        let (engine, _) = open_engine_at(disk, Arc::clone(&clock))?;
+        let volume = state.volume();
+        Ok(Scrubbed {
+            disk: control,
+            engine,
+            clock,
+            thread: Thread::default(),
+            geometry: state.geometry,
+            volume,
+            unreadable: None,
+            rng: SimRng::new(seed),
+        })
+    }
+
+    /// Starts anew from this image.
+    fn start(&mut self, image: SimImage) -> Verdict {
+        let disk = SimDisk::from_image(image, self.rng.next_u64());
+        self.disk = disk.control();
+        self.refuse();
+        self.thread = Thread::default();
+        (self.engine, _) = open_engine_at(disk, Arc::clone(&self.clock))?;
+        Ok(())
+    }
+
+    fn refuse(&self) {
+        if let Some(place) = &self.unreadable {
+            self.disk.fail_range(place.clone(), Errno::EIO, Kinds::READS);
+        }
+    }
+
+    fn step(&mut self) {
+        self.thread.step(&mut self.engine, &self.disk, (&self.geometry, self.volume), &self.clock);
+    }
+
+    fn round(&mut self) -> ScrubReport {
+        self.clock.advance(TURN);
+        self.engine.round().scrub
+    }
+
+    fn report(&self) -> ScrubReport {
+        self.engine.report().scrub
+    }
+}
+
+/// A full volume with damage in some of its blocks, what a check finds in each of them, and where nothing can be read.
+type Damaged = (SimImage, BTreeMap<BlockIndex, u32>, Option<Range<u64>>);
+
+fn damaged(seed: u64) -> Verdict<Damaged> {
+    let (image, _) = if seed.is_multiple_of(2) { full_volume(seed)? } else { held_volume(seed)? };
+    let state = recover(&image, Path::new("proof")).map_err(|error| error.to_string())?;
+    // What is set aside at once is not live.
+    let doomed = Scrubbed::new(&image, seed)?.engine.view().granted;
+    let areas = live_area(&image, &state);
+    let areas: Vec<_> =
+        areas.iter().filter(|area| area.block.is_some_and(|block| !doomed.contains(&block))).collect();
+    let mut rng = SimRng::new(seed);
+    let (mut hurt, mut unreadable) = (image.clone(), None);
+    for turn in 0..1 + rng.below(9) {
+        let area = areas.get(rng.below(areas.len())).ok_or("no live area")?;
+        let at = area.bytes.start + rng.below((area.bytes.end - area.bytes.start) as usize) as u64;
+        if turn == 2 {
+            let begin = at / SECTOR_BYTES as u64 * SECTOR_BYTES as u64;
+            unreadable = Some(begin..begin + SECTOR_BYTES as u64);
+            continue;
+        }
+        let mut byte = [0];
+        image.read_exact_at(&mut byte, at).map_err(|error| error.to_string())?;
+        hurt.write(at, &[byte[0] ^ (1 + rng.below(255) as u8)]);
+    }
+    let disk = SimDisk::from_image(hurt.clone(), seed);
+    if let Some(place) = &unreadable {
+        disk.fail_range(place.clone(), Errno::EIO, Kinds::READS);
+    }
+    let volume = Volume::from_disk(Arc::new(disk.control().reader()), Path::new("proof"));
+    let volume = volume.map_err(|error| error.to_string())?;
+    let check = volume.check(&mut |_, _| ()).map_err(|error| error.to_string())?;
+    let mut places = BTreeMap::new();
+    for block in check.findings.iter().filter_map(|finding| finding.block) {
+        *places.entry(block).or_insert(0) += 1;
+    }
+    demand!(!places.is_empty(), "a check finds nothing");
+    Ok((hurt, places, unreadable))
+}
+
+#[test]
+fn every_damaged_block_is_found_once_within_a_pass_whatever_restarts_come_between() {
+    for_seeds("scrub", 9500, 150, finds_all);
+}
+
+pub(super) fn finds_all(seed: u64) -> Verdict<u64> {
+    let (image, places, unreadable) = damaged(seed)?;
+    let before = super::judged();
+    let mut scrubbed = Scrubbed::new(&image, seed)?;
+    scrubbed.unreadable = unreadable;
+    scrubbed.refuse();
+    // How far the place that stands on the disk was.
+    let (mut noted, mut restarts) = (ScrubReport::default(), 0);
+    for _ in 0..200_000 {
+        match scrubbed.rng.below(60) {
+            0..8 => noted = scrubbed.round(),
+            8 => {
+                let plans =
+                    CrashPlan::enumerate(scrubbed.disk.pending_sectors(), 24, scrubbed.rng.next_u64());
+                let plan = plans[scrubbed.rng.below(plans.len())];
+                scrubbed.start(scrubbed.disk.crash(plan))?;
+                restarts += 1;
+            }
+            9 => {
+                scrubbed.engine.close().map_err(|error| error.to_string())?;
+                noted = scrubbed.report();
+                scrubbed.start(scrubbed.disk.crash(CrashPlan::None))?;
+                restarts += 1;
+            }
+            _ => scrubbed.step(),
+        }
+        let now = scrubbed.report();
+        let far = |report: &ScrubReport| (report.pass.map_or(0, |pass| pass.number), report.blocks_done);
+        demand!(
+            far(&now) >= far(&noted),
+            "after {restarts} restarts it is at {:?}, and was at {:?}",
+            far(&now),
+            far(&noted)
+        );
+        if now.last.is_some() {
+            noted = scrubbed.round();
+            break;
+        }
+    }
+    let report = scrubbed.report();
+    let last = report.last.ok_or(format!("no pass has ended with {restarts} restarts: {report:?}"))?;
+    let all: u32 = places.values().sum();
+    demand!(
+        (last.damaged as usize, last.places) == (places.len(), all),
+        "of {places:?} it counts {last:?} with {restarts} restarts"
+    );
+    let listed: BTreeMap<BlockIndex, u32> =
+        report.damaged.iter().map(|damage| (damage.block, damage.places)).collect();
+    demand!(listed.len() == places.len().min(7), "of {places:?} it lists {listed:?}");
+    demand!(
+        listed.iter().all(|listed| places.get(listed.0) == Some(listed.1)),
+        "{places:?}, listed {listed:?}"
+    );
+    // A reader is told the same.
+    let volume = Volume::from_disk(shared(&scrubbed.disk.snapshot()), Path::new("proof"));
+    let told = volume.map_err(|error| error.to_string())?.scrub();
+    demand!(
+        ScrubReport { every: None, ..noted.clone() } == told,
+        "a reader is told {told:?}, it was {noted:?}"
+    );
+    Ok(super::judged() - before)
+}
+
+#[test]
+fn beside_a_writer_that_goes_round_the_ring_nothing_is_found() {
+    for_seeds("scrub beside a writer", 9700, 40, finds_nothing);
+}
+
+pub(super) fn finds_nothing(seed: u64) -> Verdict<u64> {
+    let mut rng = SimRng::new(seed);
+    let shape = Shape::random(&mut rng);
+    let before = super::judged();
+    let mut driver = Driver::new(shape, seed, Cuts::NONE)?;
+    let (geometry, clock) = (shape.geometry(), Arc::clone(&driver.clock));
+    let volume = volume_of(&driver)?;
+    let (mut thread, mut epoch, mut passes) = (Thread::default(), driver.model.epoch, BTreeSet::new());
+    // How many steps of the scrub come to one of the recorder.
+    let eagerness = 1 + rng.below(6);
+    for _ in 0..1500 {
+        driver.step()?;
+        if driver.model.epoch != epoch {
+            (thread, epoch) = (Thread::default(), driver.model.epoch);
+        }
+        for _ in 0..rng.below(2 * eagerness) {
+            let disk = driver.disk.clone();
+            thread.step(driver.engine()?, &disk, (&geometry, volume), &clock);
+            let report = driver.engine()?.report().scrub;
+            let passed = [report.pass, report.last].into_iter().flatten();
+            let damaged = passed.clone().map(|pass| pass.damaged).max().unwrap_or(0);
+            demand!(damaged == 0 && report.damaged.is_empty(), "damage where there is none: {report:?}");
+            passes.extend(passed.filter(|pass| pass.blocks > 0).map(|pass| pass.number));
+        }
+    }
+    demand!(passes.len() > 2, "it came no further than {passes:?}");
+    Ok(super::judged() - before)
+}
+
+fn volume_of(driver: &Driver) -> Verdict<VolumeId> {
+    let state = recover(&driver.disk.snapshot(), Path::new("proof")).map_err(|error| error.to_string())?;
+    Ok(state.volume())
+}
+
+#[test]
+fn with_one_copy_of_its_place_it_goes_on_and_with_none_it_begins_anew() {
+    for_seeds("scrub, damaged place", 9900, 6, damaged_place);
+}
+
+pub(super) fn damaged_place(seed: u64) -> Verdict<u64> {
+    let (image, ..) = damaged(seed)?;
+    let mut scrubbed = Scrubbed::new(&image, seed)?;
+    for _ in 0..400 {
+        scrubbed.step();
+        if scrubbed.rng.below(9) == 0 {
+            scrubbed.round();
+        }
+    }
+    let (before, last) = (scrubbed.round(), scrubbed.round());
+    demand!(before.last.is_some(), "no pass has ended: {last:?}");
+    let places = scrubbed.geometry.scrub_at();
+    let image = scrubbed.disk.snapshot();
+    for lost in [&places[..1], &places[1..], &places[..]] {
+        let mut damaged = image.clone();
+        lost.iter().for_each(|at| damaged.write(at + 100, &[0xa5; 8]));
+        scrubbed.start(damaged)?;
+        let report = scrubbed.report();
+        let (passes, anew) = ((report.pass, report.last), lost.len() == 2);
+        demand!(anew == passes.0.is_none(), "lost {lost:?}: {report:?}");
+        // Whichever copy is lost, of what was noted last no more than one turn is gone.
+        demand!(anew || report.last.is_some(), "lost {lost:?}: {report:?}");
+        // Going on puts it right.
+        for _ in 0..30 {
+            scrubbed.step();
+            scrubbed.round();
+        }
+        let volume = Volume::from_disk(shared(&scrubbed.disk.snapshot()), Path::new("proof"));
+        let check = volume.map_err(|error| error.to_string())?.check(&mut |_, _| ());
+        let findings = check.map_err(|error| error.to_string())?.findings;
+        demand!(!findings.iter().any(|finding| finding.what == "scrub"), "lost {lost:?}: {findings:?}");
+    }
+    Ok(3)
+}
