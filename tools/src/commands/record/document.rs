@@ -366,6 +366,7 @@ pub(crate) mod tests {
             blocks_taken: 1,
             holds: Default::default(),
             retention: Default::default(),
+            scrub: Default::default(),
         }
     }
 

@@ -45,7 +45,7 @@ pub(crate) struct Job {
 /// What wakes the loop.
 enum Wake {
     Stop(&'static str),
-    Round(RoundReport),
+    Round(Box<RoundReport>),
     Event(keha_recorder::Event),
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn record(job: &Job, output: Output) -> anyhow::Result<Exit> {
     signals::on_stop(move |signal| drop(stop.send(Wake::Stop(signal)))).context("cannot wait for signals")?;
     let rounds = wake.clone();
     // The writer waits for nobody: a round that is not looked at in time is replaced by the next.
-    let on_round = Box::new(move |report| drop(rounds.try_send(Wake::Round(report))));
+    let on_round = Box::new(move |report| drop(rounds.try_send(Wake::Round(Box::new(report)))));
     let options = WriterOptions { opener: opener("record"), ..WriterOptions::default() };
     let writer = Writer::open(&job.volume, options, on_round)?;
     let mut recorder = Recorder::start(&writer, &job.cameras)?;
@@ -237,7 +237,7 @@ impl Session {
                 self.holds.round(report.holds);
                 self.retention.round(report.retention);
                 self.status.lock().unwrap_or_else(PoisonError::into_inner).round = Some(document);
-                self.view.round(report);
+                self.view.round(*report);
             }
         }
     }
