@@ -45,7 +45,7 @@ bench: needs ## what recording costs, as ratios against ffmpeg on this machine (
 
 # The points of acceptance in full size, with the release binary; POINT= one of them, or POINT=COUNT for kill, kills, powercut
 POINT ?= all
-acceptance: needs ## the promises in full size (hours): POINT=frames|clock|kill|kills|powercut|stalls|diskerrors|clocks|lap|copy|...
+acceptance: needs ## the promises in full size (hours): POINT=frames|clock|kill|kills|powercut|stalls|diskerrors|clocks|lap|copy|scrub|...
 	$(CARGO) build --release -p keha
 	$(CARGO) build --release -p keha-tests --bin acceptance
 	$(CARGO) run --release -p keha-tests --bin acceptance -- $(POINT)

@@ -4,7 +4,7 @@ use anyhow::Result;
 use keha_tests::media::ClipKind;
 use keha_tests::points::diskerrors::{self, Refused};
 use keha_tests::points::{
-    clock, clocks, copy, corrupt, damage, faults, frames, holds, inputs, kill, lap, powercut, stalls,
+    clock, clocks, copy, corrupt, damage, faults, frames, holds, inputs, kill, lap, powercut, scrub, stalls,
 };
 use keha_tests::{fake_clock, faulty, power};
 use nix::errno::Errno;
@@ -151,6 +151,11 @@ fn footage_copied_into_another_volume_is_the_same() -> Result<()> {
 #[test]
 fn every_corrupt_byte_is_found_and_costs_at_most_a_sample() -> Result<()> {
     corrupt::whole(60, 13)
+}
+
+#[test]
+fn damage_is_found_without_asking_and_told_once_over_a_kill() -> Result<()> {
+    scrub::whole(3, "15s", Duration::from_secs(120))
 }
 
 #[test]

@@ -7,7 +7,7 @@ use anyhow::Result;
 use keha_tests::media::ClipKind;
 use keha_tests::points::diskerrors::{self, Refused};
 use keha_tests::points::{
-    clock, clocks, copy, corrupt, damage, faults, frames, holds, inputs, kill, lap, powercut, stalls,
+    clock, clocks, copy, corrupt, damage, faults, frames, holds, inputs, kill, lap, powercut, scrub, stalls,
 };
 use nix::errno::Errno;
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// A point by name; it is given the count that was asked for.
 type Point = (&'static str, fn(Option<usize>) -> Result<()>);
 
-const POINTS: [Point; 15] = [
+const POINTS: [Point; 16] = [
     ("frames", |_| {
         frames::whole(16, &[ClipKind::MainLong], 60, "4GiB")?;
         frames::whole(
@@ -61,6 +61,7 @@ const POINTS: [Point; 15] = [
     ("holds", |_| holds::whole(20, Duration::from_secs(600))),
     ("copy", |_| copy::whole(1500)),
     ("corrupt", |_| corrupt::whole(2000, 3)),
+    ("scrub", |_| scrub::whole(7, "60s", Duration::from_secs(300))),
     ("damage", |_| damage::whole(20, Duration::from_secs(600))),
     ("faults", |_| faults::whole(300)),
     ("inputs", |_| inputs::whole()),

@@ -106,15 +106,19 @@ fn live_ranges(volume: &Path) -> Result<Vec<(u64, u64)>> {
         if row["stream"].is_null() {
             continue;
         }
-        let number = row["block"].as_u64().context("block")?.to_string();
-        let dump = keha_ok(&["volume", "dump", text(volume)?, "--block", &number], COMMAND_LIMIT)?;
-        let at = dump.split_whitespace().skip_while(|word| *word != "at").nth(1);
-        let at: u64 =
-            at.and_then(|word| word.trim_end_matches(':').parse().ok()).context("no place in the dump")?;
+        let at = block_at(volume, row["block"].as_u64().context("block")?)?;
         ranges.push((at, at + row["used_bytes"].as_u64().context("used_bytes")?));
     }
     ensure!(!ranges.is_empty(), "no live block");
     Ok(ranges)
+}
+
+/// Where a block begins.
+pub(super) fn block_at(volume: &Path, block: u64) -> Result<u64> {
+    let block = block.to_string();
+    let dump = keha_ok(&["volume", "dump", text(volume)?, "--block", &block], COMMAND_LIMIT)?;
+    let at = dump.split_whitespace().skip_while(|word| *word != "at").nth(1);
+    at.and_then(|word| word.trim_end_matches(':').parse().ok()).context("no place in the dump")
 }
 
 /// Padding between chunks is not live: a stretch of zeros on both sides of the byte.

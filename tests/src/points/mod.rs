@@ -17,6 +17,7 @@ pub mod kill;
 pub mod lap;
 pub mod powercut;
 mod scene;
+pub mod scrub;
 pub mod stalls;
 
 /// Prints one figure of a point.

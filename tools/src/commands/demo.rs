@@ -6,7 +6,7 @@ use crate::config::cameras::Entry;
 use crate::failure::{Exit, Failure};
 use crate::opener::opener;
 use crate::output::Output;
-use crate::units::{duration, size};
+use crate::units::{duration, scrub, size};
 use anyhow::Context;
 use keha_fs::CreateOptions;
 use nix::sys::statvfs::statvfs;
@@ -59,7 +59,8 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     }
     output.say(&introduction(&volume));
     let retention = Default::default();
-    let job = session::Job { volume, cameras, duration: args.duration, json: args.json, retention };
+    let (duration, json, scrub) = (args.duration, args.json, scrub::Every::default().0);
+    let job = session::Job { volume, cameras, duration, json, scrub, retention };
     session::record(&job, output)
 }
 

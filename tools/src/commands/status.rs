@@ -92,6 +92,7 @@ fn text(document: &Value, zone: &TimeZone) -> String {
         at("/round/round"),
         moment("/round/at"),
     );
+    text.push_str(&scrub_text(document, zone));
     let mut table = Table::new(&[
         ("stream", Align::Left),
         ("state", Align::Left),
@@ -122,6 +123,27 @@ fn text(document: &Value, zone: &TimeZone) -> String {
     }
     text.push_str(&table.render());
     text
+}
+
+/// What the background verification found: nothing is said while there is nothing.
+fn scrub_text(document: &Value, zone: &TimeZone) -> String {
+    let damaged = document.pointer("/round/scrub/damaged").and_then(Value::as_array);
+    let lines = damaged.into_iter().flatten().map(|damage| {
+        let field = |name: &str| damage.get(name).map(plain).unwrap_or_else(|| "-".into());
+        let moment = |name: &str| local(&field(name), zone).unwrap_or_else(|| field(name));
+        format!(
+            "damaged: stream {}, {} to {}, block {}, {} places, {} of which cost footage; found {}\n",
+            field("stream"),
+            moment("from"),
+            moment("to"),
+            field("block"),
+            field("places"),
+            field("footage_lost"),
+            moment("found"),
+        )
+    });
+    let text: String = lines.collect();
+    if text.is_empty() { text } else { text + "\n" }
 }
 
 fn safe_to(document: &Value, stream: &str) -> Option<String> {

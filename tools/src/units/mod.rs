@@ -4,5 +4,6 @@
 pub(crate) mod duration;
 pub(crate) mod range;
 pub(crate) mod retention;
+pub(crate) mod scrub;
 pub(crate) mod size;
 pub(crate) mod time;

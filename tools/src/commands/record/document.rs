@@ -6,16 +6,18 @@
 //! | `round` | after every flush round | for each stream the durable watermark: what it says survives any crash |
 //! | `stream` | something happened to a stream | what, and why |
 //! | `disk` | it stopped answering, or answers again | since when, for how long |
+//! | `damage` | the background verification found a damaged block | whose, where, which moments |
 //! | `status` | every second | state and counters of every stream |
 //! | `stopped` | once, last | why, and the totals |
 //!
 //! Every line has `schema`, `time` and `event`. Fields are added, never renamed or removed.
 
 use crate::commands::hold::document::RoomDocument;
+use crate::commands::volume::scrub::{DamageDocument, ScrubDocument};
 use crate::control::FileIdentity;
 use crate::output::document::{Moment, VolumeDocument};
 use crate::secret;
-use keha_fs::{DurableStream, Finding, Health, OpenReport, RoundReport, WallTime};
+use keha_fs::{DurableStream, Finding, Health, OpenReport, RoundReport, StreamId, WallTime};
 use keha_recorder::StreamState;
 use serde::Serialize;
 
@@ -48,6 +50,7 @@ pub(crate) enum Line<'a> {
     Round(RoundDocument),
     Stream { name: &'a str, at: Moment, what: &'a str, reason: Option<&'a str>, detail: Option<&'a str> },
     Disk { state: &'a str, since: Option<Moment>, detail: &'a str },
+    Damage(DamageDocument),
     Status { streams: &'a [StreamStatus], lines_skipped: u64 },
     Stopped { reason: &'a str, all_written: bool, streams: &'a [StreamStatus], lines_skipped: u64 },
 }
@@ -224,6 +227,7 @@ pub(crate) struct RoundDocument {
     blocks_taken: u64,
     holds: RoomDocument,
     retention: RetentionDocument,
+    scrub: Box<ScrubDocument>,
     streams: Vec<DurableDocument>,
 }
 
@@ -290,9 +294,16 @@ impl RoundDocument {
             blocks_taken: report.blocks_taken,
             holds: RoomDocument::new(&report.holds),
             retention: RetentionDocument { young_taken: report.retention.young_taken },
+            scrub: Box::new(ScrubDocument::new(&report.scrub, |id| stream_name(report, id))),
             streams: report.streams.iter().map(durable).collect(),
         }
     }
+}
+
+/// The name of a stream, or its identity if nobody writes it.
+pub(super) fn stream_name(report: &RoundReport, id: StreamId) -> String {
+    let stream = report.streams.iter().find(|stream| stream.stream == id);
+    stream.map_or_else(|| id.to_string(), |stream| stream.name.to_string())
 }
 
 fn durable(stream: &DurableStream) -> DurableDocument {
@@ -313,9 +324,9 @@ fn durable(stream: &DurableStream) -> DurableDocument {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::commands::volume::scrub;
     use keha_fs::{
-        ChunkNumber, DurableTrack, Epoch, RoundNumber, RunId, StreamId, StreamName, TrackNumber, Uuid,
-        WallTime,
+        ChunkNumber, DurableTrack, Epoch, RoundNumber, RunId, StreamName, TrackNumber, Uuid, WallTime,
     };
     use std::path::Path;
 
@@ -366,7 +377,7 @@ pub(crate) mod tests {
             blocks_taken: 1,
             holds: Default::default(),
             retention: Default::default(),
-            scrub: Default::default(),
+            scrub: scrub::tests::report(),
         }
     }
 
@@ -402,6 +413,7 @@ pub(crate) mod tests {
             Line::Round(RoundDocument::new(&round(Health::Failing { error: "no space left".into() }))),
             Line::Stream { name: "front", at: NOW, what: "recording", reason: None, detail: None },
             Line::Disk { state: "silent", since: Some(NOW), detail: "samples wait in memory" },
+            Line::Damage(DamageDocument::new(&scrub::tests::report().damaged[0], |_| "front".into())),
             Line::Status { streams: &streams, lines_skipped: 0 },
             Line::Stopped { reason: "SIGTERM", all_written: true, streams: &streams, lines_skipped: 0 },
         ];

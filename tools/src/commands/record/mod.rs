@@ -14,7 +14,7 @@ mod view;
 use crate::config::cameras::{self, Entry};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
-use crate::units::duration;
+use crate::units::{duration, scrub};
 use crate::volume_argument::VolumeArgument;
 use keha_recorder::{Camera, Credentials, Secret};
 use std::collections::BTreeSet;
@@ -35,6 +35,9 @@ pub(crate) struct Args {
     /// Stop after this time, such as 30s or 1h30m
     #[arg(long, value_name = "D", value_parser = duration::parse_positive)]
     duration: Option<Duration>,
+    /// Verify all footage in the background once in this time, over and over; or off
+    #[arg(long, value_name = "D", value_parser = scrub::parse, default_value = scrub::DEFAULT)]
+    scrub: scrub::Every,
     /// Print a JSON document a line: state, counters, durable watermarks
     #[arg(long)]
     json: bool,
@@ -49,7 +52,8 @@ pub(crate) fn run(args: Args, output: Output) -> anyhow::Result<Exit> {
     let cameras = build(&entries)?;
     let retention = entries.iter().filter(|entry| entry.retention.is_any());
     let retention = retention.map(|entry| (entry.name.clone(), entry.retention)).collect();
-    let job = session::Job { volume, cameras, duration: args.duration, json: args.json, retention };
+    let (duration, json, scrub) = (args.duration, args.json, args.scrub.0);
+    let job = session::Job { volume, cameras, duration, json, scrub, retention };
     session::record(&job, output)
 }
 

@@ -1,9 +1,10 @@
 //! One recording from opening the volume to closing it. `keha record` and `keha demo` are this with different cameras.
 
-use super::document::{OpenDocument, RoundDocument, StatusDocument, StreamStatus};
+use super::document::{OpenDocument, RoundDocument, StatusDocument, StreamStatus, stream_name};
 use super::holding::{self, HoldWatch, RetentionWatch};
 use super::silence::SilenceWatch;
 use super::view::{self, View, now};
+use crate::commands::volume::scrub::ScrubWatch;
 use crate::control::server::Server;
 use crate::control::{FileIdentity, Request, path};
 use crate::failure::{Exit, Failure};
@@ -38,6 +39,8 @@ pub(crate) struct Job {
     pub(crate) cameras: Vec<Camera>,
     pub(crate) duration: Option<Duration>,
     pub(crate) json: bool,
+    /// In which time all that is live is verified once; not at all if `None`.
+    pub(crate) scrub: Option<Duration>,
     /// How long the footage of cameras stays, by their names, where that is said.
     pub(crate) retention: BTreeMap<String, Wanted>,
 }
@@ -62,7 +65,7 @@ pub(crate) fn record(job: &Job, output: Output) -> anyhow::Result<Exit> {
     let rounds = wake.clone();
     // The writer waits for nobody: a round that is not looked at in time is replaced by the next.
     let on_round = Box::new(move |report| drop(rounds.try_send(Wake::Round(Box::new(report)))));
-    let options = WriterOptions { opener: opener("record"), ..WriterOptions::default() };
+    let options = WriterOptions { opener: opener("record"), scrub: job.scrub, ..WriterOptions::default() };
     let writer = Writer::open(&job.volume, options, on_round)?;
     let mut recorder = Recorder::start(&writer, &job.cameras)?;
     set_retention(job, &writer)?;
@@ -134,6 +137,7 @@ struct Session {
     holds: HoldWatch,
     retention: RetentionWatch,
     silence: SilenceWatch,
+    scrub: ScrubWatch,
 }
 
 impl Session {
@@ -170,6 +174,7 @@ impl Session {
             holds: HoldWatch::default(),
             retention: RetentionWatch::default(),
             silence: SilenceWatch::new(Instant::now()),
+            scrub: ScrubWatch::new(now()),
         })
     }
 
@@ -236,6 +241,9 @@ impl Session {
                 let document = RoundDocument::new(&report);
                 self.holds.round(report.holds);
                 self.retention.round(report.retention);
+                for damage in self.scrub.round(&report.scrub) {
+                    self.view.damaged(&damage, &stream_name(&report, damage.stream));
+                }
                 self.status.lock().unwrap_or_else(PoisonError::into_inner).round = Some(document);
                 self.view.round(*report);
             }

@@ -3,13 +3,14 @@
 use super::document::{Document, Line, OpenDocument, RoundDocument, StreamStatus};
 use super::live;
 use super::reporter::Reporter;
+use crate::commands::volume::scrub::{self, DamageDocument};
 use crate::output::document::{Moment, VolumeDocument};
 use crate::output::{self, Output, style};
 use crate::secret;
 use crate::units::{size, time};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use keha_fs::{RoundReport, StreamName, WallTime};
+use keha_fs::{RoundReport, ScrubDamage, StreamName, WallTime};
 use keha_recorder::{Event, EventKind};
 use std::collections::HashMap;
 use std::io::IsTerminal;
@@ -71,6 +72,13 @@ impl View {
         tracing::error!(since = %shown, "{detail}");
         self.document(Line::Disk { state: "silent", since: Some(Moment(since)), detail });
         self.line(now(), "volume", &format!("{detail} (since {shown})"));
+    }
+
+    /// The background verification found a damaged block.
+    pub(super) fn damaged(&mut self, damage: &ScrubDamage, stream: &str) {
+        let name = |_| stream.to_owned();
+        self.document(Line::Damage(DamageDocument::new(damage, name)));
+        self.line(now(), "volume", &scrub::damage_line(damage, name, &self.zone));
     }
 
     /// It answers again.

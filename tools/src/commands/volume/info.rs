@@ -1,6 +1,7 @@
 //! `keha volume info`: what a volume is, what it holds, how much of it is footage.
 
 use super::findings::{self, FindingDocument};
+use super::scrub::{self, ScrubDocument};
 use super::sessions::{self, SessionsDocument};
 use super::{names, parse_stream, streams};
 use crate::commands::hold::document::RoomDocument;
@@ -36,7 +37,9 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let streams = streams(&volume, args.stream.as_ref())?;
     let names = names(&volume);
     let mut document = Document::new(&path, volume.info(), &volume.blocks(), &streams, &volume.hold_room());
-    let sessions = volume.sessions();
+    let (sessions, scrub) = (volume.sessions(), volume.scrub());
+    let name = |id| names.get(&id).map_or_else(|| id.to_string(), ToString::to_string);
+    document.scrub = ScrubDocument::new(&scrub, name);
     document.sessions = SessionsDocument::new(&sessions);
     for (stream, document) in streams.iter().zip(&mut document.streams) {
         document.clocks = volume.clocks(stream.id).iter().map(AnchorDocument::new).collect();
@@ -49,10 +52,12 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
         let zone = TimeZone::system();
         let mut text = text(&path, volume.info(), &document, &streams, &zone);
         text.push_str(&sessions::text(&sessions, &zone));
+        text.push_str(&scrub::text(&scrub, name, &zone));
         text.extend(volume.findings().iter().map(|finding| findings::line(finding, &names) + "\n"));
         output.print(&text)?;
     }
-    Ok(if volume.findings().is_empty() { Exit::Done } else { Exit::Damaged })
+    let well = volume.findings().is_empty() && scrub.damaged.is_empty();
+    Ok(if well { Exit::Done } else { Exit::Damaged })
 }
 
 #[derive(Serialize)]
@@ -72,6 +77,8 @@ struct Document<'a> {
     streams: Vec<StreamDocument>,
     /// Who had the volume open for writing.
     sessions: SessionsDocument,
+    /// How far the background verification is, and what it found.
+    scrub: ScrubDocument,
     /// What opening found damaged; `check` looks at everything.
     findings: Vec<FindingDocument<'a>>,
 }
@@ -144,6 +151,7 @@ impl<'a> Document<'a> {
             holds: RoomDocument::new(room),
             streams: streams.iter().map(StreamDocument::new).collect(),
             sessions: SessionsDocument::default(),
+            scrub: ScrubDocument::default(),
             findings: Vec::new(),
         }
     }
