@@ -19,4 +19,4 @@ pub(crate) use pace::rest_after;
 pub use report::{ScrubDamage, ScrubPass, ScrubReport};
 pub(crate) use stored::{copies, newest};
 pub(crate) use verify::{Found, Outcome, Verification};
-pub(crate) use walk::{Now, Order, Task, Walk};
+pub(crate) use walk::{Now, Order, Task, Turn, Walk};

@@ -17,6 +17,10 @@ use std::time::Duration;
 
 /// How often a block is verified again because it changed meanwhile.
 const AGAIN_MAX: u32 = 3;
+/// A block that is not settled is asked for again after this,
+const WAIT: Duration = Duration::from_secs(1);
+/// and so often; then it is left to the next pass.
+const WAITS_MAX: u32 = 300;
 /// However long a pass may last, a block is not read slower than this, in bytes a second.
 const PACE_MIN: u64 = 1 << 20;
 
@@ -29,6 +33,17 @@ pub(crate) struct Task {
     pub(crate) row: Row,
     /// How fast it may be read, in bytes a second.
     pub(crate) pace: u64,
+}
+
+/// What there is to verify of a block.
+#[derive(Clone, Debug)]
+pub(crate) enum Turn {
+    /// All that this row tells of.
+    Verify(Row),
+    /// Nothing.
+    Nothing,
+    /// That is not settled: it is being written, and not by its stream behind what stands there.
+    NotNow,
 }
 
 /// What is to be done.
@@ -55,21 +70,23 @@ pub(crate) struct Walk {
     pub(crate) slot: ScrubSlot,
     /// In which time all is verified once; `None`: the walk stands still.
     pub(crate) every: Option<Duration>,
+    /// How often the block in turn was verified again, and waited for.
     again: u32,
+    waits: u32,
 }
 
 impl Walk {
     /// The walk goes on from where it stands in the volume.
     pub(crate) fn new(slot: ScrubSlot, every: Option<Duration>) -> Walk {
-        Walk { slot, every, again: 0 }
+        Walk { slot, every, again: 0, waits: 0 }
     }
 
-    /// What is to be done now, in a volume of so many blocks of so many bytes; `row_of` gives what there is to verify of a block.
+    /// What is to be done now, in a volume of so many blocks of so many bytes; `turn_of` tells what there is to verify of a block.
     pub(crate) fn next(
         &mut self,
         (blocks, block_bytes): (u32, usize),
         now: Now,
-        row_of: impl Fn(BlockIndex) -> Option<Row>,
+        turn_of: impl Fn(BlockIndex) -> Turn,
     ) -> Order {
         const LONG: Duration = Duration::from_secs(3600);
         let Some(every) = self.every else { return Order::Rest(LONG) };
@@ -84,16 +101,23 @@ impl Walk {
             }
             if self.slot.next.0 >= blocks {
                 self.end_pass(now);
-            } else if let Some(row) = row_of(self.slot.next) {
-                let take = Take { block: self.slot.next, sequence: row.sequence, stream: row.stream };
-                let bytes = block_bytes as u64 * u64::from(blocks);
-                let pace = (2 * bytes).checked_div(every.as_secs()).unwrap_or(u64::MAX).max(PACE_MIN);
-                return Order::Verify(Box::new(Task { take, row, pace }));
-            } else {
-                self.step();
+                continue;
+            }
+            match turn_of(self.slot.next) {
+                Turn::Verify(row) => {
+                    let take = Take { block: self.slot.next, sequence: row.sequence, stream: row.stream };
+                    let bytes = block_bytes as u64 * u64::from(blocks);
+                    let pace = (2 * bytes).checked_div(every.as_secs()).unwrap_or(u64::MAX).max(PACE_MIN);
+                    return Order::Verify(Box::new(Task { take, row, pace }));
+                }
+                Turn::NotNow if self.waits < WAITS_MAX => {
+                    self.waits += 1;
+                    return Order::Rest(WAIT);
+                }
+                Turn::Nothing | Turn::NotNow => self.step(),
             }
         }
-        Order::Rest(Duration::from_secs(1))
+        Order::Rest(WAIT)
     }
 
     /// For how long the next block is not due yet.
@@ -109,7 +133,7 @@ impl Walk {
     fn step(&mut self) {
         let step = 1 + u32::from(planted!(ScrubSkipsBlocks));
         self.slot.next = BlockIndex(self.slot.next.0.saturating_add(step));
-        self.again = 0;
+        (self.again, self.waits) = (0, 0);
     }
 
     fn begin_pass(&mut self, now: Now) {
@@ -117,7 +141,7 @@ impl Walk {
         let (began, began_running_s) = (now.wall, now.running_s);
         self.slot.pass = PassRecord { number, began, began_running_s, ..PassRecord::default() };
         self.slot.next = BlockIndex(0);
-        self.again = 0;
+        (self.again, self.waits) = (0, 0);
     }
 
     fn end_pass(&mut self, now: Now) {
@@ -125,17 +149,17 @@ impl Walk {
         self.begin_pass(now);
     }
 
-    /// Takes in what came of a block; `row` is what there is to verify of it by now. Whether it is news that the block is damaged.
-    pub(crate) fn done(&mut self, outcome: &Outcome, row: Option<&Row>, now: WallTime) -> bool {
+    /// Takes in what came of a block; `turn` is what there is to verify of it by now. Whether it is news that the block is damaged.
+    pub(crate) fn done(&mut self, outcome: &Outcome, turn: &Turn, now: WallTime) -> bool {
         let task = &outcome.task;
         if task.take.block != self.slot.next || self.slot.pass.number == 0 {
             return false;
         }
         let found = outcome.found.as_ref();
-        let stands = row.is_some_and(|row| is_same(&task.row, row));
+        let stands = matches!(turn, Turn::Verify(row) if is_same(&task.row, row));
         if found.is_some() && !stands && !planted!(ScrubCallsPassedDamaged) {
             self.again += 1;
-            if row.is_none() || self.again > AGAIN_MAX {
+            if matches!(turn, Turn::Nothing) || self.again > AGAIN_MAX {
                 self.step();
             }
             return false;

@@ -1,6 +1,6 @@
 //! The walk, told as what happens to it.
 
-use super::{Found, Now, Order, Outcome, Task, Walk};
+use super::{Found, Now, Order, Outcome, Task, Turn, Walk};
 use crate::format::scrub::{DAMAGED_MAX, ScrubSlot};
 use crate::format::table::{HELD, Row};
 use crate::report::BlockState;
@@ -23,7 +23,7 @@ fn walk() -> Walk {
 }
 
 fn next(walk: &mut Walk, running_s: u64) -> Result<Task, Duration> {
-    match walk.next((BLOCKS, 1 << 20), at(running_s), |block| Some(sealed(u64::from(block.0) + 1))) {
+    match walk.next((BLOCKS, 1 << 20), at(running_s), |block| Turn::Verify(sealed(u64::from(block.0) + 1))) {
         Order::Verify(task) => Ok(*task),
         Order::Rest(rest) => Err(rest),
     }
@@ -38,7 +38,7 @@ fn verified(task: Task, places: u32) -> Outcome {
 fn verify(walk: &mut Walk, running_s: u64, places: u32) -> bool {
     let task = next(walk, running_s).expect("a block is due");
     let row = task.row.clone();
-    walk.done(&verified(task, places), Some(&row), at(running_s).wall)
+    walk.done(&verified(task, places), &Turn::Verify(row), at(running_s).wall)
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn who_is_late_does_not_wait_and_a_pass_ends_with_the_last_block() {
 fn a_volume_with_nothing_in_it_is_gone_over_in_no_less_time() {
     let mut walk = walk();
     for running_s in 0..250 {
-        let Order::Rest(rest) = walk.next((BLOCKS, 1 << 20), at(running_s), |_| None) else {
+        let Order::Rest(rest) = walk.next((BLOCKS, 1 << 20), at(running_s), |_| Turn::Nothing) else {
             panic!("there is nothing to verify")
         };
         assert!(!rest.is_zero());
@@ -136,27 +136,40 @@ fn however_much_is_damaged_the_newest_are_kept_and_all_are_counted() {
 #[test]
 fn what_changed_while_it_was_read_is_no_finding() {
     for (now, goes_on) in [
-        (None, true),
-        (Some(sealed(77)), false),
-        (Some(Row { used_bytes: 5, ..sealed(1) }), false),
-        (Some(Row { state: BlockState::Open, ..sealed(1) }), false),
+        (Turn::Nothing, true),
+        (Turn::NotNow, false),
+        (Turn::Verify(sealed(77)), false),
+        (Turn::Verify(Row { used_bytes: 5, ..sealed(1) }), false),
+        (Turn::Verify(Row { state: BlockState::Open, ..sealed(1) }), false),
     ] {
         let mut walk = walk();
         let task = next(&mut walk, 1_000).expect("due");
-        assert!(!walk.done(&verified(task, 1), now.as_ref(), WallTime(0)), "{now:?}");
+        assert!(!walk.done(&verified(task, 1), &now, WallTime(0)), "{now:?}");
         assert_eq!((walk.slot.pass.damaged, walk.slot.damaged), (0, 0));
         assert_eq!(walk.slot.next, BlockIndex(u32::from(goes_on)), "{now:?}");
     }
 }
 
 #[test]
+fn a_block_that_is_not_settled_is_waited_for_but_not_for_ever() {
+    let mut walk = walk();
+    for running_s in 0..300 {
+        let order = walk.next((BLOCKS, 1 << 20), at(running_s), |_| Turn::NotNow);
+        assert!(matches!(order, Order::Rest(rest) if rest == Duration::from_secs(1)), "{order:?}");
+        assert_eq!(walk.slot.next, BlockIndex(0));
+    }
+    walk.next((BLOCKS, 1 << 20), at(300), |_| Turn::NotNow);
+    assert_eq!(walk.slot.next, BlockIndex(1));
+}
+
+#[test]
 fn a_block_that_never_keeps_still_is_left_to_the_next_pass() {
     let mut walk = walk();
-    let changed = sealed(77);
+    let changed = Turn::Verify(sealed(77));
     for _ in 0..4 {
         let task = next(&mut walk, 1_000).expect("due");
         assert_eq!(task.take.block, BlockIndex(0));
-        walk.done(&verified(task, 1), Some(&changed), WallTime(0));
+        walk.done(&verified(task, 1), &changed, WallTime(0));
     }
     assert_eq!(walk.slot.next, BlockIndex(1));
 }
@@ -170,7 +183,7 @@ fn being_held_and_being_written_on_are_no_change() {
         let mut walk = walk();
         let task = next(&mut walk, 1_000).expect("due");
         let outcome = verified(Task { row: before, ..task }, 1);
-        assert!(walk.done(&outcome, Some(&now), WallTime(0)), "{now:?}");
+        assert!(walk.done(&outcome, &Turn::Verify(now.clone()), WallTime(0)), "{now:?}");
     }
 }
 
@@ -180,6 +193,6 @@ fn what_comes_of_another_block_than_that_in_turn_is_dropped() {
     let task = next(&mut walk, 1_000).expect("due");
     verify(&mut walk, 1_000, 0);
     let row = task.row.clone();
-    assert!(!walk.done(&verified(task, 1), Some(&row), WallTime(0)));
+    assert!(!walk.done(&verified(task, 1), &Turn::Verify(row), WallTime(0)));
     assert_eq!((walk.slot.pass.damaged, walk.slot.next), (0, BlockIndex(1)));
 }

@@ -12,7 +12,7 @@ use crate::format::Framed;
 use crate::format::scrub::ScrubSlot;
 use crate::format::table::Row;
 use crate::report::BlockState;
-use crate::scrub::{Now, Order, Outcome, ScrubReport, Walk};
+use crate::scrub::{Now, Order, Outcome, ScrubReport, Turn, Walk};
 use crate::types::{BlockIndex, RoundNumber};
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,17 +60,27 @@ impl Scrubbing {
     }
 }
 
-/// What of a block there is to verify by now: all of it, or what is durable of one that is being written.
-fn row_to_verify<D: Disk>(core: &Core<D>, streams: &[Stream], block: BlockIndex) -> Option<Row> {
+/// What of a block there is to verify by now: all of it, or what is durable of one that its stream is writing.
+fn turn_of<D: Disk>(core: &Core<D>, streams: &[Stream], block: BlockIndex) -> Turn {
     let row = core.ledger.row(block);
-    if row.is_live() {
-        return Some(row.clone());
+    if row.state != BlockState::Open {
+        return if row.is_live() { Turn::Verify(row.clone()) } else { Turn::Nothing };
     }
-    let named =
-        core.named.get(&block).filter(|named| row.state == BlockState::Open && named.durable_end > 0)?;
-    let mine = streams.get(named.stream).and_then(Stream::open_row).filter(|(open, _)| *open == block);
-    let (wall_min, wall_max) = mine.map(|(_, row)| (row.wall_min, row.wall_max)).unwrap_or_default();
-    Some(Row { used_bytes: named.durable_end as u32, wall_min, wall_max, ..row.clone() })
+    let Some(named) = core.named.get(&block) else { return Turn::NotNow };
+    let Some((open, grown)) = streams.get(named.stream).and_then(Stream::open_row) else {
+        return Turn::NotNow;
+    };
+    match (open == block, row.is_live(), named.durable_end) {
+        // Its stream has left it, and its new row is on its way; or it is being overwritten in place.
+        (false, ..) => Turn::NotNow,
+        // Of one that was resumed, what stood in it before.
+        (true, true, _) => Turn::Verify(row.clone()),
+        (true, false, 0) => Turn::Nothing,
+        (true, false, durable_end) => {
+            let (wall_min, wall_max) = (grown.wall_min, grown.wall_max);
+            Turn::Verify(Row { used_bytes: durable_end as u32, wall_min, wall_max, ..row.clone() })
+        }
+    }
 }
 
 impl<D: Disk> Engine<D> {
@@ -82,7 +92,7 @@ impl<D: Disk> Engine<D> {
         let now = Now { wall: self.core.clock.wall(), running_s: self.running_seconds() };
         let volume = (self.core.geometry.blocks, self.core.geometry.block_bytes);
         let (core, streams) = (&self.core, &self.streams);
-        self.scrub.walk.next(volume, now, |block| row_to_verify(core, streams, block))
+        self.scrub.walk.next(volume, now, |block| turn_of(core, streams, block))
     }
 
     /// Takes in what came of a block. While the disk fails nothing is judged.
@@ -90,8 +100,8 @@ impl<D: Disk> Engine<D> {
         if !self.is_well() {
             return;
         }
-        let row = row_to_verify(&self.core, &self.streams, outcome.task.take.block);
-        let news = self.scrub.walk.done(outcome, row.as_ref(), self.core.clock.wall());
+        let turn = turn_of(&self.core, &self.streams, outcome.task.take.block);
+        let news = self.scrub.walk.done(outcome, &turn, self.core.clock.wall());
         if let Some(found) = outcome.found.filter(|_| news) {
             let take = &outcome.task.take;
             let name = self.streams.iter().find(|stream| stream.id == take.stream).map(|stream| &stream.name);
