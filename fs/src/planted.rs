@@ -105,6 +105,8 @@ mod switches {
         HoldForgottenAtOpening,
         /// A hold is acknowledged without being written.
         HoldNotWritten,
+        /// A copy of the directory that was brought up to date is taken for what it was before, where the other cannot be written.
+        GoodCopyTakenBack,
         /// A hold that cannot be written to its first copy is not written to the second, and nothing ends that should.
         HoldGivenUpWithFirstCopy,
         /// That a change of the holds was lost is forgotten where no slot is free to say so.

@@ -113,6 +113,30 @@ pub(super) fn unwritable_copies(seed: u64) -> Verdict<u64> {
 }
 
 #[test]
+fn while_one_copy_of_the_directory_cannot_be_written_the_other_is_never_older_than_acknowledged() {
+    for_seeds("a directory in one place", 8250, 1, directory_in_one_place);
+}
+
+/// A stream is admitted while one place refuses; the power fails at any event until that place is tried again.
+pub(super) fn directory_in_one_place(seed: u64) -> Verdict<u64> {
+    let (image, model) = full(seed)?;
+    let geometry = SHAPE.geometry();
+    let mut judged = 0;
+    for at in geometry.directories_at() {
+        let mut driver = Driver::faulty_on(image.clone(), SHAPE, model.clone(), seed)?;
+        let bad = at..at + SECTOR_BYTES as u64;
+        driver.refuse_writes(std::slice::from_ref(&bad));
+        driver.admit("cam1")?;
+        driver.push(1, 500)?;
+        driver.settle()?;
+        driver.cuts = Cuts { one_in: 1, plans: 4, deep_one_in: 0 };
+        (0..70).try_for_each(|_| driver.round()).map_err(|why| format!("the copy at {at}: {why}"))?;
+        judged += driver.judged;
+    }
+    Ok(judged)
+}
+
+#[test]
 fn a_table_that_cannot_be_written_at_all_stops_nothing() {
     for_seeds("unwritable table", 8100, 2, |seed| {
         let (image, model) = full(seed)?;

@@ -97,6 +97,11 @@ const FOREIGN: Scenario =
     Scenario { name: "foreign blocks", run: stale_tests::foreign_blocks, seeds: 4700..4702 };
 const COPIES_REFUSED: Scenario =
     Scenario { name: "unwritable copies", run: metadata_tests::unwritable_copies, seeds: 8200..8201 };
+const ONE_DIRECTORY: Scenario = Scenario {
+    name: "a directory in one place",
+    run: metadata_tests::directory_in_one_place,
+    seeds: 8250..8251,
+};
 const HELD_REFUSED: Scenario = Scenario {
     name: "a growing hold in a bad place",
     run: hold_fault_tests::ends_all_the_same,
@@ -191,6 +196,7 @@ const PLANTS: &[Plant] = &[
     (&[Bug::CheckBlind], &[BYTES]),
     (&[Bug::PassedReaderSeesDamage], &[PASSED]),
     (&[Bug::TableFailsAsOne], &[METADATA]),
+    (&[Bug::GoodCopyTakenBack], &[ONE_DIRECTORY]),
     (&[Bug::HoldGivenUpWithFirstCopy], &[COPIES_REFUSED, HELD_REFUSED]),
     (&[Bug::MissingHoldForgotten], &[HELD_LOST_AMONG]),
     (&[Bug::ReservedNeverCut], &[HELD_TOO_MUCH]),

@@ -21,11 +21,16 @@ pub(super) const REFUSED_PAUSE_ROUNDS: u64 = 64;
 pub(super) struct BadCopies {
     /// Where superblocks stand that are to be written.
     superblocks_at: Vec<u64>,
-    /// What the directories were, if they are to be written.
-    directories: Option<[Directory; 2]>,
+    /// What stands in the places of the directory, if they are to be written.
+    directories: Option<Places>,
+    /// The latest generation of the directory that was begun to be written.
+    attempted: u64,
     /// In which round that is tried (again).
     again: RoundNumber,
 }
+
+/// What stands in each place of the directory; `None` where that is not known.
+type Places = [Option<Directory>; 2];
 
 impl BadCopies {
     /// Those found at opening.
@@ -36,11 +41,10 @@ impl BadCopies {
         let copies = recovered.geometry.copies_at.into_iter().zip(recovered.superblocks_good);
         let newest = &recovered.directory;
         let differ = recovered.directories.iter().any(|copy| copy.as_ref() != Some(newest));
-        let before = || recovered.directories.clone().map(|copy| copy.unwrap_or_else(|| newest.clone()));
         BadCopies {
             superblocks_at: copies.filter(|(_, good)| !good).map(|(at, _)| at).collect(),
-            directories: differ.then(before),
-            again: RoundNumber(0),
+            directories: differ.then(|| recovered.directories.clone()),
+            ..BadCopies::default()
         }
     }
 
@@ -63,13 +67,12 @@ impl<D: Disk> Engine<D> {
 
     /// Brings copies in line, if any are not and it is time to try.
     pub(super) fn repair_copies(&mut self) {
-        let bad = &self.bad_copies;
+        let bad = &mut self.bad_copies;
         if bad.is_empty() || bad.again > self.core.round {
             return;
         }
-        let bad = std::mem::take(&mut self.bad_copies);
-        self.bad_copies.again = RoundNumber(self.core.round.0 + REFUSED_PAUSE_ROUNDS);
-        for at in bad.superblocks_at {
+        bad.again = RoundNumber(self.core.round.0 + REFUSED_PAUSE_ROUNDS);
+        for at in std::mem::take(&mut bad.superblocks_at) {
             let mut page = self.core.writes.buffer(self.core.geometry.page_bytes);
             self.superblock.seal(&mut page);
             let written =
@@ -79,9 +82,15 @@ impl<D: Disk> Engine<D> {
                 self.bad_copies.superblocks_at.push(at);
             }
         }
-        if let Some(before) = bad.directories {
+        if let Some(before) = self.bad_copies.directories.take() {
             let _copies = self.write_directory(before, &self.directory.clone());
         }
+    }
+
+    /// The directory as it is, to be changed: of a generation that was never tried to be written.
+    pub(super) fn next_directory(&self) -> Directory {
+        let generation = self.directory.generation.max(self.bad_copies.attempted) + 1;
+        Directory { generation, ..self.directory.clone() }
     }
 
     /// Makes this the directory.
@@ -89,33 +98,41 @@ impl<D: Disk> Engine<D> {
     /// # Errors
     /// [`Error::Io`] if it could be written in neither place.
     pub(super) fn change_directory(&mut self, directory: Directory) -> Result<()> {
-        self.write_directory([self.directory.clone(), self.directory.clone()], &directory)?;
+        self.bad_copies.attempted = directory.generation;
+        let current = || Some(self.directory.clone());
+        let before = self.bad_copies.directories.take().unwrap_or_else(|| [current(), current()]);
+        self.write_directory(before, &directory)?;
         self.directory = directory;
         Ok(())
     }
 
     /// Writes both copies, one after the other, each flushed. The entries go first, under the header that stood there `before`,
-    /// which covers fewer; then the header alone changes: so a power cut leaves each copy old or new, never torn.
-    fn write_directory(&mut self, before: [Directory; 2], directory: &Directory) -> Result<()> {
+    /// which covers fewer; then the header alone changes: so a power cut leaves each copy old or new, never torn. A copy that
+    /// stands as it should is left alone.
+    fn write_directory(&mut self, mut before: Places, directory: &Directory) -> Result<()> {
         let places = self.core.geometry.directories_at();
         let skipped = if planted!(DirectoryInOneCopyOnly) { 1 } else { 0 };
         let (mut stands, mut refused) = (false, None);
-        for (at, before) in places.into_iter().zip(&before).take(places.len() - skipped) {
-            match self.write_directory_at(at, before, directory) {
-                Ok(()) => stands = true,
-                Err(error) => refused = Some(error),
+        for (at, place) in places.into_iter().zip(&mut before).take(places.len() - skipped) {
+            let written = match place {
+                Some(standing) if standing == directory => Ok(()),
+                _ => self.write_directory_at(at, place.as_ref().unwrap_or(directory), directory),
+            };
+            match written {
+                Ok(()) if planted!(GoodCopyTakenBack) => stands = true,
+                Ok(()) => (stands, *place) = (true, Some(directory.clone())),
+                // What of it landed is not known.
+                Err(error) => (refused, *place) = (Some(error), None),
             }
         }
-        match refused {
-            Some(error) if stands => {
-                tracing::warn!(%error, "a copy of the stream directory cannot be written; tried again later");
-                self.bad_copies.directories = Some(before);
-                self.bad_copies.again = RoundNumber(self.core.round.0 + REFUSED_PAUSE_ROUNDS);
-                Ok(())
-            }
-            Some(error) => Err(error),
-            None => Ok(()),
+        let Some(error) = refused else { return Ok(()) };
+        self.bad_copies.directories = Some(before);
+        self.bad_copies.again = RoundNumber(self.core.round.0 + REFUSED_PAUSE_ROUNDS);
+        if !stands {
+            return Err(error);
         }
+        tracing::warn!(%error, "a copy of the stream directory cannot be written; tried again later");
+        Ok(())
     }
 
     fn write_directory_at(&mut self, at: u64, before: &Directory, directory: &Directory) -> Result<()> {

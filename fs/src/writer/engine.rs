@@ -195,12 +195,12 @@ impl<D: Disk> Engine<D> {
         }
         match engine.health {
             Health::Good => {
+                engine.begin_session();
                 if manner == Manner::Repair {
                     engine.repair_sessions()?;
                     engine.repair_scrub()?;
                     engine.check_copies()?;
                 }
-                engine.begin_session();
                 Ok((engine, report))
             }
             Health::Failing { .. } => Err(engine.disk_error("begin writing to")),
@@ -262,8 +262,7 @@ impl<D: Disk> Engine<D> {
             name: name_text,
             ..DirectoryEntry::default()
         };
-        let mut directory = self.directory.clone();
-        directory.generation += 1;
+        let mut directory = self.next_directory();
         directory.entries.push(DirectoryEntry { generation: directory.generation, ..entry });
         self.change_directory(directory)?;
         let index = self.streams.len();

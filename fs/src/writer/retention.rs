@@ -42,8 +42,7 @@ impl<D: Disk> Engine<D> {
         if let Some(why) = request.retention.invalid(block_bytes) {
             return Err(Error::Invalid(format!("{}: {why}", request.stream)));
         }
-        let mut directory = self.directory.clone();
-        directory.generation += 1;
+        let mut directory = self.next_directory();
         let entry = directory.entries.iter_mut().find(|entry| entry.stream == stream);
         let Some(entry) = entry.filter(|entry| entry.retention != request.retention.record()) else {
             return Ok(());
