@@ -1,6 +1,6 @@
 //! Sessions as found on a disk: two copies of a row of slots, of which the later one of each slot counts.
 
-use super::{SessionLog, merge, session_of};
+use super::{Session, SessionEnd, SessionLog, merge, session_of};
 use crate::disk::ReadAt;
 use crate::format::Framed;
 use crate::format::geometry::Geometry;
@@ -70,7 +70,16 @@ fn log_of(by_epoch: &BTreeMap<Epoch, (SessionSlot, u32)>, room: u32) -> SessionL
     SessionLog {
         sessions: by_epoch
             .iter()
-            .map(|(epoch, (slot, _))| session_of(slot, before(*epoch), after(*epoch)))
+            .map(|(epoch, (slot, _))| {
+                let session = session_of(slot, before(*epoch), after(*epoch));
+                match session.end {
+                    // The volume was opened since, whatever became of the slot that tells of it.
+                    SessionEnd::Open if *epoch < newest => {
+                        Session { end: SessionEnd::Crashed { last_round_at: None }, ..session }
+                    }
+                    _ => session,
+                }
+            })
             .collect(),
         missing: (oldest.0..newest.0).map(Epoch).filter(|epoch| !by_epoch.contains_key(epoch)).collect(),
         room,

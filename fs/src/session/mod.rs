@@ -72,8 +72,8 @@ pub enum SessionEnd {
     },
     /// Without closing: a crash, a kill, a power cut.
     Crashed {
-        /// The time of its newest round, as the next session found it.
-        last_round_at: WallTime,
+        /// The time of its newest round, as the next session found it; `None` if what that one noted is lost.
+        last_round_at: Option<WallTime>,
     },
     /// It goes on, or ended without closing and nothing has been opened since.
     Open,

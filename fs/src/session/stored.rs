@@ -84,7 +84,7 @@ pub(crate) fn session_of(
             running_s: slot.ended_running,
             last_round: slot.last_round,
         },
-        (_, Some(after)) => SessionEnd::Crashed { last_round_at: after.before_last },
+        (_, Some(after)) => SessionEnd::Crashed { last_round_at: Some(after.before_last) },
         (_, None) => SessionEnd::Open,
     };
     let follows = before.filter(|_| slot.before_checksum != 0);
@@ -179,7 +179,7 @@ mod tests {
         let slot = begun(&opener(), Epoch(7), WallTime(1000), ClockSync::Unknown);
         let next = SessionSlot { before_last: WallTime(1500), ..SessionSlot::default() };
         assert_eq!(session_of(&slot, None, None).end, SessionEnd::Open);
-        let crashed = SessionEnd::Crashed { last_round_at: WallTime(1500) };
+        let crashed = SessionEnd::Crashed { last_round_at: Some(WallTime(1500)) };
         assert_eq!(session_of(&slot, None, Some(&next)).end, crashed);
     }
 

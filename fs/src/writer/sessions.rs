@@ -18,9 +18,12 @@ const NOTE_INTERVAL: Duration = Duration::from_secs(60);
 /// This writer's session.
 pub(super) struct OpenSession {
     slot: SessionSlot,
+    /// The slots in its page, as they stood when the volume was opened: whatever cannot be read later is not lost by that.
+    page: Vec<SessionSlot>,
     watch: ClockWatch,
     /// When steps of the clock were last written, on the monotonic clock; none while all are written.
     noted: Duration,
+    /// Whether what is known does not stand in both copies.
     unwritten: bool,
 }
 
@@ -33,14 +36,18 @@ impl OpenSession {
         disk: &dyn ReadAt,
         clock: &dyn crate::clock::Clock,
     ) -> OpenSession {
-        let geometry = &found.geometry;
-        let before = found.epoch;
-        let stood = slots_around(disk, geometry, found.volume(), before)
+        let (geometry, volume, before) = (&found.geometry, found.volume(), found.epoch);
+        let stood = slots_around(disk, geometry, volume, before)
             .into_iter()
             .flatten()
             .find(|(slot, _)| slot.epoch == before);
+        let first = first_of_page(geometry, epoch);
+        let around = (first..).zip(slots_around(disk, geometry, volume, epoch));
+        let empty = |slot| SessionSlot { volume, slot, ..SessionSlot::default() };
+        let page = around.map(|(slot, found)| found.map_or_else(|| empty(slot), |(found, _)| found));
+        let page = page.collect();
         let slot = SessionSlot {
-            volume: found.volume(),
+            volume,
             slot: place(geometry, epoch),
             began_running: found.running_seconds,
             first_round: crate::types::RoundNumber(found.round.0 + 1),
@@ -49,7 +56,8 @@ impl OpenSession {
             before_checksum: stood.map_or(0, |(_, checksum)| checksum),
             ..begun(opener, epoch, clock.wall(), clock.sync())
         };
-        OpenSession { slot, watch: ClockWatch::default(), noted: clock.monotonic(), unwritten: false }
+        let watch = ClockWatch::default();
+        OpenSession { slot, page, watch, noted: clock.monotonic(), unwritten: false }
     }
 }
 
@@ -93,13 +101,16 @@ impl<D: Disk> Engine<D> {
         let clock = &self.core.clock;
         let reading = Reading { before: clock.monotonic(), wall: clock.wall(), after: clock.monotonic() };
         let session = &mut self.session;
-        session.unwritten |= session.watch.look(reading);
-        let due = session.watch.steps == 1 || reading.after.saturating_sub(session.noted) >= NOTE_INTERVAL;
+        let set = session.watch.look(reading);
+        if set {
+            tracing::warn!(steps = session.watch.steps, "the wall clock was set");
+            session.unwritten = true;
+        }
+        let first_step = set && session.watch.steps == 1;
+        let due = first_step || reading.after.saturating_sub(session.noted) >= NOTE_INTERVAL;
         if session.unwritten && due {
             session.noted = reading.after;
-            session.unwritten = false;
             session.slot = session.slot.with_steps(&session.watch);
-            tracing::warn!(steps = session.watch.steps, "the wall clock was set");
             self.write_session();
         }
     }
@@ -112,37 +123,30 @@ impl<D: Disk> Engine<D> {
         self.write_session();
     }
 
-    /// Writes the slot to both copies, one after the other, each flushed, with its neighbours as they stand. What cannot be
-    /// written is told and no more: a volume that cannot note who opened it still records.
+    /// Writes the slot to both copies, one after the other, each flushed, with its neighbours as they stood at opening. What
+    /// cannot be written is told, and tried again after later rounds: a volume that cannot note who opened it still records.
     fn write_session(&mut self) {
         if planted!(SessionNotWritten) {
             return;
         }
-        let (geometry, slot) = (&self.core.geometry, &self.session.slot);
-        let mut around = slots_around(&*self.core.reader, geometry, self.core.volume, slot.epoch);
-        let first = slot.slot - slot.slot % per_page(geometry);
-        if let Some(mine) = around.get_mut((slot.slot - first) as usize) {
-            *mine = Some((slot.clone(), 0));
+        let session = &mut self.session;
+        let first = first_of_page(&self.core.geometry, session.slot.epoch);
+        if let Some(mine) = session.page.get_mut((session.slot.slot - first) as usize) {
+            *mine = session.slot.clone();
         }
-        let volume = self.core.volume;
-        let page: Vec<SessionSlot> = (first..)
-            .zip(around)
-            .map(|(slot, found)| match found {
-                Some((found, _)) => found,
-                None => SessionSlot { volume, slot, ..SessionSlot::default() },
-            })
-            .collect();
-        for at in geometry.sessions_at().into_iter().take(if planted!(SessionInOneCopyOnly) { 1 } else { 2 })
-        {
+        session.unwritten = false;
+        let copies = if planted!(SessionInOneCopyOnly) { 1 } else { 2 };
+        for at in self.core.geometry.sessions_at().into_iter().take(copies) {
             let at = at + u64::from(first) * SessionSlot::SIZE as u64;
-            let mut buffer = self.core.writes.buffer(page.len() * SessionSlot::SIZE);
-            for (slot, place) in page.iter().zip(buffer.chunks_exact_mut(SessionSlot::SIZE)) {
+            let mut buffer = self.core.writes.buffer(self.session.page.len() * SessionSlot::SIZE);
+            for (slot, place) in self.session.page.iter().zip(buffer.chunks_exact_mut(SessionSlot::SIZE)) {
                 slot.seal(place);
             }
             if let Err(error) =
                 write_flushed(&mut self.core.writes, at, buffer, "note who opened", &self.path)
             {
                 tracing::warn!(%error, "the session could not be noted in one of its two places");
+                self.session.unwritten = true;
             }
         }
     }
@@ -151,6 +155,12 @@ impl<D: Disk> Engine<D> {
 /// The slot of an epoch.
 fn place(geometry: &Geometry, epoch: Epoch) -> u32 {
     epoch.0 % geometry.sessions_max
+}
+
+/// The first slot in the page of an epoch's slot.
+fn first_of_page(geometry: &Geometry, epoch: Epoch) -> u32 {
+    let slot = place(geometry, epoch);
+    slot - slot % per_page(geometry)
 }
 
 fn per_page(geometry: &Geometry) -> u32 {
@@ -164,8 +174,7 @@ fn slots_around(
     volume: VolumeId,
     epoch: Epoch,
 ) -> Vec<Option<(SessionSlot, u32)>> {
-    let slot = place(geometry, epoch);
-    let first = slot - slot % per_page(geometry);
+    let first = first_of_page(geometry, epoch);
     let [front, back] = geometry.sessions_at().map(|at| {
         let at = at + u64::from(first) * SessionSlot::SIZE as u64;
         crate::session::read_slots(disk, at, volume, first, per_page(geometry))

@@ -93,7 +93,7 @@ pub(super) fn sessions() -> SessionLog {
     SessionLog {
         sessions: vec![
             session(0, "create", closed(0)),
-            session(1, "record", SessionEnd::Crashed { last_round_at: BEGIN.plus_ns(100 * SECOND) }),
+            session(1, "record", SessionEnd::Crashed { last_round_at: Some(BEGIN.plus_ns(100 * SECOND)) }),
             session(3, "hold add", closed(181)),
             session(4, "record", SessionEnd::Open),
         ],

@@ -112,7 +112,7 @@ impl SessionDocument {
 fn ending(end: &SessionEnd) -> (&'static str, Option<Moment>) {
     match *end {
         SessionEnd::Closed { at, .. } => ("closed", Some(Moment(at))),
-        SessionEnd::Crashed { last_round_at } => ("crashed", Some(Moment(last_round_at))),
+        SessionEnd::Crashed { last_round_at } => ("crashed", last_round_at.map(Moment)),
         SessionEnd::Open => ("open", None),
     }
 }
