@@ -1,68 +1,93 @@
 //! How long the ring keeps what it has: when the oldest block of each stream is overwritten, if recording goes on as it did in
-//! the last day of footage. Pure arithmetic over the block table; a forecast, no promise.
+//! the last day that the volume was open for writing. Pure arithmetic over the block table; a forecast, no promise: what ages
+//! and holds to come will spare is not known.
 
 use crate::format::table::Row;
 use crate::report::BlockState;
-use crate::types::{StreamId, WallTime};
+use crate::types::StreamId;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How much of the newest footage says how fast blocks are taken.
-const WINDOW_NS: i64 = 24 * 3_600_000_000_000;
+/// How much of the newest footage says how fast blocks are taken, in seconds of the volume's running time: no clock that was
+/// set wrong can stretch it.
+const WINDOW_S: u64 = 24 * 3600;
 
 /// For each stream with footage: how long until its oldest block that may be overwritten is, counted from the newest footage
-/// of the volume. `None` where nothing is being recorded, or it will never be (all of it is held).
+/// of the volume; `quota_blocks` says which has a quota. `None` where nothing is being recorded, or it will never be (all of it
+/// is held).
 pub(crate) fn until_overwritten(
     rows: &[Row],
     is_held: impl Fn(&Row) -> bool,
+    quota_blocks: impl Fn(StreamId) -> Option<u32>,
     block_bytes: usize,
 ) -> BTreeMap<StreamId, Option<Duration>> {
-    let blocks_a_second = blocks_a_second(rows, block_bytes);
+    let pace = Pace::of(rows);
     let mut free = 0_u32;
     let mut order: Vec<&Row> = Vec::new();
+    let mut own: BTreeMap<StreamId, u32> = BTreeMap::new();
     for row in rows {
         match row.state {
             BlockState::Bad => {}
             _ if row.is_live() && is_held(row) => {}
-            _ if row.is_live() => order.push(row),
+            _ if row.is_live() => {
+                *own.entry(row.stream).or_default() += 1;
+                order.push(row);
+            }
             _ => free += 1,
         }
     }
     order.sort_by_key(|row| row.rank);
     let mut until: BTreeMap<StreamId, Option<Duration>> =
         rows.iter().filter(|row| row.has_samples()).map(|row| (row.stream, None)).collect();
+    let after = |blocks: f64, bytes: f64| {
+        let seconds = blocks * block_bytes as f64 / (bytes / pace.seconds);
+        Duration::try_from_secs_f64(seconds).ok().filter(|_| seconds > 0.0)
+    };
     for (place, row) in (1..).zip(order).filter(|(_, row)| row.has_samples()) {
         if let Some(until @ None) = until.get_mut(&row.stream) {
-            let blocks = f64::from(free) + f64::from(place);
-            *until = blocks_a_second.and_then(|rate| Duration::try_from_secs_f64(blocks / rate).ok());
+            let in_turn = after(f64::from(free) + f64::from(place), pace.bytes.values().sum());
+            // Over its quota a stream loses its own oldest block for each that it takes.
+            let of_its_own = quota_blocks(row.stream).and_then(|quota| {
+                let blocks = (quota + 1).saturating_sub(own.get(&row.stream).copied().unwrap_or(0)) + 1;
+                after(f64::from(blocks), pace.bytes.get(&row.stream).copied()?)
+            });
+            *until = in_turn.into_iter().chain(of_its_own).min();
         }
     }
     until
 }
 
-/// How many blocks all streams together fill a second, if any; gaps in recording count as they came.
-fn blocks_a_second(rows: &[Row], block_bytes: usize) -> Option<f64> {
-    let newest = rows.iter().filter(|row| row.has_samples()).map(|row| row.wall_max).max()?;
-    let begin = newest.plus_ns(-WINDOW_NS);
-    let recent = || rows.iter().filter(|row| row.has_samples() && row.wall_max > begin);
-    let oldest = recent().map(|row| row.wall_min.max(begin)).min()?;
-    let bytes: f64 = recent().map(|row| f64::from(row.used_bytes) * share_since(row, begin)).sum();
-    let seconds = newest.since_ns(oldest) as f64 / 1e9;
-    let rate = bytes / block_bytes as f64 / seconds;
-    (rate.is_finite() && rate > 0.0).then_some(rate)
+/// What each stream wrote lately.
+struct Pace {
+    bytes: BTreeMap<StreamId, f64>,
+    /// In how much running time; nothing is known of less than a second.
+    seconds: f64,
 }
 
-/// Which share of a block's footage lies behind a moment, if it came evenly.
-fn share_since(row: &Row, begin: WallTime) -> f64 {
-    let whole = row.wall_max.since_ns(row.wall_min).max(1) as f64;
-    let behind = row.wall_max.since_ns(row.wall_min.max(begin)).max(1) as f64;
-    (behind / whole).clamp(0.0, 1.0)
+impl Pace {
+    fn of(rows: &[Row]) -> Pace {
+        let with_samples = || rows.iter().filter(|row| row.has_samples());
+        let newest = with_samples().map(|row| row.running_s).max().unwrap_or(0);
+        let begin = newest.saturating_sub(WINDOW_S);
+        let mut bytes: BTreeMap<StreamId, f64> = BTreeMap::new();
+        let mut oldest = newest;
+        for row in with_samples().filter(|row| row.running_s >= begin) {
+            // A row tells when its block was last written: what it holds came evenly in the time before.
+            let length_s = u64::try_from(row.wall_max.since_ns(row.wall_min)).unwrap_or(0) / 1_000_000_000;
+            let first = row.running_s.saturating_sub(length_s.min(WINDOW_S));
+            let within = (row.running_s - first.max(begin)) as f64 / (row.running_s - first).max(1) as f64;
+            let share = if first >= begin { 1.0 } else { within };
+            *bytes.entry(row.stream).or_default() += f64::from(row.used_bytes) * share;
+            oldest = oldest.min(first.max(begin));
+        }
+        Pace { bytes, seconds: (newest - oldest) as f64 }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Sequence, Uuid};
+    use crate::types::{Sequence, Uuid, WallTime};
 
     const S: i64 = 1_000_000_000;
 
@@ -71,7 +96,7 @@ mod tests {
     }
 
     /// A sealed block of ten seconds.
-    fn block(name: u128, rank: u64, begin_s: i64) -> Row {
+    fn block(name: u128, rank: u64, begin_s: u64) -> Row {
         Row {
             state: BlockState::Sealed,
             stream: stream(name),
@@ -80,15 +105,24 @@ mod tests {
             chunks: 1,
             samples: 1,
             used_bytes: 1000,
-            wall_min: WallTime(begin_s * S),
-            wall_max: WallTime((begin_s + 10) * S),
+            wall_min: WallTime(begin_s as i64 * S),
+            wall_max: WallTime((begin_s as i64 + 10) * S),
+            running_s: begin_s + 10,
             ..Row::default()
         }
     }
 
-    fn seconds(rows: &[Row], is_held: impl Fn(&Row) -> bool) -> Vec<Option<u64>> {
-        let until = until_overwritten(rows, is_held, 1000);
+    fn seconds_with(
+        rows: &[Row],
+        is_held: impl Fn(&Row) -> bool,
+        quota: impl Fn(StreamId) -> Option<u32>,
+    ) -> Vec<Option<u64>> {
+        let until = until_overwritten(rows, is_held, quota, 1000);
         until.values().map(|until| until.map(|until| until.as_secs())).collect()
+    }
+
+    fn seconds(rows: &[Row], is_held: impl Fn(&Row) -> bool) -> Vec<Option<u64>> {
+        seconds_with(rows, is_held, |_| None)
     }
 
     #[test]
@@ -110,22 +144,43 @@ mod tests {
     }
 
     #[test]
+    fn a_quota_ends_what_the_ring_would_keep_for_longer() {
+        let mut rows = vec![block(1, 1, 0), block(2, 2, 0), block(1, 3, 10), block(2, 4, 10)];
+        rows.extend((0..1000).map(|_| Row::default()));
+        let quota = |of| (of == stream(1)).then_some(3);
+        // It may have two more, then its oldest goes for the third: a block of its own every ten seconds.
+        assert_eq!(seconds_with(&rows, |_| false, quota), [Some(30), Some(1002 * 5)]);
+        let quota = |of| (of == stream(1)).then_some(1);
+        assert_eq!(seconds_with(&rows, |_| false, quota)[0], Some(10));
+    }
+
+    #[test]
     fn only_the_last_day_tells_how_fast() {
         let day = 24 * 3600;
         // A burst long ago does not count; in the last day it was one block an hour.
-        let mut rows: Vec<Row> = (0..10).map(|rank| block(1, 1 + rank, 10 * rank as i64)).collect();
-        rows.extend((0..24).map(|hour| block(1, 20 + hour, 10 * day + 3600 * hour as i64)));
+        let mut rows: Vec<Row> = (0..10).map(|rank| block(1, 1 + rank, 10 * rank)).collect();
+        rows.extend((0..24).map(|hour| block(1, 20 + hour, 10 * day + 3600 * hour)));
         let until = seconds(&rows, |_| false)[0].expect("it is recorded");
         assert!((3300..3600).contains(&until), "{until}");
+    }
+
+    #[test]
+    fn a_clock_that_ran_ahead_changes_nothing() {
+        let mut rows = vec![block(1, 1, 0), block(2, 2, 0), block(1, 3, 10), block(2, 4, 10)];
+        for row in &mut rows[2..] {
+            (row.wall_min, row.wall_max) = (row.wall_min.plus_ns(1 << 58), row.wall_max.plus_ns(1 << 58));
+        }
+        assert_eq!(seconds(&rows, |_| false), [Some(5), Some(10)]);
     }
 
     #[test]
     fn without_footage_there_is_nothing_to_say() {
         assert_eq!(seconds(&[], |_| false), []);
         assert_eq!(seconds(&[Row::default()], |_| false), []);
-        let still = Row { wall_max: WallTime(0), ..block(1, 1, 0) };
+        let still = Row { wall_max: WallTime(0), running_s: 0, ..block(1, 1, 0) };
         assert_eq!(seconds(&[still], |_| false), [None]);
-        let mad = Row { wall_min: WallTime::MIN, wall_max: WallTime::MAX, ..block(1, 1, 0) };
+        let mad =
+            Row { wall_min: WallTime::MIN, wall_max: WallTime::MAX, running_s: u64::MAX, ..block(1, 1, 0) };
         assert!(seconds(&[mad], |_| false)[0].is_some());
     }
 }

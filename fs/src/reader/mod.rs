@@ -26,6 +26,7 @@ use crate::report::{
     BlockDump, BlockState, BlockSummary, CheckReport, Finding, Span, StreamSummary, TimeRange, VolumeInfo,
 };
 use crate::retention::Retention;
+use crate::retention::quota::blocks_of;
 use crate::sample::Anchor;
 use crate::scan::{Scanner, Take};
 use crate::scrub::{self, ScrubReport};
@@ -107,7 +108,12 @@ impl Volume {
     pub fn streams(&self) -> Vec<StreamSummary> {
         let guard = Guard::of(&self.holds());
         let block_bytes = self.state.geometry.block_bytes;
-        let until = until_overwritten(&self.state.rows, |row| guard.covers(row), block_bytes);
+        let quota_bytes = |entry: &DirectoryEntry| Retention::of(&entry.retention).quota_bytes;
+        let entries = self.state.directory.entries.iter();
+        let quotas: BTreeMap<StreamId, Option<u32>> =
+            entries.map(|entry| (entry.stream, blocks_of(quota_bytes(entry), block_bytes))).collect();
+        let quota = |stream| quotas.get(&stream).copied().flatten();
+        let until = until_overwritten(&self.state.rows, |row| guard.covers(row), quota, block_bytes);
         let mut streams: Vec<StreamSummary> = self
             .state
             .directory
