@@ -57,6 +57,8 @@ pub fn copy_stream(
         damage: Vec::new(),
         digest: [0; 32],
     };
+    // How much of the damage stands as gaps in the copy, and when the sample before it was.
+    let (mut told, mut last) = (0, range.from);
     while let Some(item) = cursor.next_item()? {
         match item {
             Item::Run(run) => {
@@ -72,11 +74,11 @@ pub fn copy_stream(
                 into.gap(&gap);
             }
             Item::Damage(finding) => {
-                let at = report.span.map_or_else(|| range.from.unwrap_or_default(), |(_, to)| to);
-                into.gap(&gap_of(&finding, at));
                 report.damage.push(finding);
             }
             Item::Sample(sample) => {
+                told = tell(&report, told, last, Some(sample.wall), into);
+                last = Some(sample.wall);
                 push(into, &sample, &mut || progress(report.payload_bytes))?;
                 sum.add(&sample);
                 report.samples += 1;
@@ -86,6 +88,7 @@ pub fn copy_stream(
             }
         }
     }
+    tell(&report, told, last, range.to, into);
     into.park();
     report.digest = sum.digest();
     Ok(report)
@@ -141,16 +144,33 @@ fn push(
     }
 }
 
-/// What stands in the copy where something did not verify.
-fn gap_of(finding: &Finding, at: WallTime) -> Gap {
-    Gap {
-        reason: GapReason::Damaged,
-        from: at,
-        to: Some(at),
-        samples_lost: u64::from(finding.footage_lost),
-        bytes_lost: 0,
-        detail: format!("in the volume it was copied from: {}: {}", finding.what, finding.detail),
+/// Leaves one gap for all that was found damaged since `told`, between the sample before it and the moment after it, as far as
+/// they are known. How much is told then.
+fn tell(
+    report: &CopyReport,
+    told: usize,
+    before: Option<WallTime>,
+    after: Option<WallTime>,
+    into: &mut StreamWriter,
+) -> usize {
+    let found = report.damage.get(told..).unwrap_or_default();
+    if let Some((first, from)) = found.first().zip(before.or(after)) {
+        let lost = found.iter().filter(|finding| finding.footage_lost && finding.what == "sample");
+        let more = match found.len() {
+            1 => String::new(),
+            count => format!(", and {} more findings", count - 1),
+        };
+        into.gap(&Gap {
+            reason: GapReason::Damaged,
+            // A gap that came at the sample itself is another one.
+            from: from.plus_ns(1),
+            to: Some(after.unwrap_or(from).max(from.plus_ns(1))),
+            samples_lost: lost.count() as u64,
+            bytes_lost: 0,
+            detail: format!("in the volume it was copied from: {}: {}{more}", first.what, first.detail),
+        });
     }
+    report.damage.len()
 }
 
 /// The digest of samples, one after the other.

@@ -199,3 +199,30 @@ fn a_copy_can_be_ended_and_says_so() {
     writer.close().unwrap();
     assert_eq!(Volume::open(&into).unwrap().check(&mut |_, _| ()).unwrap().findings, []);
 }
+
+#[test]
+fn damage_side_by_side_is_one_gap_in_the_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let front = StreamName::new("front").unwrap();
+    let (from, into) = (volume_in(&folder, "from.ring", 1 << 20), volume_in(&folder, "into.ring", 1 << 20));
+    record_run(&from, &front, BEGIN, &mut Vec::new());
+    let recorded = items(&from, &front, TimeRange::default());
+    let samples: Vec<_> = recorded
+        .iter()
+        .filter_map(|item| if let Item::Sample(sample) = item { Some(sample) } else { None })
+        .collect();
+    let mut bytes = std::fs::read(&from).unwrap();
+    for sample in &samples[1..4] {
+        let at = bytes.windows(sample.data.len()).position(|window| window == sample.data).unwrap();
+        bytes[at] ^= 1;
+    }
+    std::fs::write(&from, bytes).unwrap();
+    let copied = copy(&from, &into, [&front, &front], TimeRange::default());
+    assert_eq!(copied.damage.len(), 3);
+    let there = items(&into, &front, TimeRange::default());
+    let gaps: Vec<_> =
+        there.iter().filter_map(|item| if let Item::Gap(gap) = item { Some(gap) } else { None }).collect();
+    let [gap] = gaps[..] else { panic!("{gaps:?}") };
+    assert_eq!((gap.reason, gap.samples_lost), (GapReason::Damaged, 3));
+    assert!(gap.from > samples[0].wall && gap.to == Some(samples[4].wall), "{gap:?}");
+}
