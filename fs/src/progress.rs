@@ -43,7 +43,8 @@ impl Progress {
             row.first_chunk = header.number;
         }
         let last = header.last_number();
-        row.chunks = u32::try_from(last.0.saturating_sub(row.first_chunk.0) + 1).unwrap_or(u32::MAX);
+        row.chunks =
+            u32::try_from(last.0.saturating_sub(row.first_chunk.0).saturating_add(1)).unwrap_or(u32::MAX);
         row.last_checksum = checksum;
         row.epoch = header.epoch;
         row.rank = row.rank.max(header.rank);

@@ -90,6 +90,23 @@ impl<D: Disk> Engine<D> {
         let Some(victim) = self.core.ledger.victim(self.ages()) else { return };
         let block = victim.block;
         let row = self.core.ledger.row(block).clone();
+        let known = match self.core.scanner().block_header(block) {
+            _ if planted!(RowNotRepaired) => true,
+            // Neither copy of the header verifies: damage, not another take. What the row says is all there is.
+            Ok(None) => true,
+            Ok(Some(header)) => header.sequence == row.sequence,
+            // As good as damage; passed over, it would outlive newer footage of its stream.
+            Err(error) => {
+                tracing::warn!(%block, %error, "cannot read a block's header; the block is taken on the word of its row");
+                true
+            }
+        };
+        if !known {
+            tracing::warn!(%block, row = %row.sequence, "the block table is not what the block says; the row is repaired");
+            let row = crate::recover::row_from_block(&self.core.scanner(), block);
+            self.core.ledger.settle(block, row);
+            return;
+        }
         if victim.doubtful {
             tracing::error!(%block, "nothing else is left: a block is overwritten that a lost hold may have kept");
         }
@@ -97,27 +114,7 @@ impl<D: Disk> Engine<D> {
             tracing::warn!(%block, stream = %row.stream, "a block is overwritten before its minimum age");
             self.keeping.report.young_taken += 1;
         }
-        let header = self.core.scanner().block_header(block);
-        match header {
-            Ok(_) if planted!(RowNotRepaired) => self.core.ledger.grant(block),
-            Ok(header)
-                if header.as_ref().map(|header| header.sequence).unwrap_or_default() == row.sequence =>
-            {
-                self.core.ledger.grant(block);
-            }
-            // Neither copy of the header verifies: damage, not another take. What the row says is all there is.
-            Ok(None) => self.core.ledger.grant(block),
-            // As good as damage; passed over, it would outlive newer footage of its stream.
-            Err(error) => {
-                tracing::warn!(%block, %error, "cannot read a block's header; the block is taken on the word of its row");
-                self.core.ledger.grant(block);
-            }
-            Ok(Some(header)) => {
-                tracing::warn!(%block, row = %row.sequence, header = %header.sequence, "the block table is not what the block says; the row is repaired");
-                let row = crate::recover::row_from_block(&self.core.scanner(), block);
-                self.core.ledger.settle(block, row);
-            }
-        }
+        self.core.ledger.grant(block);
     }
 
     fn submit_table(&mut self) {
@@ -137,7 +134,14 @@ impl<D: Disk> Engine<D> {
         self.core.round = RoundNumber(self.core.round.0 + 1);
         let record = self.record(closed);
         let core = &mut self.core;
-        debug_assert!(record.bytes() <= core.geometry.log_slot_bytes);
+        if record.bytes() > core.geometry.log_slot_bytes {
+            // Only where much of the block table is lost and refuses to be written. A round without a record fails.
+            tracing::error!(
+                bytes = record.bytes(),
+                "more rows wait for the block table than a round record has room for"
+            );
+            return;
+        }
         for log_at in core.geometry.logs_at().into_iter().skip(usize::from(planted!(RecordInOneLogOnly))) {
             let mut buffer = core.writes.buffer(round_up(record.bytes(), core.geometry.page_bytes));
             record.seal(&mut buffer);

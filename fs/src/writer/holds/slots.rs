@@ -10,7 +10,7 @@ use crate::recover::FoundHolds;
 use crate::types::{HoldId, RoundNumber, Sequence};
 use crate::writer::copies::{REFUSED_PAUSE_ROUNDS, write_flushed};
 use crate::writer::engine::Engine;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How many slots are written between two rounds: recording does not wait for more.
@@ -69,11 +69,17 @@ impl Holds {
             calm: None,
             last_good: None,
         };
-        // A hold for which the first place was refused may stand there too.
-        let mut known = BTreeSet::new();
-        for index in 0..holds.slots.len() {
-            let id = holds.slots.get(index).and_then(|(slot, _)| slot.hold()).map(|hold| hold.id);
-            if id.is_some_and(|id| !known.insert(id)) {
+        // A hold for which the first place was refused may stand there too; the later one stands in both copies.
+        let mut places: BTreeMap<HoldId, Vec<(u64, usize)>> = BTreeMap::new();
+        for (index, (slot, generation)) in holds.slots.iter().enumerate() {
+            if let Some(hold) = slot.hold() {
+                places.entry(hold.id).or_default().push((*generation, index));
+            }
+        }
+        for mut places in places.into_values() {
+            places.sort_unstable();
+            let _newest = places.pop();
+            for (_, index) in places {
                 holds.put(index, Slot::Free, RoundNumber(0));
             }
         }
