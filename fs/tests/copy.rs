@@ -212,16 +212,24 @@ fn damage_side_by_side_is_one_gap_in_the_copy() {
         .filter_map(|item| if let Item::Sample(sample) = item { Some(sample) } else { None })
         .collect();
     let mut bytes = std::fs::read(&from).unwrap();
-    for sample in &samples[1..4] {
-        let at = bytes.windows(sample.data.len()).position(|window| window == sample.data).unwrap();
-        bytes[at] ^= 1;
+    // Samples lie side by side in the order of recording.
+    let mut at = 0;
+    for (index, sample) in samples.iter().enumerate().take(4) {
+        at += bytes[at..].windows(sample.data.len()).position(|window| window == sample.data).unwrap();
+        bytes[at] ^= u8::from(index > 0);
+        at += sample.data.len();
     }
     std::fs::write(&from, bytes).unwrap();
     let copied = copy(&from, &into, [&front, &front], TimeRange::default());
     assert_eq!(copied.damage.len(), 3);
     let there = items(&into, &front, TimeRange::default());
-    let gaps: Vec<_> =
-        there.iter().filter_map(|item| if let Item::Gap(gap) = item { Some(gap) } else { None }).collect();
+    let gaps: Vec<_> = there
+        .iter()
+        .filter_map(|item| match item {
+            Item::Gap(gap) if gap.reason == GapReason::Damaged => Some(gap),
+            _ => None,
+        })
+        .collect();
     let [gap] = gaps[..] else { panic!("{gaps:?}") };
     assert_eq!((gap.reason, gap.samples_lost), (GapReason::Damaged, 3));
     assert!(gap.from > samples[0].wall && gap.to == Some(samples[4].wall), "{gap:?}");
