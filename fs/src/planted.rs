@@ -143,6 +143,10 @@ mod switches {
         NamelessDropped,
         /// A repair leaves the rows of the table as they are.
         RowsNotRebuilt,
+        /// A repair takes for lost what it fails to read once.
+        RepairBelievesOnePass,
+        /// A repair takes the size of the disk for that of the volume.
+        RepairGuessesSize,
         /// A repair sets blocks aside as a recorder does.
         RepairTakesBlocks,
         /// A parked block is not written on.

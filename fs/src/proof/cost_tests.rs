@@ -115,6 +115,7 @@ fn cost_of_a_round_with_ten_growing_holds_on_the_largest_volume() {
             scrub: None,
             chunk_bytes: 4096,
             path: PathBuf::from("cost"),
+            pause: |_| (),
             stream_id: |_, _| StreamId::default(),
             opener: Default::default(),
         };

@@ -7,8 +7,8 @@ use super::judged;
 use super::{
     Verdict, crash_tests, cut_tests, damage_tests, fault_tests, hold_doubt_tests, hold_fault_tests,
     hold_tests, hostile_tests, lap_tests, lost_row_tests, metadata_tests, nth_tests, reader_tests,
-    repair_tests, retention_tests, scrub_tests, sequence_tests, session_tests, stale_tests, swap_tests,
-    words,
+    repair_doubt_tests, repair_tests, retention_tests, scrub_tests, sequence_tests, session_tests,
+    stale_tests, swap_tests, words,
 };
 use crate::planted::{Bug, with};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -82,6 +82,13 @@ const NAMELESS: Scenario = Scenario { name: "no directory", run: cut_tests::no_d
 const REPAIR_TAKES: Scenario =
     Scenario { name: "repair takes nothing", run: repair_tests::takes_nothing, seeds: 9600..9602 };
 const REPAIRED: Scenario = Scenario { name: "repair", run: every_repair, seeds: 9000..9002 };
+const CUT_SHORT: Scenario = Scenario {
+    name: "cut short without a superblock",
+    run: repair_doubt_tests::cut_without_superblock,
+    seeds: 9700..9701,
+};
+const REPAIR_READS: Scenario =
+    Scenario { name: "failing reads of a repair", run: repair_doubt_tests::failing_reads, seeds: 9720..9721 };
 const GIVEN_UP: Scenario =
     Scenario { name: "given up stays so", run: repair_tests::given_up_stays, seeds: 9300..9302 };
 const REPAIRED_ROWS: Scenario =
@@ -217,6 +224,8 @@ const PLANTS: &[Plant] = &[
     (&[Bug::GivenUpComesBack], &[GIVEN_UP]),
     (&[Bug::NamelessDropped], &[REPAIRED]),
     (&[Bug::RepairTakesBlocks], &[REPAIR_TAKES]),
+    (&[Bug::RepairBelievesOnePass], &[REPAIR_READS]),
+    (&[Bug::RepairGuessesSize], &[CUT_SHORT]),
     (&[Bug::RowsNotRebuilt], &[REPAIRED_ROWS]),
     (&[Bug::OlderCopyUnnoticed], &[OLDER]),
     (&[Bug::OutdatedLogBelieved], &[OLDER]),

@@ -180,6 +180,7 @@ fn options() -> EngineOptions {
         opener: Default::default(),
         chunk_bytes: 4096,
         path: "proof".into(),
+        pause: |_| (),
         stream_id: |_, _| StreamId::random(),
     }
 }

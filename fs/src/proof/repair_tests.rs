@@ -12,7 +12,7 @@ use crate::format::Framed;
 use crate::format::SECTOR_BYTES;
 use crate::format::geometry::{Geometry, LOG_SLOTS};
 use crate::format::table::{ROWS_PER_SECTOR, Row, TableSector, table_magic};
-use crate::repair::{RepairOptions, RepairReport, survey};
+use crate::repair::{Circumstances, RepairOptions, RepairReport, Survey, survey};
 use crate::report::BlockState;
 use crate::types::{BlockIndex, RoundNumber, StreamId, StreamName, WallTime};
 use crate::writer::engine::{Engine, EngineOptions};
@@ -20,20 +20,33 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// When repairs are made.
+pub(super) const NOW: WallTime = WallTime(1_700_000_000_000_000_000);
+
+/// What a repair would do.
+pub(super) fn plan(disk: &dyn ReadAt) -> crate::Result<Survey> {
+    plan_as(disk, &RepairOptions::default())
+}
+
+pub(super) fn plan_as(disk: &dyn ReadAt, options: &RepairOptions) -> crate::Result<Survey> {
+    let here = Circumstances { now: NOW, pause: |_| () };
+    survey(disk, Path::new("proof"), options, here, &mut |_, _| ())
+}
+
 /// Repairs what is on a disk, as `keha volume check --repair` does.
-fn repair(disk: SimDisk, options: &RepairOptions) -> Verdict<RepairReport> {
+pub(super) fn repair(disk: SimDisk, options: &RepairOptions) -> Verdict<RepairReport> {
     let reader: Arc<dyn ReadAt> = Arc::new(disk.control().reader());
     let path = Path::new("proof");
-    let survey =
-        survey(&*reader, path, options, &mut |_, _| ()).map_err(|error| format!("repair: {error}"))?;
+    let survey = plan_as(&*reader, options).map_err(|error| format!("repair: {error}"))?;
     let report = survey.report();
     if !report.steps.is_empty() {
-        let clock = Arc::new(SimClock::new(WallTime(1_700_000_000_000_000_000)));
+        let clock = Arc::new(SimClock::new(NOW));
         let options = EngineOptions {
             scrub: None,
             opener: options.opener.clone(),
             chunk_bytes: 4096,
             path: PathBuf::from(path),
+            pause: |_| (),
             stream_id: |_, _| StreamId::random(),
         };
         let opened = Engine::open_to_repair(disk, reader, clock, options, survey.recovered);
@@ -44,7 +57,11 @@ fn repair(disk: SimDisk, options: &RepairOptions) -> Verdict<RepairReport> {
 }
 
 /// Repairs an image; what it is then.
-fn repaired(image: &SimImage, options: &RepairOptions, seed: u64) -> Verdict<(SimImage, RepairReport)> {
+pub(super) fn repaired(
+    image: &SimImage,
+    options: &RepairOptions,
+    seed: u64,
+) -> Verdict<(SimImage, RepairReport)> {
     let disk = SimDisk::from_image(image.clone(), seed);
     let control = disk.control();
     let report = repair(disk, options)?;
@@ -52,7 +69,7 @@ fn repaired(image: &SimImage, options: &RepairOptions, seed: u64) -> Verdict<(Si
 }
 
 /// Where each kind of description stands.
-fn regions(geometry: &Geometry) -> [Vec<(u64, usize)>; 6] {
+pub(super) fn regions(geometry: &Geometry) -> [Vec<(u64, usize)>; 6] {
     let log = geometry.log_slot_bytes * LOG_SLOTS as usize;
     [
         geometry.copies_at.map(|at| (at, geometry.page_bytes)).to_vec(),
@@ -69,7 +86,7 @@ fn regions(geometry: &Geometry) -> [Vec<(u64, usize)>; 6] {
 }
 
 /// An image without the kinds of description that are bits of `which`.
-fn without(truth: &Truth, which: u64, seed: u64) -> SimImage {
+pub(super) fn without(truth: &Truth, which: u64, seed: u64) -> SimImage {
     let mut image = truth.image.clone();
     let regions = regions(&truth.geometry);
     let lost = regions.iter().enumerate().filter(|(kind, _)| which & 1 << kind != 0);
@@ -81,7 +98,7 @@ fn without(truth: &Truth, which: u64, seed: u64) -> SimImage {
 }
 
 /// Two cameras on a full ring, closed cleanly.
-fn two_cameras(seed: u64) -> Verdict<Truth> {
+pub(super) fn two_cameras(seed: u64) -> Verdict<Truth> {
     let mut driver = Driver::new(Shape::SMALL, seed, Cuts::NONE)?;
     driver.admit("cam0")?;
     driver.admit("cam1")?;
@@ -103,7 +120,7 @@ fn two_cameras(seed: u64) -> Verdict<Truth> {
 }
 
 /// All of it is there again, nothing is left to repair, and blocks are as they were.
-fn is_whole(truth: &Truth, image: &SimImage) -> Verdict {
+pub(super) fn is_whole(truth: &Truth, image: &SimImage) -> Verdict {
     let served = truth.serve(image, |_| true)?.ok_or("it does not open")?;
     let missing: Vec<_> = truth.whole().difference(&served.seen).copied().collect();
     demand!(missing.is_empty() && served.damage.is_empty(), "{missing:?} are missing, {:?}", served.damage);
@@ -113,7 +130,7 @@ fn is_whole(truth: &Truth, image: &SimImage) -> Verdict {
     blocks_untouched(truth, image)
 }
 
-fn blocks_untouched(truth: &Truth, image: &SimImage) -> Verdict {
+pub(super) fn blocks_untouched(truth: &Truth, image: &SimImage) -> Verdict {
     let (mut before, mut after) = (vec![0; truth.geometry.block_bytes], vec![0; truth.geometry.block_bytes]);
     for block in truth.geometry.all_blocks() {
         let at = truth.geometry.block_at(block);
@@ -208,8 +225,7 @@ pub(super) fn recorded_on(seed: u64) -> Verdict<u64> {
     let truth = two_cameras(seed)?;
     let image = without(&truth, 0b011111, seed);
     let reader = image.clone();
-    let plan = survey(&reader, Path::new("proof"), &RepairOptions::default(), &mut |_, _| ());
-    let nameless = plan.map_err(|error| error.to_string())?.report().nameless;
+    let nameless = plan(&reader).map_err(|error| error.to_string())?.report().nameless;
     let name_of: BTreeMap<StreamId, &String> =
         truth.model.streams.iter().map(|(name, stream)| (stream.id, name)).collect();
     let names =

@@ -35,8 +35,11 @@ pub(crate) use holds::FoundHolds;
 pub(crate) use log::{copies as record_copies, newest as newest_record};
 pub(crate) use orphans::{RECOVERED, orphans};
 pub(crate) use outdated::amend;
-pub(crate) use superblock::{Found as FoundSuperblock, find as find_superblock, judge as judge_superblock};
-pub(crate) use writing::recover_to_write;
+pub(crate) use superblock::{
+    Found as FoundSuperblock, find_anywhere as find_superblock_anywhere, find_of as find_superblock_of,
+    judge as judge_superblock, volumes_named,
+};
+pub(crate) use writing::{Pause, recover_to_write, settled};
 
 use blocks::ends;
 

@@ -8,6 +8,8 @@ use crate::format::Framed;
 use crate::format::geometry::region_bytes;
 use crate::format::superblock::Superblock;
 use crate::report::Finding;
+use crate::types::VolumeId;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The largest block, in bytes: an inner copy stands at most that far (and some regions) from a third of the volume.
@@ -26,23 +28,28 @@ pub(crate) struct Found {
 
 /// Finds the superblock of the highest generation.
 pub(crate) fn find(disk: &dyn ReadAt, path: &Path) -> Result<Found> {
+    find_of(disk, path, None)
+}
+
+/// [`find`]; `wanted`: only one of this volume.
+pub(crate) fn find_of(disk: &dyn ReadAt, path: &Path, wanted: Option<VolumeId>) -> Result<Found> {
+    let is_wanted = |superblock: &Superblock| wanted.is_none_or(|wanted| wanted == superblock.volume);
+    let read_at = |at| read_at(disk, at).filter(is_wanted);
     let size = disk.size_bytes();
     let region = region_bytes(size, 512);
     let mut bytes = vec![0; Superblock::SIZE];
     let first_read = disk.read_exact_at(&mut bytes, 0);
     let mut candidates: Vec<Superblock> = Vec::new();
     if first_read.is_ok() {
-        candidates.extend(Superblock::unseal(&bytes).map(|(superblock, _)| superblock));
+        candidates.extend(Superblock::unseal(&bytes).map(|(superblock, _)| superblock).filter(is_wanted));
     }
     let last = (size / region).saturating_sub(1) * region;
-    candidates.extend(read_at(disk, last));
+    candidates.extend(read_at(last));
     if candidates.is_empty() {
-        candidates.extend(search(disk, size, region));
+        candidates.extend(search(size, region, read_at));
     }
     if candidates.is_empty() {
-        candidates.extend(
-            (0..size).step_by(region as usize).take(PLACES_MAX as usize).find_map(|at| read_at(disk, at)),
-        );
+        candidates.extend((0..size).step_by(region as usize).take(PLACES_MAX as usize).find_map(read_at));
     }
     let Some(superblock) = candidates.into_iter().max_by_key(|superblock| superblock.generation) else {
         return Err(match first_read {
@@ -64,6 +71,24 @@ pub(crate) fn judge(disk: &dyn ReadAt, superblock: Superblock) -> Found {
     Found { superblock, good, findings }
 }
 
+/// A superblock anywhere in a volume of this size or a larger one: every place where one can stand is looked at, so that it takes
+/// as many reads as the disk has MiB. `wanted`: only one of this volume.
+pub(crate) fn find_anywhere(disk: &dyn ReadAt, wanted: Option<VolumeId>) -> Option<Found> {
+    let size = disk.size_bytes();
+    let places = (0..size).step_by(region_bytes(size, 512) as usize);
+    let found = places.filter_map(|at| read_at(disk, at));
+    let mine = found.filter(|superblock| wanted.is_none_or(|wanted| wanted == superblock.volume));
+    mine.max_by_key(|superblock| superblock.generation).map(|superblock| judge(disk, superblock))
+}
+
+/// The volumes of the superblocks that stand at the disk's end and where this one says that its copies do.
+pub(crate) fn volumes_named(disk: &dyn ReadAt, superblock: &Superblock) -> BTreeSet<VolumeId> {
+    let region = region_bytes(disk.size_bytes(), 512);
+    let last = (disk.size_bytes() / region).saturating_sub(1) * region;
+    let copies = superblock.copies_at.into_iter().chain([last]).filter_map(|at| read_at(disk, at));
+    copies.map(|copy| copy.volume).chain([superblock.volume]).collect()
+}
+
 fn read_at(disk: &dyn ReadAt, at: u64) -> Option<Superblock> {
     let mut bytes = vec![0; Superblock::SIZE];
     disk.read_exact_at(&mut bytes, at).ok()?;
@@ -72,12 +97,12 @@ fn read_at(disk: &dyn ReadAt, at: u64) -> Option<Superblock> {
 }
 
 /// Looks where the inner copies of any volume of this size can stand.
-fn search(disk: &dyn ReadAt, size: u64, region: u64) -> Option<Superblock> {
+fn search(size: u64, region: u64, read_at: impl Fn(u64) -> Option<Superblock>) -> Option<Superblock> {
     let third = size / 3;
     [third, 2 * third].into_iter().find_map(|near| {
         let begin = near.saturating_sub(BLOCK_BYTES_MAX.min(third)) / region * region;
         let end = (near + BLOCK_BYTES_MAX.min(third)).min(size);
-        (begin..end).step_by(region as usize).find_map(|at| read_at(disk, at))
+        (begin..end).step_by(region as usize).find_map(&read_at)
     })
 }
 

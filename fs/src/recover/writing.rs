@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// How often reading is begun anew.
 const PASSES_MAX: usize = 5;
@@ -35,26 +36,47 @@ impl ReadAt for Watched<'_> {
     }
 }
 
-/// [`recover`], done again until no read failed or the same ones failed as the time before: a passing error is over then, and
-/// only what cannot be read for good is given up.
+/// How long to wait after a pass in which reads failed; longer each time.
+const PAUSES_S: [u64; PASSES_MAX - 1] = [1, 2, 4, 4];
+
+/// Lets time pass: [`std::thread::sleep`], or nothing where time is simulated.
+pub(crate) type Pause = fn(Duration);
+
+/// Does what reads a disk again until no read failed or the same ones failed as the time before: a passing error is over then,
+/// and only what cannot be read for good is given up.
 ///
 /// # Errors
-/// As [`recover`]; [`Error::Io`] if reads fail now here and now there; [`Error::Corrupt`] if a part of the stream directory
-/// stands in neither copy: a new one would hide footage.
-pub(crate) fn recover_to_write(disk: &dyn ReadAt, path: &Path) -> Result<Recovered> {
+/// As `read`; [`Error::Io`] if reads fail now here and now there.
+pub(crate) fn settled<T>(
+    disk: &dyn ReadAt,
+    path: &Path,
+    pause: Pause,
+    mut read: impl FnMut(&dyn ReadAt) -> Result<T>,
+) -> Result<T> {
     let mut before: Option<Failed> = None;
-    for _ in 0..PASSES_MAX {
+    for pass in 0..PASSES_MAX {
         let watched = Watched { disk, failed: Mutex::default() };
-        let recovered = recover(&watched, path);
+        let found = read(&watched);
         let failed = watched.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
         let settled = failed.is_empty() || before.as_ref() == Some(&failed);
         if settled || planted!(ReadErrorsBelieved) {
-            return with_directory(recovered?);
+            return found;
         }
         before = Some(failed);
+        if let Some(seconds) = PAUSES_S.get(pass) {
+            pause(Duration::from_secs(*seconds));
+        }
     }
     let why = "reads fail now here and now there; nothing was written";
     Err(Error::io("find out what stands on", path, io::Error::other(why)))
+}
+
+/// [`recover`], [`settled`].
+///
+/// # Errors
+/// As these; [`Error::Corrupt`] if a part of the stream directory stands in neither copy: a new one would hide footage.
+pub(crate) fn recover_to_write(disk: &dyn ReadAt, path: &Path, pause: Pause) -> Result<Recovered> {
+    with_directory(settled(disk, path, pause, |disk| recover(disk, path))?)
 }
 
 fn with_directory(recovered: Recovered) -> Result<Recovered> {
@@ -71,6 +93,7 @@ fn with_directory(recovered: Recovered) -> Result<Recovered> {
 mod tests {
     use super::*;
     use crate::proof::a_recorded_volume;
+    use std::cell::Cell;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     /// A disk of which two reads fail, by their numbers.
@@ -105,17 +128,45 @@ mod tests {
         let image = a_recorded_volume();
         let path = Path::new("tests");
         let disk = Flaky::new(&image, [NONE; 2]);
-        let whole = recover_to_write(&disk, path).expect("it stands");
+        let whole = recover_to_write(&disk, path, |_| ()).expect("it stands");
         let reads = disk.reads.into_inner();
         let disk = Flaky::new(&image, [0, NONE]);
         let _first_pass = recover(&disk, path);
         let behind = disk.reads.into_inner();
         for nth in 0..reads {
             let disk = Flaky::new(&image, [0, behind + nth]);
-            let found = recover_to_write(&disk, path).expect("the third pass reads all");
+            let found = recover_to_write(&disk, path, |_| ()).expect("the third pass reads all");
             assert_eq!(found.rows, whole.rows, "read {nth}");
             // The same place failing twice is believed.
             assert!(found.findings.iter().all(|finding| finding.what == "superblock"), "read {nth}");
         }
+    }
+    thread_local! {
+        static PASSED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    }
+
+    /// A disk that gives nothing until some time has passed.
+    struct Waking<'a>(&'a dyn ReadAt, Duration);
+
+    impl ReadAt for Waking<'_> {
+        fn size_bytes(&self) -> u64 {
+            self.0.size_bytes()
+        }
+
+        fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+            match PASSED.get() < self.1 {
+                true => Err(io::Error::other("it wakes up")),
+                false => self.0.read_exact_at(buffer, offset),
+            }
+        }
+    }
+
+    #[test]
+    fn a_disk_that_fails_for_a_moment_is_given_that_moment() {
+        let image = a_recorded_volume();
+        PASSED.set(Duration::ZERO);
+        let disk = Waking(&image, Duration::from_millis(900));
+        let found = recover_to_write(&disk, Path::new("tests"), |time| PASSED.set(PASSED.get() + time));
+        assert!(found.is_ok_and(|found| found.findings.is_empty()));
     }
 }

@@ -7,6 +7,11 @@
 //!
 //! Writing with a wrong geometry would destroy footage, so that doubt is a refusal: more than one block in four that does not
 //! fit, blocks of another volume, too few blocks.
+//!
+//! The first blocks fit volumes of many sizes: of one that is cut short they stand where they did, while the metadata behind the
+//! blocks, and the copies between them, would be written into footage. So a layout counts only where something stands that
+//! depends on the size: any structure behind the blocks, or the blocks on both sides of both inner copies and the last one, with
+//! none of this volume behind it.
 
 use crate::create::streams_by_default;
 use crate::disk::ReadAt;
@@ -16,6 +21,7 @@ use crate::format::directory::DirectoryHeader;
 use crate::format::geometry::{Geometry, LOG_SLOTS, STREAMS_MAX};
 use crate::format::hold::HoldSlot;
 use crate::format::round::RoundHeader;
+use crate::format::session::SessionSlot;
 use crate::format::superblock::Superblock;
 use crate::format::table::{TableSector, table_magic};
 use crate::format::{FORMAT_VERSION, Framed, SECTOR_BYTES};
@@ -29,6 +35,8 @@ use std::path::Path;
 const ENOUGH: usize = 16;
 /// How many are at least needed: two tell the size of a block.
 const NEEDED: usize = 2;
+/// How many volumes are told apart, at most.
+const VOLUMES_MAX: usize = 64;
 /// How many places are held against a layout that fits.
 const SAMPLES: u32 = 256;
 const WINDOW_BYTES: usize = 1 << 20;
@@ -60,15 +68,7 @@ pub(super) fn from_blocks(disk: &dyn ReadAt, path: &Path, wanted: Option<VolumeI
         (Some(wanted), _) => wanted,
         (None, [one]) => *one,
         (None, []) => return Err(refuse("no superblock verifies, and no block".to_owned())),
-        (None, several) => {
-            let names: Vec<String> = several.iter().map(ToString::to_string).collect();
-            return Err(Error::Invalid(format!(
-                "{}: no superblock verifies, and blocks of {} volumes stand here: {}; name the one that is meant with --volume-id",
-                path.display(),
-                several.len(),
-                names.join(", ")
-            )));
-        }
+        (None, several) => return Err(which_volume(path, "blocks", several.iter().copied().collect())),
     };
     let evidence = found.get(&volume).map(Vec::as_slice).unwrap_or_default();
     if evidence.len() < NEEDED {
@@ -79,10 +79,25 @@ pub(super) fn from_blocks(disk: &dyn ReadAt, path: &Path, wanted: Option<VolumeI
     }
     let fitting = fitting(evidence, disk.size_bytes());
     let geometry = choose(disk, volume, fitting).ok_or_else(|| {
-        refuse("no superblock verifies, and its blocks do not stand as in any volume".to_owned())
+        refuse(
+            "no superblock verifies, and its blocks do not stand as in any volume of this size: make it whole first, if it is \
+             cut short"
+                .to_owned(),
+        )
     })?;
     let created = evidence.iter().map(|block| block.taken).min().unwrap_or_default();
     Ok(Superblock { volume, generation: 1, created, ..superblock_of(&geometry) })
+}
+
+/// That things of several volumes stand where there is room for one.
+pub(super) fn which_volume(path: &Path, what: &str, volumes: BTreeSet<VolumeId>) -> Error {
+    let names: Vec<String> = volumes.iter().map(ToString::to_string).collect();
+    Error::Invalid(format!(
+        "{}: {what} of {} volumes stand here: {}; name the one that is meant with --volume-id",
+        path.display(),
+        names.len(),
+        names.join(", ")
+    ))
 }
 
 /// Reads from the front until enough blocks of one volume were met.
@@ -100,6 +115,7 @@ fn scan(disk: &dyn ReadAt, wanted: Option<VolumeId>) -> BTreeMap<VolumeId, Vec<E
             let header = BlockHeader::unseal(sector).map(|(header, _)| header);
             let Some(header) = header.filter(|header| header.version == FORMAT_VERSION) else { continue };
             if wanted.is_none_or(|wanted| wanted == header.volume)
+                && (found.len() < VOLUMES_MAX || found.contains_key(&header.volume))
                 && let Some(page_bytes) = page_of(disk, at, &header)
             {
                 let (block, taken) = (header.block, header.taken);
@@ -159,58 +175,103 @@ pub(super) fn fitting(evidence: &[Evidence], size_bytes: u64) -> Vec<Geometry> {
 /// The layout that counts, of those that fit.
 fn choose(disk: &dyn ReadAt, volume: VolumeId, fitting: Vec<Geometry>) -> Option<Geometry> {
     // Layouts that differ only in what stands before and behind the blocks have the same blocks.
-    let mut blocks_of: BTreeMap<([u64; 3], u32), usize> = BTreeMap::new();
-    let scored = fitting.into_iter().map(|geometry| {
+    let mut blocks_of: BTreeMap<([u64; 3], u32), Blocks> = BTreeMap::new();
+    let scored = fitting.into_iter().filter_map(|geometry| {
         let scanner = Scanner { disk, geometry: &geometry, volume };
         let place = (geometry.stretches_at, geometry.blocks);
-        let blocks = *blocks_of.entry(place).or_insert_with(|| blocks_found(&scanner));
-        let score = (blocks, structures_found(&scanner));
+        let blocks = *blocks_of.entry(place).or_insert_with(|| Blocks::find(&scanner));
+        let [front, back] = structures_found(&scanner);
+        let sized = back > 0 || blocks.tell_the_size || planted!(RepairGuessesSize);
+        if !sized || blocks.right * 4 < blocks.of_volume * 3 {
+            return None;
+        }
+        let score = (blocks.right, front + back);
         let usual =
             geometry.streams_max == streams_by_default(geometry.size_bytes, geometry.block_bytes as u64);
-        ((score, usual, geometry.streams_max), geometry)
+        Some(((score, usual, geometry.streams_max), geometry))
     });
     scored.max_by_key(|(score, _)| *score).map(|(_, geometry)| geometry)
 }
 
-/// How many of some blocks, taken from everywhere, stand where this layout has them.
-fn blocks_found(scanner: &Scanner<'_>) -> usize {
-    let blocks = scanner.geometry.blocks;
-    let step = (blocks / SAMPLES).max(1) as usize;
-    let found = |block: &BlockIndex| scanner.block_header(*block).is_ok_and(|header| header.is_some());
-    (0..blocks).step_by(step).map(BlockIndex).filter(found).count()
+/// How the blocks stand in a layout.
+#[derive(Clone, Copy)]
+struct Blocks {
+    /// At how many of some places, taken from everywhere, the block stands that belongs there.
+    right: usize,
+    /// At how many of them any block of the volume stands.
+    of_volume: usize,
+    /// Whether those stand that stand nowhere else in a volume of any other size.
+    tell_the_size: bool,
 }
 
-/// How many of the other structures stand where this layout has them.
-fn structures_found(scanner: &Scanner<'_>) -> usize {
+impl Blocks {
+    fn find(scanner: &Scanner<'_>) -> Blocks {
+        let blocks = scanner.geometry.blocks;
+        let step = (blocks / SAMPLES).max(1) as usize;
+        let (mut right, mut of_volume) = (0, 0);
+        for block in (0..blocks).step_by(step).map(BlockIndex) {
+            let found = block_of(scanner, scanner.geometry.block_at(block));
+            of_volume += usize::from(found.is_some());
+            right += usize::from(found == Some(block));
+        }
+        Blocks { right, of_volume, tell_the_size: tell_the_size(scanner) }
+    }
+}
+
+/// Whether the blocks on both sides of both inner copies stand, and the last one, and none of the volume behind it.
+fn tell_the_size(scanner: &Scanner<'_>) -> bool {
+    let geometry = scanner.geometry;
+    let third = geometry.blocks / 3;
+    let Some(last) = geometry.blocks.checked_sub(1) else { return false };
+    let Some(before) = third.checked_sub(1) else { return false };
+    let edges = [before, third, third + before, 2 * third, last].map(BlockIndex);
+    let behind = geometry.block_at(BlockIndex(last)) + geometry.block_bytes as u64;
+    edges.into_iter().all(|block| block_of(scanner, geometry.block_at(block)) == Some(block))
+        && block_of(scanner, behind).is_none()
+}
+
+/// Which block of the volume says that it begins here.
+fn block_of(scanner: &Scanner<'_>, at: u64) -> Option<BlockIndex> {
+    let mut page = vec![0; scanner.geometry.page_bytes];
+    scanner.disk.read_exact_at(&mut page, at).ok()?;
+    let copies = [0, second_header_at(scanner.geometry.page_bytes)];
+    let headers = copies.into_iter().filter_map(|at| BlockHeader::unseal(page.get(at..)?));
+    let mut mine = headers.map(|(header, _)| header).filter(|header| header.volume == scanner.volume);
+    mine.next().map(|header| header.block)
+}
+
+/// How many of the other structures stand where this layout has them: before the blocks, and behind them.
+fn structures_found(scanner: &Scanner<'_>) -> [usize; 2] {
     let (geometry, volume) = (scanner.geometry, scanner.volume);
     let read = |at: u64, length: usize| {
         let mut bytes = vec![0; length];
         scanner.disk.read_exact_at(&mut bytes, at).ok().map(|()| bytes)
     };
-    let directories = geometry.directories_at().into_iter().filter(|at| {
-        read(*at, DirectoryHeader::SIZE)
-            .and_then(|bytes| DirectoryHeader::unseal(&bytes))
-            .is_some_and(|(header, _)| header.volume == volume)
-    });
-    let holds = geometry.holds_at().into_iter().filter(|at| {
-        read(*at, HoldSlot::SIZE).is_some_and(|bytes| HoldSlot::read(&bytes, volume, 0).is_some())
-    });
     let magic = table_magic(volume);
-    let sector = read(geometry.table_at(), SECTOR_BYTES);
-    let table = sector
+    let table = read(geometry.table_at(), SECTOR_BYTES)
         .and_then(|bytes| TableSector::unseal_as(magic, &bytes))
         .filter(|(sector, _)| sector.index == 0);
-    let slots = geometry
-        .logs_at()
-        .into_iter()
-        .flat_map(|log_at| (0..u64::from(LOG_SLOTS)).map(move |slot| (slot, geometry.slot_at(log_at, slot))));
-    let records = slots.filter(|(slot, at)| {
-        let header = read(*at, RoundHeader::SIZE).and_then(|bytes| RoundHeader::unseal(&bytes));
-        header.is_some_and(|(header, _)| {
-            header.volume == volume && header.round.0 % u64::from(LOG_SLOTS) == *slot
-        })
+    let mut ends = [0, 1].map(|end| {
+        let directory = read(geometry.directories_at()[end], DirectoryHeader::SIZE)
+            .and_then(|bytes| DirectoryHeader::unseal(&bytes))
+            .filter(|(header, _)| header.volume == volume);
+        let hold = read(geometry.holds_at()[end], HoldSlot::SIZE)
+            .and_then(|bytes| HoldSlot::read(&bytes, volume, 0));
+        let session = read(geometry.sessions_at()[end], SessionSlot::SIZE)
+            .and_then(|bytes| SessionSlot::unseal(&bytes))
+            .filter(|(session, _)| session.volume == volume && session.slot == 0);
+        let records = (0..u64::from(LOG_SLOTS)).filter(|slot| {
+            read(geometry.slot_at(geometry.logs_at()[end], *slot), RoundHeader::SIZE)
+                .and_then(|bytes| RoundHeader::unseal(&bytes))
+                .is_some_and(|(header, _)| {
+                    header.volume == volume && header.round.0 % u64::from(LOG_SLOTS) == *slot
+                })
+        });
+        let single = [directory.is_some(), hold.is_some(), session.is_some()];
+        single.into_iter().filter(|stands| *stands).count() + records.count()
     });
-    directories.count() + holds.count() + usize::from(table.is_some()) + records.count()
+    ends[0] += usize::from(table.is_some());
+    ends
 }
 
 #[cfg(test)]

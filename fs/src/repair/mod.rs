@@ -16,7 +16,9 @@ mod geometry;
 mod plan;
 mod rows;
 
-pub(crate) use plan::survey;
+#[cfg(test)]
+pub(crate) use plan::Survey;
+pub(crate) use plan::{Circumstances, survey};
 
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{FileDisk, FileOptions, FileReader, ReadAt};
@@ -34,7 +36,7 @@ use std::sync::Arc;
 pub struct RepairOptions {
     /// New names for streams that are called `recovered-...`.
     pub names: BTreeMap<StreamName, StreamName>,
-    /// Which volume is meant, where no superblock stands and blocks of several volumes do.
+    /// Which volume is meant, where superblocks of several volumes stand, or none and blocks of several.
     pub volume: Option<VolumeId>,
     /// Who repairs it: noted in the volume.
     pub opener: Opener,
@@ -69,14 +71,15 @@ pub struct RepairReport {
 ///
 /// # Errors
 /// [`crate::Error::NotAVolume`] if neither a superblock nor enough blocks tell where everything stands;
-/// [`crate::Error::Unsupported`]; [`crate::Error::Invalid`] for names that cannot be given; [`crate::Error::Io`].
+/// [`crate::Error::Unsupported`]; [`crate::Error::Invalid`] for names that cannot be given, or where several volumes stand here
+/// and none is named; [`crate::Error::CutShort`]; [`crate::Error::Io`], also if reads fail now here and now there.
 pub fn plan_repair(
     path: &Path,
     options: &RepairOptions,
     progress: &mut dyn FnMut(u32, u32),
 ) -> Result<RepairReport> {
     let reader = FileReader::open(path)?;
-    survey(&reader, path, options, progress).map(|survey| survey.report())
+    survey(&reader, path, options, Circumstances::here(), progress).map(|survey| survey.report())
 }
 
 /// Repairs a volume that nobody writes, and says what was done. What is damaged in the blocks themselves stays as it is.
@@ -91,7 +94,7 @@ pub fn repair(
 ) -> Result<RepairReport> {
     let disk = FileDisk::open(path, &FileOptions::default())?;
     let reader: Arc<dyn ReadAt> = Arc::new(FileReader::open(path)?);
-    let survey = survey(&*reader, path, options, progress)?;
+    let survey = survey(&*reader, path, options, Circumstances::here(), progress)?;
     let report = survey.report();
     if !report.steps.is_empty() {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -100,6 +103,7 @@ pub fn repair(
             chunk_bytes: 1 << 20,
             scrub: None,
             path: path.to_owned(),
+            pause: std::thread::sleep,
             stream_id: |_, _| StreamId::random(),
         };
         let (mut engine, _) = Engine::open_to_repair(disk, reader, clock, options, survey.recovered)?;

@@ -16,6 +16,7 @@
 
 use super::rows::{Header, Verdict, judge};
 use super::{RepairOptions, RepairReport, RepairStep, geometry};
+use crate::clock::{Clock, SystemClock};
 use crate::disk::ReadAt;
 use crate::error::{Error, Result};
 use crate::format::Text;
@@ -24,12 +25,13 @@ use crate::format::table::{ROWS_PER_SECTOR, Row};
 use crate::hold::Slot;
 use crate::reader::volume_info;
 use crate::recover::{
-    RECOVERED, Recovered, amend, find_superblock, judge_superblock, newest_record, record_copies, recover_as,
+    FoundSuperblock, Pause, RECOVERED, Recovered, amend, find_superblock_anywhere, find_superblock_of,
+    judge_superblock, newest_record, record_copies, recover_as, settled, volumes_named,
 };
 use crate::report::{BlockState, Finding};
 use crate::scan::Scanner;
 use crate::session::read_slots;
-use crate::types::{BlockIndex, StreamName};
+use crate::types::{BlockIndex, StreamName, VolumeId, WallTime};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -62,7 +64,24 @@ impl Survey {
     }
 }
 
-/// Finds out what is to be done.
+/// When and how a repair is made.
+#[derive(Clone, Copy)]
+pub(crate) struct Circumstances {
+    /// The wall clock's time.
+    pub(crate) now: WallTime,
+    /// Lets time pass between two attempts to read.
+    pub(crate) pause: Pause,
+}
+
+impl Circumstances {
+    /// Those of this machine.
+    pub(super) fn here() -> Circumstances {
+        Circumstances { now: SystemClock::new().wall(), pause: std::thread::sleep }
+    }
+}
+
+/// Finds out what is to be done. What cannot be read would be written as lost, so that reading is done again until it comes to
+/// the same, as for any writer.
 ///
 /// # Errors
 /// As [`super::plan_repair`].
@@ -70,12 +89,23 @@ pub(crate) fn survey(
     disk: &dyn ReadAt,
     path: &Path,
     options: &RepairOptions,
+    here: Circumstances,
     progress: &mut dyn FnMut(u32, u32),
 ) -> Result<Survey> {
-    let found = match find_superblock(disk, path) {
-        Ok(found) => found,
-        Err(_) => judge_superblock(disk, geometry::from_blocks(disk, path, options.volume)?),
-    };
+    if planted!(RepairBelievesOnePass) {
+        return survey_once(disk, path, options, here.now, progress);
+    }
+    settled(disk, path, here.pause, |disk| survey_once(disk, path, options, here.now, progress))
+}
+
+fn survey_once(
+    disk: &dyn ReadAt,
+    path: &Path,
+    options: &RepairOptions,
+    now: WallTime,
+    progress: &mut dyn FnMut(u32, u32),
+) -> Result<Survey> {
+    let found = superblock(disk, path, options.volume)?;
     let recovered = recover_as(disk, path, found)?;
     let missing_bytes = recovered.geometry.size_bytes.saturating_sub(disk.size_bytes());
     if missing_bytes > 0 {
@@ -85,12 +115,33 @@ pub(crate) fn survey(
     let mut survey = Survey { recovered, steps: Vec::new(), findings };
     superblocks(&mut survey);
     rows(&mut survey, disk, progress);
-    directory(&mut survey, options)?;
+    directory(&mut survey, options, now)?;
     holds(&mut survey);
     sessions(&mut survey, disk);
     scrub(&mut survey, disk);
     round_log(&mut survey, disk);
     Ok(survey)
+}
+
+/// The superblock that counts: one that stands, else what the blocks tell, else one that stands where none of a volume of this
+/// size would: the volume was larger or smaller then.
+fn superblock(disk: &dyn ReadAt, path: &Path, wanted: Option<VolumeId>) -> Result<FoundSuperblock> {
+    match find_superblock_of(disk, path, wanted) {
+        Ok(found) => {
+            let volumes = volumes_named(disk, &found.superblock);
+            if wanted.is_none() && volumes.len() > 1 {
+                return Err(geometry::which_volume(path, "superblocks", volumes));
+            }
+            Ok(found)
+        }
+        Err(Error::NotAVolume { .. }) => match geometry::from_blocks(disk, path, wanted) {
+            Ok(superblock) => Ok(judge_superblock(disk, superblock)),
+            Err(refused @ Error::NotAVolume { .. }) => find_superblock_anywhere(disk, wanted).ok_or(refused),
+            Err(refused) => Err(refused),
+        },
+        // The disk does not give it: that is no reason to guess.
+        Err(error) => Err(error),
+    }
 }
 
 fn superblocks(survey: &mut Survey) {
@@ -156,7 +207,7 @@ fn rows(survey: &mut Survey, disk: &dyn ReadAt, progress: &mut dyn FnMut(u32, u3
     }
 }
 
-fn directory(survey: &mut Survey, options: &RepairOptions) -> Result<()> {
+fn directory(survey: &mut Survey, options: &RepairOptions, now: WallTime) -> Result<()> {
     let recovered = &mut survey.recovered;
     let [front, back] = &recovered.directories;
     let copies = match (front, back) {
@@ -185,7 +236,7 @@ fn directory(survey: &mut Survey, options: &RepairOptions) -> Result<()> {
         entries.push(orphan);
     }
     for (old, new) in &options.names {
-        rename(&mut entries, old, new)?;
+        rename(&mut entries, old, new, now)?;
         step("stream name", format!("{old} is called {new} from now on"));
     }
     if entries != recovered.directory.entries || !recovered.directory_stands {
@@ -199,7 +250,7 @@ fn directory(survey: &mut Survey, options: &RepairOptions) -> Result<()> {
     Ok(())
 }
 
-fn rename(entries: &mut [DirectoryEntry], old: &StreamName, new: &StreamName) -> Result<()> {
+fn rename(entries: &mut [DirectoryEntry], old: &StreamName, new: &StreamName, now: WallTime) -> Result<()> {
     if !old.as_str().starts_with(RECOVERED) {
         return Err(Error::Invalid(format!(
             "{old} has a name; a repair names only streams called {RECOVERED}..."
@@ -221,6 +272,7 @@ fn rename(entries: &mut [DirectoryEntry], old: &StreamName, new: &StreamName) ->
         return Err(Error::NoSuchStream { name: old.clone(), available: known.join(", ") });
     };
     entry.name_before = std::mem::replace(&mut entry.name, name);
+    entry.renamed = now;
     Ok(())
 }
 

@@ -25,7 +25,7 @@ use crate::format::directory::{Directory, DirectoryEntry};
 use crate::format::geometry::{Geometry, record_capacity};
 use crate::format::superblock::Superblock;
 use crate::hold::Guard;
-use crate::recover::{Recovered, recover_to_write};
+use crate::recover::{Pause, Recovered, recover_to_write};
 use crate::report::{DurableStream, DurableTrack, Health, OpenReport, RoundReport};
 use crate::session::Opener;
 use crate::types::{BlockIndex, Epoch, StreamId, StreamName, VolumeId, WallTime};
@@ -46,6 +46,8 @@ pub(crate) struct EngineOptions {
     pub(crate) opener: Opener,
     /// In which time all live blocks are verified once; `None`: they are not.
     pub(crate) scrub: Option<Duration>,
+    /// Lets time pass between two attempts to read what is opened.
+    pub(crate) pause: Pause,
     /// Makes the identity of a stream that is admitted.
     pub(crate) stream_id: fn(VolumeId, &StreamName) -> StreamId,
 }
@@ -92,7 +94,7 @@ impl<D: Disk> Engine<D> {
         clock: Arc<dyn Clock>,
         options: EngineOptions,
     ) -> Result<(Engine<D>, OpenReport)> {
-        let recovered = recover_to_write(&*reader, &options.path)?;
+        let recovered = recover_to_write(&*reader, &options.path, options.pause)?;
         Engine::open_as(disk, reader, clock, options, recovered, Manner::Record)
     }
 

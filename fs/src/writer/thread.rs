@@ -246,6 +246,7 @@ impl WriterThread {
             chunk_bytes: options.chunk_bytes,
             scrub: options.scrub,
             path: path.to_owned(),
+            pause: std::thread::sleep,
             stream_id: |_, _| StreamId::random(),
         };
         let (engine, opened) = Engine::open(disk, Arc::clone(&reader), Arc::clone(&clock), engine_options)?;

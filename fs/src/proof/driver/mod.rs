@@ -400,7 +400,8 @@ pub(in crate::proof) fn open_engine_at(
     let reader: Arc<dyn ReadAt> = Arc::new(disk.control().reader());
     let opener = Opener { purpose: "proof".to_owned(), ..Opener::default() };
     let path = PathBuf::from("proof");
-    let options = EngineOptions { chunk_bytes: 4096, path, scrub: Some(SCRUB_EVERY), stream_id, opener };
+    let options =
+        EngineOptions { chunk_bytes: 4096, path, scrub: Some(SCRUB_EVERY), pause: |_| (), stream_id, opener };
     Engine::open(disk, reader, clock, options).map_err(|error| format!("does not open: {error}"))
 }
 

@@ -4,6 +4,7 @@
 use super::super::damage_tests::full_volume;
 use super::super::driver::open_engine;
 use super::super::material::{Pushed, Run, VIDEO};
+use super::super::repair_tests::plan;
 use super::super::{Verdict, count_judged, demand};
 use super::mutate::{change, seal};
 use crate::disk::ReadAt;
@@ -13,7 +14,6 @@ use crate::format::session::SessionSlot;
 use crate::format::table::table_magic;
 use crate::reader::Volume;
 use crate::recover::recover;
-use crate::repair::{RepairOptions, survey};
 use crate::report::TimeRange;
 use crate::sample::SampleFlags;
 use crate::types::{BlockIndex, StreamName};
@@ -148,7 +148,7 @@ pub(super) fn goes_through(image: &SimImage, seed: u64) -> Verdict {
         }
         within("dump")?;
     }
-    let _plan = survey(&*reader, Path::new("proof"), &RepairOptions::default(), &mut |_, _| ());
+    let _plan = plan(&*reader);
     within("the plan of a repair")?;
     write(image, seed);
     Ok(())
