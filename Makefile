@@ -23,13 +23,15 @@ test: needs ## every test, with real cameras, real kills and foreign programs as
 planted: ## breaks the ring filesystem in sixty ways, one after the other: its proof must find each
 	KEHA_PLANT=$(PLANT) RUST_BACKTRACE=0 $(CARGO) test -p keha-fs --lib --features planted-bugs planted_tests
 
-# It goes on where it was stopped: what is done stands in target/torture.state. DURATION is in seconds.
+# It goes on where it was stopped: what is done stands in target/torture.state. DURATION is in seconds; a thirtieth of it goes to
+# fuzzing what cameras send (by default a minute for each of eight readers).
+TORTURE = RUST_BACKTRACE=0 CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_PROFILE_RELEASE_LTO=off $(CARGO) test --release
 DURATION ?= 14400
-torture: ## hours of the ring filesystem's proof on every core: DURATION=600 (seconds; four hours)
+torture: ## hours of the ring filesystem's proof on every core, and of fuzzing what cameras send: DURATION=600 (seconds; four hours)
 	@mkdir -p target
-	KEHA_TORTURE_STATE=$(CURDIR)/target/torture.state KEHA_TORTURE_SECONDS=$(DURATION) RUST_BACKTRACE=0 \
-	CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_PROFILE_RELEASE_LTO=off \
-	$(CARGO) test --release -p keha-fs --lib -- --ignored --exact proof::torture::torture --nocapture
+	KEHA_TORTURE_SECONDS=$$(($(DURATION) / 30)) $(TORTURE) -p keha-recorder --lib -- --ignored --exact fuzz::torture --nocapture
+	KEHA_TORTURE_STATE=$(CURDIR)/target/torture.state KEHA_TORTURE_SECONDS=$$(($(DURATION) - $(DURATION) / 30)) \
+	$(TORTURE) -p keha-fs --lib -- --ignored --exact proof::torture::torture --nocapture
 
 lint: ## formatting, clippy, rustdoc, and the dependencies' licences and sources
 	$(CARGO) fmt --all --check

@@ -21,6 +21,8 @@ mod clock;
 pub mod codec;
 pub mod depacketize;
 mod event;
+#[cfg(test)]
+mod fuzz;
 mod gaps;
 mod now;
 mod overload;
