@@ -73,6 +73,7 @@ pub fn copy_stream(
                 report.gaps += 1;
                 into.gap(&gap);
             }
+            Item::Erased(span) => into.gap(&span.gap()),
             Item::Damage(finding) => {
                 report.damage.push(finding);
             }

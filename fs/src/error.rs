@@ -101,6 +101,20 @@ pub enum Error {
         /// Blocks that may be held at most.
         blocks_max: u32,
     },
+    /// A hold keeps some of what was to be erased.
+    #[error("held by {id} ({label}): nothing is erased; lift the hold first (keha hold list)")]
+    Held {
+        /// The hold.
+        id: HoldId,
+        /// Who holds it, and why.
+        label: String,
+    },
+    /// Footage of a stream is being erased.
+    #[error("footage of {stream} is being erased; try again when that is done")]
+    Erasing {
+        /// The stream asked about.
+        stream: StreamName,
+    },
     /// The volume has no such hold.
     #[error("no hold {id} in this volume; `keha hold list` shows those there are")]
     NoSuchHold {

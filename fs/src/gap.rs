@@ -42,11 +42,13 @@ pub enum GapReason {
     Stopped = 13,
     /// The volume that this was copied from was damaged here.
     Damaged = 14,
+    /// It was overwritten: erased on request, or past the stream's maximum age.
+    Erased = 15,
 }
 
 impl GapReason {
     /// All reasons that this version knows.
-    pub const ALL: [GapReason; 14] = [
+    pub const ALL: [GapReason; 15] = [
         GapReason::ConnectionLost,
         GapReason::Refused,
         GapReason::Unauthorised,
@@ -61,6 +63,7 @@ impl GapReason {
         GapReason::ConfigurationChange,
         GapReason::Stopped,
         GapReason::Damaged,
+        GapReason::Erased,
     ];
 
     /// The reason as people read it, in lower case: `connection lost`, `recorder down` ...
@@ -80,6 +83,7 @@ impl GapReason {
             GapReason::ConfigurationChange => "configuration change",
             GapReason::Stopped => "stopped",
             GapReason::Damaged => "damaged",
+            GapReason::Erased => "erased",
         }
     }
 }

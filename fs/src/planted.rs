@@ -69,8 +69,14 @@ mod switches {
         DirectoryWrittenInOneGo,
         /// That a flush failed is forgotten by the next round.
         DoubtForgotten,
-        /// What the wall clock says is acted on at once.
-        ClockBelievedAtOnce,
+        /// Void chunks do not name what the next chunk links to.
+        ErasedChainBroken,
+        /// Void headers go out over zeros at once, whatever a power cut leaves of them.
+        ErasedInOneGo,
+        /// Nothing but the headers of what is erased is overwritten.
+        ErasedNotWiped,
+        /// What is held is erased like anything else.
+        HeldErased,
         /// The new epoch is not made durable before it is used.
         EpochNotFlushed,
         /// A new writer goes on in the epoch of the last.

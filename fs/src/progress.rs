@@ -4,11 +4,11 @@
 use crate::format::Zero;
 use crate::format::chunk::{ChunkHeader, ChunkKind, Tables};
 use crate::format::footer::{ChunkPlace, Footer, SyncPlace};
-use crate::format::table::{Row, TIMES_NOT_MONOTONE};
+use crate::format::table::{PART_VOID, Row, TIMES_NOT_MONOTONE};
 use crate::report::BlockState;
 use crate::sample::SampleFlags;
 use crate::scan::Take;
-use crate::types::{ConfigurationHash, RunId};
+use crate::types::{ConfigurationHash, RunId, WallTime};
 
 /// A block's row and footer as they grow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(crate) struct Progress {
     /// The last configuration that stands in it.
     pub(crate) configuration: Option<ConfigurationHash>,
     last_run: Option<RunId>,
+    /// The moments of what was overwritten in it.
+    void: Option<(WallTime, WallTime)>,
 }
 
 impl Progress {
@@ -56,6 +58,9 @@ impl Progress {
         if header.kind == ChunkKind::MEDIA {
             self.add_media(header, tables);
         }
+        if header.kind.is_void() {
+            self.add_void(header);
+        }
         self.footer.chunks.push(ChunkPlace {
             offset: header.offset,
             bytes: header.bytes,
@@ -67,6 +72,33 @@ impl Progress {
             wall_min: header.wall_min,
             wall_max: header.wall_max,
         });
+        // Each chunk keeps its place by its number, also where several were overwritten together.
+        for _ in 0..header.covers {
+            self.footer.chunks.push(ChunkPlace {
+                offset: header.offset + header.bytes,
+                kind: header.kind,
+                run: header.run,
+                wall_min: header.wall_min,
+                wall_max: header.wall_max,
+                ..ChunkPlace::default()
+            });
+        }
+    }
+
+    /// Whether nothing is left of what stood in it.
+    pub(crate) fn is_void(&self) -> bool {
+        let mut chunks = self.footer.chunks.iter();
+        !self.footer.chunks.is_empty() && chunks.all(|place| place.kind.is_void())
+    }
+
+    fn add_void(&mut self, header: &ChunkHeader) {
+        let (min, max) = self.void.unwrap_or((header.wall_min, header.wall_max));
+        let walls = (min.min(header.wall_min), max.max(header.wall_max));
+        self.void = Some(walls);
+        self.row.flags |= PART_VOID;
+        if self.row.payload_bytes == 0 {
+            (self.row.wall_min, self.row.wall_max) = walls;
+        }
     }
 
     fn add_media(&mut self, header: &ChunkHeader, tables: &Tables) {

@@ -1,7 +1,7 @@
 //! What the filesystem tells about itself: plain data for callers to show or act on.
 
 use crate::configuration::Configuration;
-use crate::gap::Gap;
+use crate::gap::{Gap, GapReason};
 use crate::hold::HoldRoom;
 use crate::retention::{Retention, RetentionReport};
 use crate::sample::{Anchor, StoredSample};
@@ -150,8 +150,35 @@ pub enum Item {
     Sample(StoredSample),
     /// A gap record.
     Gap(Gap),
+    /// Footage stood here and was overwritten; nothing behind it can be decoded from what came before.
+    Erased(ErasedSpan),
     /// Something that should be here does not verify; reading goes on behind it.
     Damage(Finding),
+}
+
+/// A stretch of footage that was overwritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErasedSpan {
+    /// Its earliest moment.
+    pub from: WallTime,
+    /// Its latest.
+    pub to: WallTime,
+    /// Whether it was past its stream's maximum age; else it was erased on request.
+    pub expired: bool,
+}
+
+impl ErasedSpan {
+    /// It as a gap in what is given on.
+    pub fn gap(&self) -> Gap {
+        Gap {
+            reason: GapReason::Erased,
+            from: self.from,
+            to: Some(self.to),
+            samples_lost: 0,
+            bytes_lost: 0,
+            detail: if self.expired { "past its maximum age".to_owned() } else { String::new() },
+        }
+    }
 }
 
 /// A stretch of one run in a stream.

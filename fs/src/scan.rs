@@ -8,7 +8,9 @@ use crate::format::block::{BlockHeader, BlockTrailer, seal_header_page, unseal_h
 use crate::format::chunk::{self, ChunkHeader, Entry, TAIL_MAGIC, Tables};
 use crate::format::footer::Footer;
 use crate::format::geometry::Geometry;
+use crate::format::table::Row;
 use crate::format::{Framed, is_zero, round_up};
+use crate::retention::erase::Goes;
 use crate::types::{BlockIndex, Sequence, StreamId, VolumeId};
 use bytes::Bytes;
 use std::io;
@@ -43,7 +45,7 @@ pub(crate) struct Scanner<'a> {
 pub(crate) struct Located {
     /// The header.
     pub(crate) header: ChunkHeader,
-    /// Its checksum.
+    /// The checksum to which the next chunk links: the header's own, but where chunks were overwritten.
     pub(crate) checksum: u32,
     /// Whether only the copy at the tail verified.
     pub(crate) head_lost: bool,
@@ -124,6 +126,7 @@ impl<'a> Scanner<'a> {
 
     fn head_in(&self, bytes: &[u8], take: &Take, offset: usize) -> Option<Located> {
         let (header, checksum) = chunk::head(bytes)?;
+        let checksum = header.link(checksum);
         self.is_of(&header, take, offset).then_some(Located { header, checksum, head_lost: false })
     }
 
@@ -157,6 +160,7 @@ impl<'a> Scanner<'a> {
         let (header, checksum) = chunk::tail(page).filter(|_| !planted!(SecondChunkHeaderIgnored))?;
         let begin = end.checked_sub(header.bytes as usize)?;
         let mine = begin >= offset && self.is_of(&header, take, begin);
+        let checksum = header.link(checksum);
         mine.then_some(Located { header, checksum, head_lost: true })
     }
 
@@ -231,6 +235,29 @@ impl<'a> Scanner<'a> {
         Footer::unseal(mine, self.volume, take.block, take.sequence).map(|footer| (trailer, footer))
     }
 
+    /// Whether a void chunk is zeros from its header to the one at its end, which says the same. Reads it piece by piece.
+    pub(crate) fn is_wiped(&self, void: &ChunkHeader) -> bool {
+        let (begin, end) = (void.offset as usize, void.offset as usize + void.bytes as usize);
+        let mut expected = vec![0; SEARCH_BYTES.min(void.bytes as usize)];
+        let mut at = begin;
+        while at < end {
+            let bytes = expected.len().min(end - at);
+            let piece = &mut expected[..bytes];
+            piece.fill(0);
+            if at == begin {
+                void.seal(piece);
+            }
+            if at + bytes == end {
+                void.seal_as(TAIL_MAGIC, &mut piece[bytes - ChunkHeader::SIZE..]);
+            }
+            if !self.read(void.block, at, bytes).is_ok_and(|found| found[..] == *piece) {
+                return false;
+            }
+            at += bytes;
+        }
+        true
+    }
+
     /// The trailer of a sealed block.
     pub(crate) fn trailer(&self, take: &Take) -> Option<BlockTrailer> {
         let page = self.geometry.page_bytes;
@@ -242,6 +269,25 @@ impl<'a> Scanner<'a> {
             && trailer.row.stream == take.stream;
         (mine && is_zero(&bytes[BlockTrailer::SIZE..])).then_some(trailer)
     }
+}
+
+/// Samples and bytes that go of a block.
+pub(crate) fn count(
+    scanner: &Scanner<'_>,
+    take: &Take,
+    row: &Row,
+    footer: &Footer,
+    goes: &Goes,
+) -> (u64, u64) {
+    let Goes::Some(stretches) = goes else {
+        let all = (u64::from(row.samples), u64::from(row.payload_bytes));
+        return if *goes == Goes::All { all } else { (0, 0) };
+    };
+    let places = stretches.iter().flat_map(|one| footer.chunks.get(one.clone()).unwrap_or_default());
+    let headers = places.filter_map(|place| scanner.chunk_at(take, place.offset as usize));
+    headers.fold((0, 0), |(samples, bytes), (located, _)| {
+        (samples + u64::from(located.header.samples), bytes + u64::from(located.header.payload_bytes))
+    })
 }
 
 impl Loaded {

@@ -4,7 +4,8 @@ use anyhow::Result;
 use keha_tests::media::ClipKind;
 use keha_tests::points::diskerrors::{self, Refused};
 use keha_tests::points::{
-    clock, clocks, copy, corrupt, damage, faults, frames, holds, inputs, kill, lap, powercut, scrub, stalls,
+    clock, clocks, copy, corrupt, damage, faults, frames, holds, inputs, kill, lap, powercut, retention,
+    scrub, stalls,
 };
 use keha_tests::{fake_clock, faulty, power};
 use nix::errno::Errno;
@@ -146,6 +147,11 @@ fn what_is_held_outlives_a_kill_and_three_laps() -> Result<()> {
 #[test]
 fn footage_copied_into_another_volume_is_the_same() -> Result<()> {
     copy::whole(150)
+}
+
+#[test]
+fn what_is_erased_is_gone_whatever_comes_right_after() -> Result<()> {
+    retention::whole(1, 7)
 }
 
 #[test]

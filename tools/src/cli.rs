@@ -57,6 +57,8 @@ pub(crate) enum Command {
     /// Hold footage as evidence: it is not overwritten
     #[command(subcommand)]
     Hold(commands::hold::Command),
+    /// Overwrite footage, for good
+    Erase(commands::erase::Args),
     /// Show streams, and say how long their footage stays
     #[command(subcommand)]
     Stream(commands::stream::Command),

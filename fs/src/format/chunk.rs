@@ -319,6 +319,11 @@ impl ChunkHeader {
         ChunkNumber(self.number.0.saturating_add(u64::from(self.covers)))
     }
 
+    /// The checksum to which the next chunk links, given that of this header.
+    pub(crate) fn link(&self, checksum: u32) -> u32 {
+        if self.kind.is_void() { self.replaced } else { checksum }
+    }
+
     fn is_sane(&self) -> bool {
         const MANY: u32 = 1 << 24;
         // Each chunk that was overwritten had a sector at least.

@@ -59,6 +59,9 @@ pub(crate) const TIMES_NOT_MONOTONE: u8 = 2;
 /// Set in [`Row::flags`] where footer and trailer could not be written.
 pub(crate) const NO_FOOTER: u8 = 4;
 
+/// Set in [`Row::flags`] where chunks of the block were overwritten: erased, or past their stream's maximum age.
+pub(crate) const PART_VOID: u8 = 8;
+
 impl Row {
     /// Whether there is footage to read in it.
     pub(crate) fn is_live(&self) -> bool {
@@ -67,6 +70,12 @@ impl Row {
                 self.state,
                 BlockState::Open | BlockState::Parked | BlockState::Sealed | BlockState::Bad
             )
+    }
+
+    /// Whether it is a link of its stream's chain: there is footage to read in it, or was before that was overwritten.
+    pub(crate) fn is_linked(&self) -> bool {
+        let void = matches!(self.state, BlockState::Expired | BlockState::Erased);
+        self.is_live() || void && self.chunks > 0
     }
 
     /// Whether any sample stands in it.

@@ -10,7 +10,7 @@ use crate::hold::{Hold, HoldRequest};
 use crate::reader::Volume;
 use crate::report::{BlockSummary, Item, TimeRange};
 use crate::sample::SampleFlags;
-use crate::types::{HoldId, StreamName, WallTime};
+use crate::types::{HoldId, StreamId, StreamName, WallTime};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -29,7 +29,12 @@ pub(super) struct HeldModel {
 pub(super) fn numbers(volume: &Volume, name: &str, range: TimeRange) -> Verdict<BTreeSet<i64>> {
     let name = StreamName::new(name).map_err(|error| error.to_string())?;
     let stream = volume.stream(&name).map_err(|error| error.to_string())?;
-    let mut cursor = match volume.read(stream.id, range) {
+    numbers_of(volume, stream.id, range)
+}
+
+/// The same of the stream with this identity, whatever its name.
+pub(super) fn numbers_of(volume: &Volume, stream: StreamId, range: TimeRange) -> Verdict<BTreeSet<i64>> {
+    let mut cursor = match volume.read(stream, range) {
         Ok(cursor) => cursor,
         Err(Error::NotRecorded { .. }) => return Ok(BTreeSet::new()),
         Err(error) => return Err(error.to_string()),

@@ -9,6 +9,8 @@ mod crash_tests;
 mod cut_tests;
 mod damage_tests;
 mod driver;
+mod erase_tests;
+mod erasures;
 mod fault_tests;
 mod future_tests;
 mod fuzz;

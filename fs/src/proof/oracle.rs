@@ -49,6 +49,10 @@ pub(super) struct StreamModel {
     pub(super) durable: usize,
     /// The watermark reported.
     pub(super) durable_chunk: ChunkNumber,
+    /// What was erased and must never be seen again, by number,
+    pub(super) erased: BTreeSet<u64>,
+    /// and what may be gone, for it is being erased.
+    pub(super) erasing: BTreeSet<u64>,
     /// Samples by track that this writer reported durable.
     counted: BTreeMap<TrackNumber, u64>,
 }
@@ -151,6 +155,8 @@ pub(super) struct Retained {
     pub(super) missing: Vec<usize>,
     pub(super) first_chunk: ChunkNumber,
     pub(super) last_chunk: ChunkNumber,
+    /// All that is there, by number.
+    pub(super) keys: BTreeSet<u64>,
 }
 
 /// Everything that an image holds.
@@ -170,7 +176,9 @@ pub(super) fn judge(image: &Arc<dyn ReadAt>, claim: &Claim<'_>) -> Verdict<Holdi
     let mut findings = check.findings;
     if !claim.clean {
         // Cut off while the last record was written, one copy of it may be torn; `check` cannot know that it never stood.
-        findings.retain(|finding| finding.what != "round record" || finding.footage_lost);
+        // The same with what was being erased: the next writer finishes it.
+        let unfinished = ["round record", "erased chunk"];
+        findings.retain(|finding| !unfinished.contains(&finding.what) || finding.footage_lost);
     }
     demand!(findings.iter().all(tolerable), "check finds {findings:#?}");
     counters(recovered, claim)?;
@@ -263,10 +271,15 @@ fn compare(stream: &StreamModel, walk: &Walk, claim: &Claim<'_>, id: StreamId) -
         "ends with chunk {last_chunk} before {}",
         stream.durable_chunk
     );
+    let keys = walk.keys();
+    let back: Vec<_> = keys.intersection(&stream.erased).collect();
+    demand!(back.is_empty(), "{back:?} were erased, and are back");
+    let may_be_gone =
+        |entry: &Entry| stream.erased.contains(&entry.key()) || stream.erasing.contains(&entry.key());
     let Some(first) = walk.found.first() else {
         // Nothing at all, or the middle of a sample larger than a block.
         let end = stream.durable;
-        return Ok(Retained { from: end, to: end, missing: Vec::new(), first_chunk, last_chunk });
+        return Ok(Retained { from: end, to: end, missing: Vec::new(), first_chunk, last_chunk, keys });
     };
     let from = stream.entries.iter().position(|entry| is_same(entry, first));
     let from = from.ok_or_else(|| format!("{first:?} was never pushed, or discarded before"))?;
@@ -279,6 +292,11 @@ fn compare(stream: &StreamModel, walk: &Walk, claim: &Claim<'_>, id: StreamId) -
                 at += 1;
             }
         }
+        if walk.is_void(index) {
+            while stream.entries.get(at).is_some_and(|entry| !is_same(entry, found) && may_be_gone(entry)) {
+                at += 1;
+            }
+        }
         let entry = stream.entries.get(at).ok_or_else(|| format!("{found:?} was not pushed at all"))?;
         demand!(is_same(entry, found), "after entry {at} {entry:?} was pushed, found is {found:?}");
         demand!(!stream.vanished.contains(&at), "entry {at} is back; the ring went over it");
@@ -288,8 +306,13 @@ fn compare(stream: &StreamModel, walk: &Walk, claim: &Claim<'_>, id: StreamId) -
         missing.extend(at..stream.durable);
         at = at.max(stream.durable);
     }
+    if walk.is_void(walk.found.len()) {
+        while stream.entries.get(at).is_some_and(may_be_gone) {
+            at += 1;
+        }
+    }
     demand!(ends_early || at >= stream.durable, "ends after entry {at}, durable are {}", stream.durable);
-    Ok(Retained { from, to: at, missing, first_chunk, last_chunk })
+    Ok(Retained { from, to: at, missing, first_chunk, last_chunk, keys })
 }
 
 /// What the crate's reader gives must be the same: of every run from its first seek point on, and before it what needs no
@@ -308,7 +331,7 @@ fn same_by_reader(volume: &Volume, name: &str, stream: &StreamModel, walk: &Walk
     let mut expected = Vec::new();
     let mut begun: Vec<RunId> = Vec::new();
     for (index, found) in walk.found.iter().enumerate() {
-        if walk.is_hole(index) {
+        if walk.is_hole(index) || walk.is_void(index) {
             begun.clear();
         }
         match found {
@@ -366,7 +389,7 @@ fn same_by_reader(volume: &Volume, name: &str, stream: &StreamModel, walk: &Walk
                 let right = sample.data.len() == pushed.length && is_payload(pushed.number, &sample.data);
                 demand!(right, "sample {} is read with other bytes", sample.ticks);
             }
-            Item::Anchor(_) => {}
+            Item::Anchor(_) | Item::Erased(_) => {}
             Item::Damage(finding) => return Err(format!("the reader meets damage: {finding:?}")),
         }
     }

@@ -7,7 +7,7 @@ use super::{Verdict, demand};
 use crate::report::BlockState;
 use crate::types::{BlockIndex, Sequence, StreamId};
 use crate::writer::inspect::{LiveBlock, View};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What stood in a block, and between which grants it was last written.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ impl Order {
 
     /// A volume was opened; what was not known to stand in a block may have been written long ago.
     pub(super) fn opened(&mut self, view: &View) {
-        self.note(view, Sequence(0), 0);
+        self.note(view, Sequence(0), 0, &BTreeSet::new());
     }
 
     /// Judges what the writer did between two looks. In `closing` all that was set aside is given back.
@@ -62,18 +62,18 @@ impl Order {
             );
             if !faulty {
                 self.by_rank(*block, before, after)?;
-                self.by_last_write(*block, after)?;
+                self.by_last_write(*block, before, after)?;
             }
         }
         if !faulty && !closing {
             parked_are_resumed(before, after)?;
         }
-        self.note(after, before.highest, before.running_s);
+        self.note(after, before.highest, before.running_s, &before.reserved);
         Ok(())
     }
 
     /// Takes note of what changed since the last look.
-    fn note(&mut self, view: &View, at_least: Sequence, running_s: u64) {
+    fn note(&mut self, view: &View, at_least: Sequence, running_s: u64, erased: &BTreeSet<BlockIndex>) {
         for live in &view.live {
             self.1.insert(live.block, live.stream);
             if self.0.get(&live.block).is_none_or(|written| !written.holds(live)) {
@@ -81,14 +81,21 @@ impl Order {
                 let as_far = |written: &&Written| {
                     (written.take, written.used_bytes) == (live.sequence, live.used_bytes)
                 };
-                let before = self.0.get(&live.block).filter(as_far).map(|written| written.running_s.0);
+                let before = self
+                    .0
+                    .get(&live.block)
+                    .filter(as_far)
+                    .map(|written| (written.at_least, written.running_s.0));
+                // To overwrite it in place is not to write to it, either.
+                let long_ago = erased.contains(&live.block).then_some((Sequence(0), 0));
+                let (at_least, running_s) = long_ago.or(before).unwrap_or((at_least, running_s));
                 let written = Written {
                     take: live.sequence,
                     used_bytes: live.used_bytes,
                     state: live.state,
                     at_least,
                     at_most: Sequence(view.highest.0 + view.granted.len() as u64),
-                    running_s: (before.unwrap_or(running_s), view.running_s),
+                    running_s: (running_s, view.running_s),
                 };
                 self.0.insert(live.block, written);
             }
@@ -96,14 +103,15 @@ impl Order {
     }
 
     /// No block that stayed where it was while `victim` was set aside may have been written before it.
-    fn by_last_write(&self, victim: BlockIndex, after: &View) -> Verdict {
+    fn by_last_write(&self, victim: BlockIndex, before: &View, after: &View) -> Verdict {
         let Some(mine) = self.0.get(&victim) else { return Ok(()) };
         // Limits choose between streams, never between the blocks of one.
         let stream = self.1.get(&victim);
         let same_stream = |live: &&LiveBlock| after.limits.is_empty() || stream == Some(&live.stream);
         let older = after.live.iter().filter(same_stream).find(|live| {
             let waits = matches!(live.state, BlockState::Parked | BlockState::Sealed)
-                && !after.held.contains(&live.block);
+                && !after.held.contains(&live.block)
+                && !is_being_erased(&live.stream, before, after);
             let same = self.0.get(&live.block).filter(|other| other.holds(live));
             waits && same.is_some_and(|other| other.at_most < mine.at_least)
         });
@@ -123,7 +131,11 @@ impl Order {
                 && before.takes.get(other) == after.takes.get(other)
                 && before.ranks.get(other) == after.ranks.get(other)
         };
-        let waiting = || before.ranks.iter().filter(|(other, _)| stayed(other));
+        let offered = |other: &BlockIndex| {
+            let stream = before.owners.get(other);
+            stayed(other) && !stream.is_some_and(|stream| is_being_erased(stream, before, after))
+        };
+        let waiting = || before.ranks.iter().filter(|(other, _)| offered(other));
         let stream = before.owners.get(&block);
         let may_be_over = stream.is_some_and(|stream| quota(stream, before, after).1);
         let of_mine = |other: &BlockIndex| before.owners.get(other) == stream;
@@ -167,6 +179,12 @@ impl Order {
     }
 }
 
+/// Whether something of a stream is being overwritten in place: it gives nothing to the ring meanwhile.
+fn is_being_erased(stream: &StreamId, before: &View, after: &View) -> bool {
+    let any = |view: &View| view.reserved.iter().any(|block| view.owners.get(block) == Some(stream));
+    any(before) || any(after)
+}
+
 /// Whether a stream had more than its quota all the time between two looks, and whether it may have had at any time.
 fn quota(stream: &StreamId, before: &View, after: &View) -> (bool, bool) {
     let limit = before.limits.get(stream).or(after.limits.get(stream)).and_then(|limits| limits.quota_blocks);
@@ -198,7 +216,10 @@ fn parked_are_resumed(before: &View, after: &View) -> Verdict {
         let is = after.live.iter().find(|live| live.block == parked.block).is_some_and(left_behind);
         let next = newest(after).filter(|live| live.sequence > parked.sequence);
         demand!(
-            !(was_newest && is) || next.is_none() || before.granted.contains(&parked.block),
+            !(was_newest && is)
+                || next.is_none()
+                || before.granted.contains(&parked.block)
+                || before.reserved.contains(&parked.block),
             "{parked:?} is left, and {next:?} taken instead"
         );
     }

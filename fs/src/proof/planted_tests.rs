@@ -5,10 +5,10 @@
 
 use super::judged;
 use super::{
-    Verdict, crash_tests, cut_tests, damage_tests, fault_tests, hold_doubt_tests, hold_fault_tests,
-    hold_tests, hostile_tests, lap_tests, lost_row_tests, metadata_tests, nth_tests, reader_tests,
-    repair_doubt_tests, repair_tests, retention_tests, scrub_tests, sequence_tests, session_tests,
-    stale_tests, swap_tests, words,
+    Verdict, crash_tests, cut_tests, damage_tests, erase_tests, fault_tests, hold_doubt_tests,
+    hold_fault_tests, hold_tests, hostile_tests, lap_tests, lost_row_tests, metadata_tests, nth_tests,
+    reader_tests, repair_doubt_tests, repair_tests, retention_tests, scrub_tests, sequence_tests,
+    session_tests, stale_tests, swap_tests, words,
 };
 use crate::planted::{Bug, with};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -133,6 +133,11 @@ const RESTARTS: Scenario =
 const SCRUB: Scenario = Scenario { name: "scrub", run: scrub_tests::finds_all, seeds: 9500..9504 };
 const SCRUB_BESIDE: Scenario =
     Scenario { name: "scrub beside a writer", run: scrub_tests::finds_nothing, seeds: 9700..9712 };
+const ERASED: Scenario = Scenario { name: "erasing", run: erase_tests::erasing, seeds: 8400..8402 };
+const ERASED_HELD: Scenario =
+    Scenario { name: "erasing what is held", run: erase_tests::held, seeds: 8500..8502 };
+const ERASED_EVENTS: Scenario =
+    Scenario { name: "erasing, every event", run: erase_tests::every_event, seeds: 8600..8603 };
 
 /// A bug, or several where one check stands behind another, and where it is to be found.
 type Plant = (&'static [Bug], &'static [Scenario]);
@@ -220,6 +225,10 @@ const PLANTS: &[Plant] = &[
     (&[Bug::SessionNotWritten], &[EVENTS]),
     (&[Bug::SessionInOneCopyOnly], &[SESSIONS]),
     (&[Bug::QuotaIgnored], &[QUOTAS]),
+    (&[Bug::HeldErased], &[ERASED_HELD]),
+    (&[Bug::ErasedChainBroken], &[ERASED]),
+    (&[Bug::ErasedInOneGo], &[ERASED_EVENTS]),
+    (&[Bug::ErasedNotWiped], &[ERASED]),
     (&[Bug::MinimumAgeIgnored], &[YOUNG]),
     (&[Bug::GivenUpComesBack], &[GIVEN_UP]),
     (&[Bug::NamelessDropped], &[REPAIRED]),

@@ -64,7 +64,10 @@ pub(super) fn untouched(
         let mut streams = model.streams.values().filter(|stream| stream.id == live.stream);
         streams.next().map(|stream| stream.durable_chunk).unwrap_or_default()
     };
-    for live in before.live.iter().filter(|live| live.last_chunk <= watermark(live)) {
+    // But what is overwritten in place.
+    let in_place = |block: &BlockIndex| before.reserved.contains(block) || after.reserved.contains(block);
+    let settled = before.live.iter().filter(|live| live.last_chunk <= watermark(live));
+    for live in settled.filter(|live| !in_place(&live.block)) {
         if after.takes.get(&live.block) != Some(&live.sequence) {
             continue;
         }
@@ -89,7 +92,10 @@ pub(super) fn unchanged(before: &View, after: &View) -> Verdict {
         state: if live.state == BlockState::Open { BlockState::Parked } else { live.state },
         ..live.clone()
     };
-    for live in before.live.iter().filter(|live| !after.granted.contains(&live.block)) {
+    // What a crash left half overwritten is finished.
+    let finishing = |live: &&LiveBlock| after.reserved.contains(&live.block);
+    let kept = before.live.iter().filter(|live| !after.granted.contains(&live.block));
+    for live in kept.filter(|live| !finishing(live)) {
         let now = after.live.iter().find(|now| now.block == live.block);
         demand!(now.map(settled).as_ref() == Some(live), "found was {live:?}, after opening {now:?}");
     }

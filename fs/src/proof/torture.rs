@@ -8,9 +8,9 @@
 use super::driver::Cuts;
 use super::words::{deeds, recorder};
 use super::{
-    Verdict, crash_tests, cut_tests, damage_tests, fault_tests, fuzz, hold_tests, hostile_tests, judged,
-    lap_tests, nth_tests, number, race_tests, reader_tests, repair_tests, retention_tests, scrub_tests,
-    sequence_tests, stale_tests, swap_tests,
+    Verdict, crash_tests, cut_tests, damage_tests, erase_tests, fault_tests, fuzz, hold_tests, hostile_tests,
+    judged, lap_tests, nth_tests, number, race_tests, reader_tests, repair_tests, retention_tests,
+    scrub_tests, sequence_tests, stale_tests, swap_tests,
 };
 use crate::disk::sim::{CrashPlan, SimRng};
 use std::collections::BTreeSet;
@@ -77,6 +77,8 @@ fn parts() -> Vec<Part> {
         part("races, real file", ENDLESS, 1.0, |case| race_tests::real_file(100_000 + case, 100_000)),
         part("fuzzed structures", ENDLESS, 1.0, |case| fuzz::structures(100_000 + case, 20_000)),
         part("fuzzed images", ENDLESS, 2.0, |case| fuzz::images(100_000 + case, 300)),
+        part("erasing at random", ENDLESS, 5.0, |case| erase_tests::at_random(100_000 + case)),
+        part("erasing, every event", ENDLESS, 3.0, |case| erase_tests::every_event(100_000 + case)),
         part("passed reader", ENDLESS, 1.0, |case| reader_tests::passed_reader(100_000 + case)),
     ]
 }

@@ -5,15 +5,18 @@ use super::material::is_payload;
 use super::oracle::Claim;
 use super::{Verdict, demand};
 use crate::disk::ReadAt;
-use crate::format::chunk::ChunkKind;
+use crate::format::chunk::{ChunkHeader, ChunkKind};
+use crate::format::footer::ChunkPlace;
+use crate::format::table::Row;
 use crate::gap::Gap;
 use crate::hold::Guard;
 use crate::recover::{Recovered, examine};
 use crate::report::BlockState;
 use crate::sample::SampleFlags;
-use crate::scan::Scanner;
+use crate::scan::{Scanner, Take};
 use crate::types::{BlockIndex, ChunkNumber, RunId, StreamId, TrackNumber};
 use bytes::{Bytes, BytesMut};
+use std::collections::BTreeSet;
 
 /// A piece of a stream as found by the oracle's own walk.
 #[derive(Clone, Debug)]
@@ -39,7 +42,12 @@ pub(super) struct Walk {
     pub(super) chunks: Vec<ChunkNumber>,
     pub(super) found: Vec<Found>,
     pub(super) holes: Vec<Hole>,
+    /// How many pieces came before each stretch that was overwritten in place.
+    voids: Vec<usize>,
 }
+
+/// Number and checksum of the last chunk, and whether its block stays while the ring goes on behind it.
+type Last = Option<(ChunkNumber, u32, bool)>;
 
 /// Reads a stream chunk by chunk.
 pub(super) fn walk(
@@ -50,13 +58,12 @@ pub(super) fn walk(
 ) -> Verdict<Walk> {
     let faulty = claim.faulty;
     let scanner = Scanner { disk, geometry: &state.geometry, volume: state.volume() };
-    let mine = state.rows.iter().enumerate().filter(|(_, row)| row.is_live() && row.stream == stream);
+    let mine = state.rows.iter().enumerate().filter(|(_, row)| row.is_linked() && row.stream == stream);
     let mut blocks: Vec<_> = mine.collect();
     blocks.sort_by_key(|(_, row)| row.sequence);
     let guard = Guard::of(state.holds.holds().iter().chain(&claim.model.once_held));
     let mut walk = Walk::default();
-    // Number and checksum of the last chunk, and whether its block stays while the ring goes on behind it.
-    let mut last: Option<(ChunkNumber, u32, bool)> = None;
+    let mut last: Last = None;
     let mut split: Option<(i64, bool, BytesMut)> = None;
     for (index, row) in blocks {
         let take = Recovered::take(BlockIndex(index as u32), row);
@@ -76,18 +83,17 @@ pub(super) fn walk(
             "the row {row:?} is not what the block holds: {sum:?}"
         );
         for place in &examined.progress.footer.chunks {
+            if place.kind.is_void() {
+                walk.add_void(&scanner, &take, place, &mut last)?;
+                split = None;
+                continue;
+            }
             let loaded = scanner
                 .load_at(&take, place.offset as usize, place.bytes as usize)
                 .ok_or_else(|| format!("chunk at {} of {take:?} is not there", place.offset))?;
             demand!(loaded.problems().is_empty(), "a chunk of {take:?}: {:?}", loaded.problems());
             let header = loaded.header();
-            if let Some((before, checksum, stays)) = last {
-                let after = header.number;
-                let links = after == before.next() && header.previous == checksum;
-                let hole = stays && after > before.next();
-                demand!(links || hole, "chunk {after} in {take:?} does not link to chunk {before}");
-                walk.holes.extend(hole.then_some(Hole { before, after, found: walk.found.len() }));
-            }
+            walk.link(&take, header, last)?;
             last = Some((header.number, loaded.located.checksum, false));
             walk.chunks.push(header.number);
             let tables = loaded.tables.clone().unwrap_or_default();
@@ -106,14 +112,64 @@ pub(super) fn walk(
         }
         let withdrawn = row.state == BlockState::Bad && faulty;
         let spared = claim.model.any_spared || claim.model.spared.contains(&(take.block, take.sequence));
+        // What was held may have been erased since it was lifted.
+        let once = Row { state: BlockState::Sealed, ..row.clone() };
         if let Some((.., stays)) = &mut last {
-            *stays = withdrawn || spared || guard.covers(row);
+            *stays = withdrawn || spared || guard.covers(&once);
         }
     }
     Ok(walk)
 }
 
 impl Walk {
+    /// Whether a chunk may follow the one before.
+    fn link(&mut self, take: &Take, header: &ChunkHeader, last: Last) -> Verdict {
+        let Some((before, checksum, stays)) = last else { return Ok(()) };
+        let after = header.number;
+        let links = after == before.next() && header.previous == checksum;
+        let hole = stays && after > before.next();
+        demand!(links || hole, "chunk {after} in {take:?} does not link to chunk {before}");
+        self.holes.extend(hole.then_some(Hole { before, after, found: self.found.len() }));
+        Ok(())
+    }
+
+    /// A stretch that was overwritten is a link like any other.
+    fn add_void(
+        &mut self,
+        scanner: &Scanner<'_>,
+        take: &Take,
+        place: &ChunkPlace,
+        last: &mut Last,
+    ) -> Verdict {
+        if place.bytes == 0 {
+            return Ok(());
+        }
+        let found = scanner.chunk_at(take, place.offset as usize);
+        let (located, _) =
+            found.ok_or_else(|| format!("void at {} of {take:?} is not there", place.offset))?;
+        let header = &located.header;
+        self.link(take, header, *last)?;
+        demand!(header.samples == 0 && header.entries == 0, "void {} has samples", header.number);
+        *last = Some((header.last_number(), located.checksum, false));
+        self.chunks.extend((header.number.0..=header.last_number().0).map(ChunkNumber));
+        self.voids.push(self.found.len());
+        Ok(())
+    }
+
+    /// All that was found, by number.
+    pub(super) fn keys(&self) -> BTreeSet<u64> {
+        let key = |found: &Found| match found {
+            Found::Sample { ticks, .. } => *ticks as u64,
+            Found::Gap(gap) => gap.from.0 as u64,
+        };
+        self.found.iter().map(key).collect()
+    }
+
+    /// Whether a stretch was overwritten in place before a piece: nothing that follows can be decoded from what came before.
+    pub(super) fn is_void(&self, found: usize) -> bool {
+        self.voids.contains(&found)
+    }
+
     /// Whether chunks are missing before a piece: nothing that follows can be decoded from what came before.
     pub(super) fn is_hole(&self, found: usize) -> bool {
         self.holes.iter().any(|hole| hole.found == found)

@@ -19,7 +19,7 @@ pub(super) fn check(volume: &Volume, progress: &mut dyn FnMut(u32, u32)) -> Chec
     read_log(scanner.disk, scanner.geometry, scanner.volume, &mut report.findings);
     check_scrub(volume, &mut report);
     check_directories(volume, &mut report);
-    let live: Vec<_> = volume.state.rows.iter().enumerate().filter(|(_, row)| row.is_live()).collect();
+    let live: Vec<_> = volume.state.rows.iter().enumerate().filter(|(_, row)| row.is_linked()).collect();
     let all = live.len() as u32;
     for (done, (index, row)) in (0..).zip(live) {
         progress(done, all);

@@ -21,12 +21,18 @@ pub(super) fn dump(scanner: &Scanner<'_>, block: BlockIndex, row: &Row) -> Block
         row.first_chunk,
         row.used_bytes
     )];
-    if !row.is_live() {
+    if !row.is_linked() {
         return BlockDump { lines: out, damaged };
     }
     let take = Recovered::take(block, row);
     let examined = examine(scanner, &take, row.used_bytes as usize, Some(row.last_chunk().next()));
     for place in &examined.progress.footer.chunks {
+        if place.kind.is_void() {
+            if place.bytes > 0 {
+                out.push(format!("  +{}: {}, {} bytes", place.offset, void_name(place.kind), place.bytes));
+            }
+            continue;
+        }
         let Some(loaded) = scanner.load_at(&take, place.offset as usize, place.bytes as usize) else {
             damaged = true;
             continue;
@@ -65,4 +71,8 @@ pub(super) fn dump(scanner: &Scanner<'_>, block: BlockIndex, row: &Row) -> Block
             .map(|finding| format!("  {}: {} at byte {}", finding.what, finding.detail, finding.at)),
     );
     BlockDump { lines: out, damaged }
+}
+
+fn void_name(kind: ChunkKind) -> &'static str {
+    if kind == ChunkKind::EXPIRED { "expired" } else { "erased" }
 }

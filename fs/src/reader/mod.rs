@@ -6,6 +6,7 @@
 mod check;
 mod cursor;
 mod dump;
+mod erased;
 mod verify;
 
 pub use cursor::Cursor;
@@ -272,7 +273,7 @@ impl Volume {
     /// # Errors
     /// [`Error::NotRecorded`] if nothing is there.
     pub fn read(&self, stream: StreamId, range: TimeRange) -> Result<Cursor<'_>> {
-        let blocks = self.stream_blocks(stream);
+        let blocks = self.chain(stream);
         if !blocks.iter().any(|(_, row)| touches(row, range)) {
             return Err(self.not_recorded(stream));
         }
@@ -325,8 +326,15 @@ impl Volume {
 
     /// The live blocks of a stream in the order of recording.
     fn stream_blocks(&self, stream: StreamId) -> Vec<(BlockIndex, Row)> {
+        let mut blocks = self.chain(stream);
+        blocks.retain(|(_, row)| row.is_live());
+        blocks
+    }
+
+    /// The same with those of which nothing is left.
+    fn chain(&self, stream: StreamId) -> Vec<(BlockIndex, Row)> {
         let rows =
-            self.state.rows.iter().enumerate().filter(|(_, row)| row.is_live() && row.stream == stream);
+            self.state.rows.iter().enumerate().filter(|(_, row)| row.is_linked() && row.stream == stream);
         let mut blocks: Vec<_> = rows.map(|(index, row)| (BlockIndex(index as u32), row.clone())).collect();
         blocks.sort_by_key(|(_, row)| row.sequence);
         blocks
@@ -471,8 +479,8 @@ fn block_summary(block: BlockIndex, row: &Row, state: &Recovered) -> BlockSummar
     BlockSummary {
         block,
         state: if given_up { BlockState::Granted } else { row.state },
-        sequence: if row.is_live() { row.sequence } else { Sequence(0) },
-        stream: row.is_live().then_some(row.stream),
+        sequence: if row.is_linked() { row.sequence } else { Sequence(0) },
+        stream: row.is_linked().then_some(row.stream),
         first_chunk: row.first_chunk,
         chunks: row.chunks,
         wall_min: samples.then_some(row.wall_min),

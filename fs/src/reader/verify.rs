@@ -90,12 +90,28 @@ impl BlockCheck {
         };
         // What says of itself that it ends where it began would be met for ever.
         self.offset = located.end().max(offset + 1);
+        if located.header.kind.is_void() {
+            self.check_void(scanner, &located);
+            return;
+        }
         let loaded = scanner.load(&located);
         self.check_chunk(scanner, &loaded);
         self.verified.chunks += 1;
         self.verified.samples += u64::from(located.header.samples);
         self.verified.bytes += loaded.bytes.len() as u64;
         self.sum.add(&located.header, located.checksum, &loaded.tables.unwrap_or_default());
+    }
+
+    /// What was erased must be zeros.
+    fn check_void(&mut self, scanner: &Scanner<'_>, located: &Located) {
+        let header = &located.header;
+        if !scanner.is_wiped(header) {
+            let detail = "what stood here is not overwritten to its end: the next recorder finishes it";
+            self.found(scanner, "erased chunk", header.offset as usize, false, detail.to_owned());
+        }
+        self.verified.chunks += 1;
+        self.verified.bytes += u64::from(header.bytes);
+        self.sum.add(header, located.checksum, &Default::default());
     }
 
     fn found(

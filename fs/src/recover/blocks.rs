@@ -2,14 +2,15 @@
 
 use super::{Recovered, State, StreamEnd, free_row};
 use crate::format::block::BlockHeader;
+use crate::format::chunk::ChunkKind;
 use crate::format::footer::{ChunkPlace, Footer};
 use crate::format::round::RoundRecord;
-use crate::format::table::{NO_FOOTER, Row};
+use crate::format::table::{NO_FOOTER, PART_VOID, Row};
 use crate::progress::Progress;
 use crate::report::{BlockState, Finding};
 use crate::scan::{Located, Scanner, Take};
 use crate::types::{BlockIndex, ChunkNumber, Epoch, Sequence, StreamId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What stands in a block.
 pub(crate) struct Examined {
@@ -116,7 +117,7 @@ impl Walk<'_> {
             self.found("sample table", header.offset as usize, true, "neither copy verifies");
         }
         self.progress.add(header, located.checksum, &tables.unwrap_or_default());
-        self.expected = Some((header.number.next(), located.checksum));
+        self.expected = Some((header.last_number().next(), located.checksum));
         self.epoch = header.epoch;
         Some(located.end())
     }
@@ -255,31 +256,57 @@ fn judge(scanner: &Scanner<'_>, state: &mut State, suspect: &Suspect, writer: Ep
     }
     let examined = examine_as(scanner, take, suspect.durable_end, None, Some(writer));
     state.findings.extend(examined.findings);
-    let mut row = examined.progress.row;
+    let examined_progress = examined.progress;
+    let mut row = examined_progress.row.clone();
     if row.chunks == 0 {
         return;
     }
-    row.state = if is_sealed(scanner, take, &row) { BlockState::Sealed } else { BlockState::Parked };
+    let sealed = is_sealed(scanner, take, &row);
+    if let Some(trailer) = scanner.trailer(take).filter(|_| sealed) {
+        row.rank = row.rank.max(trailer.row.rank);
+    }
+    row.state = state_of(&examined_progress, sealed);
+    note_unfinished(state, take.block, &mut row);
     state.set(take.block, row);
+}
+
+/// The state of a block that nobody writes, by what stands in it; `sealed` says whether its footer does.
+pub(crate) fn state_of(progress: &Progress, sealed: bool) -> BlockState {
+    let erased = |place: &ChunkPlace| place.kind == ChunkKind::ERASED;
+    match progress.row.flags & PART_VOID != 0 {
+        true if !progress.is_void() => BlockState::Sealed,
+        true if progress.footer.chunks.iter().any(erased) => BlockState::Erased,
+        true => BlockState::Expired,
+        false if sealed => BlockState::Sealed,
+        false => BlockState::Parked,
+    }
+}
+
+/// Nothing is written behind what was overwritten, and its footer is gone; what a crash left of it is to be finished.
+pub(super) fn note_unfinished(state: &mut State, block: BlockIndex, row: &mut Row) {
+    if row.flags & PART_VOID != 0 {
+        row.flags |= NO_FOOTER;
+        state.unfinished.insert(block);
+    }
 }
 
 /// Whether footer and trailer say the same as the chunks.
 fn is_sealed(scanner: &Scanner<'_>, take: &Take, row: &Row) -> bool {
     scanner.footer(take).is_some_and(|(trailer, _)| {
         let sealed = &trailer.row;
-        planted!(FooterTrusted)
-            || (sealed.chunks, sealed.used_bytes, sealed.last_checksum)
-                == (row.chunks, row.used_bytes, row.last_checksum)
+        let same = (sealed.chunks, sealed.used_bytes, sealed.last_checksum)
+            == (row.chunks, row.used_bytes, row.last_checksum);
+        row.flags & PART_VOID == 0 && (same || planted!(FooterTrusted))
     })
 }
 
 /// The live blocks of a stream that were taken before `sequence`, the latest first.
-fn older_blocks(state: &State, stream: StreamId, sequence: Sequence) -> Vec<(BlockIndex, Row)> {
+pub(super) fn older_blocks(state: &State, stream: StreamId, sequence: Sequence) -> Vec<(BlockIndex, Row)> {
     let rows = state
         .rows
         .iter()
         .enumerate()
-        .filter(|(_, row)| row.is_live() && row.stream == stream && row.sequence < sequence);
+        .filter(|(_, row)| row.is_linked() && row.stream == stream && row.sequence < sequence);
     let mut older: Vec<_> = rows.map(|(index, row)| (BlockIndex(index as u32), row.clone())).collect();
     older.sort_by_key(|(_, row)| std::cmp::Reverse(row.sequence));
     older
@@ -290,7 +317,7 @@ fn older_blocks(state: &State, stream: StreamId, sequence: Sequence) -> Vec<(Blo
 ///
 /// Older blocks that are held may be all that is left of the stream: then the block goes on behind what the record knows to be
 /// durable (`durable`), whose block was given up.
-fn links_after_voiding(
+pub(super) fn links_after_voiding(
     scanner: &Scanner<'_>,
     state: &mut State,
     take: &Take,
@@ -326,22 +353,6 @@ fn links_after_voiding(
     links
 }
 
-/// Finds rows again from their blocks.
-pub(super) fn rebuild(scanner: &Scanner<'_>, state: &mut State, blocks: &BTreeSet<BlockIndex>) {
-    let mut streams = BTreeSet::new();
-    for &block in blocks {
-        state.changed.insert(block);
-        let row = row_from_block(scanner, block);
-        if row.is_live() {
-            streams.insert(row.stream);
-        }
-        state.set(block, row);
-    }
-    for stream in streams {
-        relink(scanner, state, stream, blocks);
-    }
-}
-
 /// The chunks and sync samples of a block: from its footer, else from its chunk headers, with what was met there.
 pub(crate) fn contents(scanner: &Scanner<'_>, block: BlockIndex, row: &Row) -> (Footer, Vec<Finding>) {
     let take = Recovered::take(block, row);
@@ -356,111 +367,10 @@ pub(crate) fn contents(scanner: &Scanner<'_>, block: BlockIndex, row: &Row) -> (
     (examined.progress.footer, examined.findings)
 }
 
-/// A block's row, found again from the block alone.
-pub(crate) fn row_from_block(scanner: &Scanner<'_>, block: BlockIndex) -> Row {
-    let header = scanner.block_header(block).ok().flatten();
-    header.as_ref().map_or_else(|| free_row(None), |header| row_of(scanner, block, header))
-}
-
-fn row_of(scanner: &Scanner<'_>, block: BlockIndex, header: &BlockHeader) -> Row {
-    let take = Take { block, sequence: header.sequence, stream: header.stream };
-    if let Some((trailer, footer)) = scanner.footer(&take)
-        && !is_outdated(scanner, &take, &footer)
-    {
-        return trailer.row;
-    }
-    let row = examine(scanner, &take, 0, None).progress.row;
-    if row.chunks == 0 { free_row(Some(header)) } else { Row { state: BlockState::Parked, ..row } }
-}
-
-/// Whether a footer is of chunks that a crash discarded before the block was written on: another chunk of the same take stands
-/// where it names one.
-fn is_outdated(scanner: &Scanner<'_>, take: &Take, footer: &Footer) -> bool {
-    footer.chunks.iter().any(|place| {
-        let found = scanner.chunk_at(take, place.offset as usize);
-        found.is_some_and(|(located, _)| located.checksum != place.checksum && !planted!(FooterTrusted))
-    })
-}
-
-/// How many blocks of a stream a crash may have discarded, so that they do not link to what is left.
-const DISCARDED_MAX: usize = 3;
-
-/// The row of a stream's newest block without the chunks at its end that never landed: a crash may have kept the footer and
-/// lost them. What is damaged before others that stand was there.
-fn without_lost_end(scanner: &Scanner<'_>, block: BlockIndex, row: &Row) -> Option<Row> {
-    let take = Recovered::take(block, row);
-    let (_, footer) = scanner.footer(&take)?;
-    let stands = |place: &ChunkPlace| {
-        let loaded = scanner.load_at(&take, place.offset as usize, place.bytes as usize);
-        loaded.is_some_and(|loaded| loaded.problems().is_empty())
-    };
-    let standing = footer.chunks.iter().rposition(stands).map_or(0, |last| last + 1);
-    if standing == footer.chunks.len() || planted!(FooterTrusted) {
-        return None;
-    }
-    let end = footer.chunks.get(standing).map_or(0, |place| place.offset as usize);
-    let stop = ChunkNumber(row.first_chunk.0.saturating_add(standing as u64));
-    let cut = examine(scanner, &take, end, Some(stop)).progress.row;
-    Some(if cut.chunks == 0 { free_row(None) } else { Row { state: BlockState::Parked, ..cut } })
-}
-
-/// Of a stream of which rows were `rebuilt`: voids what its later blocks have replaced, and an end that does not link. Rows that
-/// the table or the record had are right as they are.
-fn relink(scanner: &Scanner<'_>, state: &mut State, stream: StreamId, rebuilt: &BTreeSet<BlockIndex>) {
-    let is_rebuilt = |block: &BlockIndex| rebuilt.contains(block) || planted!(KnownRowsJudged);
-    let newest = older_blocks(state, stream, Sequence(u64::MAX)).into_iter().next();
-    if let Some((block, row)) =
-        newest.filter(|(block, row)| is_rebuilt(block) && row.state == BlockState::Sealed)
-        && let Some(cut) = without_lost_end(scanner, block, &row)
-        && !planted!(LostEndBelieved)
-    {
-        state.set(block, cut);
-    }
-    let blocks = older_blocks(state, stream, Sequence(u64::MAX));
-    for (index, pair) in blocks.windows(2).enumerate() {
-        let [(block, row), (older, before)] = pair else { continue };
-        let replaces = row.first_chunk <= before.last_chunk() && (is_rebuilt(block) || is_rebuilt(older));
-        // Behind a block that is full the ring may have gone on while that one was held, or was withdrawn.
-        let full = matches!(before.state, BlockState::Sealed | BlockState::Bad);
-        let behind_hole = full && row.first_chunk > before.last_chunk().next() && !planted!(KnownRowsJudged);
-        // A crash may have discarded what stands behind a block that was being written.
-        let hole = row.first_chunk > before.last_chunk().next() && !planted!(KnownRowsJudged);
-        let end = index < DISCARDED_MAX && blocks.iter().take(index + 1).all(|(block, _)| is_rebuilt(block));
-        let unsure_end = end && !behind_hole && (hole || index == 0 && row.state == BlockState::Parked);
-        if !replaces && !unsure_end {
-            continue;
-        }
-        let Some(header) = scanner.block_header(*block).ok().flatten() else { continue };
-        let take = Take { block: *block, sequence: row.sequence, stream };
-        if !links_after_voiding(scanner, state, &take, &header, None) && unsure_end {
-            for (block, _) in blocks.iter().take(index + 1) {
-                state.set(*block, free_row(scanner.block_header(*block).ok().flatten().as_ref()));
-            }
-        }
-    }
-}
-
-/// Finds every row again, where no round record stands.
-pub(super) fn examine_all(scanner: &Scanner<'_>, findings: &mut Vec<Finding>) -> State {
-    let mut state =
-        State { rows: vec![Row::default(); scanner.geometry.blocks as usize], ..State::default() };
-    state.unlisted = scanner.geometry.all_blocks().collect();
-    rebuild(scanner, &mut state, &scanner.geometry.all_blocks().collect());
-    // A volume that was never written to has no record, and nothing of it is damaged.
-    if state.rows.iter().any(Row::is_live) {
-        findings.push(super::finding(
-            "round log",
-            scanner.geometry.logs_at()[0],
-            "no record stands; every block was examined".to_owned(),
-        ));
-    }
-    state
-}
-
 /// Where each stream ends, by its rows.
 pub(super) fn ends(rows: &[Row]) -> BTreeMap<StreamId, StreamEnd> {
     let mut newest: BTreeMap<StreamId, (usize, &Row)> = BTreeMap::new();
-    for (index, row) in rows.iter().enumerate().filter(|(_, row)| row.is_live()) {
+    for (index, row) in rows.iter().enumerate().filter(|(_, row)| row.is_linked()) {
         let place = newest.entry(row.stream).or_insert((index, row));
         if row.sequence > place.1.sequence {
             *place = (index, row);

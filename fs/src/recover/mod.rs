@@ -18,6 +18,7 @@
 //! | the same, but it goes on behind the last durable chunk, whose block was given up while an older one is held | as if it linked |
 //! | a table sector that does not verify | its blocks are examined |
 //! | live blocks of a stream that stands in no directory | read as a stream whose name is lost |
+//! | a void chunk in a block that is examined | what it covers was erased or has expired; overwriting it may have to be finished |
 //!
 //! Of the holds: see [`holds`].
 
@@ -26,15 +27,17 @@ mod holds;
 mod log;
 mod orphans;
 mod outdated;
+mod rebuild;
 mod superblock;
 mod table;
 mod writing;
 
-pub(crate) use blocks::{contents, examine, row_from_block};
+pub(crate) use blocks::{contents, examine, state_of};
 pub(crate) use holds::FoundHolds;
 pub(crate) use log::{copies as record_copies, newest as newest_record};
 pub(crate) use orphans::{RECOVERED, orphans};
 pub(crate) use outdated::amend;
+pub(crate) use rebuild::row_from_block;
 pub(crate) use superblock::{
     Found as FoundSuperblock, find_anywhere as find_superblock_anywhere, find_of as find_superblock_of,
     judge as judge_superblock, volumes_named,
@@ -89,6 +92,8 @@ pub(crate) struct Recovered {
     pub(crate) changed: BTreeSet<BlockIndex>,
     /// Blocks that the newest record grants and that were not taken: what they held is given up.
     pub(crate) given_up: BTreeSet<BlockIndex>,
+    /// Blocks in which chunks were overwritten, maybe not to the end.
+    pub(crate) unfinished: BTreeSet<BlockIndex>,
     /// Where each stream ends.
     pub(crate) ends: BTreeMap<StreamId, StreamEnd>,
     /// The newest round.
@@ -173,7 +178,7 @@ pub(crate) fn recover_as(disk: &dyn ReadAt, path: &Path, found: FoundSuperblock)
     let holds = holds::find(&scanner, known, &mut findings);
     let mut state = match &record {
         Some(record) => with_record(&scanner, record, &mut findings),
-        None => blocks::examine_all(&scanner, &mut findings),
+        None => rebuild::examine_all(&scanner, &mut findings),
     };
     let ends = ends(&state.rows);
     let header = record.map(|record| record.header).unwrap_or_default();
@@ -197,6 +202,7 @@ pub(crate) fn recover_as(disk: &dyn ReadAt, path: &Path, found: FoundSuperblock)
         changed: state.changed,
         unlisted: state.unlisted,
         given_up: state.given_up,
+        unfinished: state.unfinished,
         ends,
         round: header.round,
         epoch: header.epoch.max(epoch_row),
@@ -227,6 +233,7 @@ struct State {
     changed: BTreeSet<BlockIndex>,
     unlisted: BTreeSet<BlockIndex>,
     given_up: BTreeSet<BlockIndex>,
+    unfinished: BTreeSet<BlockIndex>,
     findings: Vec<Finding>,
 }
 
@@ -269,7 +276,7 @@ fn with_record(scanner: &Scanner<'_>, record: &RoundRecord, findings: &mut Vec<F
     for row in record.rows.iter().filter(|_| !planted!(RecordRowsIgnored)) {
         state.set(row.block, row.row.clone());
     }
-    blocks::rebuild(scanner, &mut state, &lost.difference(&known).copied().collect());
+    rebuild::rebuild(scanner, &mut state, &lost.difference(&known).copied().collect());
     blocks::examine_named(scanner, &mut state, record);
     state
 }

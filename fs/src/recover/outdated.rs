@@ -3,7 +3,7 @@
 //! A row that knows only a part of its take is not told from one behind whose end a crash discarded chunks: what was discarded
 //! must never come back, so that nothing behind a row's end counts but what the newest record names.
 
-use super::blocks::rebuild;
+use super::rebuild::rebuild;
 use super::{Recovered, State, ends};
 use crate::format::table::Row;
 use crate::scan::Scanner;

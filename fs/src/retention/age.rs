@@ -36,9 +36,6 @@ pub(crate) struct ClockWatch {
 impl ClockWatch {
     /// What is believed after another look at the clock. `running_s` is the volume's running time in seconds.
     pub(crate) fn look(self, now: WallTime, running_s: u64, synchronised: bool) -> ClockWatch {
-        if planted!(ClockBelievedAtOnce) {
-            return ClockWatch { mark: Some((now, running_s)), trusted: Some(now) };
-        }
         let here = Some((now, running_s));
         match self.mark {
             _ if !synchronised => ClockWatch::default(),

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | quota | a stream that has more blocks gives its own lowest one to the ring | [`quota`], [`victim`] |
 //! | minimum age | younger blocks are passed over while any other can be taken: a wish | [`age`], [`victim`] |
+//! | (erasing) | what was asked for is overwritten in place, but for what is held | [`erase`] |
 //!
 //! Invariants:
 //! R1 which block of a stream is taken never depends on a clock: always its lowest by rank. Ages and quotas only choose between
@@ -11,9 +12,12 @@
 //! R2 no wall clock alone makes a block younger or older: see [`age`].
 //! R3 recording never waits for any of it: where only young blocks are left, the lowest of them goes, and that is said.
 //!
-//! Pure functions; the writer's part is `writer/retention.rs` and `writer/ledger.rs`.
+//! R4 what is void was overwritten before anyone was told so, and its place in the chain says what was there.
+//!
+//! Pure functions; the writer's part is `writer/retention.rs`, `writer/ledger.rs` and `writer/erase.rs`.
 
 pub(crate) mod age;
+pub(crate) mod erase;
 pub(crate) mod quota;
 pub(crate) mod victim;
 

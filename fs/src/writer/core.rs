@@ -127,7 +127,9 @@ impl<D: Disk> Core<D> {
     pub(crate) fn leave(&mut self, block: BlockIndex, durable: ChunkNumber) {
         let concerns = |purpose: Purpose| match purpose {
             Purpose::Header(of) | Purpose::Footer(of) | Purpose::Chunk(_, of, _) => of == block,
-            Purpose::Table(_) | Purpose::Record | Purpose::Scrub | Purpose::Metadata => false,
+            Purpose::Void(_) | Purpose::Table(_) | Purpose::Record | Purpose::Scrub | Purpose::Metadata => {
+                false
+            }
         };
         let bad = self.writes.failed().into_iter().any(concerns);
         self.writes.forget(concerns);

@@ -8,6 +8,7 @@
 
 use super::copies::BadCopies;
 use super::core::Core;
+use super::erase::Erasing;
 use super::holds::{Holds, SLOTS_AT_ONCE};
 use super::ledger::Ledger;
 use super::retention::Keeping;
@@ -76,6 +77,7 @@ pub(crate) struct Engine<D> {
     pub(super) session: OpenSession,
     pub(super) keeping: Keeping,
     pub(super) scrub: Scrubbing,
+    pub(super) erasing: Erasing,
     pub(super) health: Health,
     /// Table sectors written in a round that is not flushed yet.
     pub(super) sectors: BTreeSet<usize>,
@@ -134,6 +136,8 @@ impl<D: Disk> Engine<D> {
             || manner == Manner::Repair && !recovered.changed.is_empty();
         let found = recovered.holds.holds();
         let guard = Guard::of(found.iter().filter(|_| !planted!(HoldForgottenAtOpening)));
+        let unfinished = recovered.unfinished.iter().map(|block| (*block, recovered.row(*block)));
+        let erasing = Erasing::finishing(unfinished.collect::<Vec<_>>().into_iter());
         let mut ledger = Ledger::new(recovered.rows, &recovered.changed, recovered.highest, guard);
         if many {
             let (geometry, volume) = (&recovered.geometry, recovered.superblock.volume);
@@ -182,6 +186,7 @@ impl<D: Disk> Engine<D> {
             session,
             keeping: Keeping::new(recovered.clock),
             scrub,
+            erasing,
             health: Health::Good,
             sectors: BTreeSet::new(),
             recent_takes: [0; 4],
@@ -317,6 +322,7 @@ impl<D: Disk> Engine<D> {
     /// Parks every stream and writes everything; the volume is closed then.
     pub(crate) fn close(&mut self) -> Result<()> {
         const ROUNDS_MAX: usize = 1000;
+        self.stop_erasing();
         for stream in &mut self.streams {
             stream.accept(Input::Park);
         }

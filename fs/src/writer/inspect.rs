@@ -28,6 +28,8 @@ pub(crate) struct View {
     pub(crate) live: Vec<LiveBlock>,
     /// Those that a hold keeps.
     pub(crate) held: BTreeSet<BlockIndex>,
+    /// Those that are being overwritten, or wait for it.
+    pub(crate) reserved: BTreeSet<BlockIndex>,
     /// Those set aside,
     pub(crate) granted: BTreeSet<BlockIndex>,
     /// and what they hold until they are taken.
@@ -68,6 +70,7 @@ impl<D: Disk> Engine<D> {
         view.given_up = core.ledger.grants().filter_map(|grant| live(grant.block, &grant.before)).collect();
         view.highest = core.ledger.highest_flushed();
         view.limits = core.ledger.limits().clone();
+        view.reserved = core.ledger.reserved().clone();
         view.running_s = core.running_seconds();
         view.clock_trusted = self.ages().trusted.is_some();
         for block in core.geometry.all_blocks() {
@@ -75,13 +78,19 @@ impl<D: Disk> Engine<D> {
             view.takes.insert(block, row.sequence);
             let held = core.ledger.guard().covers(row);
             view.held.extend(held.then_some(block));
-            let owned = matches!(row.state, BlockState::Open | BlockState::Parked | BlockState::Sealed);
+            let owned = matches!(
+                row.state,
+                BlockState::Open | BlockState::Parked | BlockState::Sealed | BlockState::Erased
+            );
             if owned && !held {
                 view.owners.insert(block, row.stream);
             }
             match row.state {
-                _ if held => {}
+                _ if held || core.ledger.reserved().contains(&block) => {}
                 BlockState::Open | BlockState::Bad => {}
+                BlockState::Erased => {
+                    view.ranks.insert(block, (row.rank, row.sequence));
+                }
                 _ if row.is_live() || row.state == BlockState::Granted => {
                     view.ranks.insert(block, (row.rank, row.sequence));
                 }

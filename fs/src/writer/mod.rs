@@ -8,6 +8,7 @@ mod copies;
 mod core;
 mod draft;
 pub(crate) mod engine;
+mod erase;
 mod holds;
 #[cfg(test)]
 pub(crate) mod inspect;
@@ -22,6 +23,7 @@ mod table;
 mod thread;
 mod writes;
 
+pub use erase::EraseRequest;
 #[cfg(test)]
 pub(crate) use stream::Input;
 pub(crate) use stream::StoredConfiguration;
@@ -32,6 +34,7 @@ use crate::gap::Gap;
 use crate::hold::{Hold, HoldRequest};
 use crate::report::{OpenReport, RoundReport, VolumeInfo};
 use crate::retention::RetentionRequest;
+use crate::retention::erase::Erased;
 use crate::sample::{Anchor, SAMPLE_BYTES_MAX, Sample};
 use crate::session::Opener;
 use crate::tail::{Tail, TailBuffer};
@@ -172,7 +175,18 @@ impl Writer {
         self.holder().set_retention(request)
     }
 
-    /// What others than the owner of the writer may change: holds and retention.
+    /// Erases a range of a stream: all chunks with samples in it are overwritten, to the second. Returns once that is flushed:
+    /// then nothing brings it back, neither a crash nor a rebuild from blocks. Takes as long as writing that much does, in
+    /// small pieces between rounds. If it fails on the way, what was reached is erased and the rest is whole.
+    ///
+    /// # Errors
+    /// [`Error::Held`]: a hold keeps some of it, nothing is erased; [`Error::NotRecorded`]; [`Error::NoSuchStream`];
+    /// [`Error::Erasing`]: another erasure is under way; [`Error::Invalid`]; [`Error::Io`]; [`Error::Stopped`].
+    pub fn erase(&self, request: EraseRequest) -> Result<Erased> {
+        self.holder().erase(request)
+    }
+
+    /// What others than the owner of the writer may change: holds, retention, what is erased.
     pub fn holder(&self) -> Holder {
         Holder { shared: Arc::clone(self.thread.shared()) }
     }
@@ -207,6 +221,14 @@ impl Holder {
     /// As there.
     pub fn lift(&self, id: HoldId) -> Result<Hold> {
         self.shared.ask(|answer| thread::Ask::Lift(id, answer))
+    }
+
+    /// As [`Writer::erase`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn erase(&self, request: EraseRequest) -> Result<Erased> {
+        self.shared.ask_for(thread::ERASE_PATIENCE, |answer| thread::Ask::Erase(request, answer))
     }
 
     /// As [`Writer::set_retention`].

@@ -32,6 +32,7 @@ impl<D: Disk> Engine<D> {
             }
             self.watch_clock();
             self.gather();
+            self.erase_some();
             self.grant_blocks();
             self.submit_table();
             self.submit_scrub(false);
@@ -244,9 +245,12 @@ impl<D: Disk> Engine<D> {
         let of = |purpose| match purpose {
             Purpose::Chunk(stream, _, _) => Some(stream),
             Purpose::Header(block) => self.core.named.get(&block).map(|named| named.stream),
-            Purpose::Footer(_) | Purpose::Table(_) | Purpose::Record | Purpose::Scrub | Purpose::Metadata => {
-                None
-            }
+            Purpose::Void(_)
+            | Purpose::Footer(_)
+            | Purpose::Table(_)
+            | Purpose::Record
+            | Purpose::Scrub
+            | Purpose::Metadata => None,
         };
         self.core.writes.failed().into_iter().filter_map(of).collect()
     }
@@ -260,6 +264,7 @@ impl<D: Disk> Engine<D> {
                         row.flags |= NO_FOOTER;
                     }
                 }
+                Purpose::Void(block) => self.erasing.write_failed(*block),
                 Purpose::Table(_) if planted!(TableFailsAsOne) => self.sectors.clear(),
                 Purpose::Table(unit) => self.leave_unit(*unit),
                 Purpose::Scrub => self.scrub.refused(self.core.round),
@@ -298,6 +303,7 @@ impl<D: Disk> Engine<D> {
         for stream in &mut self.streams {
             stream.flushed();
         }
+        self.erasing_flushed();
     }
 }
 

@@ -4,6 +4,7 @@
 //! a camera's frame costs no context switch.
 
 use super::engine::{Engine, EngineOptions};
+use super::erase::EraseRequest;
 use super::scrubber::Scrubber;
 use super::stream::Input;
 use super::{Pending, Rejected, WriterOptions};
@@ -14,6 +15,7 @@ use crate::hold::{Hold, HoldRequest};
 use crate::reader::volume_info;
 use crate::report::{Health, OpenReport, RoundReport, VolumeInfo};
 use crate::retention::RetentionRequest;
+use crate::retention::erase::Erased;
 use crate::sample::Sample;
 use crate::scrub::{Order, Outcome};
 use crate::tail::TailBuffer;
@@ -38,6 +40,10 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(40);
 const ROUND_LONG: Duration = Duration::from_millis(500);
 /// How long whoever asks for a hold waits for it.
 const ASK_PATIENCE: Duration = Duration::from_secs(60);
+/// How long whoever asks for an erasure waits: as long as terabytes take.
+pub(super) const ERASE_PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// How soon a round follows another while footage is being overwritten.
+const ERASING_PAUSE: Duration = Duration::from_millis(20);
 /// Whatever the number of streams, each may have this much waiting.
 const STREAM_BYTES_MIN: usize = 4 << 20;
 
@@ -56,6 +62,7 @@ pub(super) enum Ask {
     Lift(HoldId, SyncSender<Result<Hold>>),
     Retain(RetentionRequest, SyncSender<Result<()>>),
     Scrub(Option<Outcome>, SyncSender<Order>),
+    Erase(EraseRequest, SyncSender<Result<Erased>>),
 }
 
 #[derive(Default)]
@@ -101,6 +108,15 @@ impl Shared {
 
     /// Has the thread do something between two rounds, and waits for it, though not for ever: the disk may not answer.
     pub(super) fn ask<T>(&self, ask: impl FnOnce(SyncSender<Result<T>>) -> Ask) -> Result<T> {
+        self.ask_for(ASK_PATIENCE, ask)
+    }
+
+    /// [`Shared::ask`] for what takes its time.
+    pub(super) fn ask_for<T>(
+        &self,
+        patience: Duration,
+        ask: impl FnOnce(SyncSender<Result<T>>) -> Ask,
+    ) -> Result<T> {
         let (answer, answered) = sync_channel(1);
         {
             let mut inbox = self.lock();
@@ -110,7 +126,7 @@ impl Shared {
             inbox.asks.push(ask(answer));
         }
         self.wake.notify_one();
-        match answered.recv_timeout(ASK_PATIENCE) {
+        match answered.recv_timeout(patience) {
             Ok(answer) => answer,
             Err(RecvTimeoutError::Disconnected) => Err(Error::Stopped(self.why_stopped())),
             Err(RecvTimeoutError::Timeout) => {
@@ -270,6 +286,7 @@ impl WriterThread {
             interval: options.flush_interval,
             on_round,
             holds_asked: VecDeque::new(),
+            erasing: None,
         };
         let builder = std::thread::Builder::new().name("keha-writer".to_owned());
         let handle = builder
@@ -330,6 +347,8 @@ struct Body {
     on_round: Box<dyn FnMut(RoundReport) + Send>,
     /// Holds to be made or lifted, one after each regular round: who asks often must not turn the ring.
     holds_asked: VecDeque<Ask>,
+    /// Who waits for an erasure.
+    erasing: Option<SyncSender<Result<Erased>>>,
 }
 
 /// Tells the handles when the thread is gone, however it went.
@@ -353,8 +372,12 @@ impl Body {
         let mut regular = Instant::now() + self.interval;
         loop {
             // A stream that found no block has samples that nothing protects yet.
-            let soon = Instant::now() + STARVED_PAUSE;
-            let due = if self.engine.is_starved() { regular.min(soon) } else { regular };
+            let soon = |pause| regular.min(Instant::now() + pause);
+            let due = match (self.engine.is_starved(), self.engine.is_erasing()) {
+                (true, _) => soon(STARVED_PAUSE),
+                (false, true) => soon(ERASING_PAUSE),
+                (false, false) => regular,
+            };
             let (closing, asks) = self.take_in(due);
             self.engine.work();
             for ask in asks {
@@ -408,7 +431,7 @@ impl Body {
                 None => self.holds_asked.push_back(Ask::Hold(request, answer)),
             },
             Ask::Lift(..) => self.holds_asked.push_back(ask),
-            Ask::Admit(..) | Ask::Retain(..) | Ask::Scrub(..) => self.answer(ask),
+            Ask::Admit(..) | Ask::Retain(..) | Ask::Scrub(..) | Ask::Erase(..) => self.answer(ask),
         }
     }
 
@@ -432,6 +455,13 @@ impl Body {
                 outcome.iter().for_each(|outcome| self.engine.scrub_done(outcome));
                 answer.send(self.engine.scrub_next()).is_err()
             }
+            Ask::Erase(request, answer) => match self.engine.begin_erase(&request) {
+                Ok(()) => {
+                    self.erasing = Some(answer);
+                    false
+                }
+                Err(error) => answer.send(Err(error)).is_err(),
+            },
         };
     }
 
@@ -459,6 +489,7 @@ impl Body {
         let behind = report.health != Health::Good || self.engine.is_starved();
         self.shared.set_pulse(Pulse { round_since: None, hurried: behind || began.elapsed() > ROUND_LONG });
         self.tell(report);
+        self.answer_erased();
     }
 
     /// Makes known what a round achieved.
@@ -478,8 +509,19 @@ impl Body {
         (self.on_round)(report);
     }
 
+    /// Tells who waits what came of an erasure, once it is over.
+    fn answer_erased(&mut self) {
+        if let Some(erased) = self.engine.take_erased()
+            && let Some(answer) = self.erasing.take()
+        {
+            // Who asked may have gone.
+            let _gone = answer.send(erased);
+        }
+    }
+
     fn close(&mut self) -> Result<()> {
         let result = self.engine.close();
+        self.answer_erased();
         let report = self.engine.report();
         (self.on_round)(report);
         result

@@ -23,6 +23,8 @@ pub(crate) enum Purpose {
     Chunk(usize, BlockIndex, ChunkNumber),
     /// A block's footer and trailer.
     Footer(BlockIndex),
+    /// Zeros over a block, or a header in place of what stood there.
+    Void(BlockIndex),
     /// A unit of the table: as many sectors as the disk writes at once, counted from the table's beginning.
     Table(usize),
     /// A copy of a round record.

@@ -186,6 +186,7 @@ impl<'a> Feed<'a> {
             }
             Item::Sample(sample) => self.sort(sample)?,
             Item::Gap(gap) => self.log.gap(gap),
+            Item::Erased(span) => self.log.gap(span.gap()),
             Item::Damage(finding) => {
                 self.damaged = true;
                 if self.past_end {

@@ -7,7 +7,8 @@ use anyhow::Result;
 use keha_tests::media::ClipKind;
 use keha_tests::points::diskerrors::{self, Refused};
 use keha_tests::points::{
-    clock, clocks, copy, corrupt, damage, faults, frames, holds, inputs, kill, lap, powercut, scrub, stalls,
+    clock, clocks, copy, corrupt, damage, faults, frames, holds, inputs, kill, lap, powercut, retention,
+    scrub, stalls,
 };
 use nix::errno::Errno;
 use std::process::ExitCode;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 /// A point by name; it is given the count that was asked for.
 type Point = (&'static str, fn(Option<usize>) -> Result<()>);
 
-const POINTS: [Point; 16] = [
+const POINTS: [Point; 17] = [
     ("frames", |_| {
         frames::whole(16, &[ClipKind::MainLong], 60, "4GiB")?;
         frames::whole(
@@ -60,6 +61,7 @@ const POINTS: [Point; 16] = [
     }),
     ("holds", |_| holds::whole(20, Duration::from_secs(600))),
     ("copy", |_| copy::whole(1500)),
+    ("retention", |_| retention::whole(10, 8)),
     ("corrupt", |_| corrupt::whole(2000, 3)),
     ("scrub", |_| scrub::whole(7, "60s", Duration::from_secs(300))),
     ("damage", |_| damage::whole(20, Duration::from_secs(600))),

@@ -16,6 +16,7 @@ pub mod inputs;
 pub mod kill;
 pub mod lap;
 pub mod powercut;
+pub mod retention;
 mod scene;
 pub mod scrub;
 pub mod stalls;

@@ -1,11 +1,11 @@
 //! The way to whoever writes the volume: the recorder behind its control socket, or a writer of our own where nobody records.
 
 use crate::control::client::{self, Found};
-use crate::control::{Answer, HoldOrder, Request, RetentionOrder};
+use crate::control::{Answer, EraseOrder, HoldOrder, Request, RetentionOrder};
 use crate::failure::Failure;
 use crate::opener::opener;
 use anyhow::Context;
-use keha_fs::{HoldId, HoldRequest, RetentionRequest, Volume, Writer, WriterOptions};
+use keha_fs::{EraseRequest, Erased, HoldId, HoldRequest, RetentionRequest, Volume, Writer, WriterOptions};
 use std::path::{Path, PathBuf};
 
 /// A way to change what a volume keeps.
@@ -64,6 +64,17 @@ impl Channel {
                 }
             }
             Channel::Own(writer) => Ok(writer.set_retention(request.clone())?),
+        }
+    }
+
+    /// Erases a range of a stream; it is overwritten when this returns.
+    pub(crate) fn erase(&self, request: &EraseRequest) -> Result<Erased, NotDone> {
+        match self {
+            Channel::Recorder(socket) => match ask(socket, &Request::Erase(EraseOrder::new(request)))? {
+                Answer::Erased(erased) => Ok(erased.into()),
+                _ => Err(other_language(socket)),
+            },
+            Channel::Own(writer) => Ok(writer.erase(request.clone())?),
         }
     }
 

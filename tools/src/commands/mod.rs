@@ -3,6 +3,7 @@
 pub(crate) mod channel;
 pub(crate) mod completions;
 pub(crate) mod demo;
+pub(crate) mod erase;
 pub(crate) mod export;
 pub(crate) mod hold;
 pub(crate) mod man;
@@ -25,6 +26,7 @@ pub(crate) fn run(command: Command, output: Output) -> anyhow::Result<Exit> {
         Command::Export(args) => export::run(&args, output),
         Command::Volume(command) => volume::run(command, output),
         Command::Hold(command) => hold::run(&command, output),
+        Command::Erase(args) => erase::run(&args, output),
         Command::Stream(command) => stream::run(&command, output),
         Command::Status(args) => status::run(&args, output),
         Command::Demo(args) => demo::run(&args, output),

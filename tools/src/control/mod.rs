@@ -8,7 +8,9 @@ pub(crate) mod client;
 pub(crate) mod path;
 pub(crate) mod server;
 
-use keha_fs::{BadStreamName, HoldRequest, Retention, RetentionRequest, StreamName, Uuid, WallTime};
+use keha_fs::{
+    BadStreamName, EraseRequest, Erased, HoldRequest, Retention, RetentionRequest, StreamName, Uuid, WallTime,
+};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
@@ -45,6 +47,8 @@ impl FileIdentity {
         Ok(FileIdentity { device: metadata.dev(), inode: metadata.ino() })
     }
 }
+/// How long a client waits for footage to be overwritten: as long as terabytes take.
+const ERASE_PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
 /// What can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +66,8 @@ pub(crate) enum Request {
     },
     /// Say how long a stream's footage stays.
     StreamSet(RetentionOrder),
+    /// Erase a range of footage.
+    Erase(EraseOrder),
 }
 
 impl Request {
@@ -70,6 +76,7 @@ impl Request {
         match self {
             Request::Status => PATIENCE,
             Request::HoldAdd(_) | Request::HoldLift { .. } | Request::StreamSet(_) => HOLD_PATIENCE,
+            Request::Erase(_) => ERASE_PATIENCE,
         }
     }
 }
@@ -136,6 +143,54 @@ impl RetentionOrder {
     }
 }
 
+/// What shall be erased, on its way to the recorder. Moments are UTC nanoseconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EraseOrder {
+    stream: String,
+    from_ns: i64,
+    to_ns: i64,
+}
+
+impl EraseOrder {
+    pub(crate) fn new(request: &EraseRequest) -> EraseOrder {
+        EraseOrder { stream: request.stream.to_string(), from_ns: request.from.0, to_ns: request.to.0 }
+    }
+
+    /// What is asked for.
+    ///
+    /// # Errors
+    /// The name is no stream's.
+    pub(crate) fn request(&self) -> Result<EraseRequest, BadStreamName> {
+        let (from, to) = (WallTime(self.from_ns), WallTime(self.to_ns));
+        Ok(EraseRequest { stream: StreamName::new(&self.stream)?, from, to })
+    }
+}
+
+/// What was erased.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ErasedAnswer {
+    blocks: u32,
+    samples: u64,
+    payload_bytes: u64,
+    from_ns: Option<i64>,
+    to_ns: Option<i64>,
+}
+
+impl From<Erased> for ErasedAnswer {
+    fn from(erased: Erased) -> ErasedAnswer {
+        let Erased { blocks, samples, payload_bytes, from, to } = erased;
+        let (from_ns, to_ns) = (from.map(|from| from.0), to.map(|to| to.0));
+        ErasedAnswer { blocks, samples, payload_bytes, from_ns, to_ns }
+    }
+}
+
+impl From<ErasedAnswer> for Erased {
+    fn from(answer: ErasedAnswer) -> Erased {
+        let ErasedAnswer { blocks, samples, payload_bytes, from_ns, to_ns } = answer;
+        Erased { blocks, samples, payload_bytes, from: from_ns.map(WallTime), to: to_ns.map(WallTime) }
+    }
+}
+
 /// What is answered to requests that change something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "schema")]
@@ -150,6 +205,9 @@ pub(crate) enum Answer {
     /// It is done.
     #[serde(rename = "keha.done/1")]
     Done {},
+    /// Footage is overwritten.
+    #[serde(rename = "keha.erased/1")]
+    Erased(ErasedAnswer),
     /// It could not be done.
     #[serde(rename = "keha.error/1")]
     Error {
@@ -240,6 +298,7 @@ mod tests {
             Request::HoldAdd(order) => Answer::Error { error: order.label, exit: 4, known: true }.render(),
             Request::HoldLift { id } => Answer::Hold { id }.render(),
             Request::StreamSet(_) => Answer::Done {}.render(),
+            Request::Erase(_) => Answer::Erased(erased().into()).render(),
         });
         let server = server::Server::start(&path, answer).expect("a server");
         (dir, path, server)
@@ -298,6 +357,22 @@ mod tests {
         }));
         drop(ours);
         dripping.join().expect("it ends when nobody listens");
+    }
+
+    fn erased() -> Erased {
+        Erased { blocks: 1, samples: 2, payload_bytes: 3, from: Some(WallTime(-4)), to: None }
+    }
+
+    #[test]
+    fn what_is_asked_to_be_erased_arrives_whole_and_so_does_the_answer() {
+        let (_dir, path, _server) = serve();
+        let stream = StreamName::new("front").expect("a constant");
+        let request = EraseRequest { stream, from: WallTime(i64::MIN), to: WallTime(5) };
+        let order = EraseOrder::new(&request);
+        assert_eq!(order.request().expect("a good name"), request);
+        let answer = client::ask(&path, &Request::Erase(order)).expect("an answer");
+        let Ok(Answer::Erased(answer)) = serde_json::from_str(&answer) else { panic!("{answer}") };
+        assert_eq!(Erased::from(answer), erased());
     }
 
     #[test]

@@ -79,6 +79,9 @@ pub(in crate::proof) fn after_crash(model: &Model, held: &Holdings) -> Model {
         stream.vanished.extend(retained.missing);
         stream.durable = retained.to;
         stream.durable_chunk = retained.last_chunk;
+        // What was being erased is gone, or stays.
+        let gone = std::mem::take(&mut stream.erasing);
+        stream.erased.extend(gone.difference(&retained.keys));
     }
     model
 }

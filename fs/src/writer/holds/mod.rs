@@ -33,6 +33,9 @@ impl<D: Disk> Engine<D> {
         let cheap = || {
             self.check_request(request)?;
             let stream = self.stream_of(&request.stream)?;
+            if self.is_erased(stream) && !planted!(HeldErased) {
+                return Err(Error::Erasing { stream: request.stream.clone() });
+            }
             if self.holds.free_slots().next().is_none() {
                 return Err(Error::HoldsFull { holds_max: self.core.geometry.holds_max });
             }
@@ -130,7 +133,7 @@ impl<D: Disk> Engine<D> {
         })
     }
 
-    fn not_recorded(&self, stream: StreamId) -> Error {
+    pub(in crate::writer) fn not_recorded(&self, stream: StreamId) -> Error {
         let rows = self.rows_of(stream);
         let rows = || rows.iter().map(|(_, row)| row).filter(|row| row.has_samples());
         let first = rows().map(|row| row.wall_min).min();

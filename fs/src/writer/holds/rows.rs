@@ -15,7 +15,7 @@ pub(in crate::writer) type Basis = (usize, u64, usize);
 
 impl<D: Disk> Engine<D> {
     /// The live blocks of a stream in the order of recording, those that are set aside included: they are still whole.
-    pub(super) fn rows_of(&self, stream: StreamId) -> Vec<(BlockIndex, Row)> {
+    pub(in crate::writer) fn rows_of(&self, stream: StreamId) -> Vec<(BlockIndex, Row)> {
         self.rows_behind(stream, Sequence(0), 0)
     }
 
@@ -52,13 +52,13 @@ impl<D: Disk> Engine<D> {
         resolve(rows, range, &mut |block, row| self.contents(block, row))
     }
 
-    pub(super) fn contents(&self, block: BlockIndex, row: &Row) -> Footer {
+    pub(in crate::writer) fn contents(&self, block: BlockIndex, row: &Row) -> Footer {
         let open = self.streams.iter().find_map(|stream| stream.open_contents(block));
         open.cloned().unwrap_or_else(|| contents(&self.core.scanner(), block, row).0)
     }
 
     /// Whether nothing of a stream waits for the disk.
-    pub(super) fn is_idle(&self, stream: StreamId) -> bool {
+    pub(in crate::writer) fn is_idle(&self, stream: StreamId) -> bool {
         self.streams.iter().find(|one| one.id == stream).is_none_or(|stream| stream.is_idle())
     }
 

@@ -87,7 +87,7 @@ impl Holds {
     }
 
     /// All that count.
-    pub(super) fn all(&self) -> Vec<Hold> {
+    pub(in crate::writer) fn all(&self) -> Vec<Hold> {
         let missing = self.missing.map(|id| Hold { id, lost: true, ..Hold::default() });
         let slots = self.slots.iter().filter_map(|(slot, _)| slot.hold());
         slots.chain(self.pending.clone()).chain(missing).collect()

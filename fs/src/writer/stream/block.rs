@@ -5,7 +5,7 @@ use crate::disk::Disk;
 use crate::format::block::{BlockHeader, BlockTrailer, seal_header_page};
 use crate::format::chunk::{ChunkKind, bytes_padded};
 use crate::format::footer::Footer;
-use crate::format::table::Row;
+use crate::format::table::{PART_VOID, Row};
 use crate::format::{FORMAT_VERSION, Framed, round_up};
 use crate::progress::Progress;
 use crate::recover::examine;
@@ -76,7 +76,8 @@ impl Stream {
         let Some(row) = row.filter(|row| row.state == BlockState::Parked && row.stream == self.id) else {
             return;
         };
-        if row.last_chunk().next() != self.number {
+        // Nothing is written behind what was overwritten: such a block has no room for a footer.
+        if row.last_chunk().next() != self.number || row.flags & PART_VOID != 0 {
             return;
         }
         let take = Take { block, sequence: row.sequence, stream: self.id };

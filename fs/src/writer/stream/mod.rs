@@ -140,6 +140,22 @@ impl Stream {
         self.open.as_ref().filter(|open| open.take.block == block).map(|open| &open.progress.footer)
     }
 
+    /// Ends the block that is being written, if nothing waits for room in it.
+    pub(crate) fn end_block<D: Disk>(&mut self, core: &mut Core<D>) {
+        self.cut(core);
+        self.seal(core);
+    }
+
+    /// The block that would be written on.
+    pub(crate) fn parked(&self) -> Option<BlockIndex> {
+        self.parked
+    }
+
+    /// The parked block is not written on.
+    pub(crate) fn leave_parked(&mut self) {
+        (self.parked, self.parked_open) = (None, None);
+    }
+
     /// The durable watermark.
     pub(crate) fn durable_chunk(&self) -> ChunkNumber {
         self.durable.0

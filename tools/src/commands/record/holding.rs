@@ -1,6 +1,6 @@
 //! What a recorder answers about holds and retention, and what it says of them by itself: early, and once for each change.
 
-use crate::control::{Answer, HoldOrder, RetentionOrder};
+use crate::control::{Answer, EraseOrder, HoldOrder, RetentionOrder};
 use crate::failure;
 use keha_fs::{HoldId, HoldRoom, Holder, RetentionReport, Uuid};
 
@@ -13,6 +13,12 @@ pub(super) fn add(holder: &Holder, order: &HoldOrder) -> String {
 /// Lifts a hold for whoever asks over the control socket.
 pub(super) fn lift(holder: &Holder, id: Uuid) -> String {
     answer(holder.lift(HoldId(id)).map(|hold| Answer::Hold { id: hold.id.0 }).map_err(anyhow::Error::from))
+}
+
+/// Erases footage for whoever asks over the control socket; answers when that is done.
+pub(super) fn erase(holder: &Holder, order: &EraseOrder) -> String {
+    let request = order.request().map_err(anyhow::Error::from);
+    answer(request.and_then(|request| Ok(Answer::Erased(holder.erase(request)?.into()))))
 }
 
 /// Says how long a stream's footage stays, for whoever asks over the control socket.

@@ -296,6 +296,7 @@ fn serve(volume: &VolumeInfo, status: Arc<Mutex<StatusDocument>>, holder: Holder
         Request::HoldAdd(order) => holding::add(&holder, &order),
         Request::HoldLift { id } => holding::lift(&holder, id),
         Request::StreamSet(order) => holding::retain(&holder, &order),
+        Request::Erase(order) => holding::erase(&holder, &order),
     });
     Server::start(&socket, answer).with_context(|| format!("{}", socket.display()))
 }

@@ -8,6 +8,9 @@
 //! A row that changes goes into the round record, then, once such a record was flushed, into the table, and leaves the
 //! record only when the table was flushed:  `Fresh -> Logged -> (gone)`.
 
+mod in_place;
+mod refused;
+
 use crate::format::table::{ROWS_PER_SECTOR, Row};
 use crate::hold::Guard;
 use crate::report::BlockState;
@@ -15,6 +18,7 @@ use crate::retention::age::{Written, is_young};
 use crate::retention::quota::is_over;
 use crate::retention::victim::{Candidate, choose};
 use crate::types::{BlockIndex, RoundNumber, Sequence, StreamId, WallTime};
+use refused::Refused;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// A block set aside for a coming take.
@@ -69,6 +73,8 @@ pub(crate) struct Ledger {
     limits: BTreeMap<StreamId, Limits>,
     /// The live blocks of each stream, in the order of recording.
     streams: HashMap<StreamId, BTreeSet<(Sequence, BlockIndex)>>,
+    /// Blocks that are about to be overwritten in place.
+    reserved: BTreeSet<BlockIndex>,
     guard: Guard,
     /// How many blocks are held, without those being written and those withdrawn,
     held: u32,
@@ -99,6 +105,7 @@ impl Ledger {
             used: BTreeMap::new(),
             limits: BTreeMap::new(),
             streams: HashMap::new(),
+            reserved: BTreeSet::new(),
             guard,
             held: 0,
             bad: 0,
@@ -177,7 +184,10 @@ impl Ledger {
 
     /// Whether a block counts for its stream's quota.
     fn counts(&self, row: &Row) -> bool {
-        let has = matches!(row.state, BlockState::Open | BlockState::Parked | BlockState::Sealed);
+        let has = matches!(
+            row.state,
+            BlockState::Open | BlockState::Parked | BlockState::Sealed | BlockState::Erased
+        );
         has && !self.guard.covers(row)
     }
 
@@ -187,14 +197,19 @@ impl Ledger {
             return None;
         }
         match row.state {
-            BlockState::Free | BlockState::Erased => Some((false, Sequence(0), Sequence(0), block)),
+            // Nothing older of its stream is left, but what is held.
+            BlockState::Free | BlockState::Expired => Some((false, Sequence(0), Sequence(0), block)),
             BlockState::Parked | BlockState::Sealed if planted!(VictimsInDiskOrder) => {
                 Some((false, Sequence(1), Sequence(1), block))
             }
-            BlockState::Parked | BlockState::Sealed | BlockState::Expired => {
+            BlockState::Parked | BlockState::Sealed | BlockState::Erased => {
                 Some((self.guard.may_have_covered(row), row.rank, row.sequence, block))
             }
             BlockState::Bad if planted!(BadTakenAgain) => Some((false, row.rank, row.sequence, block)),
+            // It keeps its place: the ring must not go on behind it.
+            BlockState::Open if self.reserved.contains(&block) => {
+                Some((false, row.rank, row.sequence, block))
+            }
             BlockState::Granted | BlockState::Open | BlockState::Bad => None,
         }
     }
@@ -248,6 +263,17 @@ impl Ledger {
         blocks.iter().for_each(|block| self.leave(*block));
         self.guard = guard;
         blocks.iter().for_each(|block| self.enter(*block));
+    }
+
+    /// Whether a lost hold may have kept a block with this row.
+    pub(crate) fn may_be_held(&self, row: &Row) -> bool {
+        self.guard.may_have_covered(row)
+    }
+
+    /// What is about to be overwritten in place.
+    #[cfg(test)]
+    pub(crate) fn reserved(&self) -> &BTreeSet<BlockIndex> {
+        &self.reserved
     }
 
     /// What is held.
@@ -325,7 +351,12 @@ impl Ledger {
     pub(crate) fn victim(&self, ages: Ages) -> Option<Candidate> {
         let passed = self.passed_over();
         let candidate = |(stream, victims): (&StreamId, &BTreeSet<Rank>)| {
-            let (doubtful, rank, sequence, block) = *victims.iter().find(|(.., block)| !passed(block))?;
+            // Until it is overwritten in place, its stream gives nothing: not what is newer, either.
+            let stops = |block: &BlockIndex| self.reserved.contains(block) || !passed(block);
+            let (doubtful, rank, sequence, block) = *victims.iter().find(|(.., block)| stops(block))?;
+            if self.reserved.contains(&block) {
+                return None;
+            }
             let limits = self.limits.get(stream).copied().unwrap_or_default();
             let row = self.row(block);
             let written = Written { wall: row.wall_max, running_s: row.running_s };
@@ -338,32 +369,8 @@ impl Ledger {
                 over_quota: is_over(limits.quota_blocks, used),
             })
         };
-        let empty = self.empty.iter().find(|block| !passed(block)).copied();
-        choose(empty, self.victims.iter().filter_map(candidate))
-    }
-
-    /// The record has room for some rows that the table does not take. When half of it is used, blocks in places that are known
-    /// to be refused keep what they hold; when all of it is, all but those whose rows wait there anyway.
-    fn passed_over(&self) -> impl Fn(&BlockIndex) -> bool {
-        let waiting = self.rows_refused();
-        let some = waiting > 0 && waiting >= self.refused.rows_max / 2;
-        let all = waiting > 0 && waiting >= self.refused.rows_max;
-        move |block| (all || some && self.refused.has(*block)) && !self.dirty.contains_key(block)
-    }
-
-    /// Rows that wait for a sector which the disk refuses.
-    fn rows_refused(&self) -> usize {
-        if self.refused.sectors.is_empty() {
-            return 0;
-        }
-        self.dirty.keys().filter(|block| self.refused.has(**block)).count()
-    }
-
-    /// The disk refuses to write a sector of the table: it is left alone until round `again`, and of such rows at most
-    /// `rows_max` shall wait in the record.
-    pub(crate) fn refuse(&mut self, sector: usize, again: RoundNumber, rows_max: usize) {
-        self.refused.sectors.insert(sector, again);
-        self.refused.rows_max = rows_max;
+        let empty = self.empty.iter().find(|block| !passed(block) && !self.reserved.contains(block));
+        choose(empty.copied(), self.victims.iter().filter_map(candidate))
     }
 
     /// Sets a block aside.
@@ -457,30 +464,5 @@ impl Ledger {
     /// The rows of these sectors stand in the table.
     pub(crate) fn in_table(&mut self, sectors: &BTreeSet<usize>) {
         self.dirty.retain(|block, _| !sectors.contains(&(block.0 as usize / ROWS_PER_SECTOR)));
-    }
-
-    /// Lets no more than `most` rows wait for the table, as far as the others can be found again from their blocks: `lost` are
-    /// those for which the table has nothing.
-    pub(crate) fn keep_for_record(&mut self, most: usize, lost: &BTreeSet<BlockIndex>) {
-        for block in lost.iter().rev() {
-            if self.dirty.len() > most {
-                self.dirty.remove(block);
-            }
-        }
-    }
-}
-
-/// Sectors of the table that the disk refuses to write.
-#[derive(Default)]
-struct Refused {
-    /// In which round each is tried again.
-    sectors: BTreeMap<usize, RoundNumber>,
-    /// How many rows of such sectors may wait in the record.
-    rows_max: usize,
-}
-
-impl Refused {
-    fn has(&self, block: BlockIndex) -> bool {
-        self.sectors.contains_key(&(block.0 as usize / ROWS_PER_SECTOR))
     }
 }

@@ -1,0 +1,239 @@
+//! Footage erased under power cuts, beside holds, over laps and rebuilds: gone when that is said, whole or gone before, never
+//! damage, and nothing else missing.
+
+use super::driver::{Cuts, Driver};
+use super::erasures::stays_gone;
+use super::hold_tests::lapped;
+use super::oracle::Entry;
+use super::repair_tests::{regions, repaired};
+use super::{Verdict, demand, for_seeds};
+use crate::disk::sim::{CrashPlan, Errno, Kinds};
+use crate::error::Error;
+use crate::reader::Volume;
+use crate::repair::RepairOptions;
+use crate::report::{Item, TimeRange};
+use crate::types::WallTime;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A range that takes in so many of a stream's samples that are there, from the `first`-th on.
+fn range(driver: &Driver, name: &str, first: usize, samples: usize) -> Verdict<(WallTime, WallTime)> {
+    let there = super::holds::numbers(&driver.volume()?, name, Default::default())?;
+    let stream = driver.model.streams.get(name).ok_or("no such stream")?;
+    let walls = stream.entries.iter().filter_map(|entry| match entry {
+        Entry::Sample(pushed) if there.contains(&(pushed.number as i64)) => {
+            Some(pushed.run.wall(pushed.number as i64))
+        }
+        _ => None,
+    });
+    let walls: Vec<WallTime> = walls.collect();
+    let first = first % walls.len().max(1);
+    let (from, to) = walls
+        .iter()
+        .skip(first)
+        .take(samples)
+        .min()
+        .zip(walls.iter().skip(first).take(samples).max())
+        .ok_or("nothing is there")?;
+    Ok((*from, to.plus_ns(1)))
+}
+
+#[test]
+fn what_is_erased_is_nowhere_any_more_and_the_rest_stays_over_laps_and_power_cuts() {
+    for_seeds("erasing", 8400, 4, erasing);
+}
+
+pub(super) fn erasing(seed: u64) -> Verdict<u64> {
+    let mut driver = lapped(seed, Cuts::NONE)?;
+    for (name, first, samples) in [("cam0", 12, 3), ("cam1", 30, 60), ("cam0", 40, 30), ("cam0", 0, 5)] {
+        let (from, to) = range(&driver, name, first, samples)?;
+        demand!(driver.erase(name, from, to)?, "{name}: nothing is erased");
+        driver.power_cut_with(CrashPlan::None)?;
+        driver.push_any(0)?;
+        driver.push_any(1)?;
+        driver.reopen()?;
+    }
+    driver.lap()?;
+    driver.lap()?;
+    Ok(driver.judged)
+}
+
+#[test]
+fn all_of_a_stream_can_be_erased_while_it_is_recorded_and_it_goes_on() {
+    for_seeds("erasing all", 8450, 3, |seed| {
+        let mut driver = lapped(seed, Cuts::NONE)?;
+        driver.push(0, 700)?;
+        demand!(driver.erase("cam0", WallTime::MIN, WallTime::MAX)?, "nothing is erased");
+        let left = super::holds::numbers(&driver.volume()?, "cam0", Default::default())?;
+        demand!(left.is_empty(), "{left:?} are left");
+        driver.push(0, 700)?;
+        driver.round()?;
+        driver.power_cut()?;
+        driver.lap()?;
+        driver.reopen()?;
+        Ok(driver.judged)
+    });
+}
+
+#[test]
+fn what_is_held_is_not_erased_and_nothing_of_the_rest_is_either() {
+    for_seeds("erasing what is held", 8500, 3, held);
+}
+
+pub(super) fn held(seed: u64) -> Verdict<u64> {
+    let mut driver = lapped(seed, Cuts::NONE)?;
+    let (from, to) = range(&driver, "cam0", 20, 4)?;
+    let hold = driver.hold("cam0", from, to, None)?.ok_or("there is room")?;
+    let before = super::holds::numbers(&driver.volume()?, "cam0", Default::default())?;
+    demand!(!driver.erase("cam0", WallTime::MIN, WallTime::MAX)?, "what is held is erased");
+    let after = super::holds::numbers(&driver.volume()?, "cam0", Default::default())?;
+    demand!(
+        after.is_superset(&before) || after.len() + 40 > before.len(),
+        "some of it is erased all the same"
+    );
+    driver.lap()?;
+    driver.lift(hold.id)?;
+    demand!(driver.erase("cam0", WallTime::MIN, WallTime::MAX)?, "what was lifted is not erased");
+    Ok(driver.judged)
+}
+
+#[test]
+fn a_power_cut_at_every_event_of_erasing_leaves_each_stretch_whole_or_gone() {
+    for_seeds("erasing, every event", 8600, 1, every_event);
+}
+
+pub(super) fn every_event(seed: u64) -> Verdict<u64> {
+    let mut driver = lapped(seed, Cuts::NONE)?;
+    let part = range(&driver, "cam0", 15, 3)?;
+    let more = range(&driver, "cam1", 20, 40)?;
+    driver.cuts = Cuts { one_in: 1, plans: 8, deep_one_in: 80 };
+    driver.erase("cam0", part.0, part.1)?;
+    driver.erase("cam1", more.0, more.1)?;
+    driver.push(0, 3000)?;
+    driver.round()?;
+    Ok(driver.judged)
+}
+
+#[test]
+fn a_rebuild_from_the_blocks_alone_brings_nothing_erased_back() {
+    for_seeds("erasing and rebuilding", 8700, 3, rebuilt);
+}
+
+pub(super) fn rebuilt(seed: u64) -> Verdict<u64> {
+    let mut driver = lapped(seed, Cuts::NONE)?;
+    for (name, first, samples) in [("cam0", 10, 4), ("cam1", 20, 50), ("cam0", 30, 40)] {
+        let (from, to) = range(&driver, name, first, samples)?;
+        driver.erase(name, from, to)?;
+    }
+    let geometry = driver.shape.geometry();
+    let (image, model) = driver.close()?;
+    stays_gone(&image, &model)?;
+    let table = vec![0; geometry.table_bytes];
+    let log = vec![0; geometry.log_slot_bytes * 16];
+    for wiped in [&[true, false][..], &[false, true], &[true, true]] {
+        let mut image = image.clone();
+        if wiped[0] {
+            image.write(geometry.front_at[3], &table);
+        }
+        if wiped[1] {
+            geometry.logs_at().iter().for_each(|at| image.write(*at, &log));
+        }
+        stays_gone(&image, &model).map_err(|why| format!("wiped {wiped:?}: {why}"))?;
+    }
+    // Repaired, from whatever is left of the descriptions, and written again.
+    for which in 0..64_u64 {
+        let mut image = image.clone();
+        let lost = regions(&geometry);
+        let lost = lost.iter().enumerate().filter(|(kind, _)| which & 1 << kind != 0);
+        for (at, length) in lost.flat_map(|(_, places)| places) {
+            image.write(*at, &vec![0; *length]);
+        }
+        let (repaired, _) = repaired(&image, &RepairOptions::default(), seed)?;
+        stays_gone(&repaired, &model).map_err(|why| format!("lost {which:#b}, repaired: {why}"))?;
+    }
+    Ok(68)
+}
+
+#[test]
+fn a_reader_in_the_midst_of_it_meets_no_damage_and_nothing_that_is_erased() {
+    for_seeds("erasing beside a reader", 8750, 6, |seed| {
+        let mut driver = lapped(seed, Cuts::NONE)?;
+        let reader = Arc::new(driver.disk.reader());
+        let volume = Volume::from_disk(reader, Path::new("proof")).map_err(|error| error.to_string())?;
+        let id = driver.model.streams.get("cam0").map(|stream| stream.id).unwrap_or_default();
+        let mut cursor = volume.read(id, TimeRange::default()).map_err(|error| error.to_string())?;
+        let mut next = || match cursor.next_item() {
+            Err(Error::Overwritten { .. }) => Ok(None),
+            other => other.map_err(|error| error.to_string()),
+        };
+        let mut chunk = None;
+        for _ in 0..driver.rng.below(60) {
+            if let Some(Item::Sample(sample)) = next()? {
+                chunk = Some(sample.chunk);
+            }
+        }
+        let first = driver.rng.below(40);
+        let (from, to) = range(&driver, "cam0", first, 50)?;
+        demand!(driver.erase("cam0", from, to)?, "nothing is erased");
+        let erased = driver.model.streams.get("cam0").map(|stream| stream.erased.clone()).unwrap_or_default();
+        let mut told = 0;
+        while let Some(item) = next()? {
+            match item {
+                // What it had in memory it has.
+                Item::Sample(sample) if Some(sample.chunk) == chunk => {}
+                Item::Sample(sample) => {
+                    chunk = None;
+                    demand!(!erased.contains(&(sample.ticks as u64)), "{} was erased", sample.ticks);
+                }
+                Item::Erased(_) => told += 1,
+                Item::Damage(finding) => return Err(format!("the reader meets damage: {finding:?}")),
+                _ => {}
+            }
+        }
+        Ok(told)
+    });
+}
+
+#[test]
+fn erasing_at_random_survives_random_power_cuts() {
+    for_seeds("erasing at random", 8800, 3, at_random);
+}
+
+pub(super) fn at_random(seed: u64) -> Verdict<u64> {
+    let mut driver = lapped(seed, Cuts { one_in: 50, plans: 5, deep_one_in: 60 })?;
+    for step in 0..90 {
+        let result = match driver.rng.below(30) {
+            0 | 1 => driver.erase_any(),
+            2 => driver.power_cut(),
+            3 => driver.reopen(),
+            4 => driver.lap(),
+            _ => driver.step(),
+        };
+        result.map_err(|why| format!("step {step}: {why}"))?;
+    }
+    Ok(driver.judged)
+}
+
+#[test]
+fn a_block_that_cannot_be_overwritten_fails_the_request_and_recording_goes_on() {
+    for_seeds("erasing a bad place", 8900, 2, |seed| {
+        let mut driver = lapped(seed, Cuts::NONE)?;
+        driver.faulty = true;
+        let geometry = driver.shape.geometry();
+        let id = driver.model.streams.get("cam0").map(|stream| stream.id).unwrap_or_default();
+        let view = driver.view();
+        let mut mine = view.live.iter().filter(|live| live.stream == id);
+        let bad = mine.nth(6).ok_or("too few blocks")?.block;
+        let at = geometry.block_at(bad);
+        driver.disk.fail_range(at..at + geometry.block_bytes as u64, Errno::EIO, Kinds::WRITES);
+        let done = driver.erase("cam0", WallTime::MIN, WallTime::MAX)?;
+        demand!(!done, "block {bad} cannot be written, and is said to be erased");
+        driver.push(0, 700)?;
+        driver.round()?;
+        driver.disk.clear_faults();
+        driver.power_cut()?;
+        driver.lap()?;
+        driver.lap()?;
+        Ok(driver.judged)
+    });
+}

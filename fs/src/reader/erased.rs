@@ -1,0 +1,41 @@
+//! What was erased, and what would be.
+
+use super::Volume;
+use crate::format::footer::ChunkPlace;
+use crate::hold::may_touch;
+use crate::recover::{Recovered, examine};
+use crate::report::TimeRange;
+use crate::retention::erase::{ErasePlan, goes, keeper, numbers};
+use crate::scan::{Take, count};
+use crate::types::StreamId;
+
+impl Volume {
+    /// The void chunk that covers a place of a block by now, if one does.
+    pub(super) fn void_at(&self, take: &Take, offset: usize) -> Option<ChunkPlace> {
+        let header = self.scanner().block_header(take.block).ok().flatten()?;
+        let chunks = examine(&self.scanner(), take, 0, None).progress.footer.chunks;
+        let mut voids = chunks.into_iter().filter(|place| place.kind.is_void());
+        let covers = |place: &ChunkPlace| {
+            (place.offset as usize..place.offset as usize + place.bytes as usize).contains(&offset)
+        };
+        voids.find(covers).filter(|_| header.sequence == take.sequence)
+    }
+
+    /// What would be erased if this range of a stream was, and the holds that forbid it.
+    pub fn plan_erase(&self, stream: StreamId, range: TimeRange) -> ErasePlan {
+        let holds = self.holds();
+        let mut plan = ErasePlan::default();
+        for (block, row) in self.stream_blocks(stream).iter().filter(|(_, row)| may_touch(row, range)) {
+            let (footer, _) = self.contents(*block, row);
+            let goes = goes(&footer, range);
+            plan.erased.add(&footer, &goes);
+            let (samples, payload_bytes) =
+                count(&self.scanner(), &Recovered::take(*block, row), row, &footer, &goes);
+            plan.erased.samples += samples;
+            plan.erased.payload_bytes += payload_bytes;
+            let kept = keeper(&holds, row, &numbers(row, &footer, &goes));
+            plan.held_by.extend(kept.map(|hold| hold.id).filter(|id| !plan.held_by.contains(id)));
+        }
+        plan
+    }
+}
