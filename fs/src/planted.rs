@@ -77,6 +77,18 @@ mod switches {
         ErasedNotWiped,
         /// What is held is erased like anything else.
         HeldErased,
+        /// What is held is overwritten at its maximum age like anything else.
+        HeldExpired,
+        /// What is past its maximum age is overwritten on the word of a clock that nobody keeps.
+        ExpiredWithoutSync,
+        /// The same on the word of one that was just set.
+        ClockBelievedAtOnce,
+        /// What is past its maximum age is given to readers.
+        AgedOutStillServed,
+        /// A maximum age is forgotten where the stream directory is lost.
+        AgeLostWithDirectory,
+        /// What is held is hidden from readers at its maximum age like anything else.
+        AgedOutHeldHidden,
         /// The new epoch is not made durable before it is used.
         EpochNotFlushed,
         /// A new writer goes on in the epoch of the last.

@@ -6,12 +6,15 @@
 //! sample until the round after the one that made it durable, so a reader that has read the disk to its end finds its place.
 //! A reader that falls behind is told so, and reads the disk again; it never holds the writer up.
 
+use crate::clock::{Clock, SystemClock};
 use crate::configuration::Configuration;
 use crate::gap::Gap;
-use crate::sample::{Anchor, Sample, StoredSample};
-use crate::types::{ChunkNumber, ConfigurationHash, RunId, TrackNumber};
+use crate::retention::age::past_before;
+use crate::sample::{Anchor, Sample, SampleFlags, StoredSample};
+use crate::types::{ChunkNumber, ConfigurationHash, RunId, TrackNumber, WallTime};
 use bytes::{Bytes, BytesMut};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -67,6 +70,8 @@ struct State {
 pub(crate) struct TailBuffer {
     state: Mutex<State>,
     more: Condvar,
+    /// What is older is not given, in seconds, 0 = all is.
+    maximum_age_s: AtomicU64,
 }
 
 impl TailBuffer {
@@ -81,6 +86,11 @@ impl TailBuffer {
         if state.waiting > 0 {
             self.more.notify_all();
         }
+    }
+
+    /// What is older than this is not given from now on, in seconds, 0 = all is.
+    pub(crate) fn set_maximum_age(&self, maximum_age_s: u64) {
+        self.maximum_age_s.store(maximum_age_s, Ordering::Relaxed);
     }
 
     pub(crate) fn configure(&self, hash: ConfigurationHash, configuration: &Configuration) {
@@ -142,11 +152,18 @@ pub struct Tail {
     buffer: Arc<TailBuffer>,
     /// The number of the next item, once the place in the tail is known.
     next: Option<u64>,
+    clock: Arc<dyn Clock>,
+    /// Tracks of which something was too old to be given: nothing is before their next sync sample.
+    broken: BTreeSet<TrackNumber>,
 }
 
 impl Tail {
     pub(crate) fn new(buffer: Arc<TailBuffer>) -> Tail {
-        Tail { buffer, next: None }
+        Tail::by(buffer, Arc::new(SystemClock::new()))
+    }
+
+    fn by(buffer: Arc<TailBuffer>, clock: Arc<dyn Clock>) -> Tail {
+        Tail { buffer, next: None, clock, broken: BTreeSet::new() }
     }
 
     /// What came after `place`, the last sample the caller has; `None`: all that is in memory. Waits up to `wait` where
@@ -169,10 +186,13 @@ impl Tail {
             }
             self.next = Some(next);
             let skip = usize::try_from(next - state.first).unwrap_or(usize::MAX);
-            let items: Vec<TailItem> = state.kept.iter().skip(skip).map(Kept::item).collect();
-            if !items.is_empty() {
-                self.next = Some(next + items.len() as u64);
-                return TailRead::Items(items);
+            let more = state.kept.len().saturating_sub(skip) as u64;
+            if more > 0 {
+                self.next = Some(next + more);
+                let before = past_before(buffer.maximum_age_s.load(Ordering::Relaxed), self.clock.wall());
+                let given =
+                    state.kept.iter().skip(skip).filter(|kept| is_given(kept, before, &mut self.broken));
+                return TailRead::Items(given.map(Kept::item).collect());
             }
             if state.ended {
                 return TailRead::Ended;
@@ -189,6 +209,18 @@ impl Tail {
             state.waiting -= 1;
         }
     }
+}
+
+/// Whether an item is given where what came `before` a moment is not; what cannot be decoded without that is not, either.
+fn is_given(kept: &Kept, before: Option<WallTime>, broken: &mut BTreeSet<TrackNumber>) -> bool {
+    let Kept::Sample(sample, _, _, anchor) = kept else { return true };
+    let old = before.is_some_and(|before| anchor.wall_of(sample.ticks) < before);
+    if old {
+        broken.insert(sample.track);
+    } else if sample.flags.contains(SampleFlags::SYNC) {
+        broken.remove(&sample.track);
+    }
+    !broken.contains(&sample.track)
 }
 
 /// The number of the item behind the sample at `place`.
@@ -227,5 +259,55 @@ fn joined(pieces: &[Bytes]) -> Bytes {
             pieces.iter().for_each(|piece| all.extend_from_slice(piece));
             all.freeze()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SimClock;
+    use crate::sample::ClockSource;
+
+    const S: i64 = 1_000_000_000;
+
+    #[test]
+    fn what_is_past_its_maximum_age_is_not_given_nor_what_cannot_be_decoded_without_it() {
+        let buffer = Arc::new(TailBuffer::default());
+        let (video, sound) = (TrackNumber(0), TrackNumber(1));
+        buffer.begin_run(RunId::default());
+        for track in [video, sound] {
+            buffer.anchor(Anchor {
+                track,
+                timescale: 1,
+                ticks: 0,
+                wall: WallTime(0),
+                source: ClockSource::Arrival,
+                uncertainty_us: 0,
+                arrival: WallTime(0),
+                camera_offset_ns: 0,
+            });
+        }
+        let (key, other) = (SampleFlags::SYNC, SampleFlags::default());
+        for (track, ticks, flags) in
+            [(video, 0, key), (sound, 0, key), (video, 1, other), (video, 5, other), (sound, 5, key)]
+                .into_iter()
+                .chain([(video, 6, key), (video, 7, other)])
+        {
+            buffer.push(&Sample { track, ticks, flags, data: vec![Bytes::from_static(b"x")] });
+        }
+        let clock = Arc::new(SimClock::new(WallTime(12 * S)));
+        let given = |maximum_age_s| {
+            buffer.set_maximum_age(maximum_age_s);
+            let mut tail = Tail::by(Arc::clone(&buffer), Arc::clone(&clock) as Arc<dyn Clock>);
+            let TailRead::Items(items) = tail.follow(None, Duration::ZERO) else { return Vec::new() };
+            let ticks = |item: &TailItem| match item {
+                TailItem::Sample(sample) => Some((sample.track.0, sample.ticks)),
+                _ => None,
+            };
+            items.iter().filter_map(ticks).collect::<Vec<_>>()
+        };
+        assert_eq!(given(0).len(), 7);
+        assert_eq!(given(10), [(1, 5), (0, 6), (0, 7)]);
+        assert_eq!(given(1), []);
     }
 }

@@ -155,6 +155,11 @@ fn what_is_erased_is_gone_whatever_comes_right_after() -> Result<()> {
 }
 
 #[test]
+fn what_is_past_its_maximum_age_comes_out_of_no_command() -> Result<()> {
+    retention::ages(8)
+}
+
+#[test]
 fn every_corrupt_byte_is_found_and_costs_at_most_a_sample() -> Result<()> {
     corrupt::whole(60, 13)
 }

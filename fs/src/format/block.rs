@@ -35,6 +35,8 @@ record! {
         taken: WallTime,
         /// Transform and key ids for encryption, zero = none.
         encryption: Zero<36>,
+        /// The stream's maximum age when the block was taken, in seconds, 0 = none: for where the stream directory is lost.
+        maximum_age_s: u64,
     }
 }
 

@@ -49,6 +49,12 @@ impl Guard {
             })
     }
 
+    /// Whether a chunk of a stream is held.
+    pub(crate) fn covers_chunk(&self, stream: StreamId, chunk: ChunkNumber) -> bool {
+        let spans = self.spans.get(&stream).into_iter().flatten();
+        spans.into_iter().any(|(first, last)| (*first..=*last).contains(&chunk))
+    }
+
     /// Whether a block with this row may have been held by a hold that was lost.
     pub(crate) fn may_have_covered(&self, row: &Row) -> bool {
         self.doubt

@@ -188,7 +188,7 @@ impl Driver {
 }
 
 /// The numbers of which the beginning of the sample stands anywhere in an image.
-fn found_raw(image: &SimImage, numbers: &BTreeSet<u64>) -> Verdict<Vec<(u64, usize)>> {
+pub(super) fn found_raw(image: &SimImage, numbers: &BTreeSet<u64>) -> Verdict<Vec<(u64, usize)>> {
     const NEEDLE_BYTES: usize = 24;
     let mut bytes = vec![0; image.len_bytes()];
     image.read_exact_at(&mut bytes, 0).map_err(|error| error.to_string())?;

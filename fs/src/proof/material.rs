@@ -20,7 +20,8 @@ use std::sync::OnceLock;
 pub(super) const VIDEO: TrackNumber = TrackNumber(1);
 /// The track of sound.
 pub(super) const AUDIO: TrackNumber = TrackNumber(2);
-const BEGIN: WallTime = WallTime(1_700_000_000_000_000_000);
+/// When the first samples were taken, and the volume made.
+pub(super) const BEGIN: WallTime = WallTime(1_700_000_000_000_000_000);
 
 /// The sizes of a volume.
 #[derive(Clone, Copy, Debug)]

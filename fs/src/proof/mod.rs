@@ -4,6 +4,7 @@
 //! Everything follows from a seed, printed where something fails. `KEHA_SEED` runs one seed alone, `KEHA_PROOF_CASES`
 //! multiplies how many seeds are tried. Nothing here may weaken a promise to make a test pass.
 
+mod age_tests;
 mod cost_tests;
 mod crash_tests;
 mod cut_tests;

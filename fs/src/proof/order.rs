@@ -107,7 +107,8 @@ impl Order {
         let Some(mine) = self.0.get(&victim) else { return Ok(()) };
         // Limits choose between streams, never between the blocks of one.
         let stream = self.1.get(&victim);
-        let same_stream = |live: &&LiveBlock| after.limits.is_empty() || stream == Some(&live.stream);
+        let any = after.limits.is_empty() && !is_void(victim, before);
+        let same_stream = |live: &&LiveBlock| any || stream == Some(&live.stream);
         let older = after.live.iter().filter(same_stream).find(|live| {
             let waits = matches!(live.state, BlockState::Parked | BlockState::Sealed)
                 && !after.held.contains(&live.block)
@@ -138,9 +139,11 @@ impl Order {
         let waiting = || before.ranks.iter().filter(|(other, _)| offered(other));
         let stream = before.owners.get(&block);
         let may_be_over = stream.is_some_and(|stream| quota(stream, before, after).1);
+        // What has no footage any more goes before what has.
+        let void = is_void(block, before);
         let of_mine = |other: &BlockIndex| before.owners.get(other) == stream;
         let passed = waiting().find(|(other, lower)| {
-            let excused = !of_mine(other) && (may_be_over || self.may_be_young(**other, before));
+            let excused = !of_mine(other) && (may_be_over || void || self.may_be_young(**other, before));
             *lower < rank && !excused
         });
         demand!(passed.is_none(), "block {block} of rank {rank:?} is set aside before {passed:?}");
@@ -153,7 +156,7 @@ impl Order {
         let old = waiting().find(|(other, _)| !self.may_be_young(**other, before));
         let young = self.is_young(block, before, after);
         demand!(
-            may_be_over || !young || old.is_none(),
+            may_be_over || void || !young || old.is_none(),
             "block {block} is set aside before its minimum age, and {old:?} is not"
         );
         Ok(())
@@ -175,8 +178,13 @@ impl Order {
     fn is_young(&self, block: BlockIndex, before: &View, after: &View) -> bool {
         let written = self.0.get(&block).map_or(0, |written| written.running_s.0);
         let minimum_age_s = Order::minimum_age_s(block, before);
-        !after.clock_trusted && after.running_s.saturating_sub(written) < minimum_age_s
+        after.trusted.is_none() && after.running_s.saturating_sub(written) < minimum_age_s
     }
+}
+
+/// Whether nothing of a block's footage was left, or was about to be.
+fn is_void(block: BlockIndex, before: &View) -> bool {
+    before.void.contains(&block) || before.reserved.contains(&block)
 }
 
 /// Whether something of a stream is being overwritten in place: it gives nothing to the ring meanwhile.
@@ -219,7 +227,8 @@ fn parked_are_resumed(before: &View, after: &View) -> Verdict {
             !(was_newest && is)
                 || next.is_none()
                 || before.granted.contains(&parked.block)
-                || before.reserved.contains(&parked.block),
+                || before.reserved.contains(&parked.block)
+                || after.reserved.contains(&parked.block),
             "{parked:?} is left, and {next:?} taken instead"
         );
     }

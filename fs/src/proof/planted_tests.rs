@@ -5,7 +5,7 @@
 
 use super::judged;
 use super::{
-    Verdict, crash_tests, cut_tests, damage_tests, erase_tests, fault_tests, hold_doubt_tests,
+    Verdict, age_tests, crash_tests, cut_tests, damage_tests, erase_tests, fault_tests, hold_doubt_tests,
     hold_fault_tests, hold_tests, hostile_tests, lap_tests, lost_row_tests, metadata_tests, nth_tests,
     reader_tests, repair_doubt_tests, repair_tests, retention_tests, scrub_tests, sequence_tests,
     session_tests, stale_tests, swap_tests, words,
@@ -139,6 +139,12 @@ const ERASED_HELD: Scenario =
 const ERASED_EVENTS: Scenario =
     Scenario { name: "erasing, every event", run: erase_tests::every_event, seeds: 8600..8603 };
 
+const AGED: Scenario = Scenario { name: "maximum ages", run: age_tests::aged, seeds: 9400..9406 };
+const AGED_CLOCKS: Scenario =
+    Scenario { name: "maximum ages and clocks", run: age_tests::jumps, seeds: 9500..9504 };
+const AGED_LOST: Scenario =
+    Scenario { name: "maximum ages and rebuilding", run: age_tests::rebuilt, seeds: 9550..9552 };
+
 /// A bug, or several where one check stands behind another, and where it is to be found.
 type Plant = (&'static [Bug], &'static [Scenario]);
 
@@ -230,6 +236,12 @@ const PLANTS: &[Plant] = &[
     (&[Bug::ErasedInOneGo], &[ERASED_EVENTS]),
     (&[Bug::ErasedNotWiped], &[ERASED]),
     (&[Bug::MinimumAgeIgnored], &[YOUNG]),
+    (&[Bug::AgedOutStillServed], &[AGED]),
+    (&[Bug::AgedOutHeldHidden], &[AGED]),
+    (&[Bug::HeldExpired], &[AGED]),
+    (&[Bug::ExpiredWithoutSync], &[AGED_CLOCKS]),
+    (&[Bug::ClockBelievedAtOnce], &[AGED_CLOCKS]),
+    (&[Bug::AgeLostWithDirectory], &[AGED_LOST]),
     (&[Bug::GivenUpComesBack], &[GIVEN_UP]),
     (&[Bug::NamelessDropped], &[REPAIRED]),
     (&[Bug::RepairTakesBlocks], &[REPAIR_TAKES]),

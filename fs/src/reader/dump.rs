@@ -1,5 +1,6 @@
 //! What stands in a block, as text for people.
 
+use super::past::Past;
 use crate::format::chunk::ChunkKind;
 use crate::format::table::Row;
 use crate::recover::{Recovered, examine};
@@ -9,7 +10,7 @@ use crate::scan::Scanner;
 use crate::types::BlockIndex;
 
 /// A dump of a block.
-pub(super) fn dump(scanner: &Scanner<'_>, block: BlockIndex, row: &Row) -> BlockDump {
+pub(super) fn dump(scanner: &Scanner<'_>, block: BlockIndex, row: &Row, past: Option<&Past>) -> BlockDump {
     let mut damaged = false;
     let mut out = vec![format!(
         "block {block} at {}: {}, sequence {}, stream {}, chunks {} from {}, {} bytes written",
@@ -25,7 +26,10 @@ pub(super) fn dump(scanner: &Scanner<'_>, block: BlockIndex, row: &Row) -> Block
         return BlockDump { lines: out, damaged };
     }
     let take = Recovered::take(block, row);
-    let examined = examine(scanner, &take, row.used_bytes as usize, Some(row.last_chunk().next()));
+    let mut examined = examine(scanner, &take, row.used_bytes as usize, Some(row.last_chunk().next()));
+    if let Some(past) = past {
+        past.hide_in(row, &mut examined.progress.footer);
+    }
     for place in &examined.progress.footer.chunks {
         if place.kind.is_void() {
             if place.bytes > 0 {

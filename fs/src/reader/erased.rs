@@ -3,7 +3,7 @@
 use super::Volume;
 use crate::format::footer::ChunkPlace;
 use crate::hold::may_touch;
-use crate::recover::{Recovered, examine};
+use crate::recover::{Recovered, contents, examine};
 use crate::report::TimeRange;
 use crate::retention::erase::{ErasePlan, goes, keeper, numbers};
 use crate::scan::{Take, count};
@@ -25,8 +25,9 @@ impl Volume {
     pub fn plan_erase(&self, stream: StreamId, range: TimeRange) -> ErasePlan {
         let holds = self.holds();
         let mut plan = ErasePlan::default();
-        for (block, row) in self.stream_blocks(stream).iter().filter(|(_, row)| may_touch(row, range)) {
-            let (footer, _) = self.contents(*block, row);
+        // What is past its maximum age is there until it is overwritten.
+        for (block, row) in self.whole_chain(stream).iter().filter(|(_, row)| may_touch(row, range)) {
+            let (footer, _) = contents(&self.scanner(), *block, row);
             let goes = goes(&footer, range);
             plan.erased.add(&footer, &goes);
             let (samples, payload_bytes) =

@@ -7,11 +7,13 @@ mod check;
 mod cursor;
 mod dump;
 mod erased;
+mod past;
 mod verify;
 
 pub use cursor::Cursor;
 pub(crate) use verify::BlockCheck;
 
+use crate::clock::{Clock, SystemClock};
 use crate::configuration::Configuration;
 use crate::disk::{FileReader, ReadAt};
 use crate::error::{Error, Result};
@@ -46,6 +48,8 @@ const CONFIGURATIONS_KEPT: usize = 256;
 pub struct Volume {
     disk: Arc<dyn ReadAt>,
     path: PathBuf,
+    /// Says what is past its maximum age.
+    clock: Arc<dyn Clock>,
     state: Recovered,
     info: VolumeInfo,
     configurations: Mutex<HashMap<ConfigurationHash, Arc<Configuration>>>,
@@ -74,15 +78,21 @@ impl Volume {
     /// # Errors
     /// [`Error::Io`], [`Error::NotAVolume`], [`Error::Unsupported`].
     pub fn open(path: &Path) -> Result<Volume> {
-        Volume::from_disk(Arc::new(FileReader::open(path)?), path)
+        Volume::from_disk_at(Arc::new(FileReader::open(path)?), path, Arc::new(SystemClock::new()))
     }
 
-    /// [`Volume::open`] on anything that can be read.
+    /// [`Volume::open`] on anything that can be read, by a clock that never calls anything past its age.
+    #[cfg(test)]
     pub(crate) fn from_disk(disk: Arc<dyn ReadAt>, path: &Path) -> Result<Volume> {
+        Volume::from_disk_at(disk, path, Arc::new(crate::clock::SimClock::new(WallTime::MIN)))
+    }
+
+    /// [`Volume::open`] on anything that can be read, by any clock.
+    pub(crate) fn from_disk_at(disk: Arc<dyn ReadAt>, path: &Path, clock: Arc<dyn Clock>) -> Result<Volume> {
         let state = recover_beside_writer(&*disk, path)?;
         let info = volume_info(&state.superblock);
         let (configurations, latest) = Default::default();
-        Ok(Volume { disk, path: path.to_owned(), state, info, configurations, latest })
+        Ok(Volume { disk, path: path.to_owned(), clock, state, info, configurations, latest })
     }
 
     /// Follows a live writer: sees all it had written when this was called.
@@ -296,7 +306,8 @@ impl Volume {
                 self.info.blocks - 1
             )));
         }
-        Ok(dump::dump(&self.scanner(), block, &self.state.row(block)))
+        let row = self.state.row(block);
+        Ok(dump::dump(&self.scanner(), block, &row, self.past(row.stream).as_ref()))
     }
 
     /// Verifies every live byte. `progress` is told blocks done and blocks in all.
@@ -331,8 +342,17 @@ impl Volume {
         blocks
     }
 
-    /// The same with those of which nothing is left.
+    /// The same with those of which nothing is left, or given.
     fn chain(&self, stream: StreamId) -> Vec<(BlockIndex, Row)> {
+        let all = self.whole_chain(stream);
+        match self.past(stream) {
+            Some(past) => all.into_iter().map(|(block, row)| (block, past.row(row))).collect(),
+            None => all,
+        }
+    }
+
+    /// The same, whatever is given of them.
+    fn whole_chain(&self, stream: StreamId) -> Vec<(BlockIndex, Row)> {
         let rows =
             self.state.rows.iter().enumerate().filter(|(_, row)| row.is_linked() && row.stream == stream);
         let mut blocks: Vec<_> = rows.map(|(index, row)| (BlockIndex(index as u32), row.clone())).collect();
@@ -342,7 +362,11 @@ impl Volume {
 
     /// The chunks and sync samples of a block: from its footer, else from its chunk headers, with what was met there.
     fn contents(&self, block: BlockIndex, row: &Row) -> (Footer, Vec<Finding>) {
-        contents(&self.scanner(), block, row)
+        let (mut footer, findings) = contents(&self.scanner(), block, row);
+        if let Some(past) = self.past(row.stream) {
+            past.hide_in(row, &mut footer);
+        }
+        (footer, findings)
     }
 
     /// Whether the ring has taken the block for something else.
@@ -394,7 +418,7 @@ impl Volume {
 
     /// The error for a stream that the ring passes while it is read.
     fn overwritten(&self, stream: StreamId) -> Error {
-        let now = Volume::from_disk(Arc::clone(&self.disk), &self.path).ok();
+        let now = Volume::from_disk_at(Arc::clone(&self.disk), &self.path, Arc::clone(&self.clock)).ok();
         let blocks = now.map(|volume| volume.stream_blocks(stream)).unwrap_or_default();
         let first = blocks.iter().filter(|(_, row)| row.has_samples()).map(|(_, row)| row.wall_min).min();
         Error::Overwritten { available_from: first }

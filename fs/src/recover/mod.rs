@@ -35,7 +35,7 @@ mod writing;
 pub(crate) use blocks::{contents, examine, state_of};
 pub(crate) use holds::FoundHolds;
 pub(crate) use log::{copies as record_copies, newest as newest_record};
-pub(crate) use orphans::{RECOVERED, orphans};
+pub(crate) use orphans::{RECOVERED, orphans, with_ages};
 pub(crate) use outdated::amend;
 pub(crate) use rebuild::row_from_block;
 pub(crate) use superblock::{
@@ -187,6 +187,7 @@ pub(crate) fn recover_as(disk: &dyn ReadAt, path: &Path, found: FoundSuperblock)
     findings.append(&mut state.findings);
     let orphans =
         if planted!(StreamsWithoutNameHidden) { Vec::new() } else { orphans(&state.rows, &directory) };
+    let orphans = with_ages(&scanner, &state.rows, orphans);
     orphans::report(&orphans, &geometry, &mut findings);
     Ok(Recovered {
         superblock: found.superblock,

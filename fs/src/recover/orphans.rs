@@ -10,7 +10,8 @@ use crate::format::directory::{Directory, DirectoryEntry};
 use crate::format::geometry::Geometry;
 use crate::format::table::Row;
 use crate::report::Finding;
-use crate::types::{StreamId, WallTime};
+use crate::scan::Scanner;
+use crate::types::{BlockIndex, Sequence, StreamId, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How a stream is called whose name is lost.
@@ -43,6 +44,31 @@ pub(crate) fn orphans(rows: &[Row], directory: &Directory) -> Vec<DirectoryEntry
     entries
 }
 
+/// The maximum age of each as its newest block says it: what was set since that was taken is lost with the directory.
+pub(crate) fn with_ages(
+    scanner: &Scanner<'_>,
+    rows: &[Row],
+    orphans: Vec<DirectoryEntry>,
+) -> Vec<DirectoryEntry> {
+    let age = |stream: StreamId| {
+        let mine = rows.iter().enumerate().filter(|(_, row)| row.is_linked() && row.stream == stream);
+        let mut newest: Vec<(Sequence, BlockIndex)> =
+            mine.map(|(index, row)| (row.sequence, BlockIndex(index as u32))).collect();
+        newest.sort_unstable();
+        // Of blocks with damaged headers those before them tell.
+        let mut headers = newest.into_iter().rev().filter_map(|(sequence, block)| {
+            let header = scanner.block_header(block).ok().flatten();
+            header.filter(|header| header.sequence == sequence && header.stream == stream)
+        });
+        headers.next().map_or(0, |header| header.maximum_age_s)
+    };
+    let with_age = |mut entry: DirectoryEntry| {
+        entry.retention.maximum_age_s = age(entry.stream);
+        entry
+    };
+    if planted!(AgeLostWithDirectory) { orphans } else { orphans.into_iter().map(with_age).collect() }
+}
+
 /// What is said of them.
 pub(super) fn report(orphans: &[DirectoryEntry], geometry: &Geometry, findings: &mut Vec<Finding>) {
     if orphans.is_empty() {
@@ -63,7 +89,7 @@ pub(super) fn report(orphans: &[DirectoryEntry], geometry: &Geometry, findings: 
 mod tests {
     use super::*;
     use crate::report::BlockState;
-    use crate::types::{Sequence, Uuid};
+    use crate::types::Uuid;
 
     fn row(stream: u128, sequence: u64) -> Row {
         let stream = StreamId(Uuid::from_u128(stream));

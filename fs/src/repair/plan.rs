@@ -115,7 +115,7 @@ fn survey_once(
     let mut survey = Survey { recovered, steps: Vec::new(), findings };
     superblocks(&mut survey);
     rows(&mut survey, disk, progress);
-    directory(&mut survey, options, now)?;
+    directory(&mut survey, options, now, disk)?;
     holds(&mut survey);
     sessions(&mut survey, disk);
     scrub(&mut survey, disk);
@@ -207,7 +207,7 @@ fn rows(survey: &mut Survey, disk: &dyn ReadAt, progress: &mut dyn FnMut(u32, u3
     }
 }
 
-fn directory(survey: &mut Survey, options: &RepairOptions, now: WallTime) -> Result<()> {
+fn directory(survey: &mut Survey, options: &RepairOptions, now: WallTime, disk: &dyn ReadAt) -> Result<()> {
     let recovered = &mut survey.recovered;
     let [front, back] = &recovered.directories;
     let copies = match (front, back) {
@@ -225,6 +225,8 @@ fn directory(survey: &mut Survey, options: &RepairOptions, now: WallTime) -> Res
     }
     // Which streams there are follows from the rows as they are now.
     let orphans = crate::recover::orphans(&recovered.rows, &recovered.directory);
+    let scanner = Scanner { disk, geometry: &recovered.geometry, volume: recovered.volume() };
+    let orphans = crate::recover::with_ages(&scanner, &recovered.rows, orphans);
     let room = (recovered.geometry.streams_max as usize).saturating_sub(recovered.directory.entries.len());
     let mut entries = recovered.directory.entries.clone();
     // A repair that was cut off may have left a stream in two places.

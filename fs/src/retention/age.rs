@@ -18,7 +18,12 @@
 //!
 //! No block is young for ever, since its running age grows whatever the wall clock says; none is overwritten on the word of a
 //! jump.
+//!
+//! Of a *maximum age* there are two sides. What is past it by the wall clock, as it stands, is given to nobody while that says so:
+//! [`is_past`]. It is overwritten when the trusted moment says so too: [`is_over`]. Footage stamped before its volume was made was
+//! recorded under a wrong clock, or copied; how old it is only the running time tells, so it goes by that.
 
+use crate::format::table::Row;
 use crate::types::WallTime;
 
 /// For how long the clock must have said something before it is acted on, in seconds of running time.
@@ -37,8 +42,11 @@ impl ClockWatch {
     /// What is believed after another look at the clock. `running_s` is the volume's running time in seconds.
     pub(crate) fn look(self, now: WallTime, running_s: u64, synchronised: bool) -> ClockWatch {
         let here = Some((now, running_s));
+        if planted!(ClockBelievedAtOnce) && synchronised {
+            return ClockWatch { mark: here, trusted: Some(now) };
+        }
         match self.mark {
-            _ if !synchronised => ClockWatch::default(),
+            _ if !synchronised && !planted!(ExpiredWithoutSync) => ClockWatch::default(),
             Some((mark, since)) if now >= mark && running_s >= since => {
                 if running_s - since < HOUR_S {
                     return self;
@@ -69,6 +77,56 @@ pub(crate) fn is_young(
     let by_running_time = running_s.saturating_sub(written.running_s) < minimum_age_s;
     let ends = written.wall.plus(std::time::Duration::from_secs(minimum_age_s));
     by_running_time && trusted.is_none_or(|trusted| trusted < ends) && !planted!(MinimumAgeIgnored)
+}
+
+/// What is known of the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ages {
+    /// How long the volume has been open for writing, in seconds.
+    pub(crate) running_s: u64,
+    /// The latest moment that is believed to be past.
+    pub(crate) trusted: Option<WallTime>,
+}
+
+/// The moment before which footage is past its stream's maximum age (seconds, 0 = none), when a clock says `now`.
+pub(crate) fn past_before(maximum_age_s: u64, now: WallTime) -> Option<WallTime> {
+    let age_ns = i64::try_from(maximum_age_s).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
+    (maximum_age_s > 0).then(|| now.plus_ns(-age_ns))
+}
+
+/// Whether footage of a moment is past its stream's maximum age (seconds, 0 = none), when a clock says `now`.
+pub(crate) fn is_past(maximum_age_s: u64, moment: WallTime, now: WallTime) -> bool {
+    past_before(maximum_age_s, now).is_some_and(|before| moment < before)
+}
+
+/// A stream's maximum age, and what is known of the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limit {
+    /// In seconds.
+    pub(crate) maximum_age_s: u64,
+    /// What the clocks say.
+    pub(crate) ages: Ages,
+    /// When the volume was made.
+    pub(crate) made: WallTime,
+}
+
+/// Whether footage of which `written` is the latest moment may be overwritten in place.
+pub(crate) fn is_over(written: Written, limit: &Limit) -> bool {
+    let Some(trusted) = limit.ages.trusted else { return false };
+    let ran_s = limit.ages.running_s.saturating_sub(written.running_s);
+    let plausible = written.wall >= limit.made || ran_s > limit.maximum_age_s;
+    is_past(limit.maximum_age_s, written.wall, trusted) && plausible
+}
+
+/// For how long after its time a part of a block may stand, in seconds, so that it need not be overwritten chunk by chunk.
+const SLACK_S: u64 = 3600;
+
+/// Whether a block is worth overwriting: all of it is over, or a part has been for an hour.
+pub(crate) fn is_due(row: &Row, limit: &Limit) -> bool {
+    let written = |wall| Written { wall, running_s: row.running_s };
+    let slack = Limit { maximum_age_s: limit.maximum_age_s.saturating_add(SLACK_S), ..*limit };
+    let has_footage = row.is_live() && row.payload_bytes > 0;
+    has_footage && (is_over(written(row.wall_max), limit) || is_over(written(row.wall_min), &slack))
 }
 
 #[cfg(test)]
@@ -144,5 +202,66 @@ mod tests {
             assert_eq!(is_young(100, written, running_s, trusted), young, "{running_s} {trusted:?}");
         }
         assert!(!is_young(0, written, 500, None));
+    }
+
+    #[test]
+    fn footage_is_past_its_maximum_age_while_the_clock_says_so_and_not_before() {
+        for (maximum_age_s, moment, now, past) in [
+            (0, 0, i64::MAX / S, false),
+            (100, 1000, 1100, false),
+            (100, 1000, 1101, true),
+            (100, 1000, 1000, false),
+            // A clock that fell back takes it back.
+            (100, 1000, 0, false),
+            (100, 1000, 315_360_000, true),
+        ] {
+            assert_eq!(is_past(maximum_age_s, at(moment), at(now)), past, "{maximum_age_s} {moment} {now}");
+        }
+        assert!(!is_past(u64::MAX, WallTime(0), WallTime::MAX));
+        assert!(is_past(1, WallTime::MIN, at(0)) && !is_past(1, WallTime::MAX, at(0)));
+    }
+
+    #[test]
+    fn footage_is_overwritten_on_the_word_of_a_trusted_clock_alone() {
+        for (wall, written_s, running_s, trusted, over) in [
+            (1000, 0, 900, None, false),
+            (1000, 0, 900, Some(1100), false),
+            (1000, 0, 0, Some(1101), true),
+            (1000, 0, 900, Some(0), false),
+            // Recorded under a clock of 1970, in a volume made at 500: as old as it ran.
+            (10, 0, 100, Some(1101), false),
+            (10, 0, 101, Some(1101), true),
+            (10, 300, 350, Some(1101), false),
+            (500, 300, 300, Some(1101), true),
+        ] {
+            let ages = Ages { running_s, trusted: trusted.map(at) };
+            let limit = Limit { maximum_age_s: 100, ages, made: at(500) };
+            let written = Written { wall: at(wall), running_s: written_s };
+            assert_eq!(is_over(written, &limit), over, "{wall} {written_s} {running_s} {trusted:?}");
+        }
+    }
+
+    #[test]
+    fn a_block_is_due_when_all_of_it_is_over_or_a_part_has_been_for_an_hour() {
+        let row = |state, from, to| Row {
+            state,
+            chunks: 3,
+            payload_bytes: 9,
+            wall_min: at(from),
+            wall_max: at(to),
+            ..Row::default()
+        };
+        let ages = Ages { running_s: 0, trusted: Some(at(10_000)) };
+        let limit = Limit { maximum_age_s: 100, ages, made: at(0) };
+        use crate::report::BlockState::{Erased, Sealed};
+        for (state, from, to, due) in [
+            (Sealed, 9000, 9899, true),
+            (Sealed, 9000, 9900, false),
+            (Sealed, 6299, 9999, true),
+            (Sealed, 6300, 9999, false),
+            (Erased, 0, 1, false),
+        ] {
+            assert_eq!(is_due(&row(state, from, to), &limit), due, "{state:?} {from} {to}");
+        }
     }
 }

@@ -5,10 +5,11 @@
 //! number of the first and counts the others, and names the checksum to which the chunk behind them links. So the chain stays
 //! whole, and says itself what was taken out of it. A block of which no sample is left is one void chunk to its end.
 
+use super::age::{Limit, Written, is_over};
 use crate::format::chunk::{ChunkHeader, ChunkKind};
-use crate::format::footer::Footer;
+use crate::format::footer::{ChunkPlace, Footer};
 use crate::format::table::Row;
-use crate::hold::Hold;
+use crate::hold::{Guard, Hold};
 use crate::report::TimeRange;
 use crate::scan::Located;
 use crate::types::{ChunkNumber, HoldId, Sequence, WallTime};
@@ -27,10 +28,38 @@ pub(crate) enum Goes {
 
 /// What of a block goes when this range is erased.
 pub(crate) fn goes(footer: &Footer, range: TimeRange) -> Goes {
+    goes_where(footer, |_, place| overlaps(place.wall_min, place.wall_max, range))
+}
+
+/// What of a block goes because its stream's maximum age is over: never what is held, or what a lost hold may have kept.
+pub(crate) fn expired(row: &Row, footer: &Footer, limit: &Limit, guard: &Guard) -> Goes {
+    if guard.may_have_covered(row) && !planted!(HeldExpired) {
+        return Goes::Nothing;
+    }
+    let held = guard.covers(row) && !planted!(HeldExpired);
+    // Where damage hides chunks, the places do not tell numbers.
+    let numbered = footer.chunks.len() == row.chunks as usize;
+    if held && !numbered {
+        return Goes::Nothing;
+    }
+    let number = |index: usize| ChunkNumber(row.first_chunk.0.saturating_add(index as u64));
+    let over =
+        |place: &ChunkPlace| is_over(Written { wall: place.wall_max, running_s: row.running_s }, limit);
+    let goes = goes_where(footer, |index, place| {
+        over(place) && !(held && guard.covers_chunk(row.stream, number(index)))
+    });
+    match goes {
+        // What is held needs the block's configuration, whatever kind of chunk it is.
+        Goes::All if held => Goes::Nothing,
+        other => other,
+    }
+}
+
+fn goes_where(footer: &Footer, goes: impl Fn(usize, &ChunkPlace) -> bool) -> Goes {
     let mut stretches: Vec<RangeInclusive<usize>> = Vec::new();
     let mut stays = false;
     for (index, place) in footer.chunks.iter().enumerate() {
-        let touched = place.kind == ChunkKind::MEDIA && overlaps(place.wall_min, place.wall_max, range);
+        let touched = place.kind == ChunkKind::MEDIA && goes(index, place);
         stays |= place.kind == ChunkKind::MEDIA && !touched;
         match stretches.last_mut() {
             Some(last) if touched && *last.end() + 1 == index => *last = *last.start()..=index,

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | quota | a stream that has more blocks gives its own lowest one to the ring | [`quota`], [`victim`] |
 //! | minimum age | younger blocks are passed over while any other can be taken: a wish | [`age`], [`victim`] |
+//! | maximum age | what is older is given to nobody, and overwritten in place | [`age`], [`erase`] |
 //! | (erasing) | what was asked for is overwritten in place, but for what is held | [`erase`] |
 //!
 //! Invariants:
@@ -11,10 +12,11 @@
 //!    streams.
 //! R2 no wall clock alone makes a block younger or older: see [`age`].
 //! R3 recording never waits for any of it: where only young blocks are left, the lowest of them goes, and that is said.
-//!
 //! R4 what is void was overwritten before anyone was told so, and its place in the chain says what was there.
 //!
-//! Pure functions; the writer's part is `writer/retention.rs`, `writer/ledger.rs` and `writer/erase.rs`.
+//! R5 what is held is neither hidden nor overwritten.
+//!
+//! Pure functions; the writer's part is `writer/retention.rs`, `writer/ledger` and `writer/erase`, the reader's `reader/past.rs`.
 
 pub(crate) mod age;
 pub(crate) mod erase;

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | a stream over its quota | its lowest; of several such streams the lowest of all |
 //! | else blocks without footage | the first of them |
+//! | else blocks of which nothing is left, erased or expired | the lowest |
 //! | else blocks that are old enough | the lowest |
 //! | else blocks younger than their stream's minimum age | the lowest, with an alarm |
 //! | else blocks that a lost hold may have kept | the lowest, with an alarm |
@@ -20,6 +21,8 @@ pub(crate) struct Candidate {
     pub(crate) rank: (Sequence, Sequence),
     /// Whether a lost hold may have kept it.
     pub(crate) doubtful: bool,
+    /// Whether nothing is left of what stood in it.
+    pub(crate) void: bool,
     /// Whether it is younger than its stream's minimum age.
     pub(crate) young: bool,
     /// Whether its stream has more than its quota.
@@ -35,12 +38,14 @@ pub(crate) fn choose(
         block,
         rank: Default::default(),
         doubtful: false,
+        void: true,
         young: false,
         over_quota: false,
     });
     let order = |one: &Candidate| {
         let over_quota = one.over_quota && !one.doubtful;
-        (one.doubtful, !over_quota, one.young && !over_quota, one.rank, one.block)
+        let passed_over = (one.young && !one.void) && !over_quota;
+        (one.doubtful, !over_quota, passed_over, !one.void && !over_quota, one.rank, one.block)
     };
     empty.into_iter().chain(candidates).min_by_key(order)
 }
@@ -49,12 +54,13 @@ pub(crate) fn choose(
 mod tests {
     use super::*;
 
-    /// Of streams written in this order, with marks: `q` over its quota, `y` young, `d` doubtful.
+    /// Of streams written in this order, with marks: `q` over its quota, `y` young, `d` doubtful, `v` void.
     fn taken(empty: bool, streams: &[&str]) -> Option<u32> {
         let candidates = (0..).zip(streams).map(|(index, marks)| Candidate {
             block: BlockIndex(index),
             rank: (Sequence(u64::from(index) + 1), Sequence(1)),
             doubtful: marks.contains('d'),
+            void: marks.contains('v'),
             young: marks.contains('y'),
             over_quota: marks.contains('q'),
         });
@@ -68,6 +74,10 @@ mod tests {
             (true, &[], Some(99)),
             (false, &["", ""], Some(0)),
             (true, &["", ""], Some(99)),
+            (true, &["v", ""], Some(99)),
+            (false, &["", "v", "v"], Some(1)),
+            (false, &["", "vy"], Some(1)),
+            (false, &["v", "q", "qv"], Some(1)),
             (false, &["", "q", "q"], Some(1)),
             (true, &["", "q"], Some(1)),
             (false, &["y", ""], Some(1)),

@@ -5,7 +5,7 @@ use super::ledger::Limits;
 use crate::disk::Disk;
 use crate::format::table::Row;
 use crate::report::BlockState;
-use crate::types::{BlockIndex, ChunkNumber, Epoch, Sequence, StreamId};
+use crate::types::{BlockIndex, ChunkNumber, Epoch, Sequence, StreamId, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A block that holds footage, as the writer knows it.
@@ -44,8 +44,10 @@ pub(crate) struct View {
     pub(crate) limits: BTreeMap<StreamId, Limits>,
     /// How long the volume has been open for writing, in seconds.
     pub(crate) running_s: u64,
-    /// Whether any moment is believed to be past.
-    pub(crate) clock_trusted: bool,
+    /// The latest moment that is believed to be past.
+    pub(crate) trusted: Option<WallTime>,
+    /// Blocks of which nothing is left.
+    pub(crate) void: BTreeSet<BlockIndex>,
     /// How many blocks were withdrawn after write errors.
     pub(crate) withdrawn: usize,
     /// Streams that write or wait to.
@@ -72,7 +74,7 @@ impl<D: Disk> Engine<D> {
         view.limits = core.ledger.limits().clone();
         view.reserved = core.ledger.reserved().clone();
         view.running_s = core.running_seconds();
-        view.clock_trusted = self.ages().trusted.is_some();
+        view.trusted = self.ages().trusted;
         for block in core.geometry.all_blocks() {
             let row = core.ledger.row(block);
             view.takes.insert(block, row.sequence);
@@ -80,7 +82,11 @@ impl<D: Disk> Engine<D> {
             view.held.extend(held.then_some(block));
             let owned = matches!(
                 row.state,
-                BlockState::Open | BlockState::Parked | BlockState::Sealed | BlockState::Erased
+                BlockState::Open
+                    | BlockState::Parked
+                    | BlockState::Sealed
+                    | BlockState::Erased
+                    | BlockState::Expired
             );
             if owned && !held {
                 view.owners.insert(block, row.stream);
@@ -88,7 +94,8 @@ impl<D: Disk> Engine<D> {
             match row.state {
                 _ if held || core.ledger.reserved().contains(&block) => {}
                 BlockState::Open | BlockState::Bad => {}
-                BlockState::Erased => {
+                BlockState::Erased | BlockState::Expired => {
+                    view.void.insert(block);
                     view.ranks.insert(block, (row.rank, row.sequence));
                 }
                 _ if row.is_live() || row.state == BlockState::Granted => {

@@ -1,12 +1,12 @@
 //! Retention on the writer's side: settings put into the directory and into force, and the clock watched.
 
 use super::engine::Engine;
-use super::ledger::{Ages, Limits};
+use super::ledger::Limits;
 use crate::clock::ClockSync;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::format::directory::Directory;
-use crate::retention::age::ClockWatch;
+use crate::retention::age::{Ages, ClockWatch};
 use crate::retention::quota::blocks_of;
 use crate::retention::{Retention, RetentionReport, RetentionRequest};
 use crate::types::StreamId;
@@ -28,8 +28,9 @@ impl Keeping {
 /// What each stream of a directory may have.
 pub(super) fn limits(directory: &Directory, block_bytes: usize) -> BTreeMap<StreamId, Limits> {
     let limits = directory.entries.iter().map(|entry| {
-        let Retention { quota_bytes, minimum_age_s, .. } = Retention::of(&entry.retention);
-        (entry.stream, Limits { quota_blocks: blocks_of(quota_bytes, block_bytes), minimum_age_s })
+        let Retention { quota_bytes, minimum_age_s, maximum_age_s } = Retention::of(&entry.retention);
+        let quota_blocks = blocks_of(quota_bytes, block_bytes);
+        (entry.stream, Limits { quota_blocks, minimum_age_s, maximum_age_s })
     });
     limits.filter(|(_, limits)| *limits != Limits::default()).collect()
 }
@@ -52,6 +53,16 @@ impl<D: Disk> Engine<D> {
         self.change_directory(directory)?;
         self.limit();
         Ok(())
+    }
+
+    /// A stream's maximum age in seconds, 0 = none.
+    pub(super) fn maximum_age_s(&self, stream: StreamId) -> u64 {
+        self.core.ledger.maximum_age_s(stream)
+    }
+
+    /// Those of all streams, in their order.
+    pub(super) fn maximum_ages(&self) -> impl Iterator<Item = u64> {
+        self.streams.iter().map(|stream| self.core.ledger.maximum_age_s(stream.id))
     }
 
     /// Puts the settings of the directory in force.

@@ -32,6 +32,7 @@ impl<D: Disk> Engine<D> {
             }
             self.watch_clock();
             self.gather();
+            self.look_for_expired();
             self.erase_some();
             self.grant_blocks();
             self.submit_table();

@@ -61,7 +61,10 @@ const POINTS: [Point; 17] = [
     }),
     ("holds", |_| holds::whole(20, Duration::from_secs(600))),
     ("copy", |_| copy::whole(1500)),
-    ("retention", |_| retention::whole(10, 8)),
+    ("retention", |_| {
+        retention::whole(10, 8)?;
+        retention::ages(20)
+    }),
     ("corrupt", |_| corrupt::whole(2000, 3)),
     ("scrub", |_| scrub::whole(7, "60s", Duration::from_secs(300))),
     ("damage", |_| damage::whole(20, Duration::from_secs(600))),

@@ -77,6 +77,23 @@ pub fn whole(pairs: usize, limit: Duration) -> Result<()> {
     Ok(())
 }
 
+/// Overwrites all that describes a volume: superblocks, directories, holds, round log, table, sessions.
+pub(super) fn lose_descriptions(file: &File) -> Result<()> {
+    let mut superblock = [0; 512];
+    file.read_exact_at(&mut superblock, 0)?;
+    let number = |at: usize| -> Result<u64> {
+        Ok(u64::from_le_bytes(superblock.get(at..at + 8).context("a field")?.try_into()?))
+    };
+    let first_block = number(288)?;
+    file.write_all_at(&vec![0xA5; usize::try_from(first_block)?], 0)?;
+    let back = number(216)?;
+    file.write_all_at(&vec![0xA5; usize::try_from(number(104)? - back)?], back)?;
+    for copy in 1..3 {
+        file.write_all_at(&[0xA5; 4096], number(256 + 8 * copy)?)?;
+    }
+    Ok(())
+}
+
 impl Subject {
     fn record(limit: Duration) -> Result<Subject> {
         let mut rig = Rig::new(&named(2, &[ClipKind::Main, ClipKind::H265Cra]), "64MiB")?;
@@ -278,18 +295,7 @@ impl Subject {
     /// Everything but the blocks is gone, as `docs/format.md` says where it stands.
     fn all_descriptions_lost(&self) -> Result<()> {
         let (path, file) = self.copy()?;
-        let mut superblock = [0; 512];
-        file.read_exact_at(&mut superblock, 0)?;
-        let number = |at: usize| -> Result<u64> {
-            Ok(u64::from_le_bytes(superblock.get(at..at + 8).context("a field")?.try_into()?))
-        };
-        let first_block = number(272)?;
-        file.write_all_at(&vec![0xA5; usize::try_from(first_block)?], 0)?;
-        let back = number(208)?;
-        file.write_all_at(&vec![0xA5; usize::try_from(number(104)? - back)?], back)?;
-        for copy in 1..3 {
-            file.write_all_at(&[0xA5; 4096], number(240 + 8 * copy)?)?;
-        }
+        lose_descriptions(&file)?;
         let volume = text(&path)?;
         let info = keha(&["volume", "info", volume], COMMAND_LIMIT)?;
         ensure!(info.status.code() == Some(1), "without any superblock it opens: {}", info.status);

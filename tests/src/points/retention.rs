@@ -1,6 +1,7 @@
-//! Erasing and quotas on a live volume: what `erase` acknowledged is gone whatever comes right after it, and what was to stay is
-//! there.
+//! Erasing, quotas and maximum ages on a live volume: what `erase` acknowledged is gone whatever comes right after it, what is
+//! past its age comes out of no command, and what was to stay is there.
 
+use super::damage::lose_descriptions;
 use super::figure;
 use crate::footage;
 use crate::media::ClipKind;
@@ -9,6 +10,8 @@ use crate::record_json;
 use crate::rig::{self, COMMAND_LIMIT, Rig, named, text};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use std::fs::OpenOptions;
+use std::path::Path;
 use std::time::Duration;
 
 /// Records three cameras for `seconds`, erases some seconds of the first and kills the recorder at once; `times` times.
@@ -70,6 +73,91 @@ pub fn whole(times: usize, seconds: u64) -> Result<()> {
     let told = all.gaps().iter().filter(|(reason, ..)| reason == "erased").count();
     ensure!(told >= times, "the export tells of {told} erased stretches: {:?}", all.gaps());
     figure("retention", &format!("{samples} samples erased beside a recorder that was killed {times} times"));
+    Ok(())
+}
+
+/// Records three cameras for `seconds`, two of them with a maximum age of some seconds, and asks every command for what is past it;
+/// again when all that describes the volume was lost and found again from its blocks. What is held of the first stays.
+pub fn ages(seconds: u64) -> Result<()> {
+    const AGE: &str = "3s";
+    let mut rig = Rig::new(&named(3, &[ClipKind::Main, ClipKind::Main, ClipKind::H265Cra]), "96MiB")?;
+    let volume = text(&rig.volume)?.to_owned();
+    let mut recorder = rig.record(&[])?;
+    record_json::await_durable(&mut recorder, &rig.cameras, Duration::from_secs(60))?;
+    for camera in ["cam01", "cam02"] {
+        keha_ok(&["stream", "set", &volume, camera, "--max-age", AGE], COMMAND_LIMIT)?;
+    }
+    std::thread::sleep(Duration::from_secs(seconds));
+    let held = ["--from=-1500ms", "--to=-500ms", "--json"];
+    keha_ok(&[&["hold", "add", &volume, "--stream", "cam01"][..], &held].concat(), COMMAND_LIMIT)?;
+    let fresh = rig.export("cam02")?;
+    let pictures = fresh.only()?.mkv.video()?.frames.len();
+    ensure!((10..150).contains(&pictures), "{pictures} pictures are younger than {AGE}");
+    ensure!(recorder.terminate(Duration::from_secs(30))?.success(), "the recorder ends badly");
+    rig.await_quiet()?;
+    // By now all is past its age.
+    std::thread::sleep(Duration::from_secs(5));
+    nothing_comes_out(&rig, "cam02")?;
+    let kept = rig::export(&rig.volume, "cam01", &rig.dir.path().join("kept.mkv"), &[])?;
+    let kept = kept.only()?.mkv.video()?.frames.len();
+    ensure!((10..150).contains(&kept), "{kept} pictures of a second or two are held");
+    let info = rig::volume_json("info", &rig.volume)?;
+    let aged = info["streams"].as_array().context("no streams")?;
+    let shown = aged.iter().filter(|stream| stream["maximum_age_s"] == 3).count();
+    ensure!(shown == 2, "the maximum ages are not shown: {info:#}");
+    rig::assert_check_clean(&rig.volume)?;
+    lose_descriptions(&OpenOptions::new().read(true).write(true).open(&rig.volume)?)?;
+    let mut repair = vec!["volume".to_owned(), "check".into(), volume.clone(), "--repair".into()];
+    for stream in aged {
+        let digits: String = stream["id"].as_str().context("id")?.split('-').take(1).collect();
+        repair.extend([
+            "--name".to_owned(),
+            format!("recovered-{digits}={}", stream["name"].as_str().context("name")?),
+        ]);
+    }
+    keha_ok(&repair, COMMAND_LIMIT)?;
+    // With the holds it is lost what was held.
+    nothing_comes_out(&rig, "cam01")?;
+    nothing_comes_out(&rig, "cam02")?;
+    let other = rig.cameras.last().context("no camera")?.clone();
+    for part in rig.export(&other.name)?.parts {
+        footage::video_run(&part.mkv, &other.clip)?;
+    }
+    figure(
+        "retention",
+        "nothing past its maximum age comes out of any command, nor after a rebuild from the blocks",
+    );
+    Ok(())
+}
+
+/// Of a stream nothing is exported, copied or dumped.
+fn nothing_comes_out(rig: &Rig, camera: &str) -> Result<()> {
+    let volume = text(&rig.volume)?;
+    let into = rig.dir.path().join(format!("into-{camera}.ring"));
+    if !Path::new(&into).exists() {
+        rig::create_volume(&into, "64MiB", 2)?;
+    }
+    for arguments in [
+        &["export", volume, "--stream", camera, "-o", "-"][..],
+        &["export", volume, "--stream", camera, "--from=-1h", "--to=-1s", "-o", "-"],
+        &["export", volume, "--stream", camera, "--dry-run"],
+        &["volume", "copy", volume, text(&into)?, "--stream", camera],
+    ] {
+        let output = keha(arguments, COMMAND_LIMIT)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(4), "{arguments:?}: {}: {said}", output.status);
+        ensure!(output.stdout.is_empty(), "{arguments:?} gives {} bytes", output.stdout.len());
+    }
+    let blocks = rig::volume_json("blocks", &rig.volume)?;
+    let rows = blocks["blocks"].as_array().context("no blocks")?;
+    let mut dumped = 0;
+    for row in rows.iter().filter(|row| row["stream"] == camera) {
+        let number = row["block"].as_u64().context("block")?.to_string();
+        let dump = keha_ok(&["volume", "dump", volume, "--block", &number], COMMAND_LIMIT)?;
+        ensure!(!dump.contains(" ticks "), "the dump of block {number} of {camera} tells of samples: {dump}");
+        dumped += 1;
+    }
+    ensure!(dumped > 0, "no block of {camera}: {blocks:#}");
     Ok(())
 }
 

@@ -71,6 +71,11 @@ impl Cursor<'_> {
                 self.pass_void(place.wall_min, place.wall_max, loaded.header().kind == ChunkKind::EXPIRED);
                 Ok(())
             }
+            _ if self.volume.came_to_be_past(loaded.header(), &self.volume.state.row(step.take.block)) => {
+                self.broken = true;
+                self.pass_void(place.wall_min, place.wall_max, true);
+                Ok(())
+            }
             (_, None) => {
                 self.damage(&step.take, "sample table", place.offset as usize, "neither copy verifies")
             }

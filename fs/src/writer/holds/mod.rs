@@ -20,7 +20,8 @@ use crate::error::{Error, Result};
 use crate::format::table::Row;
 use crate::hold::{HOLD_LABEL_BYTES_MAX, Hold, HoldRequest, LATE, Slot, is_over, reserve, seconds_between};
 use crate::report::TimeRange;
-use crate::types::{HoldId, StreamId, StreamName};
+use crate::retention::age::past_before;
+use crate::types::{HoldId, StreamId, StreamName, WallTime};
 use rows::{newest_moment, open_end};
 use std::time::Duration;
 
@@ -144,6 +145,9 @@ impl<D: Disk> Engine<D> {
     fn ask(&self, stream: StreamId, request: &HoldRequest, flushed: bool) -> Hold {
         let (now, running_s) = (self.core.clock.wall(), self.running_seconds());
         let range = TimeRange { from: Some(request.from), to: Some(request.to) };
+        // What is past its maximum age is not brought back by a hold.
+        let before = past_before(self.maximum_age_s(stream), now).unwrap_or(WallTime::MIN);
+        let given = TimeRange { from: Some(request.from.max(before)), ..range };
         let until_expiry_s = request.expires.map_or(0, |expires| seconds_between(now, expires));
         let mut hold = Hold {
             id: HoldId::random(),
@@ -157,7 +161,7 @@ impl<D: Disk> Engine<D> {
             ..Hold::default()
         };
         let rows = self.rows_of(stream);
-        hold.spans = self.resolve_in(&rows, range);
+        hold.spans = self.resolve_in(&rows, given);
         // What lay waiting in memory while the disk failed is as late as that took.
         let nothing_waits = flushed && self.is_idle(stream) && self.holds.calm() >= LATE;
         let late_s = if nothing_waits { seconds_between(request.to, now) } else { 0 };

@@ -14,10 +14,10 @@ mod refused;
 use crate::format::table::{ROWS_PER_SECTOR, Row};
 use crate::hold::Guard;
 use crate::report::BlockState;
-use crate::retention::age::{Written, is_young};
+use crate::retention::age::{Ages, Written, is_young};
 use crate::retention::quota::is_over;
 use crate::retention::victim::{Candidate, choose};
-use crate::types::{BlockIndex, RoundNumber, Sequence, StreamId, WallTime};
+use crate::types::{BlockIndex, RoundNumber, Sequence, StreamId};
 use refused::Refused;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -50,15 +50,8 @@ pub(crate) struct Limits {
     pub(crate) quota_blocks: Option<u32>,
     /// For how long its blocks are passed over, in seconds.
     pub(crate) minimum_age_s: u64,
-}
-
-/// What is known of the time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ages {
-    /// How long the volume has been open for writing, in seconds.
-    pub(crate) running_s: u64,
-    /// The latest moment that is believed to be past.
-    pub(crate) trusted: Option<WallTime>,
+    /// After how long its footage is overwritten in place, in seconds; 0 = never.
+    pub(crate) maximum_age_s: u64,
 }
 
 /// The block table in memory.
@@ -186,7 +179,11 @@ impl Ledger {
     fn counts(&self, row: &Row) -> bool {
         let has = matches!(
             row.state,
-            BlockState::Open | BlockState::Parked | BlockState::Sealed | BlockState::Erased
+            BlockState::Open
+                | BlockState::Parked
+                | BlockState::Sealed
+                | BlockState::Erased
+                | BlockState::Expired
         );
         has && !self.guard.covers(row)
     }
@@ -197,12 +194,11 @@ impl Ledger {
             return None;
         }
         match row.state {
-            // Nothing older of its stream is left, but what is held.
-            BlockState::Free | BlockState::Expired => Some((false, Sequence(0), Sequence(0), block)),
+            BlockState::Free => Some((false, Sequence(0), Sequence(0), block)),
             BlockState::Parked | BlockState::Sealed if planted!(VictimsInDiskOrder) => {
                 Some((false, Sequence(1), Sequence(1), block))
             }
-            BlockState::Parked | BlockState::Sealed | BlockState::Erased => {
+            BlockState::Parked | BlockState::Sealed | BlockState::Erased | BlockState::Expired => {
                 Some((self.guard.may_have_covered(row), row.rank, row.sequence, block))
             }
             BlockState::Bad if planted!(BadTakenAgain) => Some((false, row.rank, row.sequence, block)),
@@ -286,6 +282,11 @@ impl Ledger {
         self.limits = limits;
     }
 
+    /// After how long a stream's footage is overwritten in place, in seconds; 0 = never.
+    pub(crate) fn maximum_age_s(&self, stream: StreamId) -> u64 {
+        self.limits.get(&stream).map_or(0, |limits| limits.maximum_age_s)
+    }
+
     /// What streams may have.
     #[cfg(test)]
     pub(crate) fn limits(&self) -> &BTreeMap<StreamId, Limits> {
@@ -361,11 +362,13 @@ impl Ledger {
             let row = self.row(block);
             let written = Written { wall: row.wall_max, running_s: row.running_s };
             let used = self.used.get(stream).copied().unwrap_or(0);
+            let void = matches!(row.state, BlockState::Erased | BlockState::Expired);
             Some(Candidate {
                 block,
                 rank: (rank, sequence),
                 doubtful,
-                young: is_young(limits.minimum_age_s, written, ages.running_s, ages.trusted),
+                void,
+                young: !void && is_young(limits.minimum_age_s, written, ages.running_s, ages.trusted),
                 over_quota: is_over(limits.quota_blocks, used),
             })
         };

@@ -121,6 +121,7 @@ impl Stream {
             first_chunk: self.number,
             granted_in: core.round,
             taken: core.clock.wall(),
+            maximum_age_s: core.ledger.maximum_age_s(self.id),
             ..BlockHeader::default()
         };
         let mut page = core.writes.buffer(core.geometry.page_bytes);

@@ -9,7 +9,7 @@ use crate::failure::Exit;
 use crate::output::Output;
 use crate::output::document::{self, Moment, VolumeDocument};
 use crate::output::table::{Align, Table};
-use crate::units::{duration, size, time};
+use crate::units::{duration, retention, size, time};
 use crate::volume_argument::VolumeArgument;
 use jiff::tz::TimeZone;
 use keha_fs::{Anchor, BlockState, BlockSummary, HoldRoom, StreamName, StreamSummary, Volume, VolumeInfo};
@@ -99,6 +99,8 @@ struct StreamDocument {
     /// Seconds from the volume's newest footage until the oldest of this stream is overwritten, if all goes on as in the last
     /// day of footage.
     overwritten_in_s: Option<u64>,
+    /// What is older than this is given to nobody, and overwritten.
+    maximum_age_s: Option<u64>,
     /// What its tracks' clocks were last known to be.
     clocks: Vec<AnchorDocument>,
 }
@@ -171,6 +173,7 @@ impl StreamDocument {
             used_bytes: stream.used_bytes,
             bits_per_second: bits_per_second(stream),
             overwritten_in_s: stream.overwritten_in.map(|until| until.as_secs()),
+            maximum_age_s: Some(stream.retention.maximum_age_s).filter(|age| *age > 0),
             clocks: Vec::new(),
         }
     }
@@ -239,6 +242,7 @@ fn text(
         ("footage", Align::Right),
         ("Mbit/s", Align::Right),
         ("overwritten in", Align::Right),
+        ("maximum age", Align::Right),
     ]);
     for stream in streams {
         let moment = |at: Option<_>| at.map_or("-".to_owned(), |at| time::local(at, zone));
@@ -252,6 +256,7 @@ fn text(
             size::show(stream.payload_bytes),
             bits_per_second(stream).map_or("-".to_owned(), |bits| format!("{:.2}", bits as f64 / 1e6)),
             stream.overwritten_in.map_or("-".to_owned(), duration::show),
+            retention::show_age(stream.retention.maximum_age_s),
         ]);
     }
     text.push('\n');

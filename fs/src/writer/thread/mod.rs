@@ -3,6 +3,8 @@
 //! Samples are handed over under one short lock and the thread is woken only when much has gathered or a round is due:
 //! a camera's frame costs no context switch.
 
+mod body;
+
 use super::engine::{Engine, EngineOptions};
 use super::erase::EraseRequest;
 use super::scrubber::Scrubber;
@@ -13,14 +15,15 @@ use crate::disk::{FileDisk, FileOptions, FileReader, ReadAt};
 use crate::error::{Error, Result};
 use crate::hold::{Hold, HoldRequest};
 use crate::reader::volume_info;
-use crate::report::{Health, OpenReport, RoundReport, VolumeInfo};
+use crate::report::{OpenReport, RoundReport, VolumeInfo};
 use crate::retention::RetentionRequest;
 use crate::retention::erase::Erased;
 use crate::sample::Sample;
 use crate::scrub::{Order, Outcome};
 use crate::tail::TailBuffer;
 use crate::types::{HoldId, StreamId, StreamName, WallTime};
-use std::collections::{BTreeSet, VecDeque};
+use body::Body;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,8 +34,6 @@ use std::time::{Duration, Instant};
 
 /// So many new bytes wake the thread before the next round is due.
 const WAKE_BYTES: usize = 4 << 20;
-/// How soon a round follows one in which a stream found no block granted.
-const STARVED_PAUSE: Duration = Duration::from_millis(5);
 /// How long closing waits for a disk that completes nothing: longer than the kernel gives a command before it resets the
 /// device (30 s), so that footage is given up only where nothing more can be hoped for.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(40);
@@ -42,8 +43,6 @@ const ROUND_LONG: Duration = Duration::from_millis(500);
 const ASK_PATIENCE: Duration = Duration::from_secs(60);
 /// How long whoever asks for an erasure waits: as long as terabytes take.
 pub(super) const ERASE_PATIENCE: Duration = Duration::from_secs(24 * 3600);
-/// How soon a round follows another while footage is being overwritten.
-const ERASING_PAUSE: Duration = Duration::from_millis(20);
 /// Whatever the number of streams, each may have this much waiting.
 const STREAM_BYTES_MIN: usize = 4 << 20;
 
@@ -280,14 +279,7 @@ impl WriterThread {
             let scrubber = Scrubber::new(Arc::clone(&shared), reader, clock, engine.superblock());
             scrubber.start().map_err(|source| Error::io("start the scrub's thread for", path, source))?;
         }
-        let body = Body {
-            engine,
-            shared: Arc::clone(&shared),
-            interval: options.flush_interval,
-            on_round,
-            holds_asked: VecDeque::new(),
-            erasing: None,
-        };
+        let body = Body::new(engine, Arc::clone(&shared), options.flush_interval, on_round);
         let builder = std::thread::Builder::new().name("keha-writer".to_owned());
         let handle = builder
             .spawn(|| body.run())
@@ -337,193 +329,5 @@ impl Drop for WriterThread {
         if let Err(error) = self.close() {
             tracing::error!(%error, "the volume was not closed cleanly");
         }
-    }
-}
-
-struct Body {
-    engine: Engine<FileDisk>,
-    shared: Arc<Shared>,
-    interval: Duration,
-    on_round: Box<dyn FnMut(RoundReport) + Send>,
-    /// Holds to be made or lifted, one after each regular round: who asks often must not turn the ring.
-    holds_asked: VecDeque<Ask>,
-    /// Who waits for an erasure.
-    erasing: Option<SyncSender<Result<Erased>>>,
-}
-
-/// Tells the handles when the thread is gone, however it went.
-struct Farewell(Arc<Shared>);
-
-impl Drop for Farewell {
-    fn drop(&mut self) {
-        let why = if std::thread::panicking() { "its thread panicked" } else { "it was closed" };
-        let mut inbox = self.0.lock();
-        inbox.stopped = Some(why.to_owned());
-        inbox.inputs.clear();
-        inbox.asks.clear();
-        drop(inbox);
-        self.0.gone.notify_all();
-    }
-}
-
-impl Body {
-    fn run(mut self) -> Result<()> {
-        let _farewell = Farewell(Arc::clone(&self.shared));
-        let mut regular = Instant::now() + self.interval;
-        loop {
-            // A stream that found no block has samples that nothing protects yet.
-            let soon = |pause| regular.min(Instant::now() + pause);
-            let due = match (self.engine.is_starved(), self.engine.is_erasing()) {
-                (true, _) => soon(STARVED_PAUSE),
-                (false, true) => soon(ERASING_PAUSE),
-                (false, false) => regular,
-            };
-            let (closing, asks) = self.take_in(due);
-            self.engine.work();
-            for ask in asks {
-                self.take_ask(ask);
-            }
-            if closing {
-                return self.close();
-            }
-            if Instant::now() >= due || self.engine.is_starved() {
-                self.round();
-                let now = Instant::now();
-                if now >= regular {
-                    // A late round does not make the next one early.
-                    regular = (regular + self.interval).max(now);
-                    self.answer_next();
-                }
-            }
-        }
-    }
-
-    /// Waits until something is to be done, and takes what came in.
-    fn take_in(&mut self, due: Instant) -> (bool, Vec<Ask>) {
-        let shared = Arc::clone(&self.shared);
-        let mut inbox = shared.lock();
-        while !inbox.closing && inbox.asks.is_empty() && inbox.new_bytes < WAKE_BYTES {
-            let left = due.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            inbox = shared
-                .wake
-                .wait_timeout(inbox, left)
-                .map_or_else(|error| error.into_inner().0, |(inbox, _)| inbox);
-        }
-        inbox.new_bytes = 0;
-        let inputs = std::mem::take(&mut inbox.inputs);
-        let taken = (inbox.closing, std::mem::take(&mut inbox.asks));
-        drop(inbox);
-        for (index, input) in inputs {
-            self.engine.accept(index, input);
-        }
-        taken
-    }
-
-    /// Answers at once what is no hold, or a hold that is refused without a look at the disk; others wait for a regular round.
-    fn take_ask(&mut self, ask: Ask) {
-        match ask {
-            Ask::Hold(request, answer) => match self.engine.refusal(&request) {
-                // Who asked may have gone.
-                Some(refusal) => _ = answer.send(Err(refusal)),
-                None => self.holds_asked.push_back(Ask::Hold(request, answer)),
-            },
-            Ask::Lift(..) => self.holds_asked.push_back(ask),
-            Ask::Admit(..) | Ask::Retain(..) | Ask::Scrub(..) | Ask::Erase(..) => self.answer(ask),
-        }
-    }
-
-    /// After a regular round: all that came in before it stands on the disk.
-    fn answer_next(&mut self) {
-        if let Some(ask) = self.holds_asked.pop_front() {
-            self.answer(ask);
-        }
-        for report in self.engine.take_rounds_within() {
-            self.tell(report);
-        }
-    }
-
-    fn answer(&mut self, ask: Ask) {
-        let _gone = match ask {
-            Ask::Admit(name, answer) => answer.send(self.admit(&name)).is_err(),
-            Ask::Hold(request, answer) => answer.send(self.engine.add_hold(&request)).is_err(),
-            Ask::Lift(id, answer) => answer.send(self.engine.lift_hold(id)).is_err(),
-            Ask::Retain(request, answer) => answer.send(self.engine.set_retention(&request)).is_err(),
-            Ask::Scrub(outcome, answer) => {
-                outcome.iter().for_each(|outcome| self.engine.scrub_done(outcome));
-                answer.send(self.engine.scrub_next()).is_err()
-            }
-            Ask::Erase(request, answer) => match self.engine.begin_erase(&request) {
-                Ok(()) => {
-                    self.erasing = Some(answer);
-                    false
-                }
-                Err(error) => answer.send(Err(error)).is_err(),
-            },
-        };
-    }
-
-    fn admit(&mut self, name: &StreamName) -> Result<Admitted> {
-        let index = self.engine.admit(name)?;
-        let (id, last_recorded) =
-            self.engine.stream_facts(index).ok_or_else(|| Error::Stopped("the stream is gone".to_owned()))?;
-        let mut inbox = self.shared.lock();
-        if !inbox.in_use.insert(index) {
-            return Err(Error::Invalid(format!("the stream {name} is being recorded already")));
-        }
-        if inbox.waiting.len() <= index {
-            inbox.waiting.resize(index + 1, 0);
-            inbox.tails.resize_with(index + 1, Default::default);
-        }
-        let tail = Arc::clone(&inbox.tails[index].0);
-        tail.set_ended(false);
-        Ok(Admitted { index, id, last_recorded, tail })
-    }
-
-    fn round(&mut self) {
-        let began = Instant::now();
-        self.shared.set_pulse(Pulse { round_since: Some(began), hurried: false });
-        let report = self.engine.round();
-        let behind = report.health != Health::Good || self.engine.is_starved();
-        self.shared.set_pulse(Pulse { round_since: None, hurried: behind || began.elapsed() > ROUND_LONG });
-        self.tell(report);
-        self.answer_erased();
-    }
-
-    /// Makes known what a round achieved.
-    fn tell(&mut self, report: RoundReport) {
-        {
-            let mut inbox = self.shared.lock();
-            for (index, freed) in self.engine.take_freed_bytes() {
-                if let Some(waiting) = inbox.waiting.get_mut(index) {
-                    *waiting = waiting.saturating_sub(freed);
-                }
-            }
-            for ((tail, durable), stream) in inbox.tails.iter_mut().zip(&report.streams) {
-                tail.evict(*durable);
-                *durable = stream.tracks.iter().map(|track| track.samples).sum();
-            }
-        }
-        (self.on_round)(report);
-    }
-
-    /// Tells who waits what came of an erasure, once it is over.
-    fn answer_erased(&mut self) {
-        if let Some(erased) = self.engine.take_erased()
-            && let Some(answer) = self.erasing.take()
-        {
-            // Who asked may have gone.
-            let _gone = answer.send(erased);
-        }
-    }
-
-    fn close(&mut self) -> Result<()> {
-        let result = self.engine.close();
-        self.answer_erased();
-        let report = self.engine.report();
-        (self.on_round)(report);
-        result
     }
 }

@@ -1,0 +1,327 @@
+//! Overwriting footage on the writer's side, between rounds and a little in each. What goes is decided in
+//! [`crate::retention::erase`] and [`crate::retention::age`].
+//!
+//! | file | what |
+//! |---|---|
+//! | `request` | what is to be erased on request: refused, or queued whole |
+//! | `expire` | what is past its stream's maximum age is looked for and queued, a little at a time |
+//! | this one | the queue, and how far each block is |
+//! | `cover` | what is written |
+//!
+//! ```text
+//! queued --> named --> covered --> wiped --> settled
+//!            (a flushed record names the block: after a crash it is examined)
+//!                      (one sector for each stretch that goes: a void chunk's header, flushed; from here on nothing reads it)
+//!                                  (all of it is zeros, flushed)
+//!                                            (its row says so; whoever asked is told)
+//! ```
+//!
+//! The step from footage to void is the write of one sector, so a power cut leaves each stretch whole or gone, never torn. A block
+//! that a crash found covered and not wiped is wiped by the next writer. Blocks that wait are not taken by the ring: what it took
+//! would linger in the room that the new footage does not fill yet.
+
+mod cover;
+mod expire;
+mod request;
+
+use super::engine::Engine;
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::format::chunk::{ChunkHeader, ChunkKind};
+use crate::format::geometry::record_capacity;
+use crate::format::table::{NO_FOOTER, Row};
+use crate::recover::{examine, state_of};
+use crate::report::{BlockState, TimeRange};
+use crate::retention::erase::Erased;
+use crate::scan::Take;
+use crate::types::{BlockIndex, Sequence, StreamId, StreamName, WallTime};
+use expire::Looks;
+use std::collections::{BTreeSet, VecDeque};
+
+/// Blocks that are overwritten at a time.
+const JOBS: usize = 2;
+/// How much is overwritten in a round, in bytes.
+const ROUND_BYTES: usize = 8 << 20;
+
+/// What shall be erased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EraseRequest {
+    /// Whose footage.
+    pub stream: StreamName,
+    /// From this moment on (inclusive).
+    pub from: WallTime,
+    /// To before this moment.
+    pub to: WallTime,
+}
+
+/// A block of which something is to be overwritten.
+#[derive(Clone, Debug)]
+struct Target {
+    block: BlockIndex,
+    sequence: Sequence,
+    stream: StreamId,
+    what: What,
+    /// What stands there was given up after a crash: it counts no more, but a rebuild would find it.
+    dead: bool,
+}
+
+/// What of a block is to be overwritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    /// What lies in a range: it was asked for.
+    Asked(TimeRange),
+    /// What is past its stream's maximum age, and not held.
+    Expired,
+    /// What a crash found begun.
+    Begun,
+}
+
+impl What {
+    /// What stands in its place.
+    fn kind(self) -> ChunkKind {
+        if self == What::Expired { ChunkKind::EXPIRED } else { ChunkKind::ERASED }
+    }
+
+    fn is_asked(self) -> bool {
+        matches!(self, What::Asked(_))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Named,
+    Covered,
+    Wiped,
+}
+
+/// A block that is being overwritten.
+struct Job {
+    target: Target,
+    take: Take,
+    /// The row that it had.
+    before: Row,
+    /// Reached with the last flush.
+    stage: Option<Stage>,
+    /// The void chunks that stand in it, or are about to.
+    voids: Vec<ChunkHeader>,
+    /// What is still to be overwritten: from, to, in bytes of the block.
+    rest: VecDeque<(usize, usize)>,
+    failed: bool,
+}
+
+/// All that is being overwritten.
+#[derive(Default)]
+pub(super) struct Erasing {
+    queue: VecDeque<Target>,
+    jobs: Vec<Job>,
+    /// What was asked for: what it comes to, and the blocks that are not done.
+    asked: Option<(StreamId, Erased, BTreeSet<BlockIndex>)>,
+    answer: Option<Result<Erased>>,
+    failed: Option<BlockIndex>,
+    looks: Looks,
+    /// Blocks to which nothing more is written in place.
+    done: Vec<BlockIndex>,
+}
+
+impl Erasing {
+    /// What a crash found begun is to be finished.
+    pub(super) fn finishing(unfinished: impl Iterator<Item = (BlockIndex, Row)>) -> Erasing {
+        let finish = |(block, row): (BlockIndex, Row)| Target {
+            block,
+            sequence: row.sequence,
+            stream: row.stream,
+            what: What::Begun,
+            dead: false,
+        };
+        Erasing { queue: unfinished.map(finish).collect(), ..Erasing::default() }
+    }
+
+    /// Whether something is left to overwrite that someone waits for, or that a crash left begun.
+    fn is_urgent(&self) -> bool {
+        let targets = self.queue.iter().chain(self.jobs.iter().map(|job| &job.target));
+        targets.into_iter().any(|target| target.what != What::Expired)
+    }
+
+    /// Whether a block waits to be overwritten, or is.
+    fn concerns(&self, block: BlockIndex) -> bool {
+        let mut targets = self.queue.iter().chain(self.jobs.iter().map(|job| &job.target));
+        targets.any(|target| target.block == block)
+    }
+
+    /// A write of zeros, or of a void chunk's header, failed twice.
+    pub(super) fn write_failed(&mut self, block: BlockIndex) {
+        for job in self.jobs.iter_mut().filter(|job| job.take.block == block) {
+            job.failed = true;
+        }
+    }
+}
+
+impl<D: Disk> Engine<D> {
+    /// Whether rounds should follow each other soon.
+    pub(crate) fn is_erasing(&self) -> bool {
+        self.erasing.is_urgent() && self.is_well()
+    }
+
+    /// A part of the work, before a round's record is made.
+    pub(super) fn erase_some(&mut self) {
+        let mut jobs = std::mem::take(&mut self.erasing.jobs);
+        let (jobs_max, mut budget) = self.pace();
+        jobs.retain_mut(|job| {
+            match job.stage {
+                _ if job.failed => return self.give_up(job),
+                None => {}
+                Some(Stage::Named) => self.cover_block(job),
+                Some(Stage::Covered) => self.wipe(job, &mut budget),
+                Some(Stage::Wiped) => return self.finish_block(job),
+            }
+            true
+        });
+        self.erasing.jobs = jobs;
+        // What a crash left is begun at once: the next record must name all of it.
+        let begun = |erasing: &Erasing| erasing.queue.front().is_some_and(|next| next.what == What::Begun);
+        while (self.erasing.jobs.len() < jobs_max || begun(&self.erasing)) && self.begin_job() {}
+    }
+
+    /// How many blocks are worked on at a time, and how much is overwritten in a round, in bytes: at least as much as is
+    /// recorded, or what is past its age would never be.
+    fn pace(&self) -> (usize, usize) {
+        const JOBS_A_TAKE: usize = 8;
+        const JOBS_MAX: usize = 64;
+        const ROUND_BYTES_MAX: usize = 128 << 20;
+        let takes = self.recent_takes.iter().copied().max().unwrap_or(0) as usize;
+        let bytes = takes.saturating_mul(2 * self.core.geometry.block_bytes);
+        (takes.saturating_mul(JOBS_A_TAKE).clamp(JOBS, JOBS_MAX), bytes.clamp(ROUND_BYTES, ROUND_BYTES_MAX))
+    }
+
+    /// Names the next block that waits; `false` if there is none, or no room for it in the record.
+    fn begin_job(&mut self) -> bool {
+        let (named_max, ..) = record_capacity(self.core.geometry.streams_max);
+        // Streams must find room for blocks of their own.
+        if self.core.named.len() + self.streams.len() >= named_max || !self.core.record_has_room_for_rows() {
+            return false;
+        }
+        // One after the other, each with the row that the one before left.
+        let done = |block| self.erasing.done.contains(&block);
+        let working = |block| done(block) || self.erasing.jobs.iter().any(|job| job.take.block == block);
+        let Some(target) = self.erasing.queue.pop_front_if(|target| !working(target.block)) else {
+            return false;
+        };
+        let row = self.core.ledger.row(target.block).clone();
+        if target.dead {
+            // Nothing reads it: it needs no name in the record, and no void chunk.
+            let take = Take { block: target.block, sequence: row.sequence, stream: target.stream };
+            let rest = VecDeque::from([(0, self.core.geometry.block_bytes)]);
+            let (stage, voids) = (Some(Stage::Covered), Vec::new());
+            self.erasing.jobs.push(Job { target, take, before: row, stage, voids, rest, failed: false });
+            return true;
+        }
+        let stream = self.streams.iter().position(|stream| stream.id == target.stream);
+        let settled = matches!(
+            row.state,
+            BlockState::Sealed | BlockState::Parked | BlockState::Erased | BlockState::Expired
+        );
+        let Some(stream) = stream.filter(|_| settled && row.sequence == target.sequence) else {
+            // It is there, and cannot be overwritten, as a withdrawn block: whoever asked must know.
+            if row.sequence == target.sequence && target.what.is_asked() {
+                self.erasing.failed = Some(target.block);
+            }
+            self.block_done(&target);
+            return true;
+        };
+        let take = Take { block: target.block, sequence: row.sequence, stream: row.stream };
+        self.core.ledger.reserve(&BTreeSet::from([target.block]));
+        self.core.reopen(&take, stream, row.used_bytes as usize);
+        let (voids, rest) = Default::default();
+        self.erasing.jobs.push(Job { target, take, before: row, stage: None, voids, rest, failed: false });
+        true
+    }
+
+    /// Nothing more is written to a block: its row is what stands there now. Always `false`: the job is over.
+    fn finish_block(&mut self, job: &Job) -> bool {
+        if job.target.dead {
+            let state = if job.failed { BlockState::Bad } else { BlockState::Free };
+            self.core.ledger.settle(job.take.block, Row { state, ..Row::default() });
+            self.block_done(&job.target);
+            return false;
+        }
+        if job.voids.is_empty() && !job.failed {
+            // All of it was held by the time its turn came.
+            self.core.block_ended(job.take.block, job.before.clone());
+            self.block_done(&job.target);
+            return false;
+        }
+        let old = self.core.ledger.row(job.take.block).clone();
+        let used = job.voids.iter().map(ends).fold(old.used_bytes as usize, usize::max);
+        let stop = Some(old.last_chunk().next());
+        let progress = examine(&self.core.scanner(), &job.take, used, stop).progress;
+        let state = if job.failed { BlockState::Bad } else { state_of(&progress, false) };
+        let rank = old.rank.max(progress.row.rank);
+        let row = Row { state, rank, flags: progress.row.flags | NO_FOOTER, ..progress.row };
+        self.core.block_ended(job.take.block, row);
+        self.block_done(&job.target);
+        false
+    }
+
+    /// A block could not be overwritten: it is withdrawn, and whoever asked is told.
+    fn give_up(&mut self, job: &Job) -> bool {
+        tracing::error!(block = %job.take.block, "a block cannot be overwritten; it is withdrawn");
+        if job.target.what.is_asked() {
+            self.erasing.failed = Some(job.take.block);
+        }
+        self.core.faults.count(self.core.running_seconds());
+        self.finish_block(job)
+    }
+
+    /// One block less to wait for. It may be taken once its row is settled: until then its stream gives nothing.
+    fn block_done(&mut self, target: &Target) {
+        self.erasing.done.push(target.block);
+        if let Some((_, _, blocks)) = &mut self.erasing.asked
+            && target.what.is_asked()
+        {
+            blocks.remove(&target.block);
+        }
+    }
+
+    /// A round was flushed: each job is one stage further, and what was asked for may be over.
+    pub(super) fn erasing_flushed(&mut self) {
+        for block in std::mem::take(&mut self.erasing.done) {
+            if !self.erasing.concerns(block) {
+                self.core.ledger.unreserve(block);
+            }
+        }
+        for job in &mut self.erasing.jobs {
+            job.stage = match job.stage {
+                None => Some(Stage::Named),
+                Some(Stage::Named) => Some(Stage::Covered),
+                Some(_) if job.rest.is_empty() => Some(Stage::Wiped),
+                stage => stage,
+            };
+        }
+        let over = |(_, erased, blocks): &mut (StreamId, Erased, BTreeSet<BlockIndex>)| {
+            blocks.is_empty().then_some(*erased)
+        };
+        // The rows of the last blocks were settled with this flush.
+        if let Some(erased) = self.erasing.asked.as_mut().and_then(over) {
+            self.erasing.asked = None;
+            self.erasing.answer = Some(match self.erasing.failed.take() {
+                None => Ok(erased),
+                Some(block) => Err(self.disk_error(&format!("overwrite block {block} of"))),
+            });
+        }
+    }
+
+    /// The volume closes: what was begun is finished, what was not is left, and whoever asked is told.
+    pub(super) fn stop_erasing(&mut self) {
+        for target in std::mem::take(&mut self.erasing.queue) {
+            self.core.ledger.unreserve(target.block);
+        }
+        if self.erasing.asked.take().is_some() {
+            let why = "it was closed while footage was being erased: some of it is, erase again".to_owned();
+            self.erasing.answer = Some(Err(Error::Stopped(why)));
+        }
+    }
+}
+
+fn ends(void: &ChunkHeader) -> usize {
+    void.offset as usize + void.bytes as usize
+}

@@ -1,0 +1,130 @@
+//! Erasing on request: what is asked for is found out and refused or queued, all of it, before anything is written.
+
+use super::{EraseRequest, Target, What};
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::format::table::Row;
+use crate::recover::examine;
+use crate::report::{BlockState, TimeRange};
+use crate::retention::erase::{Erased, Goes, goes, keeper, numbers};
+use crate::scan::{Take, count};
+use crate::types::{BlockIndex, Sequence, StreamId};
+use crate::writer::engine::Engine;
+use std::collections::BTreeSet;
+
+impl<D: Disk> Engine<D> {
+    /// Begins to erase a range of a stream. [`Engine::take_erased`] tells when it is done.
+    pub(crate) fn begin_erase(&mut self, request: &EraseRequest) -> Result<()> {
+        if request.from >= request.to {
+            return Err(Error::Invalid("to erase, give a range that ends after it begins".to_owned()));
+        }
+        if self.erasing.asked.is_some() {
+            return Err(Error::Erasing { stream: request.stream.clone() });
+        }
+        let stream = self.stream_of(&request.stream)?;
+        let range = TimeRange { from: Some(request.from), to: Some(request.to) };
+        // With a flush, chunks have their final numbers; a block that is being written is ended, so that it has a row. The first
+        // round after a failure only tries what failed again.
+        const ROUNDS: usize = 2;
+        for _ in 0..ROUNDS {
+            if !self.is_all_flushed() {
+                self.round_to_erase()?;
+            }
+        }
+        if !self.is_idle(stream) {
+            // It would come to the disk behind what is erased.
+            return Err(self.disk_error("flush what waits in memory, and then erase, on"));
+        }
+        self.end_blocks(stream, range)?;
+        let rows = self.rows_of(stream);
+        let mut targets = Vec::new();
+        let mut erased = Erased::default();
+        let holds = self.holds.all();
+        for (block, row) in rows.iter().filter(|(_, row)| crate::hold::may_touch(row, range)) {
+            let footer = self.contents(*block, row);
+            let goes = goes(&footer, range);
+            if goes == Goes::Nothing {
+                continue;
+            }
+            if let Some(hold) = keeper(&holds, row, &numbers(row, &footer, &goes)) {
+                return Err(Error::Held { id: hold.id, label: hold.label.clone() });
+            }
+            if self.core.ledger.may_be_held(row) {
+                let lost = holds.iter().find(|hold| hold.lost).map(|hold| hold.id).unwrap_or_default();
+                return Err(Error::Held { id: lost, label: "a hold that was lost".to_owned() });
+            }
+            erased.add(&footer, &goes);
+            let take = Take { block: *block, sequence: row.sequence, stream };
+            let (samples, payload_bytes) = count(&self.core.scanner(), &take, row, &footer, &goes);
+            erased.samples += samples;
+            erased.payload_bytes += payload_bytes;
+            let (sequence, what) = (row.sequence, What::Asked(range));
+            targets.push(Target { block: *block, sequence, stream, what, dead: false });
+        }
+        if targets.is_empty() {
+            return Err(self.not_recorded(stream));
+        }
+        targets.extend(self.dead_blocks(stream, range));
+        let blocks: BTreeSet<BlockIndex> = targets.iter().map(|target| target.block).collect();
+        // What was set aside of it is taken back; it is whole, and nobody else may get it now.
+        if self.core.ledger.reserve(&blocks) {
+            self.round_to_erase()?;
+        }
+        self.erasing.asked = Some((stream, erased, blocks));
+        self.erasing.failed = None;
+        self.erasing.queue.extend(targets);
+        Ok(())
+    }
+
+    /// Blocks that were given up after a crash and still hold footage of a range.
+    fn dead_blocks(&self, stream: StreamId, range: TimeRange) -> Vec<Target> {
+        let ledger = &self.core.ledger;
+        let free = self.core.geometry.all_blocks().map(|block| (block, ledger.row(block)));
+        let set_aside = ledger.grants().map(|grant| (grant.block, &grant.before));
+        let was_written = |row: &Row| row.state == BlockState::Free && row.sequence > Sequence(0);
+        let blocks = free.chain(set_aside).filter(|(_, row)| was_written(row)).map(|(block, _)| block);
+        let mut targets = Vec::new();
+        for block in blocks {
+            let Ok(Some(header)) = self.core.scanner().block_header(block) else { continue };
+            let take = Take { block, sequence: header.sequence, stream: header.stream };
+            let row = examine(&self.core.scanner(), &take, 0, None).progress.row;
+            let row = Row { state: BlockState::Sealed, ..row };
+            if header.stream == stream && crate::hold::may_touch(&row, range) {
+                let (sequence, what) = (header.sequence, What::Asked(range));
+                targets.push(Target { block, sequence, stream, what, dead: true });
+            }
+        }
+        targets
+    }
+
+    /// What came of an erasure that was asked for, once it is over.
+    pub(crate) fn take_erased(&mut self) -> Option<Result<Erased>> {
+        self.erasing.answer.take()
+    }
+
+    /// Whether an erasure of this stream is under way.
+    pub(in crate::writer) fn is_erased(&self, stream: StreamId) -> bool {
+        self.erasing.asked.as_ref().is_some_and(|(of, ..)| *of == stream)
+    }
+
+    fn round_to_erase(&mut self) -> Result<()> {
+        let report = self.round();
+        self.rounds_within.push(report);
+        if self.is_well() { Ok(()) } else { Err(self.disk_error("erase footage on")) }
+    }
+
+    /// Ends the block that a stream writes, or would resume, if some of it goes: nothing is written behind what was erased.
+    fn end_blocks(&mut self, stream: StreamId, range: TimeRange) -> Result<()> {
+        let Some(index) = self.streams.iter().position(|one| one.id == stream) else { return Ok(()) };
+        let touched = |row: &Row| crate::hold::may_touch(row, range);
+        let open = self.streams[index].open_row().is_some_and(|(_, row)| touched(row));
+        if open {
+            self.streams[index].end_block(&mut self.core);
+        }
+        let parked = self.streams[index].parked();
+        if parked.is_some_and(|block| touched(self.core.ledger.row(block))) {
+            self.streams[index].leave_parked();
+        }
+        if open { self.round_to_erase() } else { Ok(()) }
+    }
+}
