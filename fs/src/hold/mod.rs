@@ -1,7 +1,7 @@
 //! Evidence holds: footage of a stream that the ring must not overwrite until it is told so.
 //!
 //! ```text
-//! asked --(resolved, grants withdrawn, both copies flushed)--> in force --(lifted, or expired: both copies flushed)--> gone
+//! asked --(resolved, grants withdrawn, both copies flushed)--> in force --(lifted, or expired: a copy flushed)--> gone
 //!
 //! in force:  waiting --(the stream reaches the range)--> growing --(the range is over)--> whole
 //!            (a range that is over when it is asked for is whole at once)     \--(no room for more)--> whole, cut short
@@ -11,7 +11,8 @@
 //! H1 what a hold covers follows from its chunk numbers and the rows of the table alone; no clock is asked once it is resolved.
 //! H2 a block that a hold in force covers is never granted. A grant of such a block is withdrawn, and a round record without
 //!    it flushed, before the hold is acknowledged.
-//! H3 a hold is acknowledged only when it stands in both copies; it is given up only when both copies say so.
+//! H3 a hold is acknowledged only when it stands in both copies; it is given up when one says so, for the later copy
+//!    counts.
 //! H4 held blocks and blocks set aside for holds to come leave the ring `3 x streams + 2` blocks. A hold that outgrows what is
 //!    left ends there and says so: recording goes on.
 //! H5 what is held begins with the sync sample at or before the range where one is there.
