@@ -20,7 +20,7 @@ test: needs ## every test, with real cameras, real kills and foreign programs as
 	$(MAKE) planted
 
 # What only these tests are built with; PLANT=Flush tries the bugs with that in their names alone.
-planted: ## breaks the ring filesystem in ninety ways, one after the other: its proof must find each
+planted: ## breaks the ring filesystem in a hundred ways, one after the other: its proof must find each
 	KEHA_PLANT=$(PLANT) RUST_BACKTRACE=0 $(CARGO) test -p keha-fs --lib --features planted-bugs planted_tests
 
 # It goes on where it was stopped: what is done stands in target/torture.state. DURATION is in seconds; a thirtieth of it goes to

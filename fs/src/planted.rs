@@ -161,6 +161,12 @@ mod switches {
         NamelessDropped,
         /// A repair leaves the rows of the table as they are.
         RowsNotRebuilt,
+        /// Where no record stands, epochs of sessions that wrote nothing are forgotten.
+        EpochFromBlocksOnly,
+        /// A repair moves entries of the directory without keeping them where they were.
+        EntriesMovedInOneGo,
+        /// Where no record stands, the table is not read.
+        TableUnreadWithoutRecord,
         /// A repair takes for lost what it fails to read once.
         RepairBelievesOnePass,
         /// A repair takes the size of the disk for that of the volume.

@@ -15,7 +15,7 @@ use crate::types::{BlockIndex, Sequence, StreamId, VolumeId};
 use bytes::Bytes;
 use std::io;
 
-/// How much is read at once when a lost chunk is searched for, in bytes.
+/// How much is read at once, at most, when a lost chunk is searched for, in bytes.
 const SEARCH_BYTES: usize = 1 << 20;
 
 /// The take of a block that is meant.
@@ -135,9 +135,10 @@ impl<'a> Scanner<'a> {
     pub(crate) fn chunk_behind(&self, take: &Take, offset: usize, limit: usize) -> Option<Located> {
         let page = self.geometry.page_bytes;
         let limit = limit.min(self.geometry.block_bytes);
-        let mut at = offset;
+        // The next one is nearly always near.
+        let (mut at, mut at_once) = (offset, page);
         while at + page <= limit {
-            let bytes = SEARCH_BYTES.min(limit - at) / page * page;
+            let bytes = at_once.min(limit - at) / page * page;
             let stretch = self.read_what_can_be(take.block, at, bytes);
             for (index, one) in stretch.chunks_exact(page).enumerate() {
                 let here = at + index * page;
@@ -151,6 +152,7 @@ impl<'a> Scanner<'a> {
                 }
             }
             at += bytes;
+            at_once = (at_once * 2).min(SEARCH_BYTES);
         }
         None
     }

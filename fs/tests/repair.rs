@@ -123,7 +123,7 @@ fn a_volume_of_which_only_the_blocks_are_left_is_recorded_on_under_its_old_name(
     let file = std::fs::read(&path).expect("readable");
     let places = (0..file.len()).step_by(512).filter(|at| file[*at..].starts_with(b"KEHA-VOL"));
     places.collect::<Vec<_>>().into_iter().for_each(|at| overwrite(&path, at as u64, 4096));
-    for magic in [b"KEHA-DIR", b"KEHA-RND", b"KEHA-HLD"] {
+    for magic in [b"KEHA-DIR", b"KEHA-STR", b"KEHA-RND", b"KEHA-HLD"] {
         let places = (0..file.len()).step_by(512).filter(|at| file[*at..].starts_with(magic));
         places.collect::<Vec<_>>().into_iter().for_each(|at| overwrite(&path, at as u64, 512));
     }

@@ -11,6 +11,7 @@
 use super::geometry::DIRECTORY_ENTRY_BYTES;
 use super::{Framed, Text, Zero, record};
 use crate::types::{StreamId, VolumeId, WallTime};
+use std::collections::BTreeSet;
 
 record! {
     /// The head of a directory.
@@ -138,18 +139,47 @@ impl DirectoryCopy {
     }
 }
 
-/// The directory that two copies come to, and how many of its entries verify in neither; `None` if neither header does.
-pub(crate) fn merge(copies: &[DirectoryCopy; 2]) -> Option<(Directory, usize)> {
-    let (generation, count) = copies.iter().filter_map(|copy| copy.header).max()?;
+/// What two copies come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Merged {
+    /// Of the header, or of an entry that is newer.
+    pub(crate) generation: u64,
+    /// Entry by entry in its place; `None` where it verifies in neither copy.
+    pub(crate) places: Vec<Option<DirectoryEntry>>,
+    /// Whether a header says how many entries there are.
+    pub(crate) counted: bool,
+}
+
+impl Merged {
+    /// Whether nothing of it is lost.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.counted && self.places.iter().all(Option::is_some)
+    }
+
+    /// What stands of it. A repair that was cut off may have left a stream in two places: it is listed once.
+    pub(crate) fn directory(&self) -> Directory {
+        let mut known = BTreeSet::new();
+        let entries = self.places.iter().flatten().filter(|entry| known.insert(entry.stream));
+        Directory { generation: self.generation, entries: entries.cloned().collect() }
+    }
+}
+
+/// Of two copies of an entry the newer one. Where neither header verifies, all entries that do are taken.
+pub(crate) fn merge(copies: &[DirectoryCopy; 2]) -> Merged {
+    let header = copies.iter().filter_map(|copy| copy.header).max();
+    let room = copies.iter().map(|copy| copy.entries.len()).max().unwrap_or(0);
     let newest = |place: usize| {
         let found = copies.iter().filter_map(|copy| copy.entries.get(place)?.as_ref());
         found.max_by_key(|entry| entry.generation).cloned()
     };
-    let count = count.min(copies.iter().map(|copy| copy.entries.len()).max().unwrap_or(0));
-    let entries: Vec<DirectoryEntry> = (0..count).filter_map(newest).collect();
-    let newest = entries.iter().map(|entry| entry.generation).max().unwrap_or(0);
-    let lost = count - entries.len();
-    Some((Directory { generation: generation.max(newest), entries }, lost))
+    let count = header.map_or(room, |(_, count)| count.min(room));
+    let mut places: Vec<_> = (0..count).map(newest).collect();
+    if header.is_none() {
+        places.truncate(places.iter().rposition(Option::is_some).map_or(0, |last| last + 1));
+    }
+    let newest = places.iter().flatten().map(|entry| entry.generation).max().unwrap_or(0);
+    let generation = header.map_or(0, |(generation, _)| generation).max(newest);
+    Merged { generation, places, counted: header.is_some() }
 }
 
 #[cfg(test)]
@@ -174,30 +204,43 @@ mod tests {
         DirectoryCopy::read(&bytes, volume)
     }
 
-    fn merged(front: (&Directory, &[usize]), back: (&Directory, &[usize])) -> Option<(Vec<u64>, usize)> {
+    /// The quota of each place, and whether all of it stands.
+    fn merged(front: (&Directory, &[usize]), back: (&Directory, &[usize])) -> (Vec<Option<u64>>, bool) {
         let volume = VolumeId::random();
-        let copies = [copy(front.0, volume, front.1), copy(back.0, volume, back.1)];
-        let (directory, lost) = merge(&copies)?;
-        Some((directory.entries.iter().map(|entry| entry.retention.quota_bytes).collect(), lost))
+        let merged = merge(&[copy(front.0, volume, front.1), copy(back.0, volume, back.1)]);
+        let quota = |entry: &DirectoryEntry| entry.retention.quota_bytes;
+        (merged.places.iter().map(|entry| entry.as_ref().map(quota)).collect(), merged.is_whole())
     }
 
     #[test]
     fn of_two_copies_of_an_entry_the_newer_one_that_verifies_counts() {
         let (old, new) = (directory(2, &[(1, 10), (2, 20)]), directory(3, &[(3, 11), (2, 20)]));
-        assert_eq!(merged((&new, &[]), (&old, &[])), Some((vec![11, 20], 0)));
+        let (first, second) = (vec![Some(11), Some(20)], vec![Some(10), Some(20)]);
+        assert_eq!(merged((&new, &[]), (&old, &[])), (first.clone(), true));
         // Half of a change: the entry is new under the old header, or the other way round.
-        assert_eq!(merged((&old, &[]), (&new, &[0])), Some((vec![11, 20], 0)));
-        assert_eq!(merged((&new, &[1]), (&old, &[])), Some((vec![10, 20], 0)));
+        assert_eq!(merged((&old, &[]), (&new, &[0])), (first.clone(), true));
+        assert_eq!(merged((&new, &[1]), (&old, &[])), (second, true));
         // Damage in both, but not to the same.
-        assert_eq!(merged((&new, &[1]), (&new, &[2])), Some((vec![11, 20], 0)));
-        assert_eq!(merged((&new, &[0]), (&new, &[1, 2])), Some((vec![11, 20], 0)));
+        assert_eq!(merged((&new, &[1]), (&new, &[2])), (first.clone(), true));
+        assert_eq!(merged((&new, &[0]), (&new, &[1, 2])), (first, true));
     }
 
     #[test]
-    fn what_verifies_in_neither_copy_is_lost_and_counted() {
+    fn what_verifies_in_neither_copy_is_lost_and_the_rest_is_not() {
         let one = directory(2, &[(1, 10), (2, 20)]);
-        assert_eq!(merged((&one, &[1]), (&one, &[1])), Some((vec![20], 1)));
-        assert_eq!(merged((&one, &[0]), (&one, &[0])), None);
+        assert_eq!(merged((&one, &[1]), (&one, &[1])), (vec![None, Some(20)], false));
+        // How many there were is not known then.
+        assert_eq!(merged((&one, &[0]), (&one, &[0])), (vec![Some(10), Some(20)], false));
+        assert_eq!(merged((&one, &[0, 2]), (&one, &[0, 2])), (vec![Some(10)], false));
+    }
+
+    #[test]
+    fn a_stream_in_two_places_is_listed_once() {
+        let mut twice = directory(2, &[(1, 10), (2, 20), (1, 10)]);
+        twice.entries[1].stream = StreamId(crate::types::Uuid::from_u128(7));
+        let volume = VolumeId::random();
+        let merged = merge(&[copy(&twice, volume, &[]), DirectoryCopy::default()]);
+        assert_eq!(merged.directory().entries.len(), 2);
     }
 
     #[test]

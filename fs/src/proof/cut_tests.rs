@@ -154,7 +154,7 @@ pub(super) fn no_directory(seed: u64) -> Verdict<u64> {
     let truth = Truth::full(seed)?;
     let mut image = truth.image.clone();
     for at in truth.geometry.directories_at() {
-        image.write(at, &payload(seed, SECTOR_BYTES));
+        image.write(at, &payload(seed, truth.geometry.directory_bytes));
     }
     let served = truth.serve(&image, |_| true)?.ok_or("it does not open")?;
     demand!(served.seen == truth.whole() && served.damage.is_empty(), "footage is missing with the names");

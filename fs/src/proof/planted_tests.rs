@@ -89,6 +89,13 @@ const CUT_SHORT: Scenario = Scenario {
 };
 const REPAIR_READS: Scenario =
     Scenario { name: "failing reads of a repair", run: repair_doubt_tests::failing_reads, seeds: 9720..9721 };
+const EPOCHS: Scenario =
+    Scenario { name: "epochs without a log", run: repair_doubt_tests::epochs_without_log, seeds: 9770..9771 };
+const HOLES: Scenario = Scenario {
+    name: "holes in the directory",
+    run: repair_doubt_tests::holes_in_directory,
+    seeds: 9780..9782,
+};
 const GIVEN_UP: Scenario =
     Scenario { name: "given up stays so", run: repair_tests::given_up_stays, seeds: 9300..9302 };
 const REPAIRED_ROWS: Scenario =
@@ -247,6 +254,9 @@ const PLANTS: &[Plant] = &[
     (&[Bug::RepairTakesBlocks], &[REPAIR_TAKES]),
     (&[Bug::RepairBelievesOnePass], &[REPAIR_READS]),
     (&[Bug::RepairGuessesSize], &[CUT_SHORT]),
+    (&[Bug::EpochFromBlocksOnly], &[EPOCHS]),
+    (&[Bug::EntriesMovedInOneGo], &[HOLES]),
+    (&[Bug::TableUnreadWithoutRecord], &[GIVEN_UP]),
     (&[Bug::RowsNotRebuilt], &[REPAIRED_ROWS]),
     (&[Bug::OlderCopyUnnoticed], &[OLDER]),
     (&[Bug::OutdatedLogBelieved], &[OLDER]),

@@ -296,12 +296,14 @@ pub(super) fn given_up_stays(seed: u64) -> Verdict<u64> {
     let blocks: Vec<BlockIndex> = truth.used_blocks().into_iter().collect();
     let mut judged = 0;
     for (turn, block) in blocks.into_iter().enumerate() {
-        let state_then = [BlockState::Free, BlockState::Erased, BlockState::Expired][turn % 3];
-        // The directories are lost, too, so that there is something to repair.
-        let mut image = without(&truth, 0b00010, seed);
+        let state_then =
+            [BlockState::Free, BlockState::Erased, BlockState::Expired, BlockState::Bad][turn % 4];
+        // The directories are lost, too, so that there is something to repair; and half the time the round log.
+        let without_log = turn / 4 % 2 == 1;
+        let mut image = without(&truth, if without_log { 0b01010 } else { 0b00010 }, seed);
         let row = state.row(block);
         let gone = match state_then {
-            BlockState::Expired => Row { state: state_then, ..row },
+            BlockState::Expired | BlockState::Bad => Row { state: state_then, ..row },
             _ => Row { state: state_then, sequence: row.sequence, ..Row::default() },
         };
         let sector = block.0 as usize / ROWS_PER_SECTOR;
@@ -314,6 +316,10 @@ pub(super) fn given_up_stays(seed: u64) -> Verdict<u64> {
         TableSector::new(sector as u32, RoundNumber(0), rows).seal_as(magic, &mut bytes);
         image.write(truth.geometry.table_at() + (sector * SECTOR_BYTES) as u64, &bytes);
         let before = truth.serve(&image, |_| false)?.ok_or("it does not open")?.seen;
+        let found = crate::recover::recover(&image, Path::new("proof")).map_err(|error| error.to_string())?;
+        // What stands in the record is newer than the table.
+        let stays = !without_log || found.row(block) == gone;
+        demand!(stays, "block {block} was {gone:?}, and is {:?}", found.row(block));
         let (done, report) = repaired(&image, &RepairOptions::default(), seed)?;
         demand!(!report.steps.is_empty(), "there was nothing to repair");
         let after = truth.serve(&done, |_| false)?.ok_or("it does not open")?.seen;

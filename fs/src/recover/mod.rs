@@ -6,7 +6,7 @@
 //! |---|---|
 //! | any superblock copy verifies | the volume is that of the highest generation |
 //! | newest round record that stands, in either copy | only blocks it names or grants are examined |
-//! | no round record stands | every block is examined |
+//! | no round record stands | every block is examined, but for those that by the table hold nothing or were withdrawn |
 //! | the newest record knows less than the table, or than blocks whose rows are lost | it does not count; blocks of a later take than their row are examined |
 //! | a row in the record | replaces the table's |
 //! | a granted block with the header of its grant | open, nothing of it known durable |
@@ -30,6 +30,7 @@ mod outdated;
 mod rebuild;
 mod superblock;
 mod table;
+mod unrecorded;
 mod writing;
 
 pub(crate) use blocks::{contents, examine, state_of};
@@ -49,16 +50,17 @@ use blocks::ends;
 use crate::disk::ReadAt;
 use crate::error::{Error, Result};
 use crate::fault_budget::FaultBudget;
-use crate::format::Framed;
 use crate::format::block::BlockHeader;
-use crate::format::directory::{Directory, DirectoryCopy, DirectoryEntry, merge};
+use crate::format::directory::{Directory, DirectoryCopy, DirectoryEntry, Merged, merge};
 use crate::format::geometry::Geometry;
 use crate::format::round::RoundRecord;
 use crate::format::superblock::Superblock;
 use crate::format::table::Row;
+use crate::format::{Framed, SECTOR_BYTES};
 use crate::report::{BlockState, Finding};
 use crate::retention::age::ClockWatch;
 use crate::scan::{Scanner, Take};
+use crate::session::newest as newest_session;
 use crate::types::{BlockIndex, ChunkNumber, Epoch, RoundNumber, Sequence, StreamId, VolumeId, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -114,6 +116,8 @@ pub(crate) struct Recovered {
     pub(crate) superblocks_good: [bool; 4],
     /// Each directory copy, if all of it stands.
     pub(crate) directories: [Option<Directory>; 2],
+    /// The entries of the directory in their places; `None` where one stands in neither copy.
+    pub(crate) directory_places: Vec<Option<DirectoryEntry>>,
     /// Whether each part of the directory stands in one copy at least.
     pub(crate) directory_stands: bool,
     /// What the last writer knew of the clock.
@@ -171,19 +175,26 @@ pub(crate) fn recover_as(disk: &dyn ReadAt, path: &Path, found: FoundSuperblock)
         ));
     }
     let scanner = Scanner { disk, geometry: &geometry, volume };
-    let (directory, directory_stands, directories) = read_directories(&scanner, &mut findings);
+    let (merged, directories) = read_directories(&scanner, &mut findings);
+    let directory = merged.directory();
     let record = log::newest(&scanner);
     // After the record: beside a live writer the holds may be newer than what it knows, never older.
     let known = record.as_ref().map_or(0, |record| record.header.holds_generation);
     let holds = holds::find(&scanner, known, &mut findings);
     let mut state = match &record {
         Some(record) => with_record(&scanner, record, &mut findings),
-        None => rebuild::examine_all(&scanner, &mut findings),
+        None => unrecorded::examine_all(&scanner, &mut findings),
     };
     let ends = ends(&state.rows);
     let header = record.map(|record| record.header).unwrap_or_default();
     let highest_row = state.rows.iter().map(|row| row.sequence.max(row.rank)).max().unwrap_or_default();
+    // A session that wrote nothing took its epoch all the same.
+    let session = match highest_row > header.highest || header.round.0 == 0 {
+        true if !planted!(EpochFromBlocksOnly) => newest_session(disk, &geometry, volume),
+        _ => (Epoch(0), 0),
+    };
     let epoch_row = state.rows.iter().map(|row| row.epoch).max().unwrap_or_default();
+    let running_at_least = running_at_least(&state.rows, &holds);
     findings.append(&mut state.findings);
     let orphans =
         if planted!(StreamsWithoutNameHidden) { Vec::new() } else { orphans(&state.rows, &directory) };
@@ -192,7 +203,8 @@ pub(crate) fn recover_as(disk: &dyn ReadAt, path: &Path, found: FoundSuperblock)
     Ok(Recovered {
         superblock: found.superblock,
         directory,
-        directory_stands,
+        directory_stands: merged.is_whole(),
+        directory_places: merged.places,
         clock: ClockWatch {
             mark: (header.clock_mark != WallTime::default())
                 .then_some((header.clock_mark, header.clock_mark_running_s)),
@@ -206,9 +218,9 @@ pub(crate) fn recover_as(disk: &dyn ReadAt, path: &Path, found: FoundSuperblock)
         unfinished: state.unfinished,
         ends,
         round: header.round,
-        epoch: header.epoch.max(epoch_row),
+        epoch: header.epoch.max(epoch_row).max(session.0),
         highest: header.highest.max(highest_row),
-        running_seconds: header.running_seconds.max(running_at_least(&holds)),
+        running_seconds: header.running_seconds.max(running_at_least).max(session.1),
         faults: FaultBudget { since_s: header.faults_since, blocks: header.faults_blocks },
         last_round_at: header.at,
         after_crash: header.closed == 0 && header.round.0 > 0,
@@ -220,11 +232,12 @@ pub(crate) fn recover_as(disk: &dyn ReadAt, path: &Path, found: FoundSuperblock)
     })
 }
 
-/// For how long the volume was open for writing when the newest hold was made: where no record stands, no hold expires or ends
-/// later for that.
-fn running_at_least(holds: &FoundHolds) -> u64 {
+/// For how long the volume was open for writing when the newest hold was made and the newest block was written: where no record
+/// stands, no hold expires or ends much later for that.
+fn running_at_least(rows: &[Row], holds: &FoundHolds) -> u64 {
     let made = holds.holds().into_iter().map(|hold| hold.created_running_s);
-    made.filter(|seconds| *seconds <= u64::MAX / 2).max().unwrap_or(0)
+    let written = rows.iter().map(|row| row.running_s);
+    made.chain(written).filter(|seconds| *seconds <= u64::MAX / 2).max().unwrap_or(0)
 }
 
 /// Rows and what they differ by, while they are being found out.
@@ -294,31 +307,41 @@ fn is_outdated(scanner: &Scanner<'_>, state: &State, record: &RoundRecord) -> bo
     !planted!(OutdatedLogBelieved) && (by_table || state.unlisted.iter().any(taken_later))
 }
 
-/// The directory, as far as it verifies in one copy or the other, whether that is all of it, and each copy of which all does.
-fn read_directories(
-    scanner: &Scanner<'_>,
-    findings: &mut Vec<Finding>,
-) -> (Directory, bool, [Option<Directory>; 2]) {
+/// The directory, as far as it verifies in one copy or the other, and each copy of which all does.
+fn read_directories(scanner: &Scanner<'_>, findings: &mut Vec<Finding>) -> (Merged, [Option<Directory>; 2]) {
     let places = scanner.geometry.directories_at();
-    let copies = places.map(|at| {
-        let mut bytes = vec![0; scanner.geometry.directory_bytes];
-        let read = scanner.disk.read_exact_at(&mut bytes, at);
-        DirectoryCopy::read(if read.is_ok() { &bytes } else { &[] }, scanner.volume)
-    });
+    let copies = places.map(|at| DirectoryCopy::read(&read_directory(scanner, at), scanner.volume));
     let whole = copies.each_ref().map(DirectoryCopy::whole);
     let merged = merge(&copies);
     for (at, copy) in places.iter().zip(&whole) {
         if copy.is_none() {
-            let detail = match &merged {
-                Some((_, 0)) => "this copy does not verify; the other stands in",
-                Some(_) => "an entry verifies in neither copy: a stream's name and settings are lost",
-                None => "neither copy verifies: the streams' names and settings are lost",
+            let detail = match merged.counted {
+                true if merged.is_whole() => "this copy does not verify; the other stands in",
+                true => "an entry verifies in neither copy: a stream's name and settings are lost",
+                false if merged.places.is_empty() => {
+                    "neither copy verifies: the streams' names and settings are lost"
+                }
+                false => {
+                    "how many streams there are stands in neither copy: names and settings of some may be lost"
+                }
             };
             findings.push(finding("stream directory", *at, detail.to_owned()));
         }
     }
-    let stands = merged.as_ref().is_some_and(|(_, lost)| *lost == 0);
-    (merged.unwrap_or_default().0, stands, whole)
+    (merged, whole)
+}
+
+/// Reads a copy of the directory, sector by sector where it cannot be read at once: each entry stands for itself.
+fn read_directory(scanner: &Scanner<'_>, at: u64) -> Vec<u8> {
+    let mut bytes = vec![0; scanner.geometry.directory_bytes];
+    if scanner.disk.read_exact_at(&mut bytes, at).is_err() {
+        for (at, sector) in (at..).step_by(SECTOR_BYTES).zip(bytes.chunks_exact_mut(SECTOR_BYTES)) {
+            if scanner.disk.read_exact_at(sector, at).is_err() {
+                sector.fill(0);
+            }
+        }
+    }
+    bytes
 }
 
 /// A finding about metadata that is doubled.

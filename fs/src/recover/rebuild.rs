@@ -5,7 +5,7 @@ use super::{Recovered, State, free_row};
 use crate::format::block::BlockHeader;
 use crate::format::footer::{ChunkPlace, Footer};
 use crate::format::table::Row;
-use crate::report::{BlockState, Finding};
+use crate::report::BlockState;
 use crate::scan::{Scanner, Take};
 use crate::types::{BlockIndex, ChunkNumber, Sequence, StreamId};
 use std::collections::BTreeSet;
@@ -114,21 +114,4 @@ fn relink(scanner: &Scanner<'_>, state: &mut State, stream: StreamId, rebuilt: &
             }
         }
     }
-}
-
-/// Finds every row again, where no round record stands.
-pub(super) fn examine_all(scanner: &Scanner<'_>, findings: &mut Vec<Finding>) -> State {
-    let mut state =
-        State { rows: vec![Row::default(); scanner.geometry.blocks as usize], ..State::default() };
-    state.unlisted = scanner.geometry.all_blocks().collect();
-    rebuild(scanner, &mut state, &scanner.geometry.all_blocks().collect());
-    // A volume that was never written to has no record, and nothing of it is damaged.
-    if state.rows.iter().any(Row::is_live) {
-        findings.push(super::finding(
-            "round log",
-            scanner.geometry.logs_at()[0],
-            "no record stands; every block was examined".to_owned(),
-        ));
-    }
-    state
 }

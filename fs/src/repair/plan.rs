@@ -7,11 +7,13 @@
 //! | some copies of the superblock do not verify | written again from one that does |
 //! | none does | made from the blocks; label and creator stay empty |
 //! | one directory copy does not verify, or is older | written again from the other |
-//! | neither does | made from the streams in the blocks |
+//! | an entry verifies in neither | the others stay in their places; the hole is given to a stream without a name, else to the last entry |
+//! | nothing of either does | made from the streams in the blocks |
 //! | a stream with footage in no directory | entered under the name made from its identity |
 //! | one copy of a hold does not verify | written again from the other |
 //! | neither does | marked as lost in both; where no slot verifies at all, once |
 //! | one copy of a session does not verify | written again from the other; where neither does, the slot is empty |
+//! | a change of the holds stands nowhere | marked as lost in a free slot; where none is free, nothing: lift a hold first |
 //! | no round record stands, or one of another time | a new one, above all that was ever granted |
 
 use super::rows::{Header, Verdict, judge};
@@ -227,23 +229,35 @@ fn directory(survey: &mut Survey, options: &RepairOptions, now: WallTime, disk: 
     let orphans = crate::recover::orphans(&recovered.rows, &recovered.directory);
     let scanner = Scanner { disk, geometry: &recovered.geometry, volume: recovered.volume() };
     let orphans = crate::recover::with_ages(&scanner, &recovered.rows, orphans);
-    let room = (recovered.geometry.streams_max as usize).saturating_sub(recovered.directory.entries.len());
-    let mut entries = recovered.directory.entries.clone();
+    let mut places = std::mem::take(&mut recovered.directory_places);
     // A repair that was cut off may have left a stream in two places.
     let mut known = BTreeSet::new();
-    entries.retain(|entry| known.insert(entry.stream));
+    for place in &mut places {
+        if place.as_ref().is_some_and(|entry| !known.insert(entry.stream)) {
+            *place = None;
+        }
+    }
+    let room = (recovered.geometry.streams_max as usize).saturating_sub(known.len());
     for orphan in orphans.into_iter().take(if planted!(NamelessDropped) { 0 } else { room }) {
         let detail = format!("stream {} is called {}: its name is lost", orphan.stream, orphan.name.as_str());
         step("stream name", detail);
-        entries.push(orphan);
+        match places.iter_mut().find(|place| place.is_none()) {
+            Some(hole) => *hole = Some(orphan),
+            None => places.push(Some(orphan)),
+        }
     }
     for (old, new) in &options.names {
-        rename(&mut entries, old, new, now)?;
+        rename(&mut places, old, new, now)?;
         step("stream name", format!("{old} is called {new} from now on"));
     }
+    let generation = recovered.directory.generation.saturating_add(1);
+    let (mut before, mut entries) = without_holes(places);
     if entries != recovered.directory.entries || !recovered.directory_stands {
-        let generation = recovered.directory.generation.saturating_add(1);
-        entries.iter_mut().for_each(|entry| entry.generation = generation);
+        entries.iter_mut().chain(&mut before).for_each(|entry| entry.generation = generation);
+        if recovered.directories.iter().all(Option::is_none) && !planted!(EntriesMovedInOneGo) {
+            let before = Directory { generation: recovered.directory.generation, entries: before };
+            recovered.directories = [Some(before.clone()), Some(before)];
+        }
         recovered.directory = Directory { generation, entries };
         recovered.directory_stands = true;
     }
@@ -252,25 +266,49 @@ fn directory(survey: &mut Survey, options: &RepairOptions, now: WallTime, disk: 
     Ok(())
 }
 
-fn rename(entries: &mut [DirectoryEntry], old: &StreamName, new: &StreamName, now: WallTime) -> Result<()> {
+/// Moves the last entries into the holes. First comes what is to be written before: there each stands in its old place too, so
+/// that no moment leaves it in none.
+fn without_holes(mut places: Vec<Option<DirectoryEntry>>) -> (Vec<DirectoryEntry>, Vec<DirectoryEntry>) {
+    let mut before = places.clone();
+    while let Some(hole) = places.iter().position(Option::is_none) {
+        // The last place may be a hole itself.
+        if let Some(last) = places.pop().flatten()
+            && let (Some(place), Some(place_before)) = (places.get_mut(hole), before.get_mut(hole))
+        {
+            *place_before = Some(last.clone());
+            *place = Some(last);
+        }
+    }
+    let last = before.iter().flatten().next_back().cloned();
+    let before = before.into_iter().filter_map(|place| place.or_else(|| last.clone()));
+    (before.collect(), places.into_iter().flatten().collect())
+}
+
+fn rename(
+    places: &mut [Option<DirectoryEntry>],
+    old: &StreamName,
+    new: &StreamName,
+    now: WallTime,
+) -> Result<()> {
     if !old.as_str().starts_with(RECOVERED) {
         return Err(Error::Invalid(format!(
             "{old} has a name; a repair names only streams called {RECOVERED}..."
         )));
     }
-    if entries.iter().any(|entry| entry.name.as_str() == new.as_str()) {
+    if places.iter().flatten().any(|entry| entry.name.as_str() == new.as_str()) {
         return Err(Error::Invalid(format!(
             "the volume has a stream {new} already; choose another name for {old}"
         )));
     }
     let name =
         Text::new(new.as_str()).ok_or_else(|| Error::Invalid(format!("the name {new} is too long")))?;
-    let known: Vec<String> = entries
+    let known: Vec<String> = places
         .iter()
+        .flatten()
         .map(|entry| entry.name.as_str().to_owned())
         .filter(|name| name.starts_with(RECOVERED))
         .collect();
-    let Some(entry) = entries.iter_mut().find(|entry| entry.name.as_str() == old.as_str()) else {
+    let Some(entry) = places.iter_mut().flatten().find(|entry| entry.name.as_str() == old.as_str()) else {
         return Err(Error::NoSuchStream { name: old.clone(), available: known.join(", ") });
     };
     entry.name_before = std::mem::replace(&mut entry.name, name);
@@ -300,7 +338,8 @@ fn holds(survey: &mut Survey) {
         holds.generation = generation;
     }
     holds.to_repair.extend(&lost);
-    let outdated = holds.outdated;
+    // Where no slot is free the round log goes on telling of it; a repair lifts nobody's hold.
+    let outdated = holds.outdated && holds.slots.iter().any(|(slot, _)| *slot == Slot::Free);
     if single > 0 {
         survey.step("hold", format!("one copy of {single} slots is written again from the other"));
     }

@@ -61,6 +61,18 @@ pub(crate) fn read_log(
     log_of(&by_epoch, geometry.sessions_max)
 }
 
+/// The newest epoch that any session took, and the most seconds that any knew the volume to have been open for writing. What only
+/// a forged slot can say does not count.
+pub(crate) fn newest(disk: &dyn ReadAt, geometry: &Geometry, volume: VolumeId) -> (Epoch, u64) {
+    let copies = geometry.sessions_at().map(|at| read_slots(disk, at, volume, 0, geometry.sessions_max));
+    let slots = copies.into_iter().flatten().flatten().map(|(slot, _)| slot);
+    let sessions = slots.filter(|slot| slot.state != SESSION_NONE && slot.epoch.0 < u32::MAX / 2);
+    sessions.fold((Epoch(0), 0), |(epoch, running), slot| {
+        let known = [slot.began_running, slot.ended_running].into_iter().filter(|s| *s <= u64::MAX / 2);
+        (epoch.max(slot.epoch), known.fold(running, u64::max))
+    })
+}
+
 /// The log that these slots make.
 fn log_of(by_epoch: &BTreeMap<Epoch, (SessionSlot, u32)>, room: u32) -> SessionLog {
     let before = |epoch: Epoch| by_epoch.get(&Epoch(epoch.0.checked_sub(1)?));

@@ -133,9 +133,10 @@ impl Holds {
         })
     }
 
-    /// Whether each slot stands in both copies as it should.
+    /// Whether each slot stands in both copies as it should. That a hold is missing of which no slot can tell, all being in use, is
+    /// told by the round log.
     pub(in crate::writer) fn all_stand(&self) -> bool {
-        self.unwritten.is_empty() && self.missing.is_none()
+        self.unwritten.is_empty()
     }
 
     /// Puts something into a slot: it counts at once, and is to be written.
