@@ -77,21 +77,33 @@ pub fn whole(pairs: usize, limit: Duration) -> Result<()> {
     Ok(())
 }
 
+/// The first superblock's number at a place in it (`docs/format.md`, Superblock).
+fn superblock_number(file: &File, at: u64) -> Result<u64> {
+    let mut bytes = [0; 8];
+    file.read_exact_at(&mut bytes, at)?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
 /// Overwrites all that describes a volume: superblocks, directories, holds, round log, table, sessions.
-pub(super) fn lose_descriptions(file: &File) -> Result<()> {
-    let mut superblock = [0; 512];
-    file.read_exact_at(&mut superblock, 0)?;
-    let number = |at: usize| -> Result<u64> {
-        Ok(u64::from_le_bytes(superblock.get(at..at + 8).context("a field")?.try_into()?))
-    };
-    let first_block = number(288)?;
+fn lose_descriptions(file: &File) -> Result<()> {
+    let number = |at| superblock_number(file, at);
+    let (first_block, back, size) = (number(288)?, number(216)?, number(104)?);
+    let inner = [number(264)?, number(272)?];
     file.write_all_at(&vec![0xA5; usize::try_from(first_block)?], 0)?;
-    let back = number(216)?;
-    file.write_all_at(&vec![0xA5; usize::try_from(number(104)? - back)?], back)?;
-    for copy in 1..3 {
-        file.write_all_at(&[0xA5; 4096], number(256 + 8 * copy)?)?;
+    file.write_all_at(&vec![0xA5; usize::try_from(size - back)?], back)?;
+    for at in inner {
+        file.write_all_at(&[0xA5; 4096], at)?;
     }
     Ok(())
+}
+
+/// The same, but for the sessions at the end: by them a volume that was never full is known to be whole.
+pub(super) fn lose_all_but_sessions(file: &File) -> Result<()> {
+    let (at, end) = (superblock_number(file, 232)?, superblock_number(file, 240)?);
+    let mut sessions = vec![0; usize::try_from(end - at)?];
+    file.read_exact_at(&mut sessions, at)?;
+    lose_descriptions(file)?;
+    Ok(file.write_all_at(&sessions, at)?)
 }
 
 impl Subject {

@@ -1,7 +1,7 @@
 //! Erasing, quotas and maximum ages on a live volume: what `erase` acknowledged is gone whatever comes right after it, what is
 //! past its age comes out of no command, and what was to stay is there.
 
-use super::damage::lose_descriptions;
+use super::damage::lose_all_but_sessions;
 use super::figure;
 use crate::footage;
 use crate::media::ClipKind;
@@ -106,7 +106,7 @@ pub fn ages(seconds: u64) -> Result<()> {
     let shown = aged.iter().filter(|stream| stream["maximum_age_s"] == 3).count();
     ensure!(shown == 2, "the maximum ages are not shown: {info:#}");
     rig::assert_check_clean(&rig.volume)?;
-    lose_descriptions(&OpenOptions::new().read(true).write(true).open(&rig.volume)?)?;
+    lose_all_but_sessions(&OpenOptions::new().read(true).write(true).open(&rig.volume)?)?;
     let mut repair = vec!["volume".to_owned(), "check".into(), volume.clone(), "--repair".into()];
     for stream in aged {
         let digits: String = stream["id"].as_str().context("id")?.split('-').take(1).collect();
