@@ -130,18 +130,6 @@ pub fn assert_check_clean(volume: &Path) -> Result<Value> {
     Ok(report)
 }
 
-/// The same after a power cut, which may come while the last record of a session is written: one copy of it is torn then, and
-/// `check` cannot tell that from rot. The other stands, and nothing is lost.
-pub fn assert_check_clean_but_last_record(volume: &Path) -> Result<()> {
-    let report = check(volume)?;
-    let findings = report["findings"].as_array().context("no findings in the report")?;
-    let is_record = |found: &Value| found["what"] == "round record" && found["footage_lost"] == false;
-    if findings.len() > 1 || !findings.iter().all(is_record) {
-        bail!("volume check: {report:#}");
-    }
-    Ok(())
-}
-
 /// `keha volume check --json`, whatever it finds: its report.
 pub fn check(volume: &Path) -> Result<Value> {
     let output = process::keha(&["volume", "check", text(volume)?, "--json"], COMMAND_LIMIT)?;
