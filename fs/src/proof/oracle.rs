@@ -175,10 +175,8 @@ pub(super) fn judge(image: &Arc<dyn ReadAt>, claim: &Claim<'_>) -> Verdict<Holdi
     let check = volume.check(&mut |_, _| ()).map_err(|error| error.to_string())?;
     let mut findings = check.findings;
     if !claim.clean {
-        // Cut off while the last record was written, one copy of it may be torn; `check` cannot know that it never stood.
-        // The same with what was being erased: the next writer finishes it.
-        let unfinished = ["round record", "erased chunk"];
-        findings.retain(|finding| !unfinished.contains(&finding.what) || finding.footage_lost);
+        // What was being erased when it was cut off: the next writer finishes it.
+        findings.retain(|finding| finding.what != "erased chunk" || finding.footage_lost);
     }
     demand!(findings.iter().all(tolerable), "check finds {findings:#?}");
     counters(recovered, claim)?;

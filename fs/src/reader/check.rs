@@ -5,7 +5,7 @@ use super::verify::{BlockCheck, outdated};
 use crate::format::superblock::Superblock;
 use crate::format::table::Row;
 use crate::format::{Framed, is_zero};
-use crate::recover::{Recovered, finding, newest_record, record_copies, recover};
+use crate::recover::{Recovered, finding, lost_record_copy, recover};
 use crate::report::{CheckReport, Finding};
 use crate::session::read_log;
 use crate::types::BlockIndex;
@@ -60,22 +60,11 @@ fn check_superblock_padding(volume: &Volume, report: &mut CheckReport) {
     }
 }
 
-/// Both copies of the newest record, after a clean end: a crash may leave either of them torn, and that is no damage.
+/// Both copies of the newest record, after a clean end.
 fn check_round_log(volume: &Volume, report: &mut CheckReport) {
-    let scanner = volume.scanner();
-    let Some(newest) = newest_record(&scanner).filter(|newest| newest.header.closed == 1) else { return };
-    for (at, copy) in record_copies(&scanner, newest.header.round) {
-        // A live writer may be about to replace it with a newer one.
-        if copy.is_none()
-            && newest_record(&scanner).is_some_and(|now| now.header.round == newest.header.round)
-        {
-            report.findings.push(finding(
-                "round record",
-                at,
-                "this copy does not verify; the other stands in".to_owned(),
-            ));
-        }
-    }
+    let lost = lost_record_copy(&volume.scanner());
+    let detail = "this copy does not verify; the other stands in";
+    report.findings.extend(lost.map(|at| finding("round record", at, detail.to_owned())));
 }
 
 fn check_scrub(volume: &Volume, report: &mut CheckReport) {

@@ -4,6 +4,7 @@ use crate::format::Framed;
 use crate::format::geometry::LOG_SLOTS;
 use crate::format::round::{RoundHeader, RoundRecord};
 use crate::scan::Scanner;
+use crate::session::was_closed_with;
 use crate::types::RoundNumber;
 
 /// The newest record that stands.
@@ -42,4 +43,15 @@ pub(crate) fn copies(scanner: &Scanner<'_>, round: RoundNumber) -> [(u64, Option
         let record = read.ok().and_then(|()| RoundRecord::unseal(&bytes, scanner.volume));
         (at, record.filter(|record| record.header.round == round))
     })
+}
+
+/// Where a copy of the newest record stood that does not stand any more. A crash may come while a record is written, and what
+/// it leaves is no damage: that both copies were flushed says only the session that was noted as closed with it, after that.
+pub(crate) fn lost_copy(scanner: &Scanner<'_>) -> Option<u64> {
+    let round = newest(scanner).filter(|record| record.header.closed == 1)?.header.round;
+    let (at, _) = copies(scanner, round).into_iter().find(|(_, copy)| copy.is_none())?;
+    let flushed = was_closed_with(scanner.disk, scanner.geometry, scanner.volume, round);
+    // A live writer may have replaced it with a newer one.
+    let still = newest(scanner).is_some_and(|now| now.header.round == round);
+    (flushed && still).then_some(at)
 }

@@ -35,7 +35,9 @@ mod writing;
 
 pub(crate) use blocks::{contents, examine, state_of};
 pub(crate) use holds::FoundHolds;
-pub(crate) use log::{copies as record_copies, newest as newest_record};
+#[cfg(test)]
+pub(crate) use log::copies as record_copies;
+pub(crate) use log::{lost_copy as lost_record_copy, newest as newest_record};
 pub(crate) use orphans::{RECOVERED, orphans, with_ages};
 pub(crate) use outdated::amend;
 pub(crate) use rebuild::row_from_block;

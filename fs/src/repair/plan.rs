@@ -28,7 +28,7 @@ use crate::hold::Slot;
 use crate::reader::volume_info;
 use crate::recover::{
     FoundSuperblock, Pause, RECOVERED, Recovered, amend, find_superblock_anywhere, find_superblock_of,
-    judge_superblock, newest_record, record_copies, recover_as, settled, volumes_named,
+    judge_superblock, lost_record_copy, newest_record, recover_as, settled, volumes_named,
 };
 use crate::report::{BlockState, Finding};
 use crate::scan::Scanner;
@@ -389,11 +389,7 @@ fn round_log(survey: &mut Survey, disk: &dyn ReadAt) {
         Some(_) if survey.findings.iter().any(|finding| finding.what == "round log") => {
             "its newest record is of an earlier time: a new one is written"
         }
-        Some(newest) if newest.header.closed == 1 => {
-            let copies = record_copies(&scanner, newest.header.round);
-            if copies.iter().all(|(_, copy)| copy.is_some()) {
-                return;
-            }
+        Some(_) if lost_record_copy(&scanner).is_some() => {
             "one copy of its newest record is lost: a new one is written"
         }
         Some(_) => return,

@@ -4,10 +4,10 @@ use super::{Session, SessionEnd, SessionLog, merge, session_of};
 use crate::disk::ReadAt;
 use crate::format::Framed;
 use crate::format::geometry::Geometry;
-use crate::format::session::{SESSION_NONE, SessionSlot};
+use crate::format::session::{SESSION_CLOSED, SESSION_NONE, SessionSlot};
 use crate::recover::finding;
 use crate::report::Finding;
-use crate::types::{Epoch, VolumeId};
+use crate::types::{Epoch, RoundNumber, VolumeId};
 use std::collections::BTreeMap;
 
 type Found = Option<(SessionSlot, u32)>;
@@ -71,6 +71,18 @@ pub(crate) fn newest(disk: &dyn ReadAt, geometry: &Geometry, volume: VolumeId) -
         let known = [slot.began_running, slot.ended_running].into_iter().filter(|s| *s <= u64::MAX / 2);
         (epoch.max(slot.epoch), known.fold(running, u64::max))
     })
+}
+
+/// Whether a session says that it closed the volume with this round.
+pub(crate) fn was_closed_with(
+    disk: &dyn ReadAt,
+    geometry: &Geometry,
+    volume: VolumeId,
+    round: RoundNumber,
+) -> bool {
+    let copies = geometry.sessions_at().map(|at| read_slots(disk, at, volume, 0, geometry.sessions_max));
+    let mut slots = copies.into_iter().flatten().flatten();
+    slots.any(|(slot, _)| slot.state == SESSION_CLOSED && slot.last_round == round)
 }
 
 /// The log that these slots make.

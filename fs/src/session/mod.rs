@@ -9,7 +9,7 @@ mod found;
 mod steps;
 mod stored;
 
-pub(crate) use found::{newest, read_log, read_slots};
+pub(crate) use found::{newest, read_log, read_slots, was_closed_with};
 pub(crate) use steps::{ClockWatch, Reading};
 pub(crate) use stored::{begun, closed, merge, session_of};
 
