@@ -88,6 +88,18 @@ pub enum BlockState {
 }
 
 impl BlockState {
+    /// All of them, in the order of their codes.
+    pub const ALL: [BlockState; 8] = [
+        BlockState::Free,
+        BlockState::Granted,
+        BlockState::Open,
+        BlockState::Parked,
+        BlockState::Sealed,
+        BlockState::Bad,
+        BlockState::Expired,
+        BlockState::Erased,
+    ];
+
     /// The state in lower case.
     pub fn as_str(self) -> &'static str {
         match self {

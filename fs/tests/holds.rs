@@ -1,71 +1,23 @@
 //! Holds through the public interface, on a real file.
 
+mod common;
+
 use bytes::Bytes;
+use common::{BEGIN, VIDEO, configured, frame, name, open, volume_in};
 use keha_fs::{
-    Anchor, ClockSource, Configuration, CreateOptions, Error, Hold, HoldId, HoldRequest, Item, RunId, Sample,
-    SampleFlags, StreamName, StreamWriter, TimeRange, TrackConfiguration, TrackKind, TrackNumber, Volume,
-    WallTime, Writer, WriterOptions, create,
+    Error, Hold, HoldId, HoldRequest, Item, Sample, SampleFlags, StreamName, TimeRange, Volume, WallTime,
+    Writer, WriterOptions,
 };
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-const VIDEO: TrackNumber = TrackNumber(1);
-const BEGIN: WallTime = WallTime(1_700_000_000_000_000_000);
 const FRAME_NS: i64 = 40_000_000;
-
-fn volume_in(folder: &tempfile::TempDir) -> PathBuf {
-    let path = folder.path().join("a.ring");
-    let options = CreateOptions { size_bytes: 24 << 20, ..CreateOptions::default() };
-    create(&path, &options, &mut |_, _| ControlFlow::Continue(())).expect("the volume is created");
-    path
-}
-
-fn open(path: &Path) -> Writer {
-    let options = WriterOptions { flush_interval: Duration::from_millis(20), ..WriterOptions::default() };
-    Writer::open(path, options, Box::new(|_| ())).expect("the volume opens for writing")
-}
-
-fn name(text: &str) -> StreamName {
-    StreamName::new(text).expect("a constant")
-}
-
-/// The way into a stream, with a track, a run and its clock.
-fn configured(writer: &Writer, stream: &StreamName) -> StreamWriter {
-    let mut stream = writer.stream(stream).expect("the stream");
-    let track = TrackConfiguration {
-        track: VIDEO,
-        kind: TrackKind::Video,
-        codec: *b"avc1",
-        timescale: 1000,
-        width: 0,
-        height: 0,
-        channels: 0,
-        sample_rate: 0,
-        private: b"avcC".to_vec(),
-    };
-    stream.configure(&Configuration { tracks: vec![track], session: Vec::new() }).expect("a configuration");
-    stream.begin_run(RunId::random());
-    stream.anchor(Anchor {
-        track: VIDEO,
-        timescale: 1000,
-        ticks: 0,
-        wall: BEGIN,
-        source: ClockSource::Arrival,
-        uncertainty_us: 1000,
-        arrival: BEGIN,
-        camera_offset_ns: 0,
-    });
-    stream
-}
 
 /// Records frames of 100 kB, 25 a second, a keyframe each second, numbered from `first` on.
 fn record(writer: &Writer, stream: &StreamName, frames: std::ops::Range<i64>) {
     let mut stream = configured(writer, stream);
     for index in frames {
-        let flags = if index % 25 == 0 { SampleFlags::SYNC } else { SampleFlags::default() };
-        let data = vec![Bytes::from(vec![index as u8; 100_000])];
-        let sample = Sample { track: VIDEO, ticks: index * 40, flags, data };
+        let sample = frame(index);
         let taken = (0..2000).any(|_| {
             let taken = stream.push(sample.clone()).is_ok();
             if !taken {

@@ -1,69 +1,19 @@
 //! Repair through the public interface, on a real file.
 
-use bytes::Bytes;
-use keha_fs::{
-    Anchor, BlockIndex, ClockSource, Configuration, CreateOptions, Error, Item, RepairOptions, RunId, Sample,
-    SampleFlags, StreamName, TimeRange, TrackConfiguration, TrackKind, TrackNumber, Volume, WallTime, Writer,
-    WriterOptions, create, plan_repair, repair,
-};
+mod common;
+
+use common::{configured, frame, name, open, volume_in};
+use keha_fs::{BlockIndex, Error, Item, RepairOptions, StreamName, TimeRange, Volume, plan_repair, repair};
 use std::fs::OpenOptions;
-use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-const VIDEO: TrackNumber = TrackNumber(1);
-const BEGIN: WallTime = WallTime(1_700_000_000_000_000_000);
-const MIB: u64 = 1 << 20;
-const SIZE: u64 = 24 * MIB;
-
-fn volume_in(folder: &tempfile::TempDir) -> PathBuf {
-    let path = folder.path().join("a.ring");
-    let options = CreateOptions { size_bytes: SIZE, ..CreateOptions::default() };
-    create(&path, &options, &mut |_, _| ControlFlow::Continue(())).expect("the volume is created");
-    path
-}
-
-fn open(path: &Path) -> Writer {
-    let options = WriterOptions { flush_interval: Duration::from_millis(20), ..WriterOptions::default() };
-    Writer::open(path, options, Box::new(|_| ())).expect("the volume opens for writing")
-}
-
-fn name(text: &str) -> StreamName {
-    StreamName::new(text).expect("a constant")
-}
+use std::path::Path;
 
 /// Records some MiB.
 fn record(path: &Path, stream: &str) {
     let writer = open(path);
-    let mut stream = writer.stream(&name(stream)).expect("the stream");
-    let track = TrackConfiguration {
-        track: VIDEO,
-        kind: TrackKind::Video,
-        codec: *b"avc1",
-        timescale: 1000,
-        width: 0,
-        height: 0,
-        channels: 0,
-        sample_rate: 0,
-        private: b"avcC".to_vec(),
-    };
-    stream.configure(&Configuration { tracks: vec![track], session: Vec::new() }).expect("a configuration");
-    stream.begin_run(RunId::random());
-    stream.anchor(Anchor {
-        track: VIDEO,
-        timescale: 1000,
-        ticks: 0,
-        wall: BEGIN,
-        source: ClockSource::Arrival,
-        uncertainty_us: 1000,
-        arrival: BEGIN,
-        camera_offset_ns: 0,
-    });
+    let mut stream = configured(&writer, &name(stream));
     for index in 0..60 {
-        let flags = if index % 25 == 0 { SampleFlags::SYNC } else { SampleFlags::default() };
-        let data = vec![Bytes::from(vec![index as u8; 100_000])];
-        stream.push(Sample { track: VIDEO, ticks: index * 40, flags, data }).expect("room");
+        stream.push(frame(index)).expect("room");
     }
     drop(stream);
     writer.close().expect("closed");

@@ -130,6 +130,16 @@ pub fn assert_check_clean(volume: &Path) -> Result<Value> {
     Ok(report)
 }
 
+/// That keha refuses these arguments with this exit status, and says so.
+pub fn assert_refused(arguments: &[&str], status: i32, says: &str) -> Result<()> {
+    let output = process::keha(arguments, COMMAND_LIMIT)?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.code() != Some(status) || !said.contains(says) {
+        bail!("{arguments:?}: {}: {said}", output.status);
+    }
+    Ok(())
+}
+
 /// `keha volume check --json`, whatever it finds: its report.
 pub fn check(volume: &Path) -> Result<Value> {
     let output = process::keha(&["volume", "check", text(volume)?, "--json"], COMMAND_LIMIT)?;

@@ -63,7 +63,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Stream(commands::stream::Command),
     /// Show what a running recorder is doing
-    Status(commands::status::Args),
+    Status(crate::volume_argument::ReportArguments),
     /// Record four built-in cameras: nothing to configure
     Demo(commands::demo::Args),
     /// Write the completions of a shell to standard output

@@ -11,6 +11,16 @@ pub(crate) struct VolumeArgument {
     volume: Option<String>,
 }
 
+/// What a command is told that only reports on a volume.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ReportArguments {
+    #[command(flatten)]
+    pub(crate) volume: VolumeArgument,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 impl VolumeArgument {
     /// The path of the volume that is meant.
     ///
@@ -22,6 +32,24 @@ impl VolumeArgument {
             Some(text) => path_of(text),
         }
     }
+}
+
+/// The volume and what else is named by one or two words: `[VOLUME] WORD`, the volume being what `KEHA_VOLUME` says where it is
+/// left out. `what` is the other word, for the error.
+///
+/// # Errors
+/// No volume is named, or in a way that this version does not know.
+pub(crate) fn path_and_word<'w>(words: &'w [String], what: &str) -> anyhow::Result<(PathBuf, &'w str)> {
+    let (volume, word) = match words {
+        [volume, word] => (volume.clone(), word),
+        [word] => (std::env::var("KEHA_VOLUME").unwrap_or_default(), word),
+        _ => return Err(Failure::usage(format!("name the volume and the {what}"))),
+    };
+    if volume.is_empty() {
+        let why = format!("no volume is named: give its path before the {what}, or set KEHA_VOLUME");
+        return Err(Failure::usage(why));
+    }
+    Ok((path_of(&volume)?, word))
 }
 
 /// The path that `text` stands for.

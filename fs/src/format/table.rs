@@ -78,6 +78,12 @@ impl Row {
         self.is_live() || void && self.chunks > 0
     }
 
+    /// Whether the block is its stream's, with footage or overwritten: it counts for the stream's quota.
+    pub(crate) fn is_owned(&self) -> bool {
+        use BlockState::{Erased, Expired, Open, Parked, Sealed};
+        matches!(self.state, Open | Parked | Sealed | Erased | Expired)
+    }
+
     /// Whether any sample stands in it.
     pub(crate) fn has_samples(&self) -> bool {
         self.is_live() && self.samples > 0
@@ -97,10 +103,7 @@ impl super::Field for BlockState {
     }
 
     fn get(bytes: &[u8]) -> Option<Self> {
-        use BlockState::*;
-        [Free, Granted, Open, Parked, Sealed, Bad, Expired, Erased]
-            .into_iter()
-            .find(|state| bytes == [*state as u8])
+        BlockState::ALL.into_iter().find(|state| bytes == [*state as u8])
     }
 }
 

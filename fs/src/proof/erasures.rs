@@ -167,16 +167,7 @@ impl Driver {
         let names: Vec<String> = self.model.streams.keys().cloned().collect();
         let Some(name) = names.get(self.rng.below(names.len().max(1))).cloned() else { return Ok(()) };
         let Some(stream) = self.model.streams.get(&name) else { return Ok(()) };
-        let walls: Vec<WallTime> = stream
-            .entries
-            .iter()
-            .take(stream.durable)
-            .skip(stream.gone)
-            .filter_map(|entry| match entry {
-                Entry::Sample(pushed) => Some(pushed.run.wall(pushed.number as i64)),
-                Entry::Gap(_) => None,
-            })
-            .collect();
+        let walls = stream.durable_walls();
         if walls.is_empty() {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 
 use super::driver::Driver;
 use super::material::VIDEO;
-use super::oracle::{Entry, Model};
+use super::oracle::Model;
 use super::{Verdict, demand};
 use crate::error::Error;
 use crate::hold::{Hold, HoldRequest};
@@ -145,16 +145,7 @@ impl Driver {
         let names: Vec<String> = self.model.streams.keys().cloned().collect();
         let Some(name) = names.get(self.rng.below(names.len().max(1))).cloned() else { return Ok(None) };
         let Some(stream) = self.model.streams.get(&name) else { return Ok(None) };
-        let samples: Vec<_> = stream
-            .entries
-            .iter()
-            .take(stream.durable)
-            .skip(stream.gone)
-            .filter_map(|entry| match entry {
-                Entry::Sample(pushed) => Some(pushed.run.wall(pushed.number as i64)),
-                Entry::Gap(_) => None,
-            })
-            .collect();
+        let samples = stream.durable_walls();
         if samples.is_empty() {
             return Ok(None);
         }

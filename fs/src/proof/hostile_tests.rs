@@ -17,9 +17,8 @@ use crate::types::{BlockIndex, StreamName};
 use crate::writer::Input;
 use std::path::Path;
 
-/// Reads and checks all there is; gives how many items there were.
-fn read_whatever_is_there(image: &SimImage) -> Verdict<usize> {
-    let Ok(volume) = Volume::from_disk(shared(image), Path::new("proof")) else { return Ok(0) };
+/// Reads all there is, in whatever state; gives how many items there were.
+pub(super) fn read_whatever_is_there(volume: &Volume) -> Verdict<usize> {
     let mut items = 0;
     for stream in volume.streams() {
         let _spans = volume.spans(stream.id, TimeRange::default());
@@ -29,6 +28,13 @@ fn read_whatever_is_there(image: &SimImage) -> Verdict<usize> {
             demand!(items < 1_000_000, "reading never ends");
         }
     }
+    Ok(items)
+}
+
+/// Opens, reads and checks all there is; gives how many items there were.
+fn open_whatever_is_there(image: &SimImage) -> Verdict<usize> {
+    let Ok(volume) = Volume::from_disk(shared(image), Path::new("proof")) else { return Ok(0) };
+    let items = read_whatever_is_there(&volume)?;
     volume.check(&mut |_, _| ()).map_err(|error| error.to_string())?;
     for block in 0..volume.info().blocks {
         let _lines = volume.dump(BlockIndex(block));
@@ -129,7 +135,7 @@ pub(super) fn forged_structures(seed: u64) -> Verdict<u64> {
             let which = rng.below(frames.len());
             forge(&mut forged, frames[which], &mut rng).map_err(|why| format!("turn {turn}: {why}"))?;
         }
-        read_whatever_is_there(&forged)?;
+        open_whatever_is_there(&forged)?;
         if turn % 3 == 0 {
             write_whatever_goes(&forged, seed);
         }
@@ -150,7 +156,7 @@ pub(super) fn junk(seed: u64) -> Verdict<u64> {
         let at = rng.below(image.len_bytes() - length);
         let mut damaged = image.clone();
         damaged.write(at as u64, &super::material::payload(rng.next_u64(), length));
-        read_whatever_is_there(&damaged)?;
+        open_whatever_is_there(&damaged)?;
         if recover(&damaged, Path::new("proof")).is_ok_and(|state| state.directory.entries.len() == 1) {
             read_all(shared(&damaged), &model)
                 .map_err(|why| format!("turn {turn}, {length} bytes at {at}: {why}"))?;

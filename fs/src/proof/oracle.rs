@@ -22,7 +22,7 @@ use crate::sample::SampleFlags;
 use crate::scan::Scanner;
 use crate::types::{
     BlockIndex, ChunkNumber, ConfigurationHash, Epoch, HoldId, RunId, Sequence, StreamId, StreamName,
-    TrackNumber,
+    TrackNumber, WallTime,
 };
 use crate::writer::inspect::View;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -55,6 +55,18 @@ pub(super) struct StreamModel {
     pub(super) erasing: BTreeSet<u64>,
     /// Samples by track that this writer reported durable.
     counted: BTreeMap<TrackNumber, u64>,
+}
+
+impl StreamModel {
+    /// When the samples were that are durable and not overwritten yet, in the order in which they were pushed.
+    pub(super) fn durable_walls(&self) -> Vec<WallTime> {
+        let durable = self.entries.iter().take(self.durable).skip(self.gone);
+        let walls = durable.filter_map(|entry| match entry {
+            Entry::Sample(pushed) => Some(pushed.run.wall(pushed.number as i64)),
+            Entry::Gap(_) => None,
+        });
+        walls.collect()
+    }
 }
 
 /// All streams, by name.

@@ -22,135 +22,90 @@ struct Scenario {
     seeds: std::ops::Range<u64>,
 }
 
+const fn scenario(name: &'static str, run: fn(u64) -> Verdict<u64>, seeds: std::ops::Range<u64>) -> Scenario {
+    Scenario { name, run, seeds }
+}
+
 fn nth(which: u64) -> Verdict<u64> {
     nth_tests::every_operation_fails(which as usize, false)
 }
 
-const EVENTS: Scenario = Scenario { name: "every event", run: crash_tests::every_event, seeds: 1500..1504 };
-const CUTS: Scenario = Scenario { name: "power cuts", run: crash_tests::power_cuts, seeds: 1000..1025 };
-const RESUMED: Scenario = Scenario {
-    name: "resumed beside a neighbour",
-    run: crash_tests::resumed_beside_a_neighbour,
-    seeds: 1800..1801,
-};
-const TORN: Scenario = Scenario { name: "torn pages", run: crash_tests::torn_pages, seeds: 1700..1701 };
-const SUFFIXES: Scenario =
-    Scenario { name: "discarded suffixes", run: crash_tests::discarded_suffixes, seeds: 1600..1604 };
-const SEQUENCES: Scenario = Scenario { name: "sequences", run: sequence_tests::some_sequences, seeds: 0..1 };
-const LAPS: Scenario = Scenario { name: "laps", run: lap_tests::laps, seeds: 5100..5104 };
-const NTH: Scenario = Scenario { name: "every operation fails", run: nth, seeds: 0..36 };
-const FAILING: Scenario = Scenario { name: "failing I/O", run: fault_tests::failing_io, seeds: 2000..2001 };
-const READS: Scenario =
-    Scenario { name: "failing reads", run: fault_tests::failing_reads, seeds: 2400..2401 };
-const PLACES: Scenario = Scenario { name: "bad places", run: fault_tests::bad_places, seeds: 2100..2101 };
-const BYTES: Scenario =
-    Scenario { name: "changed bytes", run: damage_tests::changed_bytes, seeds: 3000..3002 };
-const FLIPS: Scenario = Scenario { name: "flipped bits", run: damage_tests::flipped_bits, seeds: 3200..3201 };
-const LOST: Scenario =
-    Scenario { name: "lost metadata", run: hostile_tests::lost_metadata, seeds: 4200..4206 };
-const LIES: Scenario = Scenario { name: "lying disk", run: hostile_tests::lying_disk, seeds: 4300..4301 };
-const OUTDATED: Scenario =
-    Scenario { name: "outdated table", run: stale_tests::outdated_table, seeds: 4400..4402 };
-const COPIES: Scenario =
-    Scenario { name: "damaged copies", run: stale_tests::damaged_copies, seeds: 4500..4501 };
-const PASSED: Scenario =
-    Scenario { name: "passed reader", run: reader_tests::passed_reader, seeds: 4600..4612 };
+const EVENTS: Scenario = scenario("every event", crash_tests::every_event, 1500..1504);
+const CUTS: Scenario = scenario("power cuts", crash_tests::power_cuts, 1000..1025);
+const RESUMED: Scenario =
+    scenario("resumed beside a neighbour", crash_tests::resumed_beside_a_neighbour, 1800..1801);
+const TORN: Scenario = scenario("torn pages", crash_tests::torn_pages, 1700..1701);
+const SUFFIXES: Scenario = scenario("discarded suffixes", crash_tests::discarded_suffixes, 1600..1604);
+const SEQUENCES: Scenario = scenario("sequences", sequence_tests::some_sequences, 0..1);
+const LAPS: Scenario = scenario("laps", lap_tests::laps, 5100..5104);
+const NTH: Scenario = scenario("every operation fails", nth, 0..36);
+const FAILING: Scenario = scenario("failing I/O", fault_tests::failing_io, 2000..2001);
+const READS: Scenario = scenario("failing reads", fault_tests::failing_reads, 2400..2401);
+const PLACES: Scenario = scenario("bad places", fault_tests::bad_places, 2100..2101);
+const BYTES: Scenario = scenario("changed bytes", damage_tests::changed_bytes, 3000..3002);
+const FLIPS: Scenario = scenario("flipped bits", damage_tests::flipped_bits, 3200..3201);
+const LOST: Scenario = scenario("lost metadata", hostile_tests::lost_metadata, 4200..4206);
+const LIES: Scenario = scenario("lying disk", hostile_tests::lying_disk, 4300..4301);
+const OUTDATED: Scenario = scenario("outdated table", stale_tests::outdated_table, 4400..4402);
+const COPIES: Scenario = scenario("damaged copies", stale_tests::damaged_copies, 4500..4501);
+const PASSED: Scenario = scenario("passed reader", reader_tests::passed_reader, 4600..4612);
 
-const HELD_LAPS: Scenario =
-    Scenario { name: "holds over laps", run: hold_tests::over_laps, seeds: 7000..7004 };
-const HELD_GRANTS: Scenario =
-    Scenario { name: "holds of granted blocks", run: hold_tests::of_granted_blocks, seeds: 7100..7112 };
-const HELD_EVENTS: Scenario =
-    Scenario { name: "holds, every event", run: hold_tests::every_event, seeds: 7200..7201 };
-const HELD_RANDOM: Scenario =
-    Scenario { name: "holds at random", run: hold_tests::at_random, seeds: 7300..7306 };
+const HELD_LAPS: Scenario = scenario("holds over laps", hold_tests::over_laps, 7000..7004);
+const HELD_GRANTS: Scenario = scenario("holds of granted blocks", hold_tests::of_granted_blocks, 7100..7112);
+const HELD_EVENTS: Scenario = scenario("holds, every event", hold_tests::every_event, 7200..7201);
+const HELD_RANDOM: Scenario = scenario("holds at random", hold_tests::at_random, 7300..7306);
 
-const SESSIONS: Scenario = Scenario { name: "sessions", run: session_tests::in_one_copy, seeds: 7900..7901 };
+const SESSIONS: Scenario = scenario("sessions", session_tests::in_one_copy, 7900..7901);
 
-const HELD_LOST: Scenario =
-    Scenario { name: "a lost hold", run: hold_doubt_tests::lost_hold, seeds: 7820..7824 };
+const HELD_LOST: Scenario = scenario("a lost hold", hold_doubt_tests::lost_hold, 7820..7824);
 
-const QUOTAS: Scenario = Scenario { name: "quotas", run: retention_tests::quotas, seeds: 8000..8003 };
-const YOUNG: Scenario =
-    Scenario { name: "minimum ages", run: retention_tests::minimum_ages, seeds: 8100..8103 };
-const OLDER: Scenario =
-    Scenario { name: "older copies of metadata", run: swap_tests::older_metadata, seeds: 8900..8904 };
-const SECTORS: Scenario =
-    Scenario { name: "table sectors of another time", run: swap_tests::stale_sectors, seeds: 8700..8702 };
-const NAMELESS: Scenario = Scenario { name: "no directory", run: cut_tests::no_directory, seeds: 8300..8301 };
+const QUOTAS: Scenario = scenario("quotas", retention_tests::quotas, 8000..8003);
+const YOUNG: Scenario = scenario("minimum ages", retention_tests::minimum_ages, 8100..8103);
+const OLDER: Scenario = scenario("older copies of metadata", swap_tests::older_metadata, 8900..8904);
+const SECTORS: Scenario = scenario("table sectors of another time", swap_tests::stale_sectors, 8700..8702);
+const NAMELESS: Scenario = scenario("no directory", cut_tests::no_directory, 8300..8301);
 
-const REPAIR_TAKES: Scenario =
-    Scenario { name: "repair takes nothing", run: repair_tests::takes_nothing, seeds: 9600..9602 };
-const REPAIRED: Scenario = Scenario { name: "repair", run: every_repair, seeds: 9000..9002 };
-const CUT_SHORT: Scenario = Scenario {
-    name: "cut short without a superblock",
-    run: repair_doubt_tests::cut_without_superblock,
-    seeds: 9700..9701,
-};
+const REPAIR_TAKES: Scenario = scenario("repair takes nothing", repair_tests::takes_nothing, 9600..9602);
+const REPAIRED: Scenario = scenario("repair", every_repair, 9000..9002);
+const CUT_SHORT: Scenario =
+    scenario("cut short without a superblock", repair_doubt_tests::cut_without_superblock, 9700..9701);
 const REPAIR_READS: Scenario =
-    Scenario { name: "failing reads of a repair", run: repair_doubt_tests::failing_reads, seeds: 9720..9721 };
-const EPOCHS: Scenario =
-    Scenario { name: "epochs without a log", run: repair_doubt_tests::epochs_without_log, seeds: 9770..9771 };
-const HOLES: Scenario = Scenario {
-    name: "holes in the directory",
-    run: repair_doubt_tests::holes_in_directory,
-    seeds: 9780..9782,
-};
-const GIVEN_UP: Scenario =
-    Scenario { name: "given up stays so", run: repair_tests::given_up_stays, seeds: 9300..9302 };
-const REPAIRED_ROWS: Scenario =
-    Scenario { name: "repair of outdated metadata", run: repair_tests::outdated, seeds: 9200..9202 };
+    scenario("failing reads of a repair", repair_doubt_tests::failing_reads, 9720..9721);
+const EPOCHS: Scenario = scenario("epochs without a log", repair_doubt_tests::epochs_without_log, 9770..9771);
+const HOLES: Scenario =
+    scenario("holes in the directory", repair_doubt_tests::holes_in_directory, 9780..9782);
+const GIVEN_UP: Scenario = scenario("given up stays so", repair_tests::given_up_stays, 9300..9302);
+const REPAIRED_ROWS: Scenario = scenario("repair of outdated metadata", repair_tests::outdated, 9200..9202);
 
 fn every_repair(seed: u64) -> Verdict<u64> {
     repair_tests::lost_descriptions(seed, 2)
 }
-const METADATA: Scenario =
-    Scenario { name: "unwritable metadata", run: metadata_tests::unwritable_metadata, seeds: 8000..8001 };
+const METADATA: Scenario = scenario("unwritable metadata", metadata_tests::unwritable_metadata, 8000..8001);
 
-const FOREIGN: Scenario =
-    Scenario { name: "foreign blocks", run: stale_tests::foreign_blocks, seeds: 4700..4702 };
-const COPIES_REFUSED: Scenario =
-    Scenario { name: "unwritable copies", run: metadata_tests::unwritable_copies, seeds: 8200..8201 };
-const ONE_DIRECTORY: Scenario = Scenario {
-    name: "a directory in one place",
-    run: metadata_tests::directory_in_one_place,
-    seeds: 8250..8251,
-};
-const HELD_REFUSED: Scenario = Scenario {
-    name: "a growing hold in a bad place",
-    run: hold_fault_tests::ends_all_the_same,
-    seeds: 8300..8306,
-};
+const FOREIGN: Scenario = scenario("foreign blocks", stale_tests::foreign_blocks, 4700..4702);
+const COPIES_REFUSED: Scenario = scenario("unwritable copies", metadata_tests::unwritable_copies, 8200..8201);
+const ONE_DIRECTORY: Scenario =
+    scenario("a directory in one place", metadata_tests::directory_in_one_place, 8250..8251);
+const HELD_REFUSED: Scenario =
+    scenario("a growing hold in a bad place", hold_fault_tests::ends_all_the_same, 8300..8306);
 const HELD_LOST_AMONG: Scenario =
-    Scenario { name: "a lost change among many", run: hold_fault_tests::lost_among_many, seeds: 8600..8602 };
-const HELD_TOO_MUCH: Scenario =
-    Scenario { name: "reserved room", run: hold_fault_tests::reserved_room, seeds: 8800..8802 };
-const HELD_ROWS: Scenario =
-    Scenario { name: "lost rows behind a hold", run: lost_row_tests::behind_a_hold, seeds: 8900..8906 };
-const HELD_BAD: Scenario = Scenario {
-    name: "leaving a bad block behind a hold",
-    run: lost_row_tests::leaves_a_bad_block,
-    seeds: 9000..9004,
-};
-const LOST_ENDS: Scenario =
-    Scenario { name: "lost rows after a crash", run: lost_row_tests::after_a_crash, seeds: 9100..9103 };
-const RESTARTS: Scenario =
-    Scenario { name: "faults and restarts", run: fault_tests::faults_and_restarts, seeds: 2500..2502 };
+    scenario("a lost change among many", hold_fault_tests::lost_among_many, 8600..8602);
+const HELD_TOO_MUCH: Scenario = scenario("reserved room", hold_fault_tests::reserved_room, 8800..8802);
+const HELD_ROWS: Scenario = scenario("lost rows behind a hold", lost_row_tests::behind_a_hold, 8900..8906);
+const HELD_BAD: Scenario =
+    scenario("leaving a bad block behind a hold", lost_row_tests::leaves_a_bad_block, 9000..9004);
+const LOST_ENDS: Scenario = scenario("lost rows after a crash", lost_row_tests::after_a_crash, 9100..9103);
+const RESTARTS: Scenario = scenario("faults and restarts", fault_tests::faults_and_restarts, 2500..2502);
 
-const SCRUB: Scenario = Scenario { name: "scrub", run: scrub_tests::finds_all, seeds: 9500..9504 };
-const SCRUB_BESIDE: Scenario =
-    Scenario { name: "scrub beside a writer", run: scrub_tests::finds_nothing, seeds: 9700..9712 };
-const ERASED: Scenario = Scenario { name: "erasing", run: erase_tests::erasing, seeds: 8400..8402 };
-const ERASED_HELD: Scenario =
-    Scenario { name: "erasing what is held", run: erase_tests::held, seeds: 8500..8502 };
-const ERASED_EVENTS: Scenario =
-    Scenario { name: "erasing, every event", run: erase_tests::every_event, seeds: 8600..8603 };
+const SCRUB: Scenario = scenario("scrub", scrub_tests::finds_all, 9500..9504);
+const SCRUB_BESIDE: Scenario = scenario("scrub beside a writer", scrub_tests::finds_nothing, 9700..9712);
+const ERASED: Scenario = scenario("erasing", erase_tests::erasing, 8400..8402);
+const ERASED_HELD: Scenario = scenario("erasing what is held", erase_tests::held, 8500..8502);
+const ERASED_EVENTS: Scenario = scenario("erasing, every event", erase_tests::every_event, 8600..8603);
 
-const AGED: Scenario = Scenario { name: "maximum ages", run: age_tests::aged, seeds: 9400..9406 };
-const AGED_CLOCKS: Scenario =
-    Scenario { name: "maximum ages and clocks", run: age_tests::jumps, seeds: 9500..9504 };
-const AGED_LOST: Scenario =
-    Scenario { name: "maximum ages and rebuilding", run: age_tests::rebuilt, seeds: 9550..9552 };
+const AGED: Scenario = scenario("maximum ages", age_tests::aged, 9400..9406);
+const AGED_CLOCKS: Scenario = scenario("maximum ages and clocks", age_tests::jumps, 9500..9504);
+const AGED_LOST: Scenario = scenario("maximum ages and rebuilding", age_tests::rebuilt, 9550..9552);
 
 /// A bug, or several where one check stands behind another, and where it is to be found.
 type Plant = (&'static [Bug], &'static [Scenario]);

@@ -2,10 +2,9 @@
 //! seek, read and dawdle as they like. What they get is right, or they are told that the ring has passed; never damage, for
 //! there is none. On the simulated disk, and on a real file.
 
-use super::material::{Pushed, Run, Shape, VIDEO, empty_volume, is_payload};
+use super::material::{Pushed, Run, Shape, VIDEO, camera, configuration, empty_volume, is_payload};
 use super::{Verdict, demand, for_seeds};
 use crate::clock::SimClock;
-use crate::configuration::{Configuration, TrackConfiguration, TrackKind};
 use crate::disk::sim::{SimDisk, SimRng};
 use crate::disk::{Disk, FileDisk, FileOptions, FileReader, ReadAt};
 use crate::error::Error;
@@ -43,18 +42,7 @@ struct Race {
 fn write<D: Disk>(mut engine: Engine<D>, race: &Race, seed: u64) -> Verdict<u64> {
     let name = StreamName::new("cam0").map_err(|error| error.to_string())?;
     let index = engine.admit(&name).map_err(|error| error.to_string())?;
-    let track = TrackConfiguration {
-        track: VIDEO,
-        kind: TrackKind::Video,
-        codec: *b"avc1",
-        timescale: 1000,
-        width: 0,
-        height: 0,
-        channels: 0,
-        sample_rate: 0,
-        private: b"avcC".to_vec(),
-    };
-    let (bytes, hash) = Configuration { tracks: vec![track], session: Vec::new() }.stored();
+    let (bytes, hash) = configuration(&camera(0), 0).stored();
     engine.accept(index, Input::Configure(Arc::new(StoredConfiguration { bytes, hash, video: vec![VIDEO] })));
     let run = Run::default();
     engine.accept(index, Input::Run(run.id));

@@ -4,14 +4,18 @@
 //! bytes.
 
 mod check;
+mod configurations;
 mod cursor;
 mod dump;
 mod erased;
+mod passed;
 mod past;
 mod verify;
 
 pub use cursor::Cursor;
 pub(crate) use verify::BlockCheck;
+
+use passed::recover_beside_writer;
 
 use crate::clock::{Clock, SystemClock};
 use crate::configuration::Configuration;
@@ -24,25 +28,20 @@ use crate::format::footer::{ChunkPlace, Footer};
 use crate::format::superblock::Superblock;
 use crate::format::table::{Row, TIMES_NOT_MONOTONE};
 use crate::hold::{Guard, Hold, HoldRoom, Use, room};
-use crate::recover::{Recovered, contents, newest_record, recover};
+use crate::recover::{Recovered, contents};
 use crate::report::{
     BlockDump, BlockState, BlockSummary, CheckReport, Finding, Span, StreamSummary, TimeRange, VolumeInfo,
 };
 use crate::retention::Retention;
 use crate::retention::quota::blocks_of;
 use crate::sample::Anchor;
-use crate::scan::{Scanner, Take};
+use crate::scan::Scanner;
 use crate::scrub::{self, ScrubReport};
 use crate::session::{SessionLog, read_log};
-use crate::types::{
-    BlockIndex, ConfigurationHash, RoundNumber, RunId, Sequence, StreamId, StreamName, WallTime,
-};
+use crate::types::{BlockIndex, ConfigurationHash, RunId, Sequence, StreamId, StreamName, WallTime};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// How many configurations are kept in memory: a camera may change them as often as it likes.
-const CONFIGURATIONS_KEPT: usize = 256;
+use std::sync::{Arc, Mutex};
 
 /// A volume open for reading.
 pub struct Volume {
@@ -368,121 +367,6 @@ impl Volume {
         }
         (footer, findings)
     }
-
-    /// Whether the ring has taken the block for something else.
-    fn is_passed(&self, take: &Take) -> bool {
-        if planted!(PassedReaderSeesDamage) {
-            return false;
-        }
-        let Some(record) = newest_record(&self.scanner()) else { return false };
-        let granted = record.granted.iter().map(|granted| (granted.block, granted.sequence));
-        let named = record.named.iter().map(|named| (named.block, named.sequence));
-        let settled = record.rows.iter().map(|row| (row.block, row.row.sequence));
-        let mut told = granted.chain(named).chain(settled);
-        if told.any(|(block, sequence)| block == take.block && sequence > take.sequence) {
-            return true;
-        }
-        // Another header alone does not tell: where the table says the take is there still, it is the table that is wrong.
-        let Ok(Some(header)) = self.scanner().block_header(take.block) else { return false };
-        header.sequence != take.sequence
-            && self.state_at(record.header.round).is_some_and(|now| {
-                let row = now.row(take.block);
-                row.sequence != take.sequence || !row.is_live()
-            })
-    }
-
-    /// What the volume holds by now: found out once a round, however many blocks are asked for.
-    fn state_at(&self, round: RoundNumber) -> Option<Arc<Recovered>> {
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(state) = latest.as_ref().filter(|state| state.round >= round) {
-            return Some(Arc::clone(state));
-        }
-        let now = Arc::new(recover_beside_writer(&*self.disk, &self.path).ok()?);
-        *latest = Some(Arc::clone(&now));
-        Some(now)
-    }
-
-    /// From where on (in bytes from the volume's beginning) what stands of a take may still be on its way to the disk: the newest
-    /// record does not call it durable. While it is, a read may give it, and the next one not.
-    fn unsettled_from(&self, take: &Take) -> Option<u64> {
-        let record = newest_record(&self.scanner())?;
-        let granted = record.granted.iter().map(|granted| (granted.block, granted.sequence, 0));
-        let named = record.named.iter().map(|named| (named.block, named.sequence, named.durable_end));
-        let mut open = granted.chain(named).filter(|open| (open.0, open.1) == (take.block, take.sequence));
-        open.next().map(|(.., durable_end)| self.block_at(take.block) + u64::from(durable_end))
-    }
-
-    fn is_unsettled(&self, take: &Take, at: u64) -> bool {
-        self.unsettled_from(take).is_some_and(|from| at >= from)
-    }
-
-    /// The error for a stream that the ring passes while it is read.
-    fn overwritten(&self, stream: StreamId) -> Error {
-        let now = Volume::from_disk_at(Arc::clone(&self.disk), &self.path, Arc::clone(&self.clock)).ok();
-        let blocks = now.map(|volume| volume.stream_blocks(stream)).unwrap_or_default();
-        let first = blocks.iter().filter(|(_, row)| row.has_samples()).map(|(_, row)| row.wall_min).min();
-        Error::Overwritten { available_from: first }
-    }
-
-    /// The configuration of this hash: known already, in this block, or in any other of the stream.
-    fn configuration(
-        &self,
-        stream: StreamId,
-        hash: ConfigurationHash,
-        first: &Take,
-    ) -> Option<Arc<Configuration>> {
-        let mut known = self.configurations.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(configuration) = known.get(&hash) {
-            return Some(Arc::clone(configuration));
-        }
-        let row = self.state.row(first.block);
-        let others = self.stream_blocks(stream).into_iter().rev();
-        let found = std::iter::once((first.block, row))
-            .chain(others)
-            .find_map(|(block, row)| self.configuration_in(block, &row, hash))?;
-        let found = Arc::new(found);
-        if known.len() >= CONFIGURATIONS_KEPT {
-            known.clear();
-        }
-        known.insert(hash, Arc::clone(&found));
-        Some(found)
-    }
-
-    fn configuration_in(
-        &self,
-        block: BlockIndex,
-        row: &Row,
-        hash: ConfigurationHash,
-    ) -> Option<Configuration> {
-        let take = Recovered::take(block, row);
-        let (footer, _) = self.contents(block, row);
-        let mut places = footer
-            .chunks
-            .iter()
-            .filter(|place| place.kind == ChunkKind::CONFIGURATION && place.configuration == hash);
-        places.find_map(|place| {
-            let loaded = self.scanner().load_at(&take, place.offset as usize, place.bytes as usize)?;
-            let mut copies = loaded.payloads().into_iter().filter_map(|payload| payload.data);
-            copies.find_map(|copy| {
-                Configuration::decode(&copy).filter(|configuration| configuration.hash() == hash)
-            })
-        })
-    }
-}
-
-/// Recovers; again if the writer went on too far in the meantime for table and record to belong together.
-fn recover_beside_writer(disk: &dyn ReadAt, path: &Path) -> Result<Recovered> {
-    const TRIES: usize = 4;
-    let mut state = recover(disk, path)?;
-    for _ in 1..TRIES {
-        let scanner = Scanner { disk, geometry: &state.geometry, volume: state.volume() };
-        let now = newest_record(&scanner).map_or(state.round, |record| record.header.round);
-        if now.0 <= state.round.0.saturating_add(1) {
-            break;
-        }
-        state = recover(disk, path)?;
-    }
-    Ok(state)
 }
 
 fn touches(row: &Row, range: TimeRange) -> bool {

@@ -12,6 +12,7 @@
 //! | each verifies, none of the generation that the round log knows or of a later one | as where neither copy of a slot verifies |
 
 use super::finding;
+use super::stretches::{Stretch, note};
 use crate::format::Framed;
 use crate::format::hold::HoldSlot;
 use crate::hold::{Hold, MISSING, Slot};
@@ -50,7 +51,7 @@ pub(super) fn find(scanner: &Scanner<'_>, generation_known: u64, findings: &mut 
     let mut found = FoundHolds { generation: generation_known, ..FoundHolds::default() };
     let mut newest = 0;
     let mut unreadable = false;
-    let mut bad: [Vec<Bad>; 2] = Default::default();
+    let mut bad: [Vec<Stretch<bool>>; 2] = Default::default();
     for index in 0..geometry.holds_max {
         let place = index as usize * HoldSlot::SIZE;
         let [front, back] = copies.each_ref().map(|copy| {
@@ -61,7 +62,7 @@ pub(super) fn find(scanner: &Scanner<'_>, generation_known: u64, findings: &mut 
         let differ = front != back;
         let counts = [front, back].into_iter().flatten().max_by_key(|slot| slot.generation);
         for (bad, _) in bad.iter_mut().zip(lost).filter(|(_, lost)| *lost) {
-            Bad::note(bad, index, counts.is_some());
+            note(bad, index, counts.is_some());
         }
         let generation = counts.as_ref().map_or(0, |slot| slot.generation);
         newest = newest.max(generation);
@@ -70,7 +71,7 @@ pub(super) fn find(scanner: &Scanner<'_>, generation_known: u64, findings: &mut 
         found.to_repair.extend(counts.filter(|_| differ).map(|_| index as usize));
     }
     for (at, bad) in geometry.holds_at().into_iter().zip(bad) {
-        findings.extend(bad.into_iter().map(|bad| bad.finding(at)));
+        findings.extend(bad.iter().map(|bad| finding_of(bad, at)));
     }
     // A slot of which nothing is known may be the one that changed last.
     found.outdated = newest < generation_known && !unreadable;
@@ -85,36 +86,20 @@ pub(super) fn find(scanner: &Scanner<'_>, generation_known: u64, findings: &mut 
     found
 }
 
-/// Slots side by side of one copy that do not verify.
-struct Bad {
-    first: u32,
-    count: u32,
-    /// Whether the other copy stands in.
-    doubled: bool,
-}
-
-impl Bad {
-    fn note(all: &mut Vec<Bad>, index: u32, doubled: bool) {
-        match all.last_mut().filter(|bad| bad.first + bad.count == index && bad.doubled == doubled) {
-            Some(bad) => bad.count += 1,
-            None => all.push(Bad { first: index, count: 1, doubled }),
+/// What is to be said of slots side by side of one copy that do not verify; whether the other copy stands in.
+fn finding_of(bad: &Stretch<bool>, copy_at: u64) -> Finding {
+    let detail = match (bad.count, bad.what) {
+        (1, true) => "this copy does not verify; the other stands in".to_owned(),
+        (count, true) => format!("{count} slots of this copy do not verify; the other stands in"),
+        (1, false) => {
+            "neither copy of this hold verifies: if it was in force, what it held is overwritten last"
+                .to_owned()
         }
-    }
-
-    fn finding(&self, copy_at: u64) -> Finding {
-        let detail = match (self.count, self.doubled) {
-            (1, true) => "this copy does not verify; the other stands in".to_owned(),
-            (count, true) => format!("{count} slots of this copy do not verify; the other stands in"),
-            (1, false) => {
-                "neither copy of this hold verifies: if it was in force, what it held is overwritten last"
-                    .to_owned()
-            }
-            (count, false) => format!(
-                "of {count} slots neither copy verifies: if holds in them were in force, what they held is overwritten last"
-            ),
-        };
-        finding("hold", copy_at + u64::from(self.first) * HoldSlot::SIZE as u64, detail)
-    }
+        (count, false) => format!(
+            "of {count} slots neither copy verifies: if holds in them were in force, what they held is overwritten last"
+        ),
+    };
+    finding("hold", copy_at + u64::from(bad.first) * HoldSlot::SIZE as u64, detail)
 }
 
 /// Reads a copy, sector by sector where it cannot be read at once. What cannot be read is zeros and will not verify.

@@ -28,6 +28,7 @@ mod log;
 mod orphans;
 mod outdated;
 mod rebuild;
+mod stretches;
 mod superblock;
 mod table;
 mod unrecorded;
@@ -41,6 +42,7 @@ pub(crate) use log::{lost_copy as lost_record_copy, newest as newest_record};
 pub(crate) use orphans::{RECOVERED, orphans, with_ages};
 pub(crate) use outdated::amend;
 pub(crate) use rebuild::row_from_block;
+pub(crate) use stretches::{Stretch, note};
 pub(crate) use superblock::{
     Found as FoundSuperblock, find_anywhere as find_superblock_anywhere, find_of as find_superblock_of,
     judge as judge_superblock, volumes_named,

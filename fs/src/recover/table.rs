@@ -1,5 +1,6 @@
 //! Loading the block table.
 
+use super::stretches::{Stretch, note};
 use super::{State, finding};
 use crate::format::table::{ROWS_PER_SECTOR, TableSector, table_magic};
 use crate::format::{Framed, SECTOR_BYTES, is_zero};
@@ -21,7 +22,7 @@ pub(super) fn load(
     let blocks = geometry.blocks as usize;
     state.rows = vec![Default::default(); blocks];
     let mut lost = BTreeSet::new();
-    let mut bad: Vec<Bad> = Vec::new();
+    let mut bad: Vec<Stretch<bool>> = Vec::new();
     let sectors = blocks.div_ceil(ROWS_PER_SECTOR);
     let magic = table_magic(scanner.volume);
     for first in (0..sectors).step_by(STRETCH_BYTES / SECTOR_BYTES) {
@@ -37,41 +38,26 @@ pub(super) fn load(
                     }
                 }
                 None => {
-                    Bad::note(&mut bad, index, is_zero(sector));
+                    note(&mut bad, index as u32, is_zero(sector));
                     lost.extend(mine.map(|block| BlockIndex(block as u32)));
                 }
             }
         }
     }
-    findings.extend(bad.into_iter().map(|bad| bad.finding(geometry.table_at())));
+    findings.extend(bad.iter().map(|bad| finding_of(bad, geometry.table_at())));
     lost
 }
 
-/// Sectors side by side that do not stand, for the same reason.
-struct Bad {
-    first: usize,
-    count: usize,
-    blank: bool,
-}
-
-impl Bad {
-    fn note(all: &mut Vec<Bad>, index: usize, blank: bool) {
-        match all.last_mut().filter(|bad| bad.first + bad.count == index && bad.blank == blank) {
-            Some(bad) => bad.count += 1,
-            None => all.push(Bad { first: index, count: 1, blank }),
-        }
-    }
-
-    fn finding(&self, table_at: u64) -> Finding {
-        let what = match (self.count, self.blank) {
-            (1, true) => "a sector is blank".to_owned(),
-            (1, false) => "a sector does not verify".to_owned(),
-            (count, true) => format!("{count} sectors are blank"),
-            (count, false) => format!("{count} sectors do not verify"),
-        };
-        let at = table_at + (self.first * SECTOR_BYTES) as u64;
-        finding("block table", at, format!("{what}; rebuilt from the blocks"))
-    }
+/// What is to be said of sectors side by side that do not stand; whether they are blank.
+fn finding_of(bad: &Stretch<bool>, table_at: u64) -> Finding {
+    let what = match (bad.count, bad.what) {
+        (1, true) => "a sector is blank".to_owned(),
+        (1, false) => "a sector does not verify".to_owned(),
+        (count, true) => format!("{count} sectors are blank"),
+        (count, false) => format!("{count} sectors do not verify"),
+    };
+    let at = table_at + u64::from(bad.first) * SECTOR_BYTES as u64;
+    finding("block table", at, format!("{what}; rebuilt from the blocks"))
 }
 
 /// Reads sectors of the table, one by one where the stretch cannot be read.

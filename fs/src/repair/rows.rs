@@ -64,20 +64,9 @@ mod tests {
     use super::*;
     use crate::report::BlockState;
 
-    const STATES: [BlockState; 8] = [
-        BlockState::Free,
-        BlockState::Granted,
-        BlockState::Open,
-        BlockState::Parked,
-        BlockState::Sealed,
-        BlockState::Bad,
-        BlockState::Expired,
-        BlockState::Erased,
-    ];
-
     #[test]
     fn every_row_is_judged_as_the_table_above_says() {
-        for state in STATES {
+        for state in BlockState::ALL {
             for chunks in [0, 3] {
                 for lost in [false, true] {
                     let row = Row { state, chunks, sequence: Sequence(5), ..Row::default() };

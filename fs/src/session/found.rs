@@ -5,7 +5,7 @@ use crate::disk::ReadAt;
 use crate::format::Framed;
 use crate::format::geometry::Geometry;
 use crate::format::session::{SESSION_CLOSED, SESSION_NONE, SessionSlot};
-use crate::recover::finding;
+use crate::recover::{Stretch, finding, note};
 use crate::report::Finding;
 use crate::types::{Epoch, RoundNumber, VolumeId};
 use std::collections::BTreeMap;
@@ -39,19 +39,16 @@ pub(crate) fn read_log(
 ) -> SessionLog {
     let [front, back] = geometry.sessions_at().map(|at| {
         let slots = read_slots(disk, at, volume, 0, geometry.sessions_max);
-        let mut bad: Vec<(u64, u64)> = Vec::new();
+        let mut bad: Vec<Stretch<()>> = Vec::new();
         for (index, _) in (0..).zip(&slots).filter(|(_, slot)| slot.is_none()) {
-            match bad.last_mut().filter(|(first, count)| first + count == index) {
-                Some((_, count)) => *count += 1,
-                None => bad.push((index, 1)),
-            }
+            note(&mut bad, index, ());
         }
-        for (first, count) in bad {
+        for Stretch { first, count, .. } in bad {
             let detail = match count {
                 1 => "this copy does not verify".to_owned(),
                 count => format!("{count} slots of this copy do not verify"),
             };
-            findings.push(finding("session", at + first * SessionSlot::SIZE as u64, detail));
+            findings.push(finding("session", at + u64::from(first) * SessionSlot::SIZE as u64, detail));
         }
         slots
     });

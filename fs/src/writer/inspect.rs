@@ -80,15 +80,7 @@ impl<D: Disk> Engine<D> {
             view.takes.insert(block, row.sequence);
             let held = core.ledger.guard().covers(row);
             view.held.extend(held.then_some(block));
-            let owned = matches!(
-                row.state,
-                BlockState::Open
-                    | BlockState::Parked
-                    | BlockState::Sealed
-                    | BlockState::Erased
-                    | BlockState::Expired
-            );
-            if owned && !held {
+            if row.is_owned() && !held {
                 view.owners.insert(block, row.stream);
             }
             match row.state {

@@ -4,7 +4,7 @@ use super::figure;
 use super::lap::sequences;
 use crate::footage;
 use crate::media::ClipKind;
-use crate::process::{keha, keha_ok};
+use crate::process::keha_ok;
 use crate::record_json;
 use crate::rig::{self, COMMAND_LIMIT, Export, Rig, named, text};
 use crate::wait;
@@ -96,13 +96,7 @@ fn refusals(volume: &str) -> Result<()> {
         ("cam01", &["--from=-1s", "--to=-2s"][..], 2, "before"),
     ] {
         let arguments = [&["hold", "add", volume, "--stream", stream][..], range].concat();
-        let output = keha(&arguments, COMMAND_LIMIT)?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(
-            output.status.code() == Some(status) && said.contains(says),
-            "{arguments:?}: {}: {said}",
-            output.status
-        );
+        rig::assert_refused(&arguments, status, says)?;
     }
     ensure!(list(volume)?["holds"].as_array().is_some_and(Vec::is_empty), "what was refused is held");
     Ok(())

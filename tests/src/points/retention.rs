@@ -189,13 +189,7 @@ fn refusals(volume: &str, hold: &Value) -> Result<()> {
         ),
     ] {
         let arguments = [&["erase", volume, "--stream", "cam01"][..], range, more].concat();
-        let output = keha(&arguments, COMMAND_LIMIT)?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(
-            output.status.code() == Some(status) && said.contains(says),
-            "{arguments:?}: {}: {said}",
-            output.status
-        );
+        rig::assert_refused(&arguments, status, says)?;
     }
     Ok(())
 }

@@ -6,7 +6,8 @@ use super::volume::parse_stream;
 use crate::failure::{Exit, Failure};
 use crate::output::document::{self, Moment, VolumeDocument};
 use crate::output::{Output, say_always};
-use crate::units::{duration, range, size, time};
+use crate::units::range::RangeArguments;
+use crate::units::{range, size, time};
 use crate::volume_argument::VolumeArgument;
 use anyhow::Context;
 use jiff::Timestamp;
@@ -15,7 +16,6 @@ use keha_fs::{ErasePlan, EraseRequest, Erased, StreamName, TimeRange, Volume};
 use serde::Serialize;
 use std::io::{IsTerminal, stdin};
 use std::path::Path;
-use std::time::Duration;
 
 /// Arguments of `keha erase`.
 #[derive(Debug, clap::Args)]
@@ -33,15 +33,8 @@ pub(crate) struct Args {
     /// The stream: the camera's name, or camera/sub
     #[arg(long, value_name = "NAME", value_parser = parse_stream)]
     stream: StreamName,
-    /// From this moment on
-    #[arg(long, value_name = "T", allow_hyphen_values = true)]
-    from: String,
-    /// Up to before this moment
-    #[arg(long, value_name = "T", allow_hyphen_values = true, required_unless_present = "duration")]
-    to: Option<String>,
-    /// For this long from --from on, such as 30s or 1h30m
-    #[arg(long, value_name = "D", conflicts_with = "to", value_parser = duration::parse_positive)]
-    duration: Option<Duration>,
+    #[command(flatten)]
+    range: RangeArguments,
     /// Only say what would go
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
@@ -55,11 +48,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let (zone, now) = (TimeZone::system(), Timestamp::now());
-    let asked = range::parse(Some(&args.from), args.to.as_deref(), args.duration, now, &zone)
-        .map_err(Failure::usage)?;
-    let (Some(from), Some(to)) = (asked.from, asked.to) else {
-        return Err(Failure::usage("to erase, give --from, and --to or --duration"));
-    };
+    let (from, to) = args.range.bounded("erasing", now, &zone)?;
+    let asked = TimeRange { from: Some(from), to: Some(to) };
     let path = args.volume.path()?;
     let mut volume = Volume::open(&path)?;
     let stream = volume.stream(&args.stream)?;

@@ -7,7 +7,8 @@ use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::output::progress::{Bar, Unit};
 use crate::process::signals;
-use crate::units::{duration, range, size, time};
+use crate::units::range::RangeArguments;
+use crate::units::{range, size, time};
 use crate::volume_argument::VolumeArgument;
 use anyhow::Context;
 use jiff::Timestamp;
@@ -18,7 +19,6 @@ use std::io::{IsTerminal, stdout};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 /// Arguments of `keha export`.
 #[derive(Debug, clap::Args)]
@@ -29,15 +29,8 @@ pub(crate) struct Args {
     /// A stream: the camera's name, or camera/sub; several go into one file on one clock
     #[arg(long = "stream", value_name = "NAME", required = true, value_parser = parse_stream)]
     streams: Vec<StreamName>,
-    /// From this moment on
-    #[arg(long, value_name = "T", allow_hyphen_values = true)]
-    from: Option<String>,
-    /// Up to before this moment
-    #[arg(long, value_name = "T", allow_hyphen_values = true)]
-    to: Option<String>,
-    /// For this long from --from on, such as 30s or 1h30m
-    #[arg(long, value_name = "D", conflicts_with = "to", value_parser = duration::parse_positive)]
-    duration: Option<Duration>,
+    #[command(flatten)]
+    range: RangeArguments,
     /// The file to write; - is standard output
     #[arg(short, long, value_name = "OUT.mkv", required_unless_present = "dry_run")]
     output: Option<PathBuf>,
@@ -59,9 +52,7 @@ fn parse_run(text: &str) -> Result<usize, String> {
 pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let zone = TimeZone::system();
     let path = args.volume.path()?;
-    let range =
-        range::parse(args.from.as_deref(), args.to.as_deref(), args.duration, Timestamp::now(), &zone)
-            .map_err(Failure::usage)?;
+    let range = args.range.range(Timestamp::now(), &zone)?;
     let target = args.output.as_deref().filter(|_| !args.dry_run);
     if target.is_some_and(is_pipe) && stdout().is_terminal() {
         return Err(Failure::usage("-o -: standard output is a terminal; redirect it, or name a file"));

@@ -6,7 +6,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::output::table::{Align, Table};
 use crate::units::time;
-use crate::volume_argument::VolumeArgument;
+use crate::volume_argument::ReportArguments;
 use jiff::tz::TimeZone;
 use keha_fs::Volume;
 use serde::Deserialize;
@@ -14,17 +14,7 @@ use serde_json::Value;
 use std::io;
 use std::path::Path;
 
-/// Arguments of `keha status`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    volume: VolumeArgument,
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
-}
-
-pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: &ReportArguments, output: Output) -> anyhow::Result<Exit> {
     let volume_path = args.volume.path()?;
     // The recorder must be found where the disk does not answer, too: nothing is read from it before there is no other way.
     if let Some((answer, document)) = recorder_of(&volume_path) {

@@ -59,6 +59,19 @@ pub(crate) fn print(document: &impl Serialize) -> std::io::Result<()> {
     written.and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()).map_err(super::of_stdout)
 }
 
+/// Shows a result: as one document where that is asked for, else as text.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn show(
+    output: super::Output,
+    json: bool,
+    document: &impl Serialize,
+    text: impl FnOnce() -> String,
+) -> std::io::Result<()> {
+    if json { print(document) } else { output.print(&text()) }
+}
+
 /// A share as a number that reads well: four decimals.
 pub(crate) fn fraction(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { (part as f64 / whole as f64 * 10_000.0).round() / 10_000.0 }

@@ -1,16 +1,56 @@
 //! Ranges of time: from, and to or for how long. What was understood is shown back in full.
 
 use super::{duration, time};
+use crate::failure::Failure;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use keha_fs::{TimeRange, WallTime};
 use std::time::Duration;
 
+/// The options that give a range. A type of its own, for every command has the same.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct RangeArguments {
+    /// From this moment on
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    from: Option<String>,
+    /// Up to before this moment
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    to: Option<String>,
+    /// For this long from --from on, such as 30s or 1h30m
+    #[arg(long, value_name = "D", conflicts_with = "to", value_parser = duration::parse_positive)]
+    duration: Option<Duration>,
+}
+
+impl RangeArguments {
+    /// The range that is meant, open where nothing is said.
+    ///
+    /// # Errors
+    /// A way of using the command that says which option is wrong.
+    pub(crate) fn range(&self, now: Timestamp, zone: &TimeZone) -> anyhow::Result<TimeRange> {
+        parse(self.from.as_deref(), self.to.as_deref(), self.duration, now, zone).map_err(Failure::usage)
+    }
+
+    /// The same where it must have two ends; `what` needs them.
+    ///
+    /// # Errors
+    /// As [`RangeArguments::range`], or an end is missing.
+    pub(crate) fn bounded(
+        &self,
+        what: &str,
+        now: Timestamp,
+        zone: &TimeZone,
+    ) -> anyhow::Result<(WallTime, WallTime)> {
+        let range = self.range(now, zone)?;
+        let ends = range.from.zip(range.to);
+        ends.ok_or_else(|| Failure::usage(format!("{what} needs --from, and --to or --duration")))
+    }
+}
+
 /// Reads a range as given by `--from`, `--to` and `--duration`. All moments count from one `now`.
 ///
 /// # Errors
 /// A sentence that says which option is wrong and how to write it.
-pub(crate) fn parse(
+fn parse(
     from: Option<&str>,
     to: Option<&str>,
     duration: Option<Duration>,

@@ -177,15 +177,7 @@ impl Ledger {
 
     /// Whether a block counts for its stream's quota.
     fn counts(&self, row: &Row) -> bool {
-        let has = matches!(
-            row.state,
-            BlockState::Open
-                | BlockState::Parked
-                | BlockState::Sealed
-                | BlockState::Erased
-                | BlockState::Expired
-        );
-        has && !self.guard.covers(row)
+        row.is_owned() && !self.guard.covers(row)
     }
 
     fn rank(&self, block: BlockIndex) -> Option<Rank> {

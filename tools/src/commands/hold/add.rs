@@ -7,13 +7,13 @@ use crate::commands::volume::parse_stream;
 use crate::failure::{self, Exit, Failure};
 use crate::output::Output;
 use crate::output::document;
+use crate::units::range::RangeArguments;
 use crate::units::{duration, range, time};
 use crate::volume_argument::VolumeArgument;
 use anyhow::Context;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use keha_fs::{HoldId, HoldRequest, StreamName, Volume, WallTime};
-use std::time::Duration;
+use keha_fs::{HoldId, HoldRequest, StreamName, TimeRange, Volume, WallTime};
 
 /// Arguments of `keha hold add`.
 #[derive(Debug, clap::Args)]
@@ -24,15 +24,8 @@ pub(crate) struct Args {
     /// A stream: the camera's name, or camera/sub; a hold is made for each
     #[arg(long = "stream", value_name = "NAME", required = true, value_parser = parse_stream)]
     streams: Vec<StreamName>,
-    /// From this moment on
-    #[arg(long, value_name = "T", allow_hyphen_values = true)]
-    from: String,
-    /// Up to before this moment
-    #[arg(long, value_name = "T", allow_hyphen_values = true, required_unless_present = "duration")]
-    to: Option<String>,
-    /// For this long from --from on, such as 30s or 1h30m
-    #[arg(long, value_name = "D", conflicts_with = "to", value_parser = duration::parse_positive)]
-    duration: Option<Duration>,
+    #[command(flatten)]
+    range: RangeArguments,
     /// Who holds it, and why; at most 128 bytes
     #[arg(long, value_name = "TEXT", default_value = "", value_parser = parse_label)]
     label: String,
@@ -52,18 +45,14 @@ fn parse_label(text: &str) -> Result<String, String> {
 
 pub(super) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let (zone, now) = (TimeZone::system(), Timestamp::now());
-    let asked = range::parse(Some(&args.from), args.to.as_deref(), args.duration, now, &zone)
-        .map_err(Failure::usage)?;
-    let (Some(from), Some(to)) = (asked.from, asked.to) else {
-        return Err(Failure::usage("a hold needs --from, and --to or --duration"));
-    };
+    let (from, to) = args.range.bounded("a hold", now, &zone)?;
     let expires = args.expires.as_deref().map(|text| parse_expiry(text, now, &zone)).transpose();
     let expires = expires.map_err(Failure::usage)?;
     let path = args.volume.path()?;
     let mut volume = Volume::open(&path)?;
     // A wrong name is found out before anything is held.
     args.streams.iter().try_for_each(|name| volume.stream(name).map(drop))?;
-    output.say(&format!("range: {}", range::show(asked, &zone)));
+    output.say(&format!("range: {}", range::show(TimeRange { from: Some(from), to: Some(to) }, &zone)));
     let channel = Channel::open(&volume, &path, "hold")?;
     let request = |stream: &StreamName| HoldRequest {
         stream: stream.clone(),
@@ -80,11 +69,7 @@ pub(super) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     closed.with_context(standing)?;
     volume.refresh().with_context(standing)?;
     let document = HoldsDocument::new("keha.hold-add/1", &volume, &path, Some(&made));
-    if args.json {
-        document::print(&document)?
-    } else {
-        output.print(&document.text(&zone))?
-    }
+    document::show(output, args.json, &document, || document.text(&zone))?;
     Ok(Exit::Done)
 }
 

@@ -23,15 +23,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
-    let (volume_text, id) = match args.words.as_slice() {
-        [volume, id] => (volume.clone(), id),
-        [id] => (std::env::var("KEHA_VOLUME").unwrap_or_default(), id),
-        _ => return Err(Failure::usage("name the volume and the hold")),
-    };
-    if volume_text.is_empty() {
-        return Err(Failure::usage("no volume is named: give its path before the hold, or set KEHA_VOLUME"));
-    }
-    let path = volume_argument::path_of(&volume_text)?;
+    let (path, id) = volume_argument::path_and_word(&args.words, "hold")?;
     let id: Uuid = id.parse().map_err(|_| {
         Failure::usage(format!("{id:?} is no hold's ID: keha hold list {} shows them", path.display()))
     })?;
@@ -44,10 +36,8 @@ pub(super) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     closed?;
     volume.refresh().context("lifted")?;
     let document = document.with_room(&volume);
-    if args.json {
-        document::print(&document)?;
-    } else {
-        output.print(&format!("lifted:\n{}", document.text(&TimeZone::system())))?;
-    }
+    document::show(output, args.json, &document, || {
+        format!("lifted:\n{}", document.text(&TimeZone::system()))
+    })?;
     Ok(Exit::Done)
 }

@@ -18,7 +18,7 @@ pub(crate) enum Command {
     /// Hold a range of footage: it is not overwritten until the hold is lifted or expires
     Add(add::Args),
     /// Show what is held, and how much may be
-    List(list::Args),
+    List(crate::volume_argument::ReportArguments),
     /// Lift holds: their footage is overwritten in its turn
     Lift(lift::Args),
 }

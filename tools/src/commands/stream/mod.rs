@@ -12,7 +12,7 @@ use crate::output::Output;
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Show the streams, and how long their footage stays
-    List(list::Args),
+    List(crate::volume_argument::ReportArguments),
     /// Say how long the footage of a stream stays: quota, minimum and maximum age
     Set(set::Args),
 }

@@ -35,21 +35,11 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
-    let (volume_text, name) = match args.words.as_slice() {
-        [volume, name] => (volume.clone(), name),
-        [name] => (std::env::var("KEHA_VOLUME").unwrap_or_default(), name),
-        _ => return Err(Failure::usage("name the volume and the stream")),
-    };
-    if volume_text.is_empty() {
-        return Err(Failure::usage(
-            "no volume is named: give its path before the stream, or set KEHA_VOLUME",
-        ));
-    }
+    let (path, name) = volume_argument::path_and_word(&args.words, "stream")?;
     let wanted = Wanted { quota_bytes: args.quota, minimum_age_s: args.min_age, maximum_age_s: args.max_age };
     if !wanted.is_any() {
         return Err(Failure::usage("nothing to set: give --quota, --min-age or --max-age"));
     }
-    let path = volume_argument::path_of(&volume_text)?;
     let stream = parse_stream(name).map_err(Failure::usage)?;
     let mut volume = Volume::open(&path)?;
     let retention = wanted.over(volume.stream(&stream)?.retention);
@@ -64,10 +54,6 @@ pub(super) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     volume.refresh()?;
     let now = [volume.stream(&stream)?];
     let document = StreamsDocument::new("keha.stream-set/1", &path, volume.info(), &now);
-    if args.json {
-        document::print(&document)?
-    } else {
-        output.print(&document.text(&TimeZone::system()))?
-    }
+    document::show(output, args.json, &document, || document.text(&TimeZone::system()))?;
     Ok(Exit::Done)
 }

@@ -9,7 +9,8 @@ use crate::output::Output;
 use crate::output::document::{self, Moment, VolumeDocument};
 use crate::output::progress::{Bar, Unit};
 use crate::process::signals;
-use crate::units::{duration, range, size, time};
+use crate::units::range::RangeArguments;
+use crate::units::{range, size, time};
 use crate::volume_argument;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -22,7 +23,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 /// Arguments of `keha volume copy`.
 #[derive(Debug, clap::Args)]
@@ -40,15 +40,8 @@ pub(crate) struct Args {
     /// Its name in the other volume, for one stream
     #[arg(long = "as", value_name = "NAME", value_parser = parse_stream)]
     name: Option<StreamName>,
-    /// From this moment on
-    #[arg(long, value_name = "T", allow_hyphen_values = true)]
-    from: Option<String>,
-    /// Up to before this moment
-    #[arg(long, value_name = "T", allow_hyphen_values = true)]
-    to: Option<String>,
-    /// For this long from --from on, such as 30s or 1h30m
-    #[arg(long, value_name = "D", conflicts_with = "to", value_parser = duration::parse_positive)]
-    duration: Option<Duration>,
+    #[command(flatten)]
+    range: RangeArguments,
     /// Let the copy overwrite the oldest footage of the other volume, where it has not enough free blocks
     #[arg(long)]
     overwrite: bool,
@@ -78,9 +71,7 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     if args.name.is_some() && args.streams.len() > 1 {
         return Err(Failure::usage("--as gives one stream another name: copy the others by themselves"));
     }
-    let range =
-        range::parse(args.from.as_deref(), args.to.as_deref(), args.duration, Timestamp::now(), &zone)
-            .map_err(Failure::usage)?;
+    let range = args.range.range(Timestamp::now(), &zone)?;
     let (source_path, into_path) = paths(args)?;
     let source = Volume::open(&source_path)?;
     let into = Volume::open(&into_path)?;

@@ -138,7 +138,7 @@ impl<'a> Document<'a> {
         room: &HoldRoom,
     ) -> Document<'a> {
         let mut states: BTreeMap<&'static str, u32> =
-            ALL_STATES.iter().map(|state| (state.as_str(), 0)).collect();
+            BlockState::ALL.iter().map(|state| (state.as_str(), 0)).collect();
         for block in blocks {
             *states.entry(block.state.as_str()).or_default() += 1;
         }
@@ -178,17 +178,6 @@ impl StreamDocument {
         }
     }
 }
-
-const ALL_STATES: [BlockState; 8] = [
-    BlockState::Free,
-    BlockState::Granted,
-    BlockState::Open,
-    BlockState::Parked,
-    BlockState::Sealed,
-    BlockState::Bad,
-    BlockState::Expired,
-    BlockState::Erased,
-];
 
 fn span(stream: &StreamSummary) -> Option<Duration> {
     let nanoseconds = stream.last?.since_ns(stream.first?);
