@@ -166,7 +166,7 @@ pub(crate) fn empty_structures(
     let mut slot = vec![0; geometry.page_bytes];
     let header = RoundHeader {
         version: FORMAT_VERSION,
-        closed: 1,
+        closed: true,
         round: RoundNumber(1),
         volume: superblock.volume,
         at: superblock.created,

@@ -5,7 +5,7 @@
 //! ```
 
 use super::table::Row;
-use super::{Framed, Zero, record};
+use super::{Framed, Spare, Zero, record};
 use crate::types::{BlockIndex, ChunkNumber, Epoch, RoundNumber, Sequence, StreamId, VolumeId, WallTime};
 
 record! {
@@ -37,6 +37,10 @@ record! {
         encryption: Zero<36>,
         /// The stream's maximum age when the block was taken, in seconds, 0 = none: for where the stream directory is lost.
         maximum_age_s: u64,
+        /// Features of the volume that every user must know: for where no superblock stands.
+        incompat: u64,
+        /// Features of the volume that a writer must know.
+        ro_compat: u64,
     }
 }
 
@@ -61,9 +65,9 @@ record! {
         /// The block's row in the table.
         row: Row,
         /// Signature over the digest chain, zero = none.
-        signature: Zero<64>,
+        signature: Spare<64>,
         /// The key of that signature, zero = none.
-        signature_key: Zero<16>,
+        signature_key: Spare<16>,
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! An entry is one sample, or a fragment of one. Configuration and event chunks hold their content as two equal entries.
 
-use super::{Field, Framed, Zero, record, round_up};
+use super::{Field, Framed, Spare, Zero, record, round_up};
 use crate::sample::{Anchor, ClockSource, SampleFlags};
 use crate::types::{
     BlockIndex, ChunkNumber, ConfigurationHash, Epoch, RunId, Sequence, StreamId, TrackNumber, VolumeId,
@@ -100,7 +100,7 @@ record! {
         /// The highest sequence granted when it was made.
         rank: Sequence,
         /// A digest chain, zero = none.
-        digest: Zero<32>,
+        digest: Spare<32>,
         /// Transform id, key id and tag for encryption, zero = none.
         encryption: Zero<32>,
         /// How long the volume had been open for writing when it was made, in seconds.

@@ -197,7 +197,14 @@ impl Geometry {
             && geometry.log_slot_bytes == superblock.log_slot_bytes as usize
             && geometry.holds_max == superblock.holds_max
             && geometry.sessions_max == superblock.sessions_max
-            && superblock.log_slots == LOG_SLOTS;
+            && superblock.log_slots == LOG_SLOTS
+            && geometry.region_bytes == u64::from(superblock.region_bytes)
+            && geometry.directory_bytes == superblock.directory_bytes as usize
+            && geometry.holds_bytes == superblock.holds_bytes as usize
+            && geometry.sessions_bytes == superblock.sessions_bytes as usize
+            && geometry.scrub_bytes == superblock.scrub_bytes as usize
+            && geometry.table_bytes as u64 == superblock.table_bytes
+            && (superblock.zone_bytes, superblock.key_slot_bytes) == (0, 0);
         agrees.then_some(geometry)
     }
 
@@ -214,7 +221,7 @@ impl Geometry {
         log_at + round % u64::from(LOG_SLOTS) * self.log_slot_bytes as u64
     }
 
-    /// The first byte behind the round log's front copy and so on is never used: where both logs begin.
+    /// Where both copies of the round log begin.
     pub(crate) fn logs_at(&self) -> [u64; 2] {
         [self.front_at[4], self.back_at[4]]
     }

@@ -45,9 +45,9 @@ record! {
         /// 0: free. 1: a hold. 2: a hold was lost here.
         state: u8,
         /// 1: the stream is still to be recorded for it.
-        growing: u8,
+        growing: bool,
         /// 1: it ended early because the volume had no room for more.
-        cut_short: u8,
+        cut_short: bool,
         /// How many of the spans count.
         spans: u8,
         /// Grows with each change of any slot.

@@ -21,8 +21,8 @@ use crate::types::{
     TrackNumber, Uuid, VolumeId, WallTime,
 };
 
-/// The version of the format that this crate writes.
-pub const FORMAT_VERSION: u16 = 0;
+/// The version of the format that this crate writes; it reads all from 1 up to this.
+pub const FORMAT_VERSION: u16 = 1;
 
 /// The smallest unit that a disk writes whole or not at all, in bytes.
 pub(crate) const SECTOR_BYTES: usize = 512;
@@ -114,18 +114,20 @@ pub(crate) trait Framed: Record {
 
     /// [`Framed::unseal`] under another magic.
     fn unseal_as(magic: [u8; 8], bytes: &[u8]) -> Option<(Self, u32)> {
-        let frame = bytes.get(..Self::SIZE)?;
-        if frame[..8] != magic {
+        let (body, checksum) = framed(magic, bytes.get(..Self::SIZE)?)?;
+        let (record, rest) = body.split_at_checked(Self::BYTES)?;
+        if !is_zero(rest) {
             return None;
         }
-        let checksum = u32::from_le_bytes(frame[Self::SIZE - 4..].try_into().ok()?);
-        if crc32c::crc32c(&frame[8..Self::SIZE - 4]) != checksum && !planted!(FrameUnverified)
-            || !is_zero(&frame[8 + Self::BYTES..Self::SIZE - 4])
-        {
-            return None;
-        }
-        Some((Self::get(&frame[8..8 + Self::BYTES])?, checksum))
+        Some((Self::get(record)?, checksum))
     }
+}
+
+/// What stands between magic and checksum of a frame that verifies, and that checksum.
+fn framed(magic: [u8; 8], frame: &[u8]) -> Option<(&[u8], u32)> {
+    let (body, checksum) = frame.strip_prefix(&magic)?.split_last_chunk::<4>()?;
+    let checksum = u32::from_le_bytes(*checksum);
+    (crc32c::crc32c(body) == checksum || planted!(FrameUnverified)).then_some((body, checksum))
 }
 
 /// Whether all bytes are zero.
@@ -152,6 +154,39 @@ impl<const N: usize> Field for Zero<N> {
 
     fn get(bytes: &[u8]) -> Option<Self> {
         is_zero(bytes).then_some(Zero)
+    }
+}
+
+/// Room that this version leaves zero and passes over when it reads: for what a reader may do without.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Spare<const N: usize>;
+
+impl<const N: usize> Field for Spare<N> {
+    const BYTES: usize = N;
+
+    fn put(&self, out: &mut [u8]) {
+        out.fill(0);
+    }
+
+    fn get(_: &[u8]) -> Option<Self> {
+        Some(Spare)
+    }
+}
+
+/// A byte that is 0 or 1.
+impl Field for bool {
+    const BYTES: usize = 1;
+
+    fn put(&self, out: &mut [u8]) {
+        out[0] = u8::from(*self);
+    }
+
+    fn get(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [0] => Some(false),
+            [1] => Some(true),
+            _ => None,
+        }
     }
 }
 

@@ -14,7 +14,7 @@ record! {
         /// Format version.
         version: u16,
         /// 1: the volume was closed in this round and nothing is open.
-        closed: u8,
+        closed: bool,
         /// Reserved.
         zero: Zero<1>,
         /// The epoch.

@@ -36,7 +36,7 @@ record! {
         /// The same when it closed.
         end_clock: u8,
         /// 1: the session before this one ended without closing.
-        before_crashed: u8,
+        before_crashed: bool,
         /// How far off the wall clock may have been when it began, in microseconds; all ones = unknown.
         begin_error_us: u32,
         /// The same when it closed.

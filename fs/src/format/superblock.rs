@@ -1,6 +1,6 @@
 //! The superblock: what a volume is. Written at creation, label and growth, never in operation; several copies.
 
-use super::{FORMAT_VERSION, Framed, Text, record};
+use super::{FORMAT_VERSION, Field, Framed, Text, framed, is_zero, record};
 use crate::types::{Uuid, VolumeId, WallTime};
 
 /// Features that a writer must know.
@@ -99,13 +99,34 @@ impl<const N: usize> super::Field for [u64; N] {
     }
 }
 
-impl Superblock {
+/// What stands in the superblock of any version, at the same place: enough to know whether the rest can be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// The volume.
+    pub(crate) volume: VolumeId,
+    features: Features,
+}
+
+/// Version and feature words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Features {
+    /// Format version.
+    pub(crate) version: u16,
+    /// Features that a writer must know.
+    pub(crate) ro_compat: u64,
+    /// Features that every user must know.
+    pub(crate) incompat: u64,
+}
+
+impl Features {
     /// Why this crate cannot read the volume, if so.
     pub(crate) fn unsupported(&self) -> Option<String> {
-        if self.version > FORMAT_VERSION {
-            Some(format!("its format version is {}, this keha knows up to {FORMAT_VERSION}", self.version))
-        } else if self.incompat & !INCOMPAT != 0 {
-            Some(format!("it uses features {:#x} that this keha does not know", self.incompat & !INCOMPAT))
+        let unknown = self.incompat & !INCOMPAT;
+        if !(1..=FORMAT_VERSION).contains(&self.version) {
+            let known = if FORMAT_VERSION == 1 { "1".to_owned() } else { format!("1 to {FORMAT_VERSION}") };
+            Some(format!("its format version is {}, this keha knows {known}", self.version))
+        } else if unknown != 0 {
+            Some(format!("it uses features {unknown:#x} that this keha does not know"))
         } else {
             None
         }
@@ -115,5 +136,66 @@ impl Superblock {
     pub(crate) fn read_only(&self) -> Option<String> {
         let unknown = self.ro_compat & !RO_COMPAT;
         (unknown != 0).then(|| format!("it uses features {unknown:#x} that this keha can only read past"))
+    }
+}
+
+impl Head {
+    /// The head of a copy that verifies, whatever the rest of it says.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Head> {
+        let (body, _) = framed(Superblock::MAGIC, bytes.get(..Superblock::SIZE)?)?;
+        let word = |at: usize| u64::get(body.get(at..at + 8)?);
+        Some(Head {
+            volume: VolumeId::get(body.get(32..48)?)?,
+            features: Features {
+                version: u16::get(body.get(..2)?)?,
+                ro_compat: word(16)?,
+                incompat: word(24)?,
+            },
+        })
+    }
+
+    /// Why this crate cannot read the volume, if so.
+    pub(crate) fn unsupported(&self) -> Option<String> {
+        self.features.unsupported()
+    }
+}
+
+impl Superblock {
+    /// A copy that verifies and that this crate can read. Where there is a feature that it may only read past, bytes that are
+    /// reserved may have got a meaning.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Superblock> {
+        let (body, _) = framed(Superblock::MAGIC, bytes.get(..Superblock::SIZE)?)?;
+        let (record, rest) = body.split_at_checked(Superblock::BYTES)?;
+        let superblock = Superblock::get(record)?;
+        let features = superblock.features();
+        let whole = is_zero(rest) || features.read_only().is_some();
+        (whole && features.unsupported().is_none()).then_some(superblock)
+    }
+
+    /// Its version and feature words.
+    pub(crate) fn features(&self) -> Features {
+        Features { version: self.version, ro_compat: self.ro_compat, incompat: self.incompat }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_stands_where_it_does_in_every_version() {
+        let superblock = Superblock {
+            version: 0x0102,
+            ro_compat: 7,
+            incompat: 9,
+            volume: VolumeId(Uuid::from_u128(0x1234)),
+            ..Superblock::default()
+        };
+        let mut bytes = [0; Superblock::SIZE];
+        superblock.seal(&mut bytes);
+        let head = Head { volume: superblock.volume, features: superblock.features() };
+        assert_eq!(Head::read(&bytes), Some(head));
+        bytes[20] ^= 1;
+        assert_eq!(Head::read(&bytes), None);
     }
 }

@@ -54,8 +54,8 @@ pub(crate) fn slot_of(slot: &Slot, volume: VolumeId, index: usize, generation: u
     let span = |index: usize| hold.spans.get(index).map(record_of).unwrap_or_default();
     HoldSlot {
         state: SLOT_HELD,
-        growing: hold.growing.into(),
-        cut_short: hold.cut_short.into(),
+        growing: hold.growing,
+        cut_short: hold.cut_short,
         spans: hold.spans.len().min(SPANS_MAX) as u8,
         id: hold.id,
         stream: hold.stream,
@@ -106,8 +106,8 @@ fn hold_of(slot: &HoldSlot) -> Hold {
         expires: (slot.expires != WallTime::default()).then_some(slot.expires),
         expires_running_s: slot.expires_running,
         spans: spans.into_iter().take(slot.spans.into()).map(span_of).collect(),
-        growing: slot.growing != 0,
-        cut_short: slot.cut_short != 0,
+        growing: slot.growing,
+        cut_short: slot.cut_short,
         reserved_blocks: slot.reserved_blocks,
         lost: false,
     }

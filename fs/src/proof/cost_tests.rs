@@ -72,7 +72,7 @@ fn full() -> Verdict<(SimDisk, WallTime)> {
     }
     let header = RoundHeader {
         version: FORMAT_VERSION,
-        closed: 1,
+        closed: true,
         epoch: Epoch(1),
         round: RoundNumber(1),
         volume,

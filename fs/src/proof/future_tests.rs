@@ -3,13 +3,17 @@
 use super::damage_tests::{full_volume, read_all};
 use super::driver::{Cuts, Driver, open_engine, shared};
 use super::material::Shape;
+use super::repair_tests::{repair, repaired};
 use super::{Verdict, demand};
+use crate::disk::ReadAt;
 use crate::disk::sim::{CrashPlan, SimDisk, SimImage};
+use crate::format::block::{BlockHeader, seal_header_page, unseal_header_page};
 use crate::format::chunk::{self, ChunkHeader, ChunkKind, Entry, NO_TRACK, Piece};
 use crate::format::superblock::Superblock;
-use crate::format::{FORMAT_VERSION, Framed};
+use crate::format::{FORMAT_VERSION, Field, Framed};
 use crate::reader::Volume;
 use crate::recover::{Recovered, recover};
+use crate::repair::RepairOptions;
 use crate::scan::Scanner;
 use crate::types::BlockIndex;
 use bytes::Bytes;
@@ -68,6 +72,100 @@ fn features_that_are_not_known_are_refused_by_class() {
         let newer = with_superblock(&image, |superblock| superblock.version = FORMAT_VERSION + 1)?;
         demand!(opens(&newer, "format version")? == (false, false), "a newer version is opened");
         Ok(())
+    })());
+}
+
+/// The volume with bytes in its superblocks that this version has reserved.
+fn with_reserved_bytes(image: &SimImage) -> Verdict<SimImage> {
+    let mut changed = image.clone();
+    let head = |bytes: &[u8]| Superblock::get(&bytes[8..8 + Superblock::BYTES]);
+    let mut bytes = [0; Superblock::SIZE];
+    image.read_exact_at(&mut bytes, 0).map_err(|error| error.to_string())?;
+    for at in head(&bytes).ok_or("no superblock")?.copies_at {
+        image.read_exact_at(&mut bytes, at).map_err(|error| error.to_string())?;
+        let end = Superblock::SIZE - 4;
+        bytes[end - 1] = 0x17;
+        let checksum = crc32c::crc32c(&bytes[8..end]);
+        bytes[end..].copy_from_slice(&checksum.to_le_bytes());
+        changed.write(at, &bytes);
+    }
+    Ok(changed)
+}
+
+/// The volume with all its block headers changed.
+fn with_block_headers(image: &SimImage, change: impl Fn(&mut BlockHeader)) -> Verdict<SimImage> {
+    let state = recover(image, Path::new("proof")).map_err(|error| error.to_string())?;
+    let mut changed = image.clone();
+    let mut page = vec![0; state.geometry.page_bytes];
+    for block in state.geometry.all_blocks() {
+        let at = state.geometry.block_at(block);
+        image.read_exact_at(&mut page, at).map_err(|error| error.to_string())?;
+        let Some(mut header) = unseal_header_page(&page, state.volume(), block) else { continue };
+        change(&mut header);
+        seal_header_page(&header, &mut page);
+        changed.write(at, &page);
+    }
+    Ok(changed)
+}
+
+fn without_superblocks(image: &SimImage) -> Verdict<SimImage> {
+    let state = recover(image, Path::new("proof")).map_err(|error| error.to_string())?;
+    let mut changed = image.clone();
+    state.geometry.copies_at.into_iter().for_each(|at| changed.write(at, &[0; Superblock::SIZE]));
+    Ok(changed)
+}
+
+/// That repair refuses a volume, says why, and writes nothing.
+fn repair_refuses(image: &SimImage, why: &str) -> Verdict {
+    let disk = SimDisk::from_image(image.clone(), 1);
+    let control = disk.control();
+    let Err(error) = repair(disk, &RepairOptions::default()) else {
+        return Err(format!("repaired, although {why}"));
+    };
+    demand!(error.contains(why), "{error:?} does not say {why:?}");
+    demand!(control.snapshot() == *image, "a volume that is refused was written to");
+    Ok(())
+}
+
+#[test]
+fn a_volume_whose_superblock_is_of_another_layout_is_refused_by_its_version_or_features() {
+    check((|| {
+        let (image, _) = full_volume(3320)?;
+        let features = "0x10000000000";
+        let incompat = with_superblock(&image, |superblock| superblock.incompat = 1 << 40)?;
+        let incompat = with_reserved_bytes(&incompat)?;
+        demand!(opens(&incompat, features)? == (false, false), "features that everyone must know");
+        repair_refuses(&incompat, features)?;
+        let newer = with_superblock(&image, |superblock| superblock.version = FORMAT_VERSION + 1)?;
+        let newer = with_reserved_bytes(&newer)?;
+        demand!(opens(&newer, "format version")? == (false, false), "a newer version is opened");
+        repair_refuses(&newer, "format version")?;
+        let draft = with_superblock(&image, |superblock| superblock.version = 0)?;
+        demand!(opens(&draft, "format version")? == (false, false), "a draft of the format is opened");
+        let ro_compat = with_superblock(&image, |superblock| superblock.ro_compat = 1 << 40)?;
+        let ro_compat = with_reserved_bytes(&ro_compat)?;
+        demand!(opens(&ro_compat, features)? == (true, false), "read-only features");
+        let unexplained = with_reserved_bytes(&image)?;
+        demand!(
+            opens(&unexplained, "")? == (false, false),
+            "reserved bytes are used, and no feature says so"
+        );
+        Ok(())
+    })());
+}
+
+#[test]
+fn features_outlive_every_superblock() {
+    check((|| {
+        let (image, _) = full_volume(3330)?;
+        let features = "0x10000000000";
+        let incompat = with_block_headers(&image, |header| header.incompat = 1 << 40)?;
+        repair_refuses(&without_superblocks(&incompat)?, features)?;
+        let ro_compat = with_block_headers(&image, |header| header.ro_compat = 1 << 40)?;
+        repair_refuses(&without_superblocks(&ro_compat)?, features)?;
+        let newer = with_block_headers(&image, |header| header.version = FORMAT_VERSION + 1)?;
+        repair_refuses(&without_superblocks(&newer)?, "format version")?;
+        repaired(&without_superblocks(&image)?, &RepairOptions::default(), 1).map(drop)
     })());
 }
 

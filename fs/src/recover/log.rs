@@ -48,7 +48,7 @@ pub(crate) fn copies(scanner: &Scanner<'_>, round: RoundNumber) -> [(u64, Option
 /// Where a copy of the newest record stood that does not stand any more. A crash may come while a record is written, and what
 /// it leaves is no damage: that both copies were flushed says only the session that was noted as closed with it, after that.
 pub(crate) fn lost_copy(scanner: &Scanner<'_>) -> Option<u64> {
-    let round = newest(scanner).filter(|record| record.header.closed == 1)?.header.round;
+    let round = newest(scanner).filter(|record| record.header.closed)?.header.round;
     let (at, _) = copies(scanner, round).into_iter().find(|(_, copy)| copy.is_none())?;
     let flushed = was_closed_with(scanner.disk, scanner.geometry, scanner.volume, round);
     // A live writer may have replaced it with a newer one.

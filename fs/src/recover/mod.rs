@@ -162,7 +162,7 @@ pub(crate) fn recover(disk: &dyn ReadAt, path: &Path) -> Result<Recovered> {
 /// # Errors
 /// As there.
 pub(crate) fn recover_as(disk: &dyn ReadAt, path: &Path, found: FoundSuperblock) -> Result<Recovered> {
-    if let Some(detail) = found.superblock.unsupported() {
+    if let Some(detail) = found.superblock.features().unsupported() {
         return Err(Error::Unsupported { path: path.to_owned(), detail });
     }
     let geometry = Geometry::of(&found.superblock).ok_or_else(|| Error::NotAVolume {
@@ -227,7 +227,7 @@ pub(crate) fn recover_as(disk: &dyn ReadAt, path: &Path, found: FoundSuperblock)
         running_seconds: header.running_seconds.max(running_at_least).max(session.1),
         faults: FaultBudget { since_s: header.faults_since, blocks: header.faults_blocks },
         last_round_at: header.at,
-        after_crash: header.closed == 0 && header.round.0 > 0,
+        after_crash: !header.closed && header.round.0 > 0,
         superblocks_good: found.good,
         directories,
         holds,
@@ -356,8 +356,7 @@ pub(crate) fn finding(what: &'static str, at: u64, detail: String) -> Finding {
 /// Whether the superblock at `at` stands and equals `good`.
 pub(crate) fn superblock_stands(disk: &dyn ReadAt, at: u64, good: &Superblock) -> bool {
     let mut bytes = vec![0; Superblock::SIZE];
-    disk.read_exact_at(&mut bytes, at).is_ok()
-        && Superblock::unseal(&bytes).is_some_and(|(copy, _)| copy == *good)
+    disk.read_exact_at(&mut bytes, at).is_ok() && Superblock::read(&bytes).is_some_and(|copy| copy == *good)
 }
 
 /// A row of a block that holds nothing that counts. It keeps the sequence of the header that stands there, so that the

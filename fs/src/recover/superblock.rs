@@ -6,7 +6,7 @@ use crate::disk::ReadAt;
 use crate::error::{Error, Result};
 use crate::format::Framed;
 use crate::format::geometry::region_bytes;
-use crate::format::superblock::Superblock;
+use crate::format::superblock::{Head, Superblock};
 use crate::report::Finding;
 use crate::types::VolumeId;
 use std::collections::BTreeSet;
@@ -41,9 +41,13 @@ pub(crate) fn find_of(disk: &dyn ReadAt, path: &Path, wanted: Option<VolumeId>) 
     let first_read = disk.read_exact_at(&mut bytes, 0);
     let mut candidates: Vec<Superblock> = Vec::new();
     if first_read.is_ok() {
-        candidates.extend(Superblock::unseal(&bytes).map(|(superblock, _)| superblock).filter(is_wanted));
+        candidates.extend(Superblock::read(&bytes).filter(is_wanted));
     }
     let last = (size / region).saturating_sub(1) * region;
+    // A volume of a later version is not taken for one that stood here before it, nor for none.
+    if let Some(detail) = [0, last].into_iter().find_map(|at| unsupported_at(disk, at, wanted)) {
+        return Err(Error::Unsupported { path: path.to_owned(), detail });
+    }
     candidates.extend(read_at(last));
     if candidates.is_empty() {
         candidates.extend(search(size, region, read_at));
@@ -89,10 +93,18 @@ pub(crate) fn volumes_named(disk: &dyn ReadAt, superblock: &Superblock) -> BTree
     copies.map(|copy| copy.volume).chain([superblock.volume]).collect()
 }
 
+/// Why the volume of the superblock that stands here cannot be read, if so. `wanted`: only of this volume.
+fn unsupported_at(disk: &dyn ReadAt, at: u64, wanted: Option<VolumeId>) -> Option<String> {
+    let mut bytes = vec![0; Superblock::SIZE];
+    disk.read_exact_at(&mut bytes, at).ok()?;
+    let head = Head::read(&bytes).filter(|head| wanted.is_none_or(|wanted| wanted == head.volume))?;
+    head.unsupported()
+}
+
 fn read_at(disk: &dyn ReadAt, at: u64) -> Option<Superblock> {
     let mut bytes = vec![0; Superblock::SIZE];
     disk.read_exact_at(&mut bytes, at).ok()?;
-    let (superblock, _) = Superblock::unseal(&bytes)?;
+    let superblock = Superblock::read(&bytes)?;
     superblock.copies_at.contains(&at).then_some(superblock)
 }
 

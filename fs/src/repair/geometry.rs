@@ -22,9 +22,9 @@ use crate::format::geometry::{Geometry, LOG_SLOTS, STREAMS_MAX};
 use crate::format::hold::HoldSlot;
 use crate::format::round::RoundHeader;
 use crate::format::session::SessionSlot;
-use crate::format::superblock::Superblock;
+use crate::format::superblock::{Features, Superblock};
 use crate::format::table::{TableSector, table_magic};
-use crate::format::{FORMAT_VERSION, Framed, SECTOR_BYTES};
+use crate::format::{Framed, SECTOR_BYTES};
 use crate::scan::Scanner;
 use crate::types::{BlockIndex, VolumeId, WallTime};
 use crate::writer::engine::superblock_of;
@@ -54,6 +54,8 @@ pub(super) struct Evidence {
     pub(super) page_bytes: usize,
     /// When the block was taken.
     pub(super) taken: WallTime,
+    /// What its volume uses.
+    pub(super) features: Features,
 }
 
 /// The superblock that a volume of which none stands must have had, but for its label and who created it.
@@ -71,6 +73,9 @@ pub(super) fn from_blocks(disk: &dyn ReadAt, path: &Path, wanted: Option<VolumeI
         (None, several) => return Err(which_volume(path, "blocks", several.iter().copied().collect())),
     };
     let evidence = found.get(&volume).map(Vec::as_slice).unwrap_or_default();
+    if let Some(detail) = evidence.iter().find_map(|block| block.features.unsupported()) {
+        return Err(Error::Unsupported { path: path.to_owned(), detail });
+    }
     if evidence.len() < NEEDED {
         return Err(refuse(format!(
             "no superblock verifies, and {} blocks do not tell where the others are",
@@ -86,7 +91,8 @@ pub(super) fn from_blocks(disk: &dyn ReadAt, path: &Path, wanted: Option<VolumeI
         )
     })?;
     let created = evidence.iter().map(|block| block.taken).min().unwrap_or_default();
-    Ok(Superblock { volume, generation: 1, created, ..superblock_of(&geometry) })
+    let ro_compat = evidence.iter().fold(0, |all, block| all | block.features.ro_compat);
+    Ok(Superblock { volume, generation: 1, created, ro_compat, ..superblock_of(&geometry) })
 }
 
 /// That things of several volumes stand where there is room for one.
@@ -113,13 +119,16 @@ fn scan(disk: &dyn ReadAt, wanted: Option<VolumeId>) -> BTreeMap<VolumeId, Vec<E
         }
         for (at, sector) in (begin..).step_by(SECTOR_BYTES).zip(window.chunks(SECTOR_BYTES)) {
             let header = BlockHeader::unseal(sector).map(|(header, _)| header);
-            let Some(header) = header.filter(|header| header.version == FORMAT_VERSION) else { continue };
+            let Some(header) = header else { continue };
             if wanted.is_none_or(|wanted| wanted == header.volume)
                 && (found.len() < VOLUMES_MAX || found.contains_key(&header.volume))
                 && let Some(page_bytes) = page_of(disk, at, &header)
             {
                 let (block, taken) = (header.block, header.taken);
-                found.entry(header.volume).or_default().push(Evidence { at, block, page_bytes, taken });
+                let BlockHeader { version, ro_compat, incompat, .. } = header;
+                let features = Features { version, ro_compat, incompat };
+                let evidence = Evidence { at, block, page_bytes, taken, features };
+                found.entry(header.volume).or_default().push(evidence);
             }
         }
         if found.values().any(|evidence| evidence.len() >= ENOUGH) {
@@ -289,7 +298,7 @@ mod tests {
             let Some(truth) = Geometry::derive(size, 1 << page, 1 << block, streams) else { return Ok(()) };
             let evidence = [first, second].map(|part| {
                 let block = BlockIndex((f64::from(truth.blocks) * part) as u32);
-                Evidence { at: truth.block_at(block), block, page_bytes: 1 << page, taken: WallTime(0) }
+                Evidence { at: truth.block_at(block), block, page_bytes: 1 << page, taken: WallTime(0), features: Features::default() }
             });
             prop_assume!(evidence[0].block != evidence[1].block);
             let fitting = fitting(&evidence, truth.size_bytes);

@@ -141,7 +141,16 @@ impl<D: Disk> Engine<D> {
         let mut ledger = Ledger::new(recovered.rows, &recovered.changed, recovered.highest, guard);
         if many {
             let (geometry, volume) = (&recovered.geometry, recovered.superblock.volume);
-            write_table(geometry, volume, &mut ledger, &recovered.changed, &mut writes, &options.path)?;
+            let round = recovered.round;
+            write_table(
+                geometry,
+                volume,
+                round,
+                &mut ledger,
+                &recovered.changed,
+                &mut writes,
+                &options.path,
+            )?;
             ledger.keep_for_record(rows_max / 2, &recovered.unlisted);
         }
         let streams = recovered.directory.entries.iter().enumerate().map(|(index, entry)| {
@@ -383,7 +392,7 @@ fn fallback_name(stream: StreamId) -> StreamName {
 }
 
 fn check_writable<D: Disk>(recovered: &Recovered, disk: &D, path: &Path) -> Result<()> {
-    if let Some(detail) = recovered.superblock.read_only() {
+    if let Some(detail) = recovered.superblock.features().read_only() {
         return Err(Error::Unsupported { path: path.to_owned(), detail });
     }
     if disk.size_bytes() < recovered.geometry.size_bytes {

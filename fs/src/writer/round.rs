@@ -171,7 +171,7 @@ impl<D: Disk> Engine<D> {
         RoundRecord {
             header: RoundHeader {
                 version: FORMAT_VERSION,
-                closed: u8::from(closed),
+                closed,
                 epoch: core.epoch,
                 round: core.round,
                 volume: core.volume,

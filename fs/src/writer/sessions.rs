@@ -51,7 +51,7 @@ impl OpenSession {
             slot: place(geometry, epoch),
             began_running: found.running_seconds,
             first_round: crate::types::RoundNumber(found.round.0 + 1),
-            before_crashed: u8::from(stood.as_ref().is_some_and(|(slot, _)| slot.state == SESSION_OPEN)),
+            before_crashed: stood.as_ref().is_some_and(|(slot, _)| slot.state == SESSION_OPEN),
             before_last: found.last_round_at,
             before_checksum: stood.map_or(0, |(_, checksum)| checksum),
             ..begun(opener, epoch, clock.wall(), clock.sync())

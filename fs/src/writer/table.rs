@@ -17,6 +17,7 @@ use std::sync::Arc;
 pub(super) fn write_table<D: Disk>(
     geometry: &Geometry,
     volume: VolumeId,
+    round: RoundNumber,
     ledger: &mut Ledger,
     blocks: &BTreeSet<BlockIndex>,
     writes: &mut Writes<D>,
@@ -24,7 +25,7 @@ pub(super) fn write_table<D: Disk>(
 ) -> Result<()> {
     let mut sectors: BTreeSet<usize> =
         blocks.iter().map(|block| block.0 as usize / ROWS_PER_SECTOR).collect();
-    submit_sectors(geometry, volume, RoundNumber(0), ledger, &sectors, writes);
+    submit_sectors(geometry, volume, round, ledger, &sectors, writes);
     writes.wait();
     if !writes.failed().is_empty() {
         writes.retry_failed(Purpose::Metadata);

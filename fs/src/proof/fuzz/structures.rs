@@ -16,7 +16,7 @@ use crate::format::hold::HoldSlot;
 use crate::format::round::{RoundHeader, RoundRecord};
 use crate::format::scrub::ScrubSlot;
 use crate::format::session::SessionSlot;
-use crate::format::superblock::Superblock;
+use crate::format::superblock::{Head, Superblock};
 use crate::format::table::{TableSector, table_magic};
 use crate::format::{Framed, SECTOR_BYTES};
 use crate::gap::{Gap, GapReason};
@@ -96,8 +96,9 @@ fn same<T: Framed + PartialEq + std::fmt::Debug>(bytes: &[u8], magic: [u8; 8]) -
 
 fn read_superblock(bytes: &[u8], _: VolumeId) -> Verdict {
     same::<Superblock>(bytes, Superblock::MAGIC)?;
-    let Some((superblock, _)) = Superblock::unseal(bytes) else { return Ok(()) };
-    let _said = (superblock.unsupported(), superblock.read_only());
+    let _head = Head::read(bytes).map(|head| head.unsupported());
+    let Some(superblock) = Superblock::read(bytes) else { return Ok(()) };
+    let _said = superblock.features().read_only();
     if let Some(geometry) = Geometry::of(&superblock) {
         demand!(geometry.blocks <= crate::format::geometry::BLOCKS_MAX, "{} blocks", geometry.blocks);
         let last = geometry.block_at(BlockIndex(geometry.blocks - 1));
