@@ -171,8 +171,8 @@ mod switches {
         RepairBelievesOnePass,
         /// A repair takes the size of the disk for that of the volume.
         RepairGuessesSize,
-        /// A repair sets blocks aside as a recorder does.
-        RepairTakesBlocks,
+        /// A writer sets blocks aside although nobody records.
+        IdleWriterSetsAside,
         /// A parked block is not written on.
         ParkedNotResumed,
         /// A reader does not notice that the ring has passed it.

@@ -157,19 +157,25 @@ impl<const N: usize> Field for Zero<N> {
     }
 }
 
-/// Room that this version leaves zero and passes over when it reads: for what a reader may do without.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Spare<const N: usize>;
+/// Room that this version leaves zero, and passes over and keeps when it reads: for what a reader may do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spare<const N: usize>([u8; N]);
+
+impl<const N: usize> Default for Spare<N> {
+    fn default() -> Self {
+        Spare([0; N])
+    }
+}
 
 impl<const N: usize> Field for Spare<N> {
     const BYTES: usize = N;
 
     fn put(&self, out: &mut [u8]) {
-        out.fill(0);
+        out.copy_from_slice(&self.0);
     }
 
-    fn get(_: &[u8]) -> Option<Self> {
-        Some(Spare)
+    fn get(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Spare)
     }
 }
 

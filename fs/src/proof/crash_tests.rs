@@ -1,10 +1,12 @@
 //! Power cuts at random instants of random recordings.
 
-use super::driver::{Cuts, Driver};
+use super::damage_tests::{full_volume, read_all};
+use super::driver::{Cuts, Driver, open_engine, shared};
 use super::material::Shape;
 use super::words::{deeds, recorder};
-use super::{Verdict, for_seeds};
-use crate::disk::sim::{CrashPlan, SimRng};
+use super::{Verdict, demand, for_seeds};
+use crate::disk::sim::{CrashPlan, SimDisk, SimRng};
+use std::sync::{Arc, Mutex, PoisonError};
 
 #[test]
 fn after_a_power_cut_at_any_instant_all_that_was_durable_is_there_and_nothing_else() {
@@ -133,4 +135,36 @@ pub(super) fn discarded_suffixes(seed: u64) -> Verdict<u64> {
         }
     }
     Ok(judged)
+}
+
+#[test]
+fn a_writer_that_records_nothing_costs_nothing_however_it_ends() {
+    for_seeds("idle writers", 1900, 2, idle_writer);
+}
+
+/// Opens a full volume for writing, as whoever holds or sets something does, and loses power at every event of it.
+pub(super) fn idle_writer(seed: u64) -> Verdict<u64> {
+    let (image, model) = full_volume(seed)?;
+    let (_, whole, _) = read_all(shared(&image), &model)?;
+    let disk = SimDisk::from_image(image, seed);
+    let control = disk.control();
+    let images = Arc::new(Mutex::new(vec![]));
+    let met = Arc::clone(&images);
+    control.on_event(move |point| {
+        met.lock().unwrap_or_else(PoisonError::into_inner).push(point.image(CrashPlan::All))
+    });
+    let mut engine = open_engine(disk)?;
+    engine.round();
+    control.off_event();
+    let images = std::mem::take(&mut *images.lock().unwrap_or_else(PoisonError::into_inner));
+    for (event, image) in images.iter().enumerate() {
+        let (_, left, damage) = read_all(shared(image), &model)?;
+        demand!(
+            left == whole && damage.is_empty(),
+            "event {event}: {} of {} are left",
+            left.len(),
+            whole.len()
+        );
+    }
+    Ok(images.len() as u64)
 }

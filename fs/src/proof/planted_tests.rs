@@ -34,14 +34,15 @@ const EVENTS: Scenario = scenario("every event", crash_tests::every_event, 1500.
 const CUTS: Scenario = scenario("power cuts", crash_tests::power_cuts, 1000..1025);
 const RESUMED: Scenario =
     scenario("resumed beside a neighbour", crash_tests::resumed_beside_a_neighbour, 1800..1801);
+const IDLE: Scenario = scenario("an idle writer", crash_tests::idle_writer, 1900..1902);
 const TORN: Scenario = scenario("torn pages", crash_tests::torn_pages, 1700..1701);
 const SUFFIXES: Scenario = scenario("discarded suffixes", crash_tests::discarded_suffixes, 1600..1604);
 const SEQUENCES: Scenario = scenario("sequences", sequence_tests::some_sequences, 0..1);
 const LAPS: Scenario = scenario("laps", lap_tests::laps, 5100..5104);
 const NTH: Scenario = scenario("every operation fails", nth, 0..36);
-const FAILING: Scenario = scenario("failing I/O", fault_tests::failing_io, 2000..2001);
+const FAILING: Scenario = scenario("failing I/O", fault_tests::failing_io, 2000..2006);
 const READS: Scenario = scenario("failing reads", fault_tests::failing_reads, 2400..2401);
-const PLACES: Scenario = scenario("bad places", fault_tests::bad_places, 2100..2101);
+const PLACES: Scenario = scenario("bad places", fault_tests::bad_places, 2100..2106);
 const BYTES: Scenario = scenario("changed bytes", damage_tests::changed_bytes, 3000..3002);
 const FLIPS: Scenario = scenario("flipped bits", damage_tests::flipped_bits, 3200..3201);
 const LOST: Scenario = scenario("lost metadata", hostile_tests::lost_metadata, 4200..4206);
@@ -50,10 +51,10 @@ const OUTDATED: Scenario = scenario("outdated table", stale_tests::outdated_tabl
 const COPIES: Scenario = scenario("damaged copies", stale_tests::damaged_copies, 4500..4501);
 const PASSED: Scenario = scenario("passed reader", reader_tests::passed_reader, 4600..4612);
 
-const HELD_LAPS: Scenario = scenario("holds over laps", hold_tests::over_laps, 7000..7004);
+const HELD_LAPS: Scenario = scenario("holds over laps", hold_tests::over_laps, 7000..7016);
 const HELD_GRANTS: Scenario = scenario("holds of granted blocks", hold_tests::of_granted_blocks, 7100..7112);
 const HELD_EVENTS: Scenario = scenario("holds, every event", hold_tests::every_event, 7200..7201);
-const HELD_RANDOM: Scenario = scenario("holds at random", hold_tests::at_random, 7300..7306);
+const HELD_RANDOM: Scenario = scenario("holds at random", hold_tests::at_random, 7300..7340);
 
 const SESSIONS: Scenario = scenario("sessions", session_tests::in_one_copy, 7900..7901);
 
@@ -206,7 +207,7 @@ const PLANTS: &[Plant] = &[
     (&[Bug::AgeLostWithDirectory], &[AGED_LOST]),
     (&[Bug::GivenUpComesBack], &[GIVEN_UP]),
     (&[Bug::NamelessDropped], &[REPAIRED]),
-    (&[Bug::RepairTakesBlocks], &[REPAIR_TAKES]),
+    (&[Bug::IdleWriterSetsAside], &[REPAIR_TAKES, IDLE]),
     (&[Bug::RepairBelievesOnePass], &[REPAIR_READS]),
     (&[Bug::RepairGuessesSize], &[CUT_SHORT]),
     (&[Bug::EpochFromBlocksOnly], &[EPOCHS]),

@@ -70,16 +70,18 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Sets blocks aside for the takes until the next round.
+    /// Sets blocks aside for the takes until the next round. While nobody records, none: what is set aside is lost if the writer
+    /// is cut off, and whoever only holds or sets something takes no block.
     fn grant_blocks(&mut self) {
-        if self.manner == Manner::Repair && !planted!(RepairTakesBlocks) {
+        if self.manner == Manner::Repair {
             return;
         }
         let (_, granted_max, _) = record_capacity(self.core.geometry.streams_max);
         let active = self.streams.iter().filter(|stream| stream.is_active()).count();
         let recent = self.recent_takes.iter().copied().max().unwrap_or(0) as usize;
-        let target =
-            (GRANTS_SPARE + recent.max(self.core.starved)).min(active + GRANTS_SPARE).min(granted_max);
+        let wanted = GRANTS_SPARE + recent.max(self.core.starved);
+        let idle = active == 0 && self.core.starved == 0 && !planted!(IdleWriterSetsAside);
+        let target = if idle { 0 } else { wanted.min(active + GRANTS_SPARE).min(granted_max) };
         let mut tries = target + 16;
         while self.core.ledger.grants().len() < target && tries > 0 && self.core.record_has_room_for_rows() {
             tries -= 1;
