@@ -110,6 +110,14 @@ const FIXED_BYTES: usize = 64;
 const DETAIL_BYTES_MAX: usize = 1024;
 
 impl Gap {
+    /// Takes in a later gap, where there are more than can wait: from the beginning of the one to the end of the other.
+    pub(crate) fn absorb(&mut self, later: &Gap) {
+        self.to = later.to;
+        self.samples_lost = self.samples_lost.saturating_add(later.samples_lost);
+        self.bytes_lost = self.bytes_lost.saturating_add(later.bytes_lost);
+        self.detail = "several gaps in one: they came while the disk did not write".to_owned();
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut end = self.detail.len().min(DETAIL_BYTES_MAX);
         while !self.detail.is_char_boundary(end) {

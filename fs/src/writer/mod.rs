@@ -43,7 +43,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use stream::Input as StreamInput;
 use thread::{Shared, WriterThread};
 
 /// How a volume is written.
@@ -354,12 +353,12 @@ impl StreamWriter {
     /// Records a gap.
     pub fn gap(&mut self, gap: &Gap) {
         self.tail.gap(gap);
-        self.shared.send(self.index, StreamInput::Gap(gap.clone()));
+        self.shared.send_gap(self.index, gap);
     }
 
     /// Everything so far goes out with the next round and the block is parked until the next sample comes.
     pub fn park(&mut self) {
-        self.shared.send(self.index, StreamInput::Park);
+        self.shared.send_park(self.index);
     }
 }
 

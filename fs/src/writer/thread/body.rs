@@ -117,7 +117,10 @@ impl Body {
         match ask {
             Ask::Hold(request, answer) => match self.engine.refusal(&request) {
                 // Who asked may have gone.
-                Some(refusal) => _ = answer.send(Err(refusal)),
+                Some(refusal) => {
+                    self.shared.lock().asks_waiting -= 1;
+                    _ = answer.send(Err(refusal));
+                }
                 None => self.holds_asked.push_back(Ask::Hold(request, answer)),
             },
             Ask::Lift(..) => self.holds_asked.push_back(ask),
@@ -136,6 +139,9 @@ impl Body {
     }
 
     fn answer(&mut self, ask: Ask) {
+        if !matches!(ask, Ask::Scrub(..)) {
+            self.shared.lock().asks_waiting -= 1;
+        }
         let _gone = match ask {
             Ask::Admit(name, answer) => answer.send(self.admit(&name)).is_err(),
             Ask::Hold(request, answer) => answer.send(self.engine.add_hold(&request)).is_err(),
@@ -174,6 +180,7 @@ impl Body {
         }
         if inbox.waiting.len() <= index {
             inbox.waiting.resize(index + 1, 0);
+            inbox.small.resize_with(index + 1, Default::default);
             inbox.tails.resize_with(index + 1, Default::default);
         }
         let tail = Arc::clone(&inbox.tails[index].0);
@@ -200,6 +207,9 @@ impl Body {
                 if let Some(waiting) = inbox.waiting.get_mut(index) {
                     *waiting = waiting.saturating_sub(freed);
                 }
+            }
+            if report.health == Health::Good {
+                inbox.settle_small();
             }
             for ((tail, durable), stream) in inbox.tails.iter_mut().zip(&report.streams) {
                 tail.evict(*durable);

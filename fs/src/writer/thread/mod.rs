@@ -13,6 +13,7 @@ use super::{Pending, Rejected, WriterOptions};
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{FileDisk, FileOptions, FileReader, ReadAt};
 use crate::error::{Error, Result};
+use crate::gap::Gap;
 use crate::hold::{Hold, HoldRequest};
 use crate::reader::volume_info;
 use crate::report::{OpenReport, RoundReport, VolumeInfo};
@@ -43,6 +44,10 @@ const ROUND_LONG: Duration = Duration::from_millis(500);
 const ASK_PATIENCE: Duration = Duration::from_secs(60);
 /// How long whoever asks for an erasure waits: as long as terabytes take.
 pub(super) const ERASE_PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// So many requests may wait: who asks beyond that is told to come again.
+const ASKS_MAX: usize = 256;
+/// So many gaps of a stream may wait for a round that succeeds.
+const GAPS_MAX: usize = 1000;
 /// Whatever the number of streams, each may have this much waiting.
 const STREAM_BYTES_MIN: usize = 4 << 20;
 
@@ -70,13 +75,28 @@ struct Inbox {
     new_bytes: usize,
     /// Bytes that wait, by stream.
     waiting: Vec<usize>,
+    /// What else waits, by stream.
+    small: Vec<Small>,
     /// The tails of the streams, and how many of their samples were durable before the last round.
     tails: Vec<(Arc<TailBuffer>, u64)>,
     in_use: BTreeSet<usize>,
     asks: Vec<Ask>,
+    /// Requests that are not answered yet.
+    asks_waiting: usize,
     closing: bool,
     /// Why the thread ended, once it has.
     stopped: Option<String>,
+}
+
+/// What waits of a stream besides samples, none of which may be lost, nor be without bounds while the disk does not answer.
+#[derive(Default)]
+struct Small {
+    /// Gaps handed over since the last round that succeeded.
+    gaps: usize,
+    /// All that came after [`GAPS_MAX`] of them, in one.
+    more: Option<Gap>,
+    /// Nothing came after the stream was parked.
+    parked: bool,
 }
 
 /// Whether recording leaves anything of the disk for others.
@@ -98,6 +118,26 @@ pub(super) struct Shared {
     buffer_bytes: usize,
     /// For error texts.
     path: PathBuf,
+}
+
+impl Inbox {
+    fn park(&mut self, index: usize) {
+        let Some(small) = self.small.get_mut(index).filter(|_| self.stopped.is_none()) else { return };
+        if !std::mem::replace(&mut small.parked, true) {
+            self.inputs.push((index, Input::Park));
+        }
+    }
+
+    /// After a round that succeeded: what waited is written, or on its way.
+    fn settle_small(&mut self) {
+        for (index, small) in self.small.iter_mut().enumerate() {
+            small.gaps = 0;
+            if let Some(gap) = small.more.take() {
+                self.inputs.push((index, Input::Gap(gap)));
+                self.inputs.extend(small.parked.then_some((index, Input::Park)));
+            }
+        }
+    }
 }
 
 impl Shared {
@@ -122,6 +162,12 @@ impl Shared {
             if let Some(why) = &inbox.stopped {
                 return Err(Error::Stopped(why.clone()));
             }
+            if inbox.asks_waiting >= ASKS_MAX {
+                return Err(Error::Invalid(format!(
+                    "{ASKS_MAX} requests wait for the volume: ask again later"
+                )));
+            }
+            inbox.asks_waiting += 1;
             inbox.asks.push(ask(answer));
         }
         self.wake.notify_one();
@@ -178,9 +224,26 @@ impl Shared {
         *self.pulse.lock().unwrap_or_else(PoisonError::into_inner) = pulse;
     }
 
-    /// Hands over what is small and must not be lost.
-    pub(super) fn send(&self, index: usize, input: Input) {
-        self.lock().inputs.push((index, input));
+    /// Hands over a gap.
+    pub(super) fn send_gap(&self, index: usize, gap: &Gap) {
+        let mut inbox = self.lock();
+        let Inbox { inputs, small, stopped: None, .. } = &mut *inbox else { return };
+        let Some(small) = small.get_mut(index) else { return };
+        if small.gaps < GAPS_MAX {
+            small.gaps += 1;
+            small.parked = false;
+            inputs.push((index, Input::Gap(gap.clone())));
+            return;
+        }
+        match &mut small.more {
+            Some(more) => more.absorb(gap),
+            None => small.more = Some(gap.clone()),
+        }
+    }
+
+    /// Has the stream's block parked after what was handed over.
+    pub(super) fn send_park(&self, index: usize) {
+        self.lock().park(index);
     }
 
     /// Hands over a sample and what applies to it, if there is room; else nothing.
@@ -203,6 +266,9 @@ impl Shared {
             return Err(Rejected::Full);
         }
         *waiting += bytes;
+        if let Some(small) = inbox.small.get_mut(index) {
+            small.parked = false;
+        }
         let Pending { configuration, run, anchors } = std::mem::take(pending);
         if let Some((stored, configuration)) = configuration {
             tail.configure(stored.hash, &configuration);
@@ -229,7 +295,7 @@ impl Shared {
     /// A handle is gone: its stream is parked and may be had again.
     pub(super) fn release(&self, index: usize) {
         let mut inbox = self.lock();
-        inbox.inputs.push((index, Input::Park));
+        inbox.park(index);
         inbox.in_use.remove(&index);
         if let Some((tail, _)) = inbox.tails.get(index) {
             tail.set_ended(true);
@@ -329,5 +395,52 @@ impl Drop for WriterThread {
         if let Err(error) = self.close() {
             tracing::error!(%error, "the volume was not closed cleanly");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gap::GapReason;
+
+    fn gap(from: i64) -> Gap {
+        Gap {
+            reason: GapReason::ConnectionLost,
+            from: WallTime(from),
+            to: Some(WallTime(from + 1)),
+            samples_lost: 2,
+            bytes_lost: 3,
+            detail: String::new(),
+        }
+    }
+
+    #[test]
+    fn however_often_a_camera_comes_and_goes_while_the_disk_does_not_answer_little_waits_and_no_gap_is_lost()
+    {
+        let shared = Shared {
+            inbox: Mutex::default(),
+            wake: Condvar::new(),
+            gone: Condvar::new(),
+            pulse: Mutex::default(),
+            buffer_bytes: 0,
+            path: PathBuf::new(),
+        };
+        shared.lock().small.resize_with(1, Default::default);
+        for turn in 0..3000 {
+            shared.send_gap(0, &gap(turn * 10));
+            shared.send_park(0);
+            shared.send_park(0);
+        }
+        let mut inbox = shared.lock();
+        assert_eq!(inbox.inputs.len(), 2 * GAPS_MAX);
+        inbox.inputs.clear();
+        inbox.settle_small();
+        let [(0, Input::Gap(all)), (0, Input::Park)] = inbox.inputs.as_slice() else {
+            panic!("{} wait", inbox.inputs.len())
+        };
+        assert_eq!((all.from, all.to), (WallTime(10_000), Some(WallTime(29_991))));
+        assert_eq!((all.samples_lost, all.bytes_lost), (4000, 6000));
+        inbox.settle_small();
+        assert_eq!(inbox.inputs.len(), 2);
     }
 }
