@@ -48,7 +48,8 @@ pub(crate) fn until_overwritten(
             let in_turn = after(f64::from(free) + f64::from(place), pace.bytes.values().sum());
             // Over its quota a stream loses its own oldest block for each that it takes.
             let of_its_own = quota_blocks(row.stream).and_then(|quota| {
-                let blocks = (quota + 1).saturating_sub(own.get(&row.stream).copied().unwrap_or(0)) + 1;
+                let over = quota.saturating_add(1).saturating_sub(own.get(&row.stream).copied().unwrap_or(0));
+                let blocks = over.saturating_add(1);
                 after(f64::from(blocks), pace.bytes.get(&row.stream).copied()?)
             });
             *until = in_turn.into_iter().chain(of_its_own).min();

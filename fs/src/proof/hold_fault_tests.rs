@@ -198,23 +198,7 @@ fn copy_holds(seed: u64, from: &SimImage, to: &mut SimImage) -> Verdict {
 }
 
 pub(super) fn lost_among_many(seed: u64) -> Verdict<u64> {
-    let mut driver = lapped(seed, Cuts::NONE)?;
-    let places = driver.volume()?.hold_room().holds_max;
-    let (from, to) = oldest(&driver, "cam0", 4)?;
-    for _ in 0..places {
-        driver.hold("cam0", from, to, None)?.ok_or("there is room")?;
-    }
-    let (before, model) = driver.close()?;
-    let mut driver = Driver::on(before.clone(), shape(seed), model, seed, Cuts::NONE)?;
-    driver.clock.advance(Duration::from_secs(5 * 3600));
-    let first = *driver.model.holds.keys().next().ok_or("no hold")?;
-    driver.lift(first)?;
-    driver.hold("cam0", from, to, None)?.ok_or("there is room")?;
-    let (mut image, mut model) = driver.close()?;
-    copy_holds(seed, &before, &mut image)?;
-    model.holds.clear();
-    model.holds_lost = true;
-    let mut driver = Driver::faulty_on(image, shape(seed), model, seed)?;
+    let mut driver = all_held_and_one_lost(seed)?;
     driver.lap()?;
     driver.power_cut()?;
     driver.lap()?;
@@ -231,6 +215,47 @@ pub(super) fn lost_among_many(seed: u64) -> Verdict<u64> {
     driver.model.holds_lost = false;
     driver.power_cut()?;
     Ok(driver.judged)
+}
+
+/// A volume in which every place has a hold, and the last change of one was never written.
+fn all_held_and_one_lost(seed: u64) -> Verdict<Driver> {
+    let mut driver = lapped(seed, Cuts::NONE)?;
+    let places = driver.volume()?.hold_room().holds_max;
+    let (from, to) = oldest(&driver, "cam0", 4)?;
+    for _ in 0..places {
+        driver.hold("cam0", from, to, None)?.ok_or("there is room")?;
+    }
+    let (before, model) = driver.close()?;
+    let mut driver = Driver::on(before.clone(), shape(seed), model, seed, Cuts::NONE)?;
+    driver.clock.advance(Duration::from_secs(5 * 3600));
+    let first = *driver.model.holds.keys().next().ok_or("no hold")?;
+    driver.lift(first)?;
+    driver.hold("cam0", from, to, None)?.ok_or("there is room")?;
+    let (mut image, mut model) = driver.close()?;
+    copy_holds(seed, &before, &mut image)?;
+    model.holds.clear();
+    model.holds_lost = true;
+    Driver::faulty_on(image, shape(seed), model, seed)
+}
+
+#[test]
+fn a_lost_hold_that_no_place_is_free_to_tell_of_is_lifted_for_good() {
+    for_seeds("a lost change among many, lifted", 8620, 2, |seed| {
+        let mut driver = all_held_and_one_lost(seed)?;
+        let lost = |driver: &Driver| -> Verdict<Vec<Hold>> {
+            Ok(driver.volume()?.holds().into_iter().filter(|hold| hold.lost).collect())
+        };
+        let told = lost(&driver)?;
+        demand!(told.len() == 1, "{told:?} are said to be lost");
+        driver.lift(told[0].id)?;
+        driver.model.holds_lost = false;
+        driver.round()?;
+        driver.power_cut()?;
+        driver.reopen()?;
+        let told = lost(&driver)?;
+        demand!(told.is_empty(), "{told:?} are said to be lost again");
+        Ok(driver.judged)
+    });
 }
 
 #[test]

@@ -93,6 +93,10 @@ impl<D: Disk> Engine<D> {
     /// Lifts a hold, or the mark that one was lost. That it is gone stands in one copy at least: the later copy counts.
     pub(crate) fn lift_hold(&mut self, id: HoldId) -> Result<Hold> {
         if let Some(missing) = self.holds.forget_missing(id) {
+            // Any slot of a later generation than the round log knew of says that nothing is missing.
+            let slot = self.holds.slot(0);
+            self.holds.put(0, slot, self.core.round);
+            let _copies = self.write_slot(0);
             self.core.ledger.protect(self.holds.guard());
             return Ok(missing);
         }

@@ -13,6 +13,8 @@ use crate::writer::engine::Engine;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// By how much the round log's generation is ahead of any slot's while something is missing of which no slot tells.
+const BEYOND: u64 = 1000;
 /// How many slots are written between two rounds: recording does not wait for more.
 pub(in crate::writer) const SLOTS_AT_ONCE: usize = 2;
 
@@ -129,6 +131,8 @@ impl Holds {
         let is_it = self.missing.is_some_and(|missing| missing == id || crate::hold::MISSING == id);
         is_it.then(|| {
             self.missing = None;
+            // What is written next is ahead of whatever the round log said.
+            self.attempted += BEYOND;
             Hold { id, lost: true, ..Hold::default() }
         })
     }
@@ -151,7 +155,6 @@ impl Holds {
     /// The newest generation for the round log; a later one than any change until the next round may have, while something is
     /// missing of which no slot tells.
     pub(in crate::writer) fn generation_to_log(&self) -> u64 {
-        const BEYOND: u64 = 1000;
         let beyond = if self.missing.is_some() && !planted!(MissingHoldForgotten) { BEYOND } else { 0 };
         self.generation + beyond
     }
