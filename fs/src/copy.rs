@@ -28,6 +28,8 @@ pub struct CopyReport {
     pub gaps: u64,
     /// The earliest and the latest moment of the samples.
     pub span: Option<(WallTime, WallTime)>,
+    /// Chunks of kinds that this version does not know: they are not in the copy.
+    pub unknown_chunks: u64,
     /// What could not be copied, for it does not verify. In its place stands a gap.
     pub damage: Vec<Finding>,
     /// BLAKE3 over all samples with what is known of them: see [`run_digest`].
@@ -54,6 +56,7 @@ pub fn copy_stream(
         payload_bytes: 0,
         gaps: 0,
         span: None,
+        unknown_chunks: 0,
         damage: Vec::new(),
         digest: [0; 32],
     };
@@ -91,12 +94,13 @@ pub fn copy_stream(
     }
     tell(&report, told, last, range.to, into);
     into.park();
+    report.unknown_chunks = cursor.unknown_chunks();
     report.digest = sum.digest();
     Ok(report)
 }
 
 /// Counts and digests the samples of some runs of a stream, in the order of recording: over each sample's run, track, ticks,
-/// wall time, flags, length and bytes, all numbers little-endian.
+/// wall time, flags, the hash of its configuration, length and bytes, all numbers little-endian.
 ///
 /// # Errors
 /// Those of reading; [`Error::Corrupt`] if anything does not verify.
@@ -185,6 +189,7 @@ impl Sum {
         self.0.update(&sample.ticks.to_le_bytes());
         self.0.update(&sample.wall.0.to_le_bytes());
         self.0.update(&sample.flags.0.to_le_bytes());
+        self.0.update(&sample.configuration.0);
         self.0.update(&(sample.data.len() as u64).to_le_bytes());
         self.0.update(&sample.data);
     }

@@ -14,6 +14,7 @@ use crate::format::{FORMAT_VERSION, Field, Framed};
 use crate::reader::Volume;
 use crate::recover::{Recovered, recover};
 use crate::repair::RepairOptions;
+use crate::report::TimeRange;
 use crate::scan::Scanner;
 use crate::types::BlockIndex;
 use bytes::Bytes;
@@ -219,6 +220,10 @@ fn a_chunk_of_an_unknown_kind_is_a_link_of_the_chain_and_nothing_else() {
         let chunks = |volume: &Volume| volume.blocks().iter().map(|block| block.chunks).sum::<u32>();
         demand!(chunks(&after) == chunks(&before) + 1, "the chunk does not count");
         demand!(same == samples && damage.is_empty(), "samples are missing: {damage:?}");
+        let stream = after.streams().first().map(|stream| stream.id).ok_or("no stream")?;
+        let mut cursor = after.read(stream, TimeRange::default()).map_err(|error| error.to_string())?;
+        while cursor.next_item().map_err(|error| error.to_string())?.is_some() {}
+        demand!(cursor.unknown_chunks() == 1, "nobody is told of it");
         let found = after.check(&mut |_, _| ()).map_err(|error| error.to_string())?.findings;
         demand!(found.is_empty(), "check finds {found:?}");
         // Written on: what follows links to it.

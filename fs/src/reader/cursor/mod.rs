@@ -42,6 +42,7 @@ pub struct Cursor<'a> {
     broken: bool,
     /// Chunks that stand between samples but hold none, by number: only they may lie between the parts of a sample.
     quiet: BTreeSet<ChunkNumber>,
+    unknown_chunks: u64,
 }
 
 /// A chunk to give, from an entry on.
@@ -83,7 +84,13 @@ impl<'a> Cursor<'a> {
             split: None,
             broken: false,
             quiet: BTreeSet::new(),
+            unknown_chunks: 0,
         }
+    }
+
+    /// How many chunks were passed over because a later version wrote them, of a kind that this one does not know.
+    pub fn unknown_chunks(&self) -> u64 {
+        self.unknown_chunks
     }
 
     /// The next item; `None` at the end.
@@ -149,7 +156,8 @@ impl<'a> Cursor<'a> {
                     let begin = self.begin_run(index, &footer, chunk, place.run, void);
                     self.steps.extend(begin.map(|(from_entry, lead)| Step { lead, ..step(from_entry) }));
                 }
-                _ => {}
+                ChunkKind::CONFIGURATION => {}
+                _ => self.unknown_chunks += 1,
             }
         }
         Ok(())

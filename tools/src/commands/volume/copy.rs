@@ -10,19 +10,20 @@ use crate::output::document::{self, Moment, VolumeDocument};
 use crate::output::progress::{Bar, Unit};
 use crate::process::signals;
 use crate::units::range::RangeArguments;
-use crate::units::{range, size, time};
+use crate::units::{duration, range, size, time};
 use crate::volume_argument;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use keha_fs::{
-    BlockState, CopyReport, Error, Finding, StreamId, StreamName, StreamSummary, TimeRange, Volume, Writer,
-    WriterOptions, copy_stream, run_digest,
+    BlockState, CopyReport, Error, Finding, Retention, StreamId, StreamName, StreamSummary, TimeRange,
+    Volume, WallTime, Writer, WriterOptions, copy_stream, run_digest,
 };
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Arguments of `keha volume copy`.
 #[derive(Debug, clap::Args)]
@@ -88,9 +89,10 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     }
     let copied = copy(jobs, &source, &into_path, range, output)?;
     verify(&copied, &into_path)?;
-    let damaged = copied.iter().any(|copied| !copied.report.damage.is_empty());
+    let is_whole = |report: &CopyReport| report.damage.is_empty() && report.unknown_chunks == 0;
+    let whole = copied.iter().all(|copied| is_whole(&copied.report));
     show(args, &source, &source_path, &into, &into_path, &copied, output)?;
-    Ok(if damaged { Exit::Damaged } else { Exit::Done })
+    Ok(if whole { Exit::Done } else { Exit::Damaged })
 }
 
 fn paths(args: &Args) -> anyhow::Result<(PathBuf, PathBuf)> {
@@ -108,7 +110,8 @@ fn plan(args: &Args, source: &Volume, into: &Volume, range: TimeRange) -> anyhow
         let known = there.ok().and_then(Result::ok).unwrap_or_default();
         if known.iter().any(|span| runs.contains(&span.run)) {
             return Err(Failure::failed(format!(
-                "{name}: the other volume has footage of these runs already; choose another range, or another name with --as"
+                "{name}: the other volume has footage of these runs already, of an earlier copy perhaps: choose another range, \
+                 another name with --as, or erase it there first"
             )));
         }
         jobs.push(Job { stream, name });
@@ -127,6 +130,7 @@ fn check_room(
 ) -> anyhow::Result<()> {
     let blocks = source.blocks();
     let touches = |min, max| range.from.is_none_or(|from| max >= from) && range.to.is_none_or(|to| min < to);
+    let block_bytes = u64::from(into.info().block_bytes);
     let mut needed = 0_u64;
     for job in jobs {
         let mine = blocks.iter().filter(|block| block.stream == Some(job.stream.id));
@@ -134,11 +138,15 @@ fn check_room(
             mine.filter(|block| block.wall_min.zip(block.wall_max).is_some_and(|(a, b)| touches(a, b)));
         let bytes: u64 = inside.map(|block| u64::from(block.used_bytes)).sum();
         // One more for what a block leaves unused, one for the block of the sync sample before the range.
-        needed += bytes.div_ceil(u64::from(into.info().block_bytes)) + 2;
+        let blocks = bytes.div_ceil(block_bytes) + 2;
+        needed += blocks;
+        if let Ok(there) = into.stream(&job.name) {
+            check_retention(job, source, &there, blocks * block_bytes, block_bytes, range)?;
+        }
     }
-    let is_free = |state| matches!(state, BlockState::Free | BlockState::Erased);
+    let is_free = |state| matches!(state, BlockState::Free | BlockState::Erased | BlockState::Expired);
     let free = into.blocks().iter().filter(|block| is_free(block.state)).count() as u64;
-    let size = size::show(needed * u64::from(into.info().block_bytes));
+    let size = size::show(needed * block_bytes);
     if needed > u64::from(into.info().blocks) {
         return Err(Failure::failed(format!(
             "{}: too small: the copy needs about {size}; create a larger volume",
@@ -149,6 +157,41 @@ fn check_room(
         return Err(Failure::failed(format!(
             "{}: the copy needs about {size}, {free} blocks are free: its oldest footage would be overwritten; create a larger volume, or say --overwrite",
             into_path.display()
+        )));
+    }
+    Ok(())
+}
+
+/// That the stream which a copy goes into may keep it: what is over its quota overwrites its own beginning, and nobody is given
+/// what is past its maximum age.
+fn check_retention(
+    job: &Job,
+    source: &Volume,
+    there: &StreamSummary,
+    needed_bytes: u64,
+    block_bytes: u64,
+    range: TimeRange,
+) -> anyhow::Result<()> {
+    let Retention { quota_bytes, maximum_age_s, .. } = there.retention;
+    let has_bytes = u64::from(there.blocks) * block_bytes;
+    if quota_bytes > 0 && has_bytes + needed_bytes > quota_bytes {
+        return Err(Failure::failed(format!(
+            "{}: in the other volume its quota is {}, and with the copy it would have {}: raise the quota there, or give the \
+             copy another name with --as",
+            job.name,
+            size::show(quota_bytes),
+            size::show(has_bytes + needed_bytes)
+        )));
+    }
+    let oldest = source.spans(job.stream.id, range)?.into_iter().map(|span| span.from).min();
+    let age_ns = i64::try_from(maximum_age_s).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
+    let now = time::wall(Timestamp::now()).unwrap_or(WallTime::MAX);
+    if maximum_age_s > 0 && oldest.is_some_and(|oldest| oldest.plus_ns(age_ns) < now) {
+        return Err(Failure::failed(format!(
+            "{}: in the other volume nobody is given what is older than {}, and some of this is: give the copy another name \
+             with --as",
+            job.name,
+            duration::show(Duration::from_secs(maximum_age_s))
         )));
     }
     Ok(())
@@ -210,8 +253,10 @@ struct StreamDocument<'a> {
     samples: u64,
     payload_bytes: u64,
     gaps: u64,
-    /// Over every sample with its run, track, ticks, wall time, flags and bytes; read from both volumes.
+    /// Over every sample with its run, track, ticks, wall time, flags, configuration and bytes; read from both volumes.
     blake3: String,
+    /// Chunks of kinds that this version does not know, which are not in the copy.
+    unknown_chunks: u64,
     /// What did not verify in the source, and is a gap in the copy.
     damage: Vec<FindingDocument<'a>>,
 }
@@ -231,6 +276,7 @@ impl<'a> StreamDocument<'a> {
             samples: report.samples,
             payload_bytes: report.payload_bytes,
             gaps: report.gaps,
+            unknown_chunks: report.unknown_chunks,
             blake3: report.digest.iter().map(|byte| format!("{byte:02x}")).collect(),
             damage: report.damage.iter().map(finding).collect(),
         }
@@ -267,6 +313,12 @@ fn show(
             document.gaps,
             document.blake3
         );
+        if document.unknown_chunks > 0 {
+            let count = document.unknown_chunks;
+            text += &format!(
+                "  {count} chunks are of kinds that this version does not know: they were not copied\n"
+            );
+        }
         text.extend(copied.report.damage.iter().map(|finding| super::findings::line(finding, &names) + "\n"));
         text
     });
