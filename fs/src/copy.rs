@@ -1,11 +1,12 @@
 //! Copying a stretch of a stream into another volume: every sample with its bytes, ticks, flags, run and wall time, every
 //! configuration, clock anchor and gap, in the order of recording. Chunks and blocks are cut anew.
 
+use crate::configuration::TrackKind;
 use crate::error::{Error, Result};
 use crate::gap::{Gap, GapReason};
 use crate::reader::Volume;
 use crate::report::{Finding, Item, TimeRange};
-use crate::sample::{Sample, StoredSample};
+use crate::sample::{Sample, SampleFlags, StoredSample};
 use crate::types::{RunId, StreamId, WallTime};
 use crate::writer::{Rejected, StreamWriter};
 use std::collections::BTreeSet;
@@ -36,7 +37,8 @@ pub struct CopyReport {
     pub digest: [u8; 32],
 }
 
-/// Copies what [`Volume::read`] gives of a stream. `progress` is told the bytes done; a `Break` ends the copy there.
+/// Copies what [`Volume::read`] gives of a stream. Pictures of a run before its first sync sample, which is damaged then, are left
+/// out: nobody can decode them, and no reader gives them. `progress` is told the bytes done; a `Break` ends the copy there.
 ///
 /// # Errors
 /// Those of reading; [`Error::Invalid`] if the other volume cannot take it (its blocks are too small for a configuration), or
@@ -62,6 +64,8 @@ pub fn copy_stream(
     };
     // How much of the damage stands as gaps in the copy, and when the sample before it was.
     let (mut told, mut last) = (0, range.from);
+    // Pictures, the runs that have begun with one that can be decoded, and how many of others were left out.
+    let (mut video, mut begun, mut left_out) = (BTreeSet::new(), BTreeSet::new(), 0);
     while let Some(item) = cursor.next_item()? {
         match item {
             Item::Run(run) => {
@@ -69,6 +73,8 @@ pub fn copy_stream(
                 into.begin_run(run);
             }
             Item::Configuration(_, configuration) => {
+                let tracks = configuration.tracks.iter().filter(|track| track.kind == TrackKind::Video);
+                video = tracks.map(|track| track.track).collect();
                 into.configure(&configuration)?;
             }
             Item::Anchor(anchor) => into.anchor(anchor),
@@ -80,9 +86,17 @@ pub fn copy_stream(
             Item::Damage(finding) => {
                 report.damage.push(finding);
             }
+            Item::Sample(sample) if video.contains(&sample.track) && !can_begin(&sample, &mut begun) => {
+                left_out += 1;
+            }
             Item::Sample(sample) => {
-                told = tell(&report, told, last, Some(sample.wall), into);
-                last = Some(sample.wall);
+                // Sound goes on; the gap ends with the picture that can be decoded.
+                let waits = !video.is_empty() && !begun.contains(&sample.run) && told < report.damage.len();
+                if !waits {
+                    let left_out = std::mem::take(&mut left_out);
+                    told = tell(&report, told, left_out, [last, Some(sample.wall)], into);
+                    last = Some(sample.wall);
+                }
                 push(into, &sample, &mut || progress(report.payload_bytes))?;
                 sum.add(&sample);
                 report.samples += 1;
@@ -92,7 +106,7 @@ pub fn copy_stream(
             }
         }
     }
-    tell(&report, told, last, range.to, into);
+    tell(&report, told, left_out, [last, range.to], into);
     into.park();
     report.unknown_chunks = cursor.unknown_chunks();
     report.digest = sum.digest();
@@ -149,13 +163,21 @@ fn push(
     }
 }
 
-/// Leaves one gap for all that was found damaged since `told`, between the sample before it and the moment after it, as far as
-/// they are known. How much is told then.
+/// Whether a picture can be decoded: it is a sync sample, or its run has begun with one.
+fn can_begin(sample: &StoredSample, begun: &mut BTreeSet<RunId>) -> bool {
+    if sample.flags.contains(SampleFlags::SYNC) {
+        begun.insert(sample.run);
+    }
+    begun.contains(&sample.run)
+}
+
+/// Leaves one gap for all that was found damaged since `told`, and for what was left out because of it, between the sample
+/// before it and the moment after it, as far as they are known. How much is told then.
 fn tell(
     report: &CopyReport,
     told: usize,
-    before: Option<WallTime>,
-    after: Option<WallTime>,
+    left_out: u64,
+    [before, after]: [Option<WallTime>; 2],
     into: &mut StreamWriter,
 ) -> usize {
     let found = report.damage.get(told..).unwrap_or_default();
@@ -170,7 +192,7 @@ fn tell(
             // A gap that came at the sample itself is another one.
             from: from.plus_ns(1),
             to: Some(after.unwrap_or(from).max(from.plus_ns(1))),
-            samples_lost: lost.count() as u64,
+            samples_lost: lost.count() as u64 + left_out,
             bytes_lost: 0,
             detail: format!("in the volume it was copied from: {}: {}{more}", first.what, first.detail),
         });

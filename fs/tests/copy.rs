@@ -234,3 +234,33 @@ fn damage_side_by_side_is_one_gap_in_the_copy() {
     assert_eq!((gap.reason, gap.samples_lost), (GapReason::Damaged, 3));
     assert!(gap.from > samples[0].wall && gap.to == Some(samples[4].wall), "{gap:?}");
 }
+
+#[test]
+fn of_a_run_whose_first_keyframe_is_damaged_all_that_can_be_decoded_is_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let front = StreamName::new("front").unwrap();
+    let (from, into) = (volume_in(&folder, "from.ring", 1 << 20), volume_in(&folder, "into.ring", 1 << 20));
+    record_run(&from, &front, BEGIN, &mut Vec::new());
+    let recorded = items(&from, &front, TimeRange::default());
+    let first = recorded.iter().find_map(|item| match item {
+        Item::Sample(sample) if sample.track == VIDEO => Some(sample.data.clone()),
+        _ => None,
+    });
+    let first = first.unwrap();
+    let mut bytes = std::fs::read(&from).unwrap();
+    let at = bytes.windows(first.len()).position(|window| window == first).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&from, bytes).unwrap();
+    let copied = copy(&from, &into, [&front, &front], TimeRange::default());
+    let there = items(&into, &front, TimeRange::default());
+    let pictures = there.iter().filter(|item| matches!(item, Item::Sample(sample) if sample.track == VIDEO));
+    assert_eq!((copied.damage.len(), pictures.count()), (1, 225));
+    let gaps: Vec<_> = there
+        .iter()
+        .filter_map(|item| match item {
+            Item::Gap(gap) if gap.reason == GapReason::Damaged => Some(gap),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(gaps.iter().map(|gap| gap.samples_lost).sum::<u64>(), 25, "{gaps:?}");
+}
