@@ -13,6 +13,7 @@ mod driver;
 mod erase_tests;
 mod erasures;
 mod fault_tests;
+mod fixture_tests;
 mod future_tests;
 mod fuzz;
 mod hold_doubt_tests;
