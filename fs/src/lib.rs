@@ -24,6 +24,7 @@ mod recover;
 mod repair;
 mod report;
 mod retention;
+mod salvage;
 mod sample;
 mod scan;
 mod scrub;

@@ -155,6 +155,16 @@ mod switches {
         OutdatedLogBelieved,
         /// Rows that know less than their blocks go unnoticed by `check`.
         OutdatedRowUnnoticed,
+        /// A row counts whatever it says, if its checksum is right.
+        RowsBelieved,
+        /// A trailer counts whatever it says, if its checksum is right.
+        TrailerBelieved,
+        /// What the table knows to be durable is forgotten where no record stands.
+        DurableEndForgotten,
+        /// An erased block counts again where an earlier take was put back.
+        StaleErasureComesBack,
+        /// A block counts as empty if its row is lost and its header cannot be read.
+        UnreadableTakenForEmpty,
         /// A repair finds footage again that was given up or erased.
         GivenUpComesBack,
         /// A repair leaves streams without a name out of the directory.

@@ -9,8 +9,10 @@ use crate::format::chunk::{self, ChunkHeader, Entry, TAIL_MAGIC, Tables};
 use crate::format::footer::Footer;
 use crate::format::geometry::Geometry;
 use crate::format::table::Row;
-use crate::format::{Framed, is_zero, round_up};
+use crate::format::{Framed, SECTOR_BYTES, is_zero, round_up};
+use crate::report::BlockState;
 use crate::retention::erase::Goes;
+use crate::salvage::read_what_can_be;
 use crate::types::{BlockIndex, Sequence, StreamId, VolumeId};
 use bytes::Bytes;
 use std::io;
@@ -90,8 +92,22 @@ impl<'a> Scanner<'a> {
 
     /// The block's header, if it belongs to this volume and place.
     pub(crate) fn block_header(&self, block: BlockIndex) -> io::Result<Option<BlockHeader>> {
-        let page = self.read(block, 0, self.geometry.page_bytes)?;
-        Ok(unseal_header_page(&page, self.volume, block))
+        let mut page = vec![0; self.geometry.page_bytes];
+        // Its two copies stand in sectors of their own, where a page has several.
+        let read = read_what_can_be(self.disk, &mut page, self.geometry.block_at(block), SECTOR_BYTES);
+        match unseal_header_page(&page, self.volume, block) {
+            Some(header) => Ok(Some(header)),
+            None => read.map(|()| None),
+        }
+    }
+
+    /// The take of which the first chunk in a block says to be.
+    pub(crate) fn first_take(&self, block: BlockIndex) -> Option<Take> {
+        let offset = self.geometry.page_bytes;
+        let page = self.read(block, offset, self.geometry.page_bytes).ok()?;
+        let (header, _) = chunk::head(&page)?;
+        let take = Take { block, sequence: header.sequence, stream: header.stream };
+        self.is_of(&header, &take, offset).then_some(take)
     }
 
     /// Whether both copies of this header stand, and nothing else, in the block's first page.
@@ -168,16 +184,9 @@ impl<'a> Scanner<'a> {
 
     /// Reads a stretch page by page where the whole cannot be read, leaving zeros for what fails.
     fn read_what_can_be(&self, block: BlockIndex, offset: usize, bytes: usize) -> Vec<u8> {
-        if let Ok(whole) = self.read(block, offset, bytes) {
-            return whole.to_vec();
-        }
-        let page = self.geometry.page_bytes;
         let mut out = vec![0; bytes];
-        for (index, place) in out.chunks_exact_mut(page).enumerate() {
-            if let Ok(one) = self.read(block, offset + index * page, page) {
-                place.copy_from_slice(&one);
-            }
-        }
+        let at = self.geometry.block_at(block) + offset as u64;
+        let _what_fails_is_zeros = read_what_can_be(self.disk, &mut out, at, self.geometry.page_bytes);
         out
     }
 
@@ -221,7 +230,7 @@ impl<'a> Scanner<'a> {
         read.and_then(|bytes| Tables::at_head(header, &bytes)).or_else(|| self.load(located).tables)
     }
 
-    /// The footer and trailer of a sealed block, if both verify and belong to this take.
+    /// The footer and trailer of a sealed block, if both verify, belong to this take and say the same.
     pub(crate) fn footer(&self, take: &Take) -> Option<(BlockTrailer, Footer)> {
         let trailer = self.trailer(take)?;
         let at = trailer.footer_at as usize;
@@ -234,7 +243,13 @@ impl<'a> Scanner<'a> {
         if crc32c::crc32c(mine) != trailer.footer_checksum || !is_zero(&bytes[mine.len()..]) {
             return None;
         }
-        Footer::unseal(mine, self.volume, take.block, take.sequence).map(|footer| (trailer, footer))
+        let footer = Footer::unseal(mine, self.volume, take.block, take.sequence)?;
+        let row = &trailer.row;
+        let says_the_same = row.state == BlockState::Sealed
+            && row.is_sane(at)
+            && row.chunks as usize == footer.chunks.len()
+            && footer.chunks.last().is_some_and(|last| last.checksum == row.last_checksum);
+        (says_the_same || planted!(TrailerBelieved)).then_some((trailer, footer))
     }
 
     /// Whether a void chunk is zeros from its header to the one at its end, which says the same. Reads it piece by piece.

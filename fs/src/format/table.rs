@@ -145,6 +145,17 @@ impl TableSector {
     }
 }
 
+/// All bits of [`Row::flags`] that mean something.
+const FLAGS: u8 = HELD | TIMES_NOT_MONOTONE | NO_FOOTER | PART_VOID;
+
+impl Row {
+    /// Whether a writer of blocks of this size can have written it: what does not fit into its block, or carries a flag that nobody
+    /// knows, says nothing else that could be believed.
+    pub(crate) fn is_sane(&self, block_bytes: usize) -> bool {
+        self.flags & !FLAGS == 0 && self.used_bytes as usize <= block_bytes || planted!(RowsBelieved)
+    }
+}
+
 /// The magic of a volume's table sectors: bound to the volume, so that another volume's are never taken for its own.
 pub(crate) fn table_magic(volume: VolumeId) -> [u8; 8] {
     let mut magic = TableSector::MAGIC;

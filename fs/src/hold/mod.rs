@@ -23,7 +23,7 @@
 //! verifies, or the round log knows of a later change than any that is found, a hold may be lost: blocks that their rows say
 //! were held and that no hold covers are then taken last, until someone lifts what was lost.
 //!
-//! Everything here is without I/O. The writer's part is `writer/holds.rs`, what is found at opening `recover/holds.rs`.
+//! Everything here is without I/O. The writer's part is `writer/holds/`, what is found at opening `recover/holds.rs`.
 
 mod budget;
 mod guard;

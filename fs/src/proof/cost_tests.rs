@@ -5,8 +5,9 @@ use super::Verdict;
 use super::material::Shape;
 use crate::clock::SimClock;
 use crate::disk::ReadAt;
-use crate::disk::sim::SimDisk;
+use crate::disk::sim::{SimDisk, SimImage};
 use crate::format::directory::{Directory, DirectoryEntry};
+use crate::format::geometry::Geometry;
 use crate::format::round::{RoundHeader, RoundRecord};
 use crate::format::table::{ROWS_PER_SECTOR, Row, TableSector, table_magic};
 use crate::format::{FORMAT_VERSION, Framed, SECTOR_BYTES, Text};
@@ -60,16 +61,8 @@ fn full() -> Verdict<(SimDisk, WallTime)> {
         wall_max: BEGIN.plus_ns((block / STREAMS + 1) as i64 * MINUTE_NS - 1),
         ..Row::default()
     };
+    write_table(&mut image, &geometry, volume, row);
     let blocks = u64::from(geometry.blocks);
-    for sector in 0..blocks.div_ceil(ROWS_PER_SECTOR as u64) {
-        let rows = std::array::from_fn(|place| {
-            let block = sector * ROWS_PER_SECTOR as u64 + place as u64;
-            if block < blocks { row(block) } else { Row::default() }
-        });
-        let mut bytes = [0; SECTOR_BYTES];
-        TableSector::new(sector as u32, RoundNumber(1), rows).seal_as(table_magic(volume), &mut bytes);
-        image.write(geometry.table_at() + sector * SECTOR_BYTES as u64, &bytes);
-    }
     let header = RoundHeader {
         version: FORMAT_VERSION,
         closed: true,
@@ -87,7 +80,27 @@ fn full() -> Verdict<(SimDisk, WallTime)> {
     Ok((SimDisk::from_image(image, 1), BEGIN.plus_ns((blocks / STREAMS) as i64 * MINUTE_NS)))
 }
 
-fn empty_volume_without_junk(shape: &Shape) -> crate::disk::sim::SimImage {
+/// Writes these rows into the table.
+pub(super) fn write_table(
+    image: &mut SimImage,
+    geometry: &Geometry,
+    volume: VolumeId,
+    row: impl Fn(u64) -> Row,
+) {
+    let blocks = u64::from(geometry.blocks);
+    for sector in 0..blocks.div_ceil(ROWS_PER_SECTOR as u64) {
+        let rows = std::array::from_fn(|place| {
+            let block = sector * ROWS_PER_SECTOR as u64 + place as u64;
+            if block < blocks { row(block) } else { Row::default() }
+        });
+        let mut bytes = [0; SECTOR_BYTES];
+        TableSector::new(sector as u32, RoundNumber(1), rows).seal_as(table_magic(volume), &mut bytes);
+        image.write(geometry.table_at() + sector * SECTOR_BYTES as u64, &bytes);
+    }
+}
+
+/// An empty volume whose blocks are zeros.
+pub(super) fn empty_volume_without_junk(shape: &Shape) -> SimImage {
     let geometry = shape.geometry();
     let superblock = crate::format::superblock::Superblock {
         volume: VolumeId(Uuid::from_u64_pair(1, 0x6b65_6861)),
@@ -95,7 +108,7 @@ fn empty_volume_without_junk(shape: &Shape) -> crate::disk::sim::SimImage {
         created: BEGIN,
         ..crate::writer::engine::superblock_of(&geometry)
     };
-    let mut image = crate::disk::sim::SimImage::zeroed(geometry.size_bytes as usize);
+    let mut image = SimImage::zeroed(geometry.size_bytes as usize);
     for (at, bytes) in
         crate::create::empty_structures(&superblock, &geometry, &Default::default(), Default::default())
     {

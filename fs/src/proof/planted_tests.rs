@@ -6,8 +6,8 @@
 use super::judged;
 use super::{
     Verdict, age_tests, crash_tests, cut_tests, damage_tests, erase_tests, fault_tests, hold_doubt_tests,
-    hold_fault_tests, hold_tests, hostile_tests, lap_tests, lost_row_tests, metadata_tests, nth_tests,
-    reader_tests, repair_doubt_tests, repair_tests, retention_tests, scrub_tests, sequence_tests,
+    hold_fault_tests, hold_tests, hostile_tests, known_row_tests, lap_tests, lost_row_tests, metadata_tests,
+    nth_tests, reader_tests, repair_doubt_tests, repair_tests, retention_tests, scrub_tests, sequence_tests,
     session_tests, stale_tests, swap_tests, words,
 };
 use crate::planted::{Bug, with};
@@ -75,6 +75,12 @@ const REPAIR_READS: Scenario =
 const EPOCHS: Scenario = scenario("epochs without a log", repair_doubt_tests::epochs_without_log, 9770..9771);
 const HOLES: Scenario =
     scenario("holes in the directory", repair_doubt_tests::holes_in_directory, 9780..9782);
+const ROTTEN: Scenario = scenario("rotten without a log", known_row_tests::rotten_without_log, 9800..9801);
+const UNREADABLE: Scenario = scenario("unreadable headers", known_row_tests::unreadable_headers, 9810..9811);
+const FORGED_ROWS: Scenario = scenario("forged rows", known_row_tests::forged_rows, 9840..9841);
+const FORGED_TRAILERS: Scenario = scenario("forged trailers", known_row_tests::forged_trailers, 9850..9851);
+const STALE_ERASED: Scenario =
+    scenario("a stale block put back", known_row_tests::stale_block_put_back, 9820..9821);
 const GIVEN_UP: Scenario = scenario("given up stays so", repair_tests::given_up_stays, 9300..9302);
 const REPAIRED_ROWS: Scenario = scenario("repair of outdated metadata", repair_tests::outdated, 9200..9202);
 
@@ -206,6 +212,11 @@ const PLANTS: &[Plant] = &[
     (&[Bug::ClockBelievedAtOnce], &[AGED_CLOCKS]),
     (&[Bug::AgeLostWithDirectory], &[AGED_LOST]),
     (&[Bug::GivenUpComesBack], &[GIVEN_UP]),
+    (&[Bug::RowsBelieved], &[FORGED_ROWS]),
+    (&[Bug::TrailerBelieved], &[FORGED_TRAILERS]),
+    (&[Bug::DurableEndForgotten], &[ROTTEN]),
+    (&[Bug::UnreadableTakenForEmpty], &[UNREADABLE]),
+    (&[Bug::StaleErasureComesBack], &[STALE_ERASED]),
     (&[Bug::NamelessDropped], &[REPAIRED]),
     (&[Bug::IdleWriterSetsAside], &[REPAIR_TAKES, IDLE]),
     (&[Bug::RepairBelievesOnePass], &[REPAIR_READS]),

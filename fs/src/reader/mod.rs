@@ -352,11 +352,8 @@ impl Volume {
 
     /// The same, whatever is given of them.
     fn whole_chain(&self, stream: StreamId) -> Vec<(BlockIndex, Row)> {
-        let rows =
-            self.state.rows.iter().enumerate().filter(|(_, row)| row.is_linked() && row.stream == stream);
-        let mut blocks: Vec<_> = rows.map(|(index, row)| (BlockIndex(index as u32), row.clone())).collect();
-        blocks.sort_by_key(|(_, row)| row.sequence);
-        blocks
+        let blocks = self.state.chains.blocks(stream);
+        blocks.filter_map(|block| Some((block, self.state.rows.get(block.0 as usize)?.clone()))).collect()
     }
 
     /// The chunks and sync samples of a block: from its footer, else from its chunk headers, with what was met there.

@@ -9,7 +9,7 @@ use crate::format::table::{NO_FOOTER, PART_VOID, Row};
 use crate::progress::Progress;
 use crate::report::{BlockState, Finding};
 use crate::scan::{Located, Scanner, Take};
-use crate::types::{BlockIndex, ChunkNumber, Epoch, Sequence, StreamId};
+use crate::types::{BlockIndex, ChunkNumber, Epoch, StreamId};
 use std::collections::BTreeMap;
 
 /// What stands in a block.
@@ -28,24 +28,33 @@ pub(crate) fn examine(
     durable_end: usize,
     stop: Option<ChunkNumber>,
 ) -> Examined {
-    examine_as(scanner, take, durable_end, stop, None)
+    examine_as(scanner, take, Durable { end: durable_end, ..Durable::default() }, stop)
 }
 
-/// [`examine`] after a crash of the writer of epoch `writer`: only its chunks count behind the durable end. What an earlier
-/// crash discarded stands there too, and damage may hide that it does not link.
-fn examine_as(
-    scanner: &Scanner<'_>,
-    take: &Take,
-    durable_end: usize,
-    stop: Option<ChunkNumber>,
+/// [`examine`] where a row of the same take tells what is durable, and what the chunk behind that links to.
+pub(super) fn examine_known(scanner: &Scanner<'_>, take: &Take, row: &Row) -> Examined {
+    let behind = Some((row.last_chunk().next(), row.last_checksum));
+    examine_as(scanner, take, Durable { end: row.used_bytes as usize, behind, writer: None }, None)
+}
+
+/// What is known to be durable of a block.
+#[derive(Clone, Copy, Default)]
+struct Durable {
+    /// Where it ends, in bytes.
+    end: usize,
+    /// Number and predecessor's checksum of the chunk behind it, where damage may hide them.
+    behind: Option<(ChunkNumber, u32)>,
+    /// After a crash of the writer of this epoch only its chunks count behind the end. What an earlier crash discarded stands
+    /// there too, and damage may hide that it does not link.
     writer: Option<Epoch>,
-) -> Examined {
+}
+
+fn examine_as(scanner: &Scanner<'_>, take: &Take, durable: Durable, stop: Option<ChunkNumber>) -> Examined {
     let page = scanner.geometry.page_bytes;
     let mut walk = Walk {
         scanner,
         take,
-        durable_end,
-        writer,
+        durable,
         progress: Progress::new(take, page),
         findings: Vec::new(),
         expected: None,
@@ -56,7 +65,7 @@ fn examine_as(
             walk.expected = Some((header.first_chunk, header.previous));
             walk.epoch = header.epoch;
         }
-        _ if durable_end > 0 => {
+        _ if durable.end > 0 => {
             walk.found("block header", 0, false, "neither copy verifies; the chunks say whose the block is")
         }
         _ => return walk.end(),
@@ -71,8 +80,7 @@ fn examine_as(
 struct Walk<'a> {
     scanner: &'a Scanner<'a>,
     take: &'a Take,
-    durable_end: usize,
-    writer: Option<Epoch>,
+    durable: Durable,
     progress: Progress,
     findings: Vec<Finding>,
     /// Number and predecessor's checksum of the next chunk, unless damage hides them.
@@ -83,13 +91,16 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Takes the chunk at `offset`; where to go on, if anywhere.
     fn step(&mut self, offset: usize, stop: Option<ChunkNumber>) -> Option<usize> {
-        let durable = offset < self.durable_end;
+        let durable = offset < self.durable.end;
+        if !durable && self.expected.is_none() {
+            self.expected = self.durable.behind;
+        }
         let Some((located, tables)) = self.scanner.chunk_at(self.take, offset) else {
             return if durable { self.skip_damage(offset, stop) } else { None };
         };
         let links = self.links(&located);
-        let foreign =
-            !planted!(EpochUnchecked) && self.writer.is_some_and(|writer| located.header.epoch != writer);
+        let foreign = !planted!(EpochUnchecked)
+            && self.durable.writer.is_some_and(|writer| located.header.epoch != writer);
         if !durable && (!links || foreign) {
             return None;
         }
@@ -134,7 +145,7 @@ impl Walk<'_> {
     }
 
     fn skip_damage(&mut self, offset: usize, stop: Option<ChunkNumber>) -> Option<usize> {
-        match self.scanner.chunk_behind(self.take, offset, self.durable_end) {
+        match self.scanner.chunk_behind(self.take, offset, self.durable.end) {
             Some(located) if located.head_lost && located.header.offset as usize == offset => {
                 self.found(
                     "chunk header",
@@ -153,7 +164,7 @@ impl Walk<'_> {
             None => {
                 self.found("chunk", offset, true, "neither of its headers verifies");
                 self.expected = None;
-                Some(self.durable_end)
+                Some(self.durable.end)
             }
         }
     }
@@ -218,7 +229,7 @@ pub(super) fn examine_named(scanner: &Scanner<'_>, state: &mut State, record: &R
     for named in &record.named {
         let take = Take { block: named.block, sequence: named.sequence, stream: named.stream };
         let header = scanner.block_header(named.block).ok().flatten();
-        let durable_end = named.durable_end as usize;
+        let durable_end = (named.durable_end as usize).min(scanner.geometry.block_bytes);
         let durable_chunk = Some(named.durable_chunk);
         suspects.entry(named.stream).or_default().push(Suspect { take, durable_end, durable_chunk, header });
     }
@@ -254,7 +265,12 @@ fn judge(scanner: &Scanner<'_>, state: &mut State, suspect: &Suspect, writer: Ep
             return;
         }
     }
-    let examined = examine_as(scanner, take, suspect.durable_end, None, Some(writer));
+    let examined = examine_as(
+        scanner,
+        take,
+        Durable { end: suspect.durable_end, behind: None, writer: Some(writer) },
+        None,
+    );
     state.findings.extend(examined.findings);
     let examined_progress = examined.progress;
     let mut row = examined_progress.row.clone();
@@ -300,17 +316,8 @@ fn is_sealed(scanner: &Scanner<'_>, take: &Take, row: &Row) -> bool {
     })
 }
 
-/// The live blocks of a stream that were taken before `sequence`, the latest first.
-pub(super) fn older_blocks(state: &State, stream: StreamId, sequence: Sequence) -> Vec<(BlockIndex, Row)> {
-    let rows = state
-        .rows
-        .iter()
-        .enumerate()
-        .filter(|(_, row)| row.is_linked() && row.stream == stream && row.sequence < sequence);
-    let mut older: Vec<_> = rows.map(|(index, row)| (BlockIndex(index as u32), row.clone())).collect();
-    older.sort_by_key(|(_, row)| std::cmp::Reverse(row.sequence));
-    older
-}
+/// How many blocks another may replace: a writer takes no more because of faults without a pause.
+const REPLACED_MAX: usize = 64;
 
 /// Whether a block begins where its stream ends. What older blocks hold at or above its first chunk number is void: the
 /// writer moved here from them after a write error. A block that does not link voids nothing.
@@ -326,7 +333,11 @@ pub(super) fn links_after_voiding(
 ) -> bool {
     let mut void: Vec<(BlockIndex, Row)> = Vec::new();
     let mut end = None;
-    for (block, row) in older_blocks(state, take.stream, take.sequence) {
+    for block in state.chains.before(take.stream, take.sequence).rev() {
+        let Some(row) = state.rows.get(block.0 as usize) else { continue };
+        if void.len() > REPLACED_MAX {
+            return false;
+        }
         if row.last_chunk() < header.first_chunk {
             end = Some((row.last_chunk(), row.last_checksum));
             break;

@@ -17,6 +17,7 @@ use crate::format::Framed;
 use crate::format::hold::HoldSlot;
 use crate::hold::{Hold, MISSING, Slot};
 use crate::report::Finding;
+use crate::salvage::read_what_can_be;
 use crate::scan::Scanner;
 
 /// What is found of the holds.
@@ -105,12 +106,6 @@ fn finding_of(bad: &Stretch<bool>, copy_at: u64) -> Finding {
 /// Reads a copy, sector by sector where it cannot be read at once. What cannot be read is zeros and will not verify.
 fn read(scanner: &Scanner<'_>, at: u64) -> Vec<u8> {
     let mut bytes = vec![0; scanner.geometry.holds_max as usize * HoldSlot::SIZE];
-    if scanner.disk.read_exact_at(&mut bytes, at).is_err() {
-        for (index, sector) in (0..).zip(bytes.chunks_exact_mut(HoldSlot::SIZE)) {
-            if scanner.disk.read_exact_at(sector, at + index * HoldSlot::SIZE as u64).is_err() {
-                sector.fill(0);
-            }
-        }
-    }
+    let _what_fails_is_zeros = read_what_can_be(scanner.disk, &mut bytes, at, HoldSlot::SIZE);
     bytes
 }

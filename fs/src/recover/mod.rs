@@ -23,6 +23,7 @@
 //! Of the holds: see [`holds`].
 
 mod blocks;
+mod chains;
 mod holds;
 mod log;
 mod orphans;
@@ -32,9 +33,13 @@ mod stretches;
 mod superblock;
 mod table;
 mod unrecorded;
+mod verdict;
 mod writing;
 
 pub(crate) use blocks::{contents, examine, state_of};
+pub(crate) use chains::Chains;
+#[cfg(test)]
+pub(crate) use chains::VISITS as CHAIN_VISITS;
 pub(crate) use holds::FoundHolds;
 #[cfg(test)]
 pub(crate) use log::copies as record_copies;
@@ -47,6 +52,7 @@ pub(crate) use superblock::{
     Found as FoundSuperblock, find_anywhere as find_superblock_anywhere, find_of as find_superblock_of,
     judge as judge_superblock, volumes_named,
 };
+pub(crate) use verdict::{Header, Source, Verdict, judge};
 pub(crate) use writing::{Pause, recover_to_write, settled};
 
 use blocks::ends;
@@ -57,12 +63,13 @@ use crate::fault_budget::FaultBudget;
 use crate::format::block::BlockHeader;
 use crate::format::directory::{Directory, DirectoryCopy, DirectoryEntry, Merged, merge};
 use crate::format::geometry::Geometry;
-use crate::format::round::RoundRecord;
+use crate::format::round::{RoundRecord, RoundRow};
 use crate::format::superblock::Superblock;
 use crate::format::table::Row;
 use crate::format::{Framed, SECTOR_BYTES};
 use crate::report::{BlockState, Finding};
 use crate::retention::age::ClockWatch;
+use crate::salvage::read_what_can_be;
 use crate::scan::{Scanner, Take};
 use crate::session::newest as newest_session;
 use crate::types::{BlockIndex, ChunkNumber, Epoch, RoundNumber, Sequence, StreamId, VolumeId, WallTime};
@@ -92,6 +99,8 @@ pub(crate) struct Recovered {
     pub(crate) orphans: Vec<DirectoryEntry>,
     /// A row a block.
     pub(crate) rows: Vec<Row>,
+    /// Which blocks each stream has.
+    pub(crate) chains: Chains,
     /// Blocks whose rows do not stand in the table on disk.
     pub(crate) unlisted: BTreeSet<BlockIndex>,
     /// Rows that differ from what the table on disk says.
@@ -202,7 +211,7 @@ pub(crate) fn recover_as(disk: &dyn ReadAt, path: &Path, found: FoundSuperblock)
     findings.append(&mut state.findings);
     let orphans =
         if planted!(StreamsWithoutNameHidden) { Vec::new() } else { orphans(&state.rows, &directory) };
-    let orphans = with_ages(&scanner, &state.rows, orphans);
+    let orphans = with_ages(&scanner, &state.rows, &state.chains, orphans);
     orphans::report(&orphans, &geometry, &mut findings);
     Ok(Recovered {
         superblock: found.superblock,
@@ -216,6 +225,7 @@ pub(crate) fn recover_as(disk: &dyn ReadAt, path: &Path, found: FoundSuperblock)
         },
         orphans,
         rows: state.rows,
+        chains: state.chains,
         changed: state.changed,
         unlisted: state.unlisted,
         given_up: state.given_up,
@@ -248,6 +258,7 @@ fn running_at_least(rows: &[Row], holds: &FoundHolds) -> u64 {
 #[derive(Default)]
 struct State {
     rows: Vec<Row>,
+    chains: Chains,
     changed: BTreeSet<BlockIndex>,
     unlisted: BTreeSet<BlockIndex>,
     given_up: BTreeSet<BlockIndex>,
@@ -260,6 +271,7 @@ impl State {
         if let Some(place) = self.rows.get_mut(block.0 as usize)
             && *place != row
         {
+            self.chains.replace(block, place, &row);
             *place = row;
             self.changed.insert(block);
         }
@@ -284,14 +296,16 @@ fn with_record(scanner: &Scanner<'_>, record: &RoundRecord, findings: &mut Vec<F
         outdated::rebuild_outdated(scanner, &mut state, lost);
         return state;
     }
+    let is_sane = |row: &&RoundRow| row.row.is_sane(scanner.geometry.block_bytes);
     let known: BTreeSet<BlockIndex> = record
         .rows
         .iter()
+        .filter(is_sane)
         .map(|row| row.block)
         .chain(record.named.iter().map(|named| named.block))
         .chain(record.granted.iter().map(|granted| granted.block))
         .collect();
-    for row in record.rows.iter().filter(|_| !planted!(RecordRowsIgnored)) {
+    for row in record.rows.iter().filter(is_sane).filter(|_| !planted!(RecordRowsIgnored)) {
         state.set(row.block, row.row.clone());
     }
     rebuild::rebuild(scanner, &mut state, &lost.difference(&known).copied().collect());
@@ -338,13 +352,7 @@ fn read_directories(scanner: &Scanner<'_>, findings: &mut Vec<Finding>) -> (Merg
 /// Reads a copy of the directory, sector by sector where it cannot be read at once: each entry stands for itself.
 fn read_directory(scanner: &Scanner<'_>, at: u64) -> Vec<u8> {
     let mut bytes = vec![0; scanner.geometry.directory_bytes];
-    if scanner.disk.read_exact_at(&mut bytes, at).is_err() {
-        for (at, sector) in (at..).step_by(SECTOR_BYTES).zip(bytes.chunks_exact_mut(SECTOR_BYTES)) {
-            if scanner.disk.read_exact_at(sector, at).is_err() {
-                sector.fill(0);
-            }
-        }
-    }
+    let _what_fails_is_zeros = read_what_can_be(scanner.disk, &mut bytes, at, SECTOR_BYTES);
     bytes
 }
 

@@ -4,21 +4,21 @@
 //! same at every opening, until a repair writes them into the directory. Only reading knows them: a writer never admits,
 //! renames or names anything because of what is found here.
 
-use super::finding;
+use super::{Chains, finding};
 use crate::format::Text;
 use crate::format::directory::{Directory, DirectoryEntry};
-use crate::format::geometry::Geometry;
+use crate::format::geometry::{Geometry, STREAMS_MAX};
 use crate::format::table::Row;
 use crate::report::Finding;
 use crate::scan::Scanner;
-use crate::types::{BlockIndex, Sequence, StreamId, WallTime};
+use crate::types::{StreamId, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How a stream is called whose name is lost.
 pub(crate) const RECOVERED: &str = "recovered-";
 
 /// The streams that have live blocks and stand in no directory, in the order of their first block. `created` is the earliest
-/// moment of what is left of them.
+/// moment of what is left of them. No more than any volume has room for: only a forged one has more.
 pub(crate) fn orphans(rows: &[Row], directory: &Directory) -> Vec<DirectoryEntry> {
     let known: BTreeSet<StreamId> = directory.entries.iter().map(|entry| entry.stream).collect();
     let mut first: BTreeMap<StreamId, (u64, WallTime)> = BTreeMap::new();
@@ -32,6 +32,7 @@ pub(crate) fn orphans(rows: &[Row], directory: &Directory) -> Vec<DirectoryEntry
     let mut taken: BTreeSet<String> =
         directory.entries.iter().map(|entry| entry.name.as_str().to_owned()).collect();
     let mut entries = Vec::with_capacity(streams.len());
+    streams.truncate(STREAMS_MAX as usize);
     for (stream, (_, created)) in streams {
         let digits = stream.0.simple().to_string();
         let short = format!("{RECOVERED}{}", digits.get(..8).unwrap_or(&digits));
@@ -48,17 +49,15 @@ pub(crate) fn orphans(rows: &[Row], directory: &Directory) -> Vec<DirectoryEntry
 pub(crate) fn with_ages(
     scanner: &Scanner<'_>,
     rows: &[Row],
+    chains: &Chains,
     orphans: Vec<DirectoryEntry>,
 ) -> Vec<DirectoryEntry> {
     let age = |stream: StreamId| {
-        let mine = rows.iter().enumerate().filter(|(_, row)| row.is_linked() && row.stream == stream);
-        let mut newest: Vec<(Sequence, BlockIndex)> =
-            mine.map(|(index, row)| (row.sequence, BlockIndex(index as u32))).collect();
-        newest.sort_unstable();
         // Of blocks with damaged headers those before them tell.
-        let mut headers = newest.into_iter().rev().filter_map(|(sequence, block)| {
+        let mut headers = chains.blocks(stream).rev().filter_map(|block| {
+            let row = rows.get(block.0 as usize)?;
             let header = scanner.block_header(block).ok().flatten();
-            header.filter(|header| header.sequence == sequence && header.stream == stream)
+            header.filter(|header| header.sequence == row.sequence && header.stream == stream)
         });
         headers.next().map_or(0, |header| header.maximum_age_s)
     };
@@ -89,11 +88,19 @@ pub(super) fn report(orphans: &[DirectoryEntry], geometry: &Geometry, findings: 
 mod tests {
     use super::*;
     use crate::report::BlockState;
-    use crate::types::Uuid;
+    use crate::types::{Sequence, Uuid};
 
     fn row(stream: u128, sequence: u64) -> Row {
         let stream = StreamId(Uuid::from_u128(stream));
         Row { state: BlockState::Sealed, stream, sequence: Sequence(sequence), chunks: 1, ..Row::default() }
+    }
+
+    #[test]
+    fn no_more_streams_are_listed_than_any_volume_has_room_for() {
+        let rows: Vec<Row> = (0..2 * u64::from(STREAMS_MAX)).map(|n| row(u128::from(n) + 1, n + 1)).collect();
+        let found = orphans(&rows, &Directory::default());
+        assert_eq!(found.len(), STREAMS_MAX as usize);
+        assert_eq!(found[0].stream, rows[0].stream);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! must never come back, so that nothing behind a row's end counts but what the newest record names.
 
 use super::rebuild::rebuild;
+use super::verdict::{Header, Source, Verdict, judge};
 use super::{Recovered, State, ends};
 use crate::format::table::Row;
 use crate::scan::Scanner;
@@ -12,12 +13,12 @@ use std::collections::BTreeSet;
 
 /// Finds rows again from their blocks: those that are `lost`, and those of a later take than their row knows.
 pub(super) fn rebuild_outdated(scanner: &Scanner<'_>, state: &mut State, lost: BTreeSet<BlockIndex>) {
-    let later = |block: &BlockIndex| {
-        let header = scanner.block_header(*block).ok().flatten();
+    let is_outdated = |block: &BlockIndex| {
+        let header = Header::of(&scanner.block_header(*block));
         let row = state.rows.get(block.0 as usize);
-        header.zip(row).is_some_and(|(header, row)| header.sequence > row.sequence)
+        row.is_some_and(|row| judge(row, Source::Known, header) == Verdict::Rebuild)
     };
-    let outdated = scanner.geometry.all_blocks().filter(later);
+    let outdated = scanner.geometry.all_blocks().filter(is_outdated);
     let blocks = outdated.chain(lost.iter().copied()).collect();
     rebuild(scanner, state, &blocks);
 }
@@ -31,6 +32,7 @@ pub(crate) fn amend(
 ) {
     let mut state = State {
         rows: std::mem::take(&mut recovered.rows),
+        chains: std::mem::take(&mut recovered.chains),
         changed: std::mem::take(&mut recovered.changed),
         ..State::default()
     };
@@ -38,7 +40,7 @@ pub(crate) fn amend(
         state.set(block, row);
     }
     rebuild(scanner, &mut state, from_blocks);
-    (recovered.rows, recovered.changed) = (state.rows, state.changed);
+    (recovered.rows, recovered.chains, recovered.changed) = (state.rows, state.chains, state.changed);
     recovered.ends = ends(&recovered.rows);
     for row in &recovered.rows {
         recovered.highest = recovered.highest.max(row.sequence).max(row.rank);

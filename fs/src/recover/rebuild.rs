@@ -1,49 +1,134 @@
 //! Rows that are lost, found again from their blocks.
+//!
+//! | the block's header | the row |
+//! |---|---|
+//! | stands | what footer or chunks say; never less than what the row of the same take knew before |
+//! | neither copy verifies | empty: nobody knows whose it is |
+//! | cannot be read | withdrawn; what the chunks say of themselves is read |
 
-use super::blocks::{examine, links_after_voiding, note_unfinished, older_blocks, state_of};
+use super::blocks::{examine, examine_known, links_after_voiding, note_unfinished, state_of};
 use super::{Recovered, State, free_row};
-use crate::format::block::BlockHeader;
 use crate::format::footer::{ChunkPlace, Footer};
-use crate::format::table::Row;
+use crate::format::table::{PART_VOID, Row};
+use crate::progress::Progress;
 use crate::report::BlockState;
 use crate::scan::{Scanner, Take};
-use crate::types::{BlockIndex, ChunkNumber, Sequence, StreamId};
+use crate::types::{BlockIndex, ChunkNumber, StreamId};
 use std::collections::BTreeSet;
 
 /// Finds rows again from their blocks.
 pub(super) fn rebuild(scanner: &Scanner<'_>, state: &mut State, blocks: &BTreeSet<BlockIndex>) {
-    let mut streams = BTreeSet::new();
+    let (mut streams, mut unknown) = (BTreeSet::new(), BTreeSet::new());
     for &block in blocks {
         state.changed.insert(block);
-        let row = row_from_block(scanner, block);
+        let before = state.rows.get(block.0 as usize).cloned().unwrap_or_default();
+        let mut row = row_held_against(scanner, block, &before);
+        let same = |row: &Row| (row.sequence, row.stream, row.first_chunk, row.last_chunk());
+        // What a row knew of the same take is right as it is.
+        if !is_known(&before) || same(&before) != same(&row) {
+            unknown.insert(block);
+        }
         if row.is_linked() {
             streams.insert(row.stream);
         }
-        let mut row = row;
-        note_unfinished(state, block, &mut row);
+        if row.state != BlockState::Bad {
+            note_unfinished(state, block, &mut row);
+        }
         state.set(block, row);
     }
     for stream in streams {
-        relink(scanner, state, stream, blocks);
+        relink(scanner, state, stream, &unknown);
     }
 }
 
 /// A block's row, found again from the block alone.
 pub(crate) fn row_from_block(scanner: &Scanner<'_>, block: BlockIndex) -> Row {
-    let header = scanner.block_header(block).ok().flatten();
-    header.as_ref().map_or_else(|| free_row(None), |header| row_of(scanner, block, header))
+    row_held_against(scanner, block, &Row::default())
 }
 
-fn row_of(scanner: &Scanner<'_>, block: BlockIndex, header: &BlockHeader) -> Row {
+/// [`row_from_block`] where this was known of it: what a row of the same take knows is durable.
+fn row_held_against(scanner: &Scanner<'_>, block: BlockIndex, before: &Row) -> Row {
+    let header = match scanner.block_header(block) {
+        Ok(Some(header)) => header,
+        Err(_) if !planted!(UnreadableTakenForEmpty) => return withdrawn(scanner, block),
+        _ => return free_row(None),
+    };
     let take = Take { block, sequence: header.sequence, stream: header.stream };
-    if let Some((trailer, footer)) = scanner.footer(&take)
-        && !is_outdated(scanner, &take, &footer)
-    {
-        return trailer.row;
+    let same = Recovered::take(block, before) == take && is_known(before) && !planted!(DurableEndForgotten);
+    let known = Some(before).filter(|_| same);
+    let sealed = sealed_row(scanner, &take);
+    if let Some(row) = sealed.filter(|row| known.is_none_or(|known| row.last_chunk() >= known.last_chunk())) {
+        return row;
     }
-    let progress = examine(scanner, &take, 0, None).progress;
-    let state = state_of(&progress, false);
-    if progress.row.chunks == 0 { free_row(Some(header)) } else { Row { state, ..progress.row } }
+    let progress = match known {
+        Some(known) => examine_known(scanner, &take, known).progress,
+        None => examine(scanner, &take, 0, None).progress,
+    };
+    match known {
+        Some(known) => with_known(known, progress),
+        None if progress.row.chunks == 0 => free_row(Some(&header)),
+        None => Row { state: state_of(&progress, false), ..progress.row },
+    }
+}
+
+/// Whether a row tells how much of its take is durable.
+fn is_known(row: &Row) -> bool {
+    row.is_live() && matches!(row.state, BlockState::Parked | BlockState::Sealed)
+}
+
+/// What a sealed block says of itself.
+fn sealed_row(scanner: &Scanner<'_>, take: &Take) -> Option<Row> {
+    let (trailer, footer) = scanner.footer(take)?;
+    (!is_outdated(scanner, take, &footer)).then_some(trailer.row)
+}
+
+/// A block whose header the disk does not give, and of which nothing else is known: nobody writes there any more. Its chunks say
+/// themselves whose they are.
+fn withdrawn(scanner: &Scanner<'_>, block: BlockIndex) -> Row {
+    let row = scanner.first_take(block).map(|take| {
+        let page_bytes = scanner.geometry.page_bytes;
+        sealed_row(scanner, &take).unwrap_or_else(|| examine(scanner, &take, page_bytes, None).progress.row)
+    });
+    Row { state: BlockState::Bad, ..row.filter(|row| row.chunks > 0).unwrap_or_default() }
+}
+
+/// What a row knew of a take, and what was found of it: the block may have been written on, or overwritten in place, since the row
+/// was written; and what is damaged now was not then.
+fn with_known(known: &Row, found: Progress) -> Row {
+    let row = &found.row;
+    let void = row.flags & PART_VOID != 0;
+    if row.chunks == 0 || !void && row.last_chunk() <= known.last_chunk() {
+        return known.clone();
+    }
+    let first_chunk = row.first_chunk.min(known.first_chunk);
+    let last = if row.last_chunk() < known.last_chunk() { known } else { row };
+    let chunks = last.last_chunk().0.saturating_sub(first_chunk.0).saturating_add(1);
+    // Of what was overwritten the row need not know any more.
+    let both = !void && known.samples > 0;
+    let times = match (both, row.samples) {
+        (false, _) => (row.wall_min, row.wall_max),
+        (true, 0) => (known.wall_min, known.wall_max),
+        (true, _) => (row.wall_min.min(known.wall_min), row.wall_max.max(known.wall_max)),
+    };
+    let least = if both { known.clone() } else { Row::default() };
+    Row {
+        state: state_of(&found, false),
+        flags: row.flags | known.flags,
+        epoch: row.epoch.max(known.epoch),
+        rank: row.rank.max(known.rank),
+        first_chunk,
+        chunks: u32::try_from(chunks).unwrap_or(u32::MAX),
+        last_checksum: last.last_checksum,
+        wall_min: times.0,
+        wall_max: times.1,
+        first_sync: if least.sync_samples > 0 { known.first_sync } else { row.first_sync },
+        samples: row.samples.max(least.samples),
+        sync_samples: row.sync_samples.max(least.sync_samples),
+        payload_bytes: row.payload_bytes.max(least.payload_bytes),
+        used_bytes: last.used_bytes,
+        running_s: row.running_s.max(known.running_s),
+        ..known.clone()
+    }
 }
 
 /// Whether a footer is of chunks that a crash discarded before the block was written on: another chunk of the same take stands
@@ -80,11 +165,17 @@ fn without_lost_end(scanner: &Scanner<'_>, block: BlockIndex, row: &Row) -> Opti
     Some(if cut.chunks == 0 { free_row(None) } else { Row { state: BlockState::Parked, ..cut } })
 }
 
+/// The blocks of a stream, the latest first.
+fn newest_first(state: &State, stream: StreamId) -> impl Iterator<Item = (BlockIndex, Row)> {
+    let row = |block: BlockIndex| Some((block, state.rows.get(block.0 as usize)?.clone()));
+    state.chains.blocks(stream).rev().filter_map(row)
+}
+
 /// Of a stream of which rows were `rebuilt`: voids what its later blocks have replaced, and an end that does not link. Rows that
 /// the table or the record had are right as they are.
 fn relink(scanner: &Scanner<'_>, state: &mut State, stream: StreamId, rebuilt: &BTreeSet<BlockIndex>) {
     let is_rebuilt = |block: &BlockIndex| rebuilt.contains(block) || planted!(KnownRowsJudged);
-    let newest = older_blocks(state, stream, Sequence(u64::MAX)).into_iter().next();
+    let newest = newest_first(state, stream).next();
     if let Some((block, row)) =
         newest.filter(|(block, row)| is_rebuilt(block) && row.state == BlockState::Sealed)
         && let Some(cut) = without_lost_end(scanner, block, &row)
@@ -92,7 +183,7 @@ fn relink(scanner: &Scanner<'_>, state: &mut State, stream: StreamId, rebuilt: &
     {
         state.set(block, cut);
     }
-    let blocks = older_blocks(state, stream, Sequence(u64::MAX));
+    let blocks: Vec<_> = newest_first(state, stream).collect();
     for (index, pair) in blocks.windows(2).enumerate() {
         let [(block, row), (older, before)] = pair else { continue };
         let replaces = row.first_chunk <= before.last_chunk() && (is_rebuilt(block) || is_rebuilt(older));

@@ -1,10 +1,11 @@
 //! Loading the block table.
 
 use super::stretches::{Stretch, note};
-use super::{State, finding};
+use super::{Chains, State, finding};
 use crate::format::table::{ROWS_PER_SECTOR, TableSector, table_magic};
 use crate::format::{Framed, SECTOR_BYTES, is_zero};
 use crate::report::Finding;
+use crate::salvage::read_what_can_be;
 use crate::scan::Scanner;
 use crate::types::BlockIndex;
 use std::collections::BTreeSet;
@@ -33,8 +34,15 @@ pub(super) fn load(
             let mine = index * ROWS_PER_SECTOR..((index + 1) * ROWS_PER_SECTOR).min(blocks);
             match whole.filter(|sector| sector.index as usize == index || planted!(TablePlaceUnchecked)) {
                 Some(sector) => {
-                    for (place, row) in state.rows[mine].iter_mut().zip(sector.into_rows()) {
-                        *place = row;
+                    let before = lost.len();
+                    for (block, row) in mine.zip(sector.into_rows()) {
+                        match row.is_sane(geometry.block_bytes) {
+                            true => state.rows[block] = row,
+                            false => drop(lost.insert(BlockIndex(block as u32))),
+                        }
+                    }
+                    if lost.len() > before {
+                        note(&mut bad, index as u32, false);
                     }
                 }
                 None => {
@@ -44,6 +52,7 @@ pub(super) fn load(
             }
         }
     }
+    state.chains = Chains::of(&state.rows);
     findings.extend(bad.iter().map(|bad| finding_of(bad, geometry.table_at())));
     lost
 }
@@ -64,12 +73,6 @@ fn finding_of(bad: &Stretch<bool>, table_at: u64) -> Finding {
 fn read_stretch(scanner: &Scanner<'_>, first: usize, count: usize) -> Vec<u8> {
     let at = scanner.geometry.table_at() + (first * SECTOR_BYTES) as u64;
     let mut bytes = vec![0; count * SECTOR_BYTES];
-    if scanner.disk.read_exact_at(&mut bytes, at).is_err() {
-        for (index, sector) in bytes.chunks_exact_mut(SECTOR_BYTES).enumerate() {
-            if scanner.disk.read_exact_at(sector, at + (index * SECTOR_BYTES) as u64).is_err() {
-                sector.fill(0);
-            }
-        }
-    }
+    let _what_fails_is_zeros = read_what_can_be(scanner.disk, &mut bytes, at, SECTOR_BYTES);
     bytes
 }

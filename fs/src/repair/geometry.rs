@@ -25,6 +25,7 @@ use crate::format::session::SessionSlot;
 use crate::format::superblock::{Features, Superblock};
 use crate::format::table::{TableSector, table_magic};
 use crate::format::{Framed, SECTOR_BYTES};
+use crate::salvage::read_what_can_be;
 use crate::scan::Scanner;
 use crate::types::{BlockIndex, VolumeId, WallTime};
 use crate::writer::engine::superblock_of;
@@ -114,9 +115,7 @@ fn scan(disk: &dyn ReadAt, wanted: Option<VolumeId>) -> BTreeMap<VolumeId, Vec<E
     for begin in (0..size).step_by(WINDOW_BYTES) {
         let bytes = usize::try_from(size - begin).unwrap_or(WINDOW_BYTES).min(WINDOW_BYTES);
         let Some(window) = window.get_mut(..bytes) else { break };
-        if disk.read_exact_at(window, begin).is_err() {
-            read_sectors(disk, window, begin);
-        }
+        let _what_fails_is_zeros = read_what_can_be(disk, window, begin, SECTOR_BYTES);
         for (at, sector) in (begin..).step_by(SECTOR_BYTES).zip(window.chunks(SECTOR_BYTES)) {
             let header = BlockHeader::unseal(sector).map(|(header, _)| header);
             let Some(header) = header else { continue };
@@ -136,14 +135,6 @@ fn scan(disk: &dyn ReadAt, wanted: Option<VolumeId>) -> BTreeMap<VolumeId, Vec<E
         }
     }
     found
-}
-
-fn read_sectors(disk: &dyn ReadAt, window: &mut [u8], begin: u64) {
-    for (at, sector) in (begin..).step_by(SECTOR_BYTES).zip(window.chunks_mut(SECTOR_BYTES)) {
-        if disk.read_exact_at(sector, at).is_err() {
-            sector.fill(0);
-        }
-    }
 }
 
 /// The page size by which the second copy of a header stands where it should.

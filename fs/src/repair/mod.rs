@@ -1,8 +1,8 @@
 //! Rebuilding what describes a volume from what it holds: superblocks, stream directory, block table, round log and the copies
 //! of the holds, from the blocks alone where it must be.
 //!
-//! Three steps, each in a file of its own: where everything stands when no superblock does ([`geometry`]), what the rows
-//! of the table shall say ([`rows`]), what is to be done ([`plan`]). Doing it is opening the volume as a writer that takes no block:
+//! Two steps, each in a file of its own: where everything stands when no superblock does ([`geometry`]), and what is to be done
+//! ([`plan`]). Doing it is opening the volume as a writer that takes no block:
 //! what is proven of opening, a crash at any I/O of it included, holds for a repair.
 //!
 //! Promises:
@@ -14,7 +14,6 @@
 
 mod geometry;
 mod plan;
-mod rows;
 
 #[cfg(test)]
 pub(crate) use plan::Survey;

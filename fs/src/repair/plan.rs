@@ -1,6 +1,6 @@
 //! What is to be done to a volume: found out by reading it, decided without writing a byte.
 //!
-//! What stands is never replaced by what was found out; see [`super::rows`] for the rows of the table, and for the rest:
+//! What stands is never replaced by what was found out; see [`crate::recover::judge`] for the rows of the table, and for the rest:
 //!
 //! | found | done |
 //! |---|---|
@@ -16,7 +16,6 @@
 //! | a change of the holds stands nowhere | marked as lost in a free slot; where none is free, nothing: lift a hold first |
 //! | no round record stands, or one of another time | a new one, above all that was ever granted |
 
-use super::rows::{Header, Verdict, judge};
 use super::{RepairOptions, RepairReport, RepairStep, geometry};
 use crate::clock::{Clock, SystemClock};
 use crate::disk::ReadAt;
@@ -27,8 +26,9 @@ use crate::format::table::{ROWS_PER_SECTOR, Row};
 use crate::hold::Slot;
 use crate::reader::volume_info;
 use crate::recover::{
-    FoundSuperblock, Pause, RECOVERED, Recovered, amend, find_superblock_anywhere, find_superblock_of,
-    judge_superblock, lost_record_copy, newest_record, recover_as, settled, volumes_named,
+    FoundSuperblock, Header, Pause, RECOVERED, Recovered, Source, Verdict, amend, find_superblock_anywhere,
+    find_superblock_of, judge, judge_superblock, lost_record_copy, newest_record, recover_as, settled,
+    volumes_named,
 };
 use crate::report::{BlockState, Finding};
 use crate::scan::Scanner;
@@ -169,7 +169,8 @@ fn rows(survey: &mut Survey, disk: &dyn ReadAt, progress: &mut dyn FnMut(u32, u3
         progress(block.0, geometry.blocks);
         let row = recovered.row(block);
         let header = Header::of(&scanner.block_header(block));
-        match judge(&row, recovered.unlisted.contains(&block), header) {
+        let source = if recovered.unlisted.contains(&block) { Source::Block } else { Source::Known };
+        match judge(&row, source, header) {
             Verdict::Keep => {}
             // What is set aside is on its way to its next take; the record says so.
             Verdict::Rebuild if recovered.given_up.contains(&block) => {}
@@ -214,7 +215,8 @@ fn directory(survey: &mut Survey, options: &RepairOptions, now: WallTime, disk: 
     let [front, back] = &recovered.directories;
     let copies = match (front, back) {
         _ if !recovered.directory_stands => Some(
-            "what verifies in neither copy is made from the streams in the blocks; their settings are lost",
+            "what verifies in neither copy is made from the streams in the blocks; of their settings only the maximum age \
+             stands there",
         ),
         (Some(front), Some(back)) if front == back => None,
         (Some(_), Some(_)) => Some("one copy is older and written again from the other"),
@@ -228,7 +230,7 @@ fn directory(survey: &mut Survey, options: &RepairOptions, now: WallTime, disk: 
     // Which streams there are follows from the rows as they are now.
     let orphans = crate::recover::orphans(&recovered.rows, &recovered.directory);
     let scanner = Scanner { disk, geometry: &recovered.geometry, volume: recovered.volume() };
-    let orphans = crate::recover::with_ages(&scanner, &recovered.rows, orphans);
+    let orphans = crate::recover::with_ages(&scanner, &recovered.rows, &recovered.chains, orphans);
     let mut places = std::mem::take(&mut recovered.directory_places);
     // A repair that was cut off may have left a stream in two places.
     let mut known = BTreeSet::new();

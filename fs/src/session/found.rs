@@ -7,6 +7,7 @@ use crate::format::geometry::Geometry;
 use crate::format::session::{SESSION_CLOSED, SESSION_NONE, SessionSlot};
 use crate::recover::{Stretch, finding, note};
 use crate::report::Finding;
+use crate::salvage::read_what_can_be;
 use crate::types::{Epoch, RoundNumber, VolumeId};
 use std::collections::BTreeMap;
 
@@ -110,12 +111,6 @@ fn log_of(by_epoch: &BTreeMap<Epoch, (SessionSlot, u32)>, room: u32) -> SessionL
 /// Reads slots, sector by sector where they cannot be read at once. What cannot be read is not zero, which is no slot.
 fn read(disk: &dyn ReadAt, at: u64, count: u32) -> Vec<u8> {
     let mut bytes = vec![0; count as usize * SessionSlot::SIZE];
-    if disk.read_exact_at(&mut bytes, at).is_err() {
-        for (index, sector) in (0..).zip(bytes.chunks_exact_mut(SessionSlot::SIZE)) {
-            if disk.read_exact_at(sector, at + index * SessionSlot::SIZE as u64).is_err() {
-                sector.fill(0);
-            }
-        }
-    }
+    let _what_fails_is_zeros = read_what_can_be(disk, &mut bytes, at, SessionSlot::SIZE);
     bytes
 }

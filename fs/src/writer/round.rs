@@ -12,6 +12,7 @@ use crate::format::geometry::record_capacity;
 use crate::format::round::{GrantedBlock, NamedBlock, RoundHeader, RoundRecord, RoundRow};
 use crate::format::round_up;
 use crate::format::table::NO_FOOTER;
+use crate::recover::{Header, Source, Verdict, judge};
 use crate::report::{Health, RoundReport};
 use crate::types::RoundNumber;
 use nix::errno::Errno;
@@ -94,18 +95,13 @@ impl<D: Disk> Engine<D> {
         let Some(victim) = self.core.ledger.victim(self.ages()) else { return };
         let block = victim.block;
         let row = self.core.ledger.row(block).clone();
-        let known = match self.core.scanner().block_header(block) {
-            _ if planted!(RowNotRepaired) => true,
-            // Neither copy of the header verifies: damage, not another take. What the row says is all there is.
-            Ok(None) => true,
-            Ok(Some(header)) => header.sequence == row.sequence,
+        let header = self.core.scanner().block_header(block);
+        if let Err(error) = &header {
             // As good as damage; passed over, it would outlive newer footage of its stream.
-            Err(error) => {
-                tracing::warn!(%block, %error, "cannot read a block's header; the block is taken on the word of its row");
-                true
-            }
-        };
-        if !known {
+            tracing::warn!(%block, %error, "cannot read a block's header; the block is taken on the word of its row");
+        }
+        let verdict = judge(&row, Source::Known, Header::of(&header));
+        if verdict == Verdict::Rebuild && !planted!(RowNotRepaired) {
             tracing::warn!(%block, row = %row.sequence, "the block table is not what the block says; the row is repaired");
             let row = crate::recover::row_from_block(&self.core.scanner(), block);
             self.core.ledger.settle(block, row);

@@ -1,0 +1,85 @@
+//! Which blocks each stream has, in the order of their takes: found once, asked by everyone who follows a stream. Going through
+//! all rows for each stream would take for ever on a volume of very many streams.
+
+use crate::format::table::Row;
+use crate::types::{BlockIndex, Sequence, StreamId};
+use std::collections::BTreeSet;
+
+#[cfg(test)]
+thread_local! {
+    /// How many entries were gone over in this thread.
+    pub(crate) static VISITS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// The blocks of all streams that are links of their chains.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Chains(BTreeSet<(StreamId, Sequence, BlockIndex)>);
+
+impl Chains {
+    /// Those that these rows make.
+    pub(crate) fn of(rows: &[Row]) -> Chains {
+        let blocks = (0..).map(BlockIndex).zip(rows);
+        let linked = blocks.filter(|(_, row)| row.is_linked());
+        Chains(linked.map(|(block, row)| (row.stream, row.sequence, block)).collect())
+    }
+
+    /// The row of a block is another now.
+    pub(super) fn replace(&mut self, block: BlockIndex, before: &Row, after: &Row) {
+        if before.is_linked() {
+            self.0.remove(&(before.stream, before.sequence, block));
+        }
+        if after.is_linked() {
+            self.0.insert((after.stream, after.sequence, block));
+        }
+    }
+
+    /// The blocks of a stream, the first taken first.
+    pub(crate) fn blocks(&self, stream: StreamId) -> impl DoubleEndedIterator<Item = BlockIndex> {
+        self.before(stream, Sequence(u64::MAX))
+    }
+
+    /// Those that were taken before `sequence`.
+    pub(super) fn before(
+        &self,
+        stream: StreamId,
+        sequence: Sequence,
+    ) -> impl DoubleEndedIterator<Item = BlockIndex> {
+        let first = (stream, Sequence(0), BlockIndex(0));
+        self.0.range(first..(stream, sequence, BlockIndex(0))).map(|(_, _, block)| {
+            #[cfg(test)]
+            VISITS.set(VISITS.get() + 1);
+            *block
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::BlockState;
+    use crate::types::Uuid;
+
+    fn row(stream: u128, sequence: u64) -> Row {
+        let stream = StreamId(Uuid::from_u128(stream));
+        Row { state: BlockState::Sealed, stream, sequence: Sequence(sequence), chunks: 1, ..Row::default() }
+    }
+
+    #[test]
+    fn a_stream_has_its_blocks_in_the_order_of_their_takes_and_no_others() {
+        let mut rows = [row(1, 7), row(2, 5), row(1, 3), Row::default(), row(1, 9)];
+        let mut chains = Chains::of(&rows);
+        let of = |chains: &Chains, stream| {
+            let blocks = chains.blocks(StreamId(Uuid::from_u128(stream)));
+            blocks.map(|block| block.0).collect::<Vec<_>>()
+        };
+        assert_eq!((of(&chains, 1), of(&chains, 2), of(&chains, 3)), (vec![2, 0, 4], vec![1], vec![]));
+        let before = chains.before(StreamId(Uuid::from_u128(1)), Sequence(7));
+        assert_eq!(before.map(|block| block.0).collect::<Vec<_>>(), [2]);
+        for (block, after) in [(0, row(2, 8)), (4, Row::default()), (3, row(1, 1))] {
+            chains.replace(BlockIndex(block), &rows[block as usize], &after);
+            rows[block as usize] = after;
+        }
+        assert_eq!((of(&chains, 1), of(&chains, 2)), (vec![3, 2], vec![1, 0]));
+        assert_eq!(chains, Chains::of(&rows));
+    }
+}
