@@ -1,18 +1,23 @@
 //! Footage erased under power cuts, beside holds, over laps and rebuilds: gone when that is said, whole or gone before, never
 //! damage, and nothing else missing.
 
-use super::driver::{Cuts, Driver};
+use super::driver::{Cuts, Driver, open_engine};
 use super::erasures::stays_gone;
 use super::hold_tests::lapped;
 use super::oracle::Entry;
 use super::repair_tests::{regions, repaired};
 use super::{Verdict, demand, for_seeds};
-use crate::disk::sim::{CrashPlan, Errno, Kinds};
+use crate::disk::ReadAt;
+use crate::disk::sim::{CrashPlan, Errno, Kinds, SimDisk, SimImage};
 use crate::error::Error;
+use crate::format::geometry::LOG_SLOTS;
 use crate::reader::Volume;
+use crate::recover::{Recovered, contents, recover};
 use crate::repair::RepairOptions;
 use crate::report::{Item, TimeRange};
-use crate::types::WallTime;
+use crate::scan::Scanner;
+use crate::types::{BlockIndex, StreamName, WallTime};
+use crate::writer::EraseRequest;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -236,4 +241,76 @@ fn a_block_that_cannot_be_overwritten_fails_the_request_and_recording_goes_on() 
         driver.lap()?;
         Ok(driver.judged)
     });
+}
+
+/// A crash came while footage was being overwritten, and something else is to be repaired: the repair once went on overwriting.
+#[test]
+fn a_repair_writes_into_no_block_and_the_next_recorder_finishes_what_was_begun() {
+    for_seeds("repairing beside an erasure", 8950, 1, repaired_meanwhile);
+}
+
+pub(super) fn repaired_meanwhile(seed: u64) -> Verdict<u64> {
+    let driver = lapped(seed, Cuts::NONE)?;
+    let geometry = driver.shape.geometry();
+    let (from, to) = range(&driver, "cam0", 12, 30)?;
+    let (image, _) = driver.close()?;
+    let disk = SimDisk::from_image(image, seed);
+    let control = disk.control();
+    let mut engine = open_engine(disk)?;
+    let stream = StreamName::new("cam0").map_err(|error| error.to_string())?;
+    engine.begin_erase(&EraseRequest { stream, from, to }).map_err(|error| error.to_string())?;
+    let (mut judged, mut begun) = (0, 0);
+    for _ in 0..12 {
+        engine.round();
+        let mut image = control.crash(CrashPlan::None);
+        let [_, back] = geometry.directories_at();
+        image.write(back, &[0x5a; 512]);
+        for with_log in [true, false] {
+            if !with_log {
+                let log = vec![0; geometry.log_slot_bytes * LOG_SLOTS as usize];
+                geometry.logs_at().iter().for_each(|at| image.write(*at, &log));
+            }
+            let before = unwiped(&image)?;
+            begun += before.len();
+            let (done, report) = repaired(&image, &RepairOptions::default(), seed)?;
+            demand!(!report.steps.is_empty(), "nothing was repaired");
+            for block in geometry.all_blocks() {
+                let [then, now] = [&image, &done].map(|image| {
+                    let mut bytes = vec![0; geometry.block_bytes];
+                    image.read_exact_at(&mut bytes, geometry.block_at(block)).map(|()| bytes).ok()
+                });
+                demand!(then == now, "block {block} was written to, with the log: {with_log}");
+            }
+            let after = unwiped(&done)?;
+            demand!(after == before, "{before:?} were begun, and now {after:?}");
+            let disk = SimDisk::from_image(done, seed);
+            let control = disk.control();
+            let mut engine = open_engine(disk)?;
+            (0..40).for_each(|_| drop(engine.round()));
+            engine.close().map_err(|error| error.to_string())?;
+            let left = unwiped(&control.crash(CrashPlan::None))?;
+            demand!(left.is_empty(), "{left:?} are never finished, with the log: {with_log}");
+            judged += 2;
+        }
+    }
+    demand!(begun > 0, "no crash left anything");
+    Ok(judged)
+}
+
+/// Blocks in which a void chunk stands that is not zeros.
+fn unwiped(image: &SimImage) -> Verdict<Vec<BlockIndex>> {
+    let state = recover(image, Path::new("proof")).map_err(|error| error.to_string())?;
+    let scanner = Scanner { disk: image, geometry: &state.geometry, volume: state.volume() };
+    let is_unwiped = |block: &BlockIndex| {
+        let row = state.row(*block);
+        let take = Recovered::take(*block, &row);
+        let (footer, _) = contents(&scanner, *block, &row);
+        let mut voids = footer.chunks.iter().filter(|place| place.kind.is_void() && place.bytes > 0);
+        row.is_linked()
+            && voids.any(|place| {
+                let found = scanner.chunk_at(&take, place.offset as usize);
+                !found.is_some_and(|(located, _)| scanner.is_wiped(&located.header))
+            })
+    };
+    Ok(state.geometry.all_blocks().filter(is_unwiped).collect())
 }

@@ -12,11 +12,12 @@ use crate::Error;
 use crate::disk::ReadAt;
 use crate::disk::sim::{CrashPlan, CrashPoint, Errno, Kinds, Repeat, SimDisk, SimImage};
 use crate::format::geometry::Geometry;
+use crate::format::superblock::Superblock;
 use crate::format::table::{HELD, ROWS_PER_SECTOR, Row, TableSector, table_magic};
 use crate::format::{Framed, SECTOR_BYTES};
 use crate::hold::{Slot, slot_of};
 use crate::recover::recover;
-use crate::repair::RepairOptions;
+use crate::repair::{Circumstances, RepairOptions, survey};
 use crate::types::{BlockIndex, HoldId, RoundNumber, StreamName};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -339,6 +340,26 @@ fn holds_that_fill_every_slot_keep_no_repair_from_ending() {
         demand!(report.steps.len() == 1, "{:?}", report.steps);
         let (_, report) = repaired(&done, &RepairOptions::default(), seed)?;
         demand!(report.steps.is_empty(), "it never ends: {:?}", report.steps);
+        Ok(2)
+    });
+}
+
+/// The dry run said what a repair would do, and the repair then refused.
+#[test]
+fn what_may_not_be_written_is_refused_before_it_is_tried() {
+    for_seeds("not to be written", 9796, 1, |seed| {
+        let truth = two_cameras(seed)?;
+        let mut image = without(&truth, 0b000010, seed);
+        let coarse = Circumstances { now: NOW, pause: |_| (), alignment_bytes: 4096 };
+        let planned = survey(&image, Path::new("proof"), &RepairOptions::default(), coarse, &mut |_, _| ());
+        demand!(matches!(planned, Err(Error::Unsupported { .. })), "a disk that writes 4096 bytes at once");
+        let state = recover(&image, Path::new("proof")).map_err(|error| error.to_string())?;
+        for at in truth.geometry.copies_at {
+            let mut bytes = vec![0; Superblock::SIZE];
+            Superblock { ro_compat: 1 << 40, ..state.superblock.clone() }.seal(&mut bytes);
+            image.write(at, &bytes);
+        }
+        demand!(matches!(plan(&image), Err(Error::Unsupported { .. })), "a volume that may only be read");
         Ok(2)
     });
 }

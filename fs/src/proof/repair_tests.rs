@@ -29,7 +29,7 @@ pub(super) fn plan(disk: &dyn ReadAt) -> crate::Result<Survey> {
 }
 
 pub(super) fn plan_as(disk: &dyn ReadAt, options: &RepairOptions) -> crate::Result<Survey> {
-    let here = Circumstances { now: NOW, pause: |_| () };
+    let here = Circumstances { now: NOW, pause: |_| (), alignment_bytes: 512 };
     survey(disk, Path::new("proof"), options, here, &mut |_, _| ())
 }
 

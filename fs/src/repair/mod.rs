@@ -20,7 +20,7 @@ pub(crate) use plan::Survey;
 pub(crate) use plan::{Circumstances, survey};
 
 use crate::clock::{Clock, SystemClock};
-use crate::disk::{FileDisk, FileOptions, FileReader, ReadAt};
+use crate::disk::{Disk, FileDisk, FileOptions, FileReader, ReadAt};
 use crate::error::Result;
 use crate::report::{Finding, VolumeInfo};
 use crate::session::Opener;
@@ -70,15 +70,16 @@ pub struct RepairReport {
 ///
 /// # Errors
 /// [`crate::Error::NotAVolume`] if neither a superblock nor enough blocks tell where everything stands;
-/// [`crate::Error::Unsupported`]; [`crate::Error::Invalid`] for names that cannot be given, or where several volumes stand here
-/// and none is named; [`crate::Error::CutShort`]; [`crate::Error::Io`], also if reads fail now here and now there.
+/// [`crate::Error::Unsupported`], also if it may not be written by this version or on this disk; [`crate::Error::Invalid`] for names that cannot be given, or where several volumes stand here
+/// and none is named; [`crate::Error::CutShort`]; [`crate::Error::Corrupt`] where a counter is near its end; [`crate::Error::Io`], also if reads fail now here and now there.
 pub fn plan_repair(
     path: &Path,
     options: &RepairOptions,
     progress: &mut dyn FnMut(u32, u32),
 ) -> Result<RepairReport> {
     let reader = FileReader::open(path)?;
-    survey(&reader, path, options, Circumstances::here(), progress).map(|survey| survey.report())
+    let here = Circumstances::here(reader.alignment_bytes());
+    survey(&reader, path, options, here, progress).map(|survey| survey.report())
 }
 
 /// Repairs a volume that nobody writes, and says what was done. What is damaged in the blocks themselves stays as it is.
@@ -93,7 +94,8 @@ pub fn repair(
 ) -> Result<RepairReport> {
     let disk = FileDisk::open(path, &FileOptions::default())?;
     let reader: Arc<dyn ReadAt> = Arc::new(FileReader::open(path)?);
-    let survey = survey(&*reader, path, options, Circumstances::here(), progress)?;
+    let here = Circumstances::here(disk.alignment_bytes());
+    let survey = survey(&*reader, path, options, here, progress)?;
     let report = survey.report();
     if !report.steps.is_empty() {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());

@@ -34,6 +34,7 @@ use crate::report::{BlockState, Finding};
 use crate::scan::Scanner;
 use crate::session::read_slots;
 use crate::types::{BlockIndex, StreamName, VolumeId, WallTime};
+use crate::writer::engine::check_writable;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -73,12 +74,14 @@ pub(crate) struct Circumstances {
     pub(crate) now: WallTime,
     /// Lets time pass between two attempts to read.
     pub(crate) pause: Pause,
+    /// How much the disk writes at once, in bytes.
+    pub(crate) alignment_bytes: u32,
 }
 
 impl Circumstances {
     /// Those of this machine.
-    pub(super) fn here() -> Circumstances {
-        Circumstances { now: SystemClock::new().wall(), pause: std::thread::sleep }
+    pub(super) fn here(alignment_bytes: u32) -> Circumstances {
+        Circumstances { now: SystemClock::new().wall(), pause: std::thread::sleep, alignment_bytes }
     }
 }
 
@@ -95,16 +98,16 @@ pub(crate) fn survey(
     progress: &mut dyn FnMut(u32, u32),
 ) -> Result<Survey> {
     if planted!(RepairBelievesOnePass) {
-        return survey_once(disk, path, options, here.now, progress);
+        return survey_once(disk, path, options, here, progress);
     }
-    settled(disk, path, here.pause, |disk| survey_once(disk, path, options, here.now, progress))
+    settled(disk, path, here.pause, |disk| survey_once(disk, path, options, here, progress))
 }
 
 fn survey_once(
     disk: &dyn ReadAt,
     path: &Path,
     options: &RepairOptions,
-    now: WallTime,
+    here: Circumstances,
     progress: &mut dyn FnMut(u32, u32),
 ) -> Result<Survey> {
     let found = superblock(disk, path, options.volume)?;
@@ -117,11 +120,14 @@ fn survey_once(
     let mut survey = Survey { recovered, steps: Vec::new(), findings };
     superblocks(&mut survey);
     rows(&mut survey, disk, progress);
-    directory(&mut survey, options, now, disk)?;
+    directory(&mut survey, options, here.now, disk)?;
     holds(&mut survey);
     sessions(&mut survey, disk);
     scrub(&mut survey, disk);
     round_log(&mut survey, disk);
+    if !survey.steps.is_empty() {
+        check_writable(&survey.recovered, disk.size_bytes(), here.alignment_bytes, path)?;
+    }
     Ok(survey)
 }
 

@@ -119,7 +119,7 @@ impl<D: Disk> Engine<D> {
         recovered: Recovered,
         manner: Manner,
     ) -> Result<(Engine<D>, OpenReport)> {
-        check_writable(&recovered, &disk, &options.path)?;
+        check_writable(&recovered, disk.size_bytes(), disk.alignment_bytes(), &options.path)?;
         let report = OpenReport {
             epoch: Epoch(recovered.epoch.0 + u32::from(!planted!(EpochReused))),
             after_crash: recovered.after_crash,
@@ -340,7 +340,9 @@ impl<D: Disk> Engine<D> {
             if self.health != Health::Good {
                 return Err(self.disk_error("write the last samples to"));
             }
-            let done = self.core.named.is_empty() && self.streams.iter().all(Stream::is_idle);
+            // What a repair names is left to the next recorder.
+            let named = !self.core.named.is_empty() && self.manner == Manner::Record;
+            let done = !named && self.streams.iter().all(Stream::is_idle);
             if done || planted!(ClosedTooEarly) {
                 break;
             }
@@ -391,12 +393,21 @@ fn fallback_name(stream: StreamId) -> StreamName {
     StreamName::new(&text).unwrap_or_else(|_| unreachable!("a UUID is made of letters, digits and dashes"))
 }
 
-fn check_writable<D: Disk>(recovered: &Recovered, disk: &D, path: &Path) -> Result<()> {
+/// Whether a volume as found can be written on a disk of this size that writes so much at once.
+///
+/// # Errors
+/// [`Error::Unsupported`], [`Error::CutShort`], [`Error::Corrupt`].
+pub(crate) fn check_writable(
+    recovered: &Recovered,
+    size_bytes: u64,
+    alignment_bytes: u32,
+    path: &Path,
+) -> Result<()> {
     if let Some(detail) = recovered.superblock.features().read_only() {
         return Err(Error::Unsupported { path: path.to_owned(), detail });
     }
-    if disk.size_bytes() < recovered.geometry.size_bytes {
-        let missing_bytes = recovered.geometry.size_bytes - disk.size_bytes();
+    if size_bytes < recovered.geometry.size_bytes {
+        let missing_bytes = recovered.geometry.size_bytes - size_bytes;
         return Err(Error::CutShort { path: path.to_owned(), missing_bytes });
     }
     // They grow by one at a time; so far they come only in a forged volume.
@@ -412,11 +423,11 @@ fn check_writable<D: Disk>(recovered: &Recovered, disk: &D, path: &Path) -> Resu
         let at = recovered.geometry.logs_at()[0];
         return Err(Error::Corrupt { what: "a counter that is near its end".to_owned(), at });
     }
-    if disk.alignment_bytes() as usize > recovered.geometry.page_bytes {
+    if alignment_bytes as usize > recovered.geometry.page_bytes {
         let detail = format!(
             "its page of {} bytes is smaller than the {} bytes this disk writes at once",
             recovered.geometry.page_bytes,
-            disk.alignment_bytes()
+            alignment_bytes
         );
         return Err(Error::Unsupported { path: path.to_owned(), detail });
     }

@@ -33,8 +33,13 @@ impl<D: Disk> Engine<D> {
             }
             self.watch_clock();
             self.gather();
-            self.look_for_expired();
-            self.erase_some();
+            match self.manner {
+                Manner::Repair if !planted!(RepairOverwrites) => self.name_begun(),
+                _ => {
+                    self.look_for_expired();
+                    self.erase_some();
+                }
+            }
             self.grant_blocks();
             self.submit_table();
             self.submit_scrub(false);

@@ -7,6 +7,7 @@
 //! | `expire` | what is past its stream's maximum age is looked for and queued, a little at a time |
 //! | this one | the queue, and how far each block is |
 //! | `cover` | what is written |
+//! | `left` | what a repair leaves to the next recorder |
 //!
 //! ```text
 //! queued --> named --> covered --> wiped --> settled
@@ -22,6 +23,7 @@
 
 mod cover;
 mod expire;
+mod left;
 mod request;
 
 use super::engine::Engine;

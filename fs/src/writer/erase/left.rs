@@ -1,0 +1,31 @@
+//! What a crash left of an overwriting, where the volume is opened to be repaired: a repair writes into no block. It is named in
+//! every record that the repair makes, the last one too, so that the next recorder finds it and finishes it.
+
+use super::Target;
+use crate::disk::Disk;
+use crate::recover::examine;
+use crate::scan::Take;
+use crate::writer::engine::Engine;
+
+impl<D: Disk> Engine<D> {
+    /// Names what is not overwritten to its end, as far as records have room.
+    pub(in crate::writer) fn name_begun(&mut self) {
+        let queue = std::mem::take(&mut self.erasing.queue);
+        self.erasing.queue = queue.into_iter().filter(|target| !self.is_wiped(target)).collect();
+        while self.begin_job() {}
+    }
+
+    /// Whether all void chunks of a block are zeros.
+    fn is_wiped(&self, target: &Target) -> bool {
+        let row = self.core.ledger.row(target.block);
+        let take = Take { block: target.block, sequence: target.sequence, stream: target.stream };
+        let scanner = self.core.scanner();
+        let stop = Some(row.last_chunk().next());
+        let chunks = examine(&scanner, &take, row.used_bytes as usize, stop).progress.footer.chunks;
+        let mut voids = chunks.iter().filter(|place| place.kind.is_void() && place.bytes > 0);
+        voids.all(|place| {
+            let found = scanner.chunk_at(&take, place.offset as usize);
+            found.is_some_and(|(located, _)| scanner.is_wiped(&located.header))
+        })
+    }
+}
