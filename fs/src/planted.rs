@@ -155,6 +155,8 @@ mod switches {
         OutdatedLogBelieved,
         /// Rows that know less than their blocks go unnoticed by `check`.
         OutdatedRowUnnoticed,
+        /// The copies of the session before are left apart by the next writer.
+        SessionLeftBehind,
         /// A repair finishes what a crash left of an overwriting.
         RepairOverwrites,
         /// A row counts whatever it says, if its checksum is right.

@@ -77,6 +77,9 @@ const HOLES: Scenario =
     scenario("holes in the directory", repair_doubt_tests::holes_in_directory, 9780..9782);
 const ROTTEN: Scenario = scenario("rotten without a log", known_row_tests::rotten_without_log, 9800..9801);
 const UNREADABLE: Scenario = scenario("unreadable headers", known_row_tests::unreadable_headers, 9810..9811);
+const SESSION_BEHIND: Scenario = scenario("a session in two states", session_tests::left_behind, 7940..7941);
+const REPAIR_ERASES: Scenario =
+    scenario("repairing beside an erasure", erase_tests::repaired_meanwhile, 8950..8951);
 const FORGED_ROWS: Scenario = scenario("forged rows", known_row_tests::forged_rows, 9840..9841);
 const FORGED_TRAILERS: Scenario = scenario("forged trailers", known_row_tests::forged_trailers, 9850..9851);
 const STALE_ERASED: Scenario =
@@ -212,6 +215,8 @@ const PLANTS: &[Plant] = &[
     (&[Bug::ClockBelievedAtOnce], &[AGED_CLOCKS]),
     (&[Bug::AgeLostWithDirectory], &[AGED_LOST]),
     (&[Bug::GivenUpComesBack], &[GIVEN_UP]),
+    (&[Bug::SessionLeftBehind], &[SESSION_BEHIND]),
+    (&[Bug::RepairOverwrites], &[REPAIR_ERASES]),
     (&[Bug::RowsBelieved], &[FORGED_ROWS]),
     (&[Bug::TrailerBelieved], &[FORGED_TRAILERS]),
     (&[Bug::DurableEndForgotten], &[ROTTEN]),

@@ -2,12 +2,14 @@
 
 use super::driver::{Cuts, Driver, shared};
 use super::material::Shape;
+use super::repair_tests::repaired;
 use super::{Verdict, demand, for_seeds};
 use crate::clock::{Clock, ClockSync};
 use crate::disk::sim::{CrashPlan, SimImage};
 use crate::format::Framed;
-use crate::format::session::SessionSlot;
+use crate::format::session::{SESSION_OPEN, SessionSlot};
 use crate::reader::Volume;
+use crate::repair::RepairOptions;
 use crate::session::{SessionEnd, SessionLog};
 use crate::types::{Epoch, WallTime};
 use std::path::Path;
@@ -127,4 +129,55 @@ fn a_clock_that_is_set_is_noted_even_if_the_power_fails_then() {
         Ok(())
     };
     outcome().unwrap_or_else(|why| panic!("{why}"));
+}
+
+/// A crash between the two writes of a session's end left one copy open for ever; with the other lost, the next session was said
+/// not to follow it.
+#[test]
+fn a_copy_that_a_crash_left_behind_is_brought_in_line_by_the_next_writer() {
+    for_seeds("a session in two states", 7940, 1, left_behind);
+}
+
+pub(super) fn left_behind(seed: u64) -> Verdict<u64> {
+    let geometry = Shape::SMALL.geometry();
+    let mut driver = Driver::new(Shape::SMALL, seed, Cuts::NONE)?;
+    driver.admit("cam0")?;
+    driver.reopen()?;
+    driver.push(0, 500)?;
+    let (closed, model) = driver.close()?;
+    let newest = log(&closed)?.sessions.last().map_or(0, |session| session.epoch.0);
+    let place = u64::from(newest % geometry.sessions_max) * SessionSlot::SIZE as u64;
+    let [front, back] = geometry.sessions_at().map(|at| at + place);
+    // The front copy is written first.
+    let mut bytes = [0; SessionSlot::SIZE];
+    shared(&closed).read_exact_at(&mut bytes, back).map_err(|error| error.to_string())?;
+    let (slot, _) = SessionSlot::unseal(&bytes).ok_or("the newest slot stands")?;
+    let open = SessionSlot { state: SESSION_OPEN, revision: slot.revision - 1, ended: WallTime(0), ..slot };
+    open.seal(&mut bytes);
+    let mut cut = closed.clone();
+    cut.write(back, &bytes);
+    let check = |image: &SimImage| -> Verdict<Vec<crate::report::Finding>> {
+        let volume =
+            Volume::from_disk(shared(image), Path::new("proof")).map_err(|error| error.to_string())?;
+        volume.check(&mut |_, _| ()).map(|report| report.findings).map_err(|error| error.to_string())
+    };
+    demand!(check(&cut)?.is_empty(), "a crash is called damage: {:?}", check(&cut)?);
+    // A repair brings it in line, and so does the next writer.
+    let (repaired, report) = repaired(&cut, &RepairOptions::default(), seed)?;
+    demand!(report.steps.len() == 1 && report.steps[0].what == "session", "{:?}", report.steps);
+    let driver = Driver::on(cut, Shape::SMALL, model, seed, Cuts::NONE)?;
+    let (mut written, _) = driver.close()?;
+    for image in [&repaired, &written] {
+        demand!(check(image)?.is_empty(), "{:?}", check(image)?);
+        let mut without_front = image.clone();
+        without_front.write(front, &[0; SessionSlot::SIZE]);
+        let sessions = log(&without_front)?.sessions;
+        let this = sessions.iter().find(|session| session.epoch.0 == newest).ok_or("it is lost")?;
+        demand!(matches!(this.end, SessionEnd::Closed { .. }), "{:?}", this.end);
+        demand!(sessions.iter().all(|session| session.follows != Some(false)), "{sessions:#?}");
+    }
+    // Put back later, it is no crash any more.
+    written.write(back, &bytes);
+    demand!(check(&written)?.len() == 1, "{:?}", check(&written)?);
+    Ok(4)
 }

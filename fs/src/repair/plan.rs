@@ -12,7 +12,7 @@
 //! | a stream with footage in no directory | entered under the name made from its identity |
 //! | one copy of a hold does not verify | written again from the other |
 //! | neither does | marked as lost in both; where no slot verifies at all, once |
-//! | one copy of a session does not verify | written again from the other; where neither does, the slot is empty |
+//! | one copy of a session does not verify, or is older | written again from the other; where neither does, the slot is empty |
 //! | a change of the holds stands nowhere | marked as lost in a free slot; where none is free, nothing: lift a hold first |
 //! | no round record stands, or one of another time | a new one, above all that was ever granted |
 
@@ -370,8 +370,15 @@ fn sessions(survey: &mut Survey, disk: &dyn ReadAt) {
     let neither = front.iter().zip(&back).filter(|(front, back)| front.is_none() && back.is_none()).count();
     let bad = front.iter().chain(&back).filter(|slot| slot.is_none()).count();
     let single = bad - 2 * neither;
+    let older =
+        front.iter().zip(&back).filter(|(front, back)| front.is_some() && back.is_some() && front != back);
+    let older = older.count();
     if single > 0 {
         survey.step("session", format!("one copy of {single} slots is written again from the other"));
+    }
+    if older > 0 {
+        survey
+            .step("session", format!("one copy of {older} slots is older and written again from the other"));
     }
     if neither > 0 {
         let detail = format!("neither copy of {neither} slots verifies: who opened the volume then is lost");

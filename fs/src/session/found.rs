@@ -31,7 +31,8 @@ fn again(disk: &dyn ReadAt, at: u64, volume: VolumeId, first: u32, slot: u32) ->
     SessionSlot::read(&sector, volume, slot)
 }
 
-/// The sessions of a volume. A copy that does not verify is a finding.
+/// The sessions of a volume. A copy that does not verify is a finding, and one that is older than the other: but for the page
+/// of the newest session, between whose writes a crash may have come; the next writer brings its copies in line.
 pub(crate) fn read_log(
     disk: &dyn ReadAt,
     geometry: &Geometry,
@@ -53,7 +54,28 @@ pub(crate) fn read_log(
         }
         slots
     });
-    let stands = merge(front, back).into_iter().flatten();
+    let merged = merge(front.clone(), back.clone());
+    let newest = merged.iter().flatten().map(|(slot, _)| (slot.epoch, slot.slot)).max().unwrap_or_default();
+    // The slots in a page are written together.
+    let per_page = (geometry.page_bytes / SessionSlot::SIZE).max(1) as u32;
+    let both = (0..).zip(front.into_iter().zip(back)).zip(&merged);
+    for ((slot, copies), counts) in both {
+        let (Some(counts), (Some(front), Some(back))) = (counts, &copies) else { continue };
+        if counts.0.slot / per_page == newest.1 / per_page || front == back {
+            continue;
+        }
+        // A live writer may have gone on between the two.
+        let [front, back] = geometry.sessions_at().map(|at| again(disk, at, volume, 0, slot));
+        if let (Some(front), Some(back)) = (front, back)
+            && front != back
+        {
+            let older = usize::from(front.0.age() >= back.0.age());
+            let at = geometry.sessions_at()[older] + u64::from(slot) * SessionSlot::SIZE as u64;
+            let detail = "this copy is older than the other, which stands in".to_owned();
+            findings.push(finding("session", at, detail));
+        }
+    }
+    let stands = merged.into_iter().flatten();
     let by_epoch: BTreeMap<Epoch, (SessionSlot, u32)> =
         stands.filter(|(slot, _)| slot.state != SESSION_NONE).map(|found| (found.0.epoch, found)).collect();
     log_of(&by_epoch, geometry.sessions_max)

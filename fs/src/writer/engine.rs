@@ -341,7 +341,8 @@ impl<D: Disk> Engine<D> {
                 return Err(self.disk_error("write the last samples to"));
             }
             // What a repair names is left to the next recorder.
-            let named = !self.core.named.is_empty() && self.manner == Manner::Record;
+            let leaves = self.manner == Manner::Repair && !planted!(RepairOverwrites);
+            let named = !self.core.named.is_empty() && !leaves;
             let done = !named && self.streams.iter().all(Stream::is_idle);
             if done || planted!(ClosedTooEarly) {
                 break;
@@ -426,8 +427,7 @@ pub(crate) fn check_writable(
     if alignment_bytes as usize > recovered.geometry.page_bytes {
         let detail = format!(
             "its page of {} bytes is smaller than the {} bytes this disk writes at once",
-            recovered.geometry.page_bytes,
-            alignment_bytes
+            recovered.geometry.page_bytes, alignment_bytes
         );
         return Err(Error::Unsupported { path: path.to_owned(), detail });
     }

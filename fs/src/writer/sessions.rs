@@ -20,6 +20,8 @@ pub(super) struct OpenSession {
     slot: SessionSlot,
     /// The slots in its page, as they stood when the volume was opened: whatever cannot be read later is not lost by that.
     page: Vec<SessionSlot>,
+    /// The page of the session before, if that is another and its copies differ: a crash came between the two writes of its end.
+    behind: Option<(u32, Vec<SessionSlot>)>,
     watch: ClockWatch,
     /// When steps of the clock were last written, on the monotonic clock; none while all are written.
     noted: Duration,
@@ -37,15 +39,12 @@ impl OpenSession {
         clock: &dyn crate::clock::Clock,
     ) -> OpenSession {
         let (geometry, volume, before) = (&found.geometry, found.volume(), found.epoch);
-        let stood = slots_around(disk, geometry, volume, before)
-            .into_iter()
-            .flatten()
-            .find(|(slot, _)| slot.epoch == before);
-        let first = first_of_page(geometry, epoch);
-        let around = (first..).zip(slots_around(disk, geometry, volume, epoch));
-        let empty = |slot| SessionSlot { volume, slot, ..SessionSlot::default() };
-        let page = around.map(|(slot, found)| found.map_or_else(|| empty(slot), |(found, _)| found));
-        let page = page.collect();
+        let (around_before, differ) = slots_around(disk, geometry, volume, before);
+        let stood = around_before.iter().flatten().find(|(slot, _)| slot.epoch == before).cloned();
+        let (first, first_before) = (first_of_page(geometry, epoch), first_of_page(geometry, before));
+        let left = differ && first_before != first && !planted!(SessionLeftBehind);
+        let behind = left.then(|| (first_before, whole_page(volume, first_before, around_before)));
+        let page = whole_page(volume, first, slots_around(disk, geometry, volume, epoch).0);
         let slot = SessionSlot {
             volume,
             slot: place(geometry, epoch),
@@ -57,7 +56,7 @@ impl OpenSession {
             ..begun(opener, epoch, clock.wall(), clock.sync())
         };
         let watch = ClockWatch::default();
-        OpenSession { slot, page, watch, noted: clock.monotonic(), unwritten: false }
+        OpenSession { slot, page, behind, watch, noted: clock.monotonic(), unwritten: false }
     }
 }
 
@@ -67,7 +66,8 @@ impl<D: Disk> Engine<D> {
         self.write_session();
     }
 
-    /// Brings copies that do not verify in line with the other; where neither does, nothing is known of a session.
+    /// Brings copies that do not verify, or are older, in line with the other; where neither verifies, nothing is known of a
+    /// session.
     pub(super) fn repair_sessions(&mut self) -> Result<()> {
         let geometry = self.core.geometry.clone();
         let volume = self.core.volume;
@@ -76,21 +76,14 @@ impl<D: Disk> Engine<D> {
                 let at = at + u64::from(first) * SessionSlot::SIZE as u64;
                 (at, crate::session::read_slots(&*self.core.reader, at, volume, first, per_page(&geometry)))
             });
-            if copies.iter().all(|(_, slots)| slots.iter().all(Option::is_some)) {
-                continue;
-            }
             let places = copies.each_ref().map(|(at, _)| *at);
             let [front, back] = copies.map(|(_, slots)| slots);
-            let page = merge(front, back);
+            if front == back && front.iter().all(Option::is_some) {
+                continue;
+            }
+            let page = whole_page(volume, first, merge(front, back));
             for at in places {
-                let mut buffer = self.core.writes.buffer(page.len() * SessionSlot::SIZE);
-                for ((slot, found), place) in
-                    (first..).zip(&page).zip(buffer.chunks_exact_mut(SessionSlot::SIZE))
-                {
-                    let known = found.as_ref().map(|(found, _)| found.clone());
-                    known.unwrap_or(SessionSlot { volume, slot, ..SessionSlot::default() }).seal(place);
-                }
-                write_flushed(&mut self.core.writes, at, buffer, "write the sessions of", &self.path)?;
+                self.write_page(at, &page, "write the sessions of")?;
             }
         }
         Ok(())
@@ -129,26 +122,44 @@ impl<D: Disk> Engine<D> {
         if planted!(SessionNotWritten) {
             return;
         }
+        self.session.unwritten = false;
+        if let Some((first, page)) = self.session.behind.take()
+            && !self.write_copies(first, &page)
+        {
+            self.session.behind = Some((first, page));
+            self.session.unwritten = true;
+        }
         let session = &mut self.session;
         let first = first_of_page(&self.core.geometry, session.slot.epoch);
         if let Some(mine) = session.page.get_mut((session.slot.slot - first) as usize) {
             *mine = session.slot.clone();
         }
-        session.unwritten = false;
+        let page = session.page.clone();
+        if !self.write_copies(first, &page) {
+            self.session.unwritten = true;
+        }
+    }
+
+    /// Writes a page of slots to both copies; whether both stand.
+    fn write_copies(&mut self, first: u32, page: &[SessionSlot]) -> bool {
         let copies = if planted!(SessionInOneCopyOnly) { 1 } else { 2 };
+        let mut stand = true;
         for at in self.core.geometry.sessions_at().into_iter().take(copies) {
             let at = at + u64::from(first) * SessionSlot::SIZE as u64;
-            let mut buffer = self.core.writes.buffer(self.session.page.len() * SessionSlot::SIZE);
-            for (slot, place) in self.session.page.iter().zip(buffer.chunks_exact_mut(SessionSlot::SIZE)) {
-                slot.seal(place);
-            }
-            if let Err(error) =
-                write_flushed(&mut self.core.writes, at, buffer, "note who opened", &self.path)
-            {
+            if let Err(error) = self.write_page(at, page, "note who opened") {
                 tracing::warn!(%error, "the session could not be noted in one of its two places");
-                self.session.unwritten = true;
+                stand = false;
             }
         }
+        stand
+    }
+
+    fn write_page(&mut self, at: u64, page: &[SessionSlot], operation: &str) -> Result<()> {
+        let mut buffer = self.core.writes.buffer(page.len() * SessionSlot::SIZE);
+        for (slot, place) in page.iter().zip(buffer.chunks_exact_mut(SessionSlot::SIZE)) {
+            slot.seal(place);
+        }
+        write_flushed(&mut self.core.writes, at, buffer, operation, &self.path)
     }
 }
 
@@ -167,17 +178,25 @@ fn per_page(geometry: &Geometry) -> u32 {
     (geometry.page_bytes / SessionSlot::SIZE) as u32
 }
 
-/// What stands in the page of slots in which that of this epoch is: of each slot the later copy.
+/// A page of slots as it is written: what is known of none is empty.
+fn whole_page(volume: VolumeId, first: u32, found: Vec<Option<(SessionSlot, u32)>>) -> Vec<SessionSlot> {
+    let empty = |slot| SessionSlot { volume, slot, ..SessionSlot::default() };
+    let slots = (first..).zip(found);
+    slots.map(|(slot, found)| found.map_or_else(|| empty(slot), |(found, _)| found)).collect()
+}
+
+/// What stands in the page of slots in which that of this epoch is: of each slot the later copy, and whether the copies differ.
 fn slots_around(
     disk: &dyn ReadAt,
     geometry: &Geometry,
     volume: VolumeId,
     epoch: Epoch,
-) -> Vec<Option<(SessionSlot, u32)>> {
+) -> (Vec<Option<(SessionSlot, u32)>>, bool) {
     let first = first_of_page(geometry, epoch);
     let [front, back] = geometry.sessions_at().map(|at| {
         let at = at + u64::from(first) * SessionSlot::SIZE as u64;
         crate::session::read_slots(disk, at, volume, first, per_page(geometry))
     });
-    merge(front, back)
+    let differ = front != back;
+    (merge(front, back), differ)
 }
