@@ -1,6 +1,6 @@
 //! What can go wrong, as variants a caller acts on. Every message says what, where, and what to do.
 
-use crate::types::{HoldId, StreamName, WallTime};
+use crate::types::{BlockIndex, HoldId, StreamName, WallTime};
 use std::path::PathBuf;
 
 /// The result of a fallible operation on a volume.
@@ -108,6 +108,22 @@ pub enum Error {
         id: HoldId,
         /// Who holds it, and why.
         label: String,
+    },
+    /// Some of what was to be erased could not be overwritten.
+    #[error(
+        "the disk refuses to write to block {block}: what was to be erased in it is given to nobody any more, but its bytes stand on the disk until they can be overwritten; erase again, or destroy the disk. The rest of the range is erased"
+    )]
+    NotOverwritten {
+        /// The block.
+        block: BlockIndex,
+    },
+    /// Of a block could not be told what of it was to be erased.
+    #[error(
+        "block {block} cannot be read, or is damaged, so that nobody can tell what of it lies in the range: nothing of it is erased, the rest of the range is; erase again, or a range with all that the block holds (keha volume blocks)"
+    )]
+    NotErased {
+        /// The block.
+        block: BlockIndex,
     },
     /// Footage of a stream is being erased.
     #[error("footage of {stream} is being erased; try again when that is done")]

@@ -83,6 +83,16 @@ mod switches {
         ExpiredWithoutSync,
         /// The same on the word of one that was just set.
         ClockBelievedAtOnce,
+        /// Any clock is believed to have been right while it was recorded under, and time to go back.
+        StampsBelieved,
+        /// A maximum age is over only when a clock says so.
+        RunningAgeIgnored,
+        /// What was erased of a withdrawn block is given all the same.
+        WithheldGiven,
+        /// Of a block that cannot be read whole what is found of it is erased, and the rest forgotten.
+        ErasedByHalf,
+        /// Blocks that were to be erased stay set aside when that fails.
+        ReservedForGood,
         /// What is past its maximum age is given to readers.
         AgedOutStillServed,
         /// A maximum age is forgotten where the stream directory is lost.

@@ -2,9 +2,9 @@
 //! finds them again.
 
 use crate::format::Zero;
-use crate::format::chunk::{ChunkHeader, ChunkKind, Tables};
+use crate::format::chunk::{ChunkHeader, ChunkKind, Tables, VOUCHED};
 use crate::format::footer::{ChunkPlace, Footer, SyncPlace};
-use crate::format::table::{PART_VOID, Row, TIMES_NOT_MONOTONE};
+use crate::format::table::{CLOCKED, PART_VOID, Row, TIMES_NOT_MONOTONE};
 use crate::report::BlockState;
 use crate::sample::SampleFlags;
 use crate::scan::Take;
@@ -115,7 +115,13 @@ impl Progress {
             row.sync_samples += 1;
             self.footer.syncs.push(SyncPlace { chunk, entry: index, wall, track: entry.track, zero: Zero });
         }
-        if row.samples == 0 && row.payload_bytes == 0 {
+        let first = row.samples == 0 && row.payload_bytes == 0;
+        match header.flags & VOUCHED != 0 {
+            true if first => row.flags |= CLOCKED,
+            true => {}
+            false => row.flags &= !CLOCKED,
+        }
+        if first {
             row.wall_min = header.wall_min;
             row.wall_max = header.wall_max;
         } else {

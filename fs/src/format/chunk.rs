@@ -109,8 +109,13 @@ record! {
         covers: u32,
         /// Where chunks were overwritten: the checksum of the last one's header, to which the next chunk links.
         replaced: u32,
+        /// Bit 0: the wall clock was synchronised when it was made, and within half a day of these moments.
+        flags: u8,
     }
 }
+
+/// Set in [`ChunkHeader::flags`] where the moments were vouched for by a synchronised clock: only such prove an age.
+pub(crate) const VOUCHED: u8 = 1;
 
 impl Framed for ChunkHeader {
     const MAGIC: [u8; 8] = *b"KEHA-CHK";

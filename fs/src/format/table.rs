@@ -13,7 +13,7 @@ record! {
     pub(crate) struct Row {
         /// Its state.
         state: BlockState,
-        /// Bit 0: held. Bit 1: times not monotone. Bit 2: there is no footer. Bit 3: chunks were overwritten in it.
+        /// Bit 0: held. 1: times not monotone. 2: no footer. 3: chunks were overwritten in it. 4: a synchronised clock vouched for all its moments.
         flags: u8,
         /// Reserved.
         zero: Zero<2>,
@@ -47,8 +47,12 @@ record! {
         used_bytes: u32,
         /// How long the volume had been open for writing when it was last written, in seconds.
         running_s: u64,
+        /// Of chunks that were to be erased and could not be overwritten: which comes first, counted from the block's first one,
+        withheld_from: u32,
+        /// and how many they are, 0 = none: nobody is given them.
+        withheld: u32,
         /// Reserved.
-        more: Zero<16>,
+        more: Zero<8>,
     }
 }
 
@@ -61,6 +65,8 @@ pub(crate) const NO_FOOTER: u8 = 4;
 
 /// Set in [`Row::flags`] where chunks of the block were overwritten: erased, or past their stream's maximum age.
 pub(crate) const PART_VOID: u8 = 8;
+/// Set in [`Row::flags`] where all moments of the block were vouched for by a synchronised clock when they were written.
+pub(crate) const CLOCKED: u8 = 16;
 
 impl Row {
     /// Whether there is footage to read in it.
@@ -82,6 +88,24 @@ impl Row {
     pub(crate) fn is_owned(&self) -> bool {
         use BlockState::{Erased, Expired, Open, Parked, Sealed};
         matches!(self.state, Open | Parked | Sealed | Erased | Expired)
+    }
+
+    /// Whether a chunk is withheld: erased by what was asked for, and on the disk because that could not be written.
+    pub(crate) fn withholds(&self, number: ChunkNumber) -> bool {
+        let place = number.0.wrapping_sub(self.first_chunk.0);
+        self.withheld > 0
+            && place >= u64::from(self.withheld_from)
+            && place - u64::from(self.withheld_from) < u64::from(self.withheld)
+    }
+
+    /// Withholds chunks of the block from now on, and what lies between them and those that are withheld.
+    pub(crate) fn withhold(&mut self, from: u32, to: u32) {
+        let end = to.saturating_add(1);
+        let (first, behind) = match self.withheld {
+            0 => (from, end),
+            more => (from.min(self.withheld_from), end.max(self.withheld_from.saturating_add(more))),
+        };
+        (self.withheld_from, self.withheld) = (first, behind.saturating_sub(first));
     }
 
     /// Whether any sample stands in it.
@@ -146,7 +170,7 @@ impl TableSector {
 }
 
 /// All bits of [`Row::flags`] that mean something.
-const FLAGS: u8 = HELD | TIMES_NOT_MONOTONE | NO_FOOTER | PART_VOID;
+const FLAGS: u8 = HELD | TIMES_NOT_MONOTONE | NO_FOOTER | PART_VOID | CLOCKED;
 
 impl Row {
     /// Whether a writer of blocks of this size can have written it: what does not fit into its block, or carries a flag that nobody

@@ -3,9 +3,8 @@
 
 use super::driver::{Cuts, Driver, shared};
 use super::erasures::found_raw;
-use super::hold_tests::lapped;
+use super::hold_tests::lapped_on_time;
 use super::holds::numbers_of;
-use super::material::BEGIN;
 use super::oracle::Entry;
 use super::repair_tests::{regions, repaired};
 use super::{Verdict, demand, for_seeds};
@@ -68,14 +67,12 @@ impl Driver {
     }
 
     /// Lets go what came before a moment and was not held: it may be overwritten from now on.
-    fn may_expire(&mut self, before: WallTime, maximum_age_s: u64) {
+    fn may_expire(&mut self, before: WallTime) {
         let held: BTreeSet<u64> =
             self.model.holds.values().flat_map(|held| &held.numbers).map(|number| *number as u64).collect();
-        let (walls, running_s) = (self.walls(), self.view().running_s);
+        let walls = self.walls();
         let Some(stream) = self.model.streams.get_mut(NAME) else { return };
-        // What is stamped before the volume was made is as old as the volume ran since.
-        let from = if running_s <= maximum_age_s { BEGIN } else { WallTime::MIN };
-        let over = walls.iter().filter(|(_, wall)| (from..before).contains(*wall)).map(|(number, _)| *number);
+        let over = walls.iter().filter(|(_, wall)| **wall < before).map(|(number, _)| *number);
         let gaps = stream.entries.iter().filter(|entry| matches!(entry, Entry::Gap(_))).map(Entry::key);
         stream.erasing = over.chain(gaps).filter(|number| !held.contains(number)).collect();
     }
@@ -85,7 +82,7 @@ impl Driver {
         for round in 0..rounds {
             // What is trusted is an hour old, at least.
             let trusted = self.clock.wall().plus_ns(1_000_000_000 - 3600 * 1_000_000_000);
-            self.may_expire(past_before(maximum_age_s, trusted).ok_or("there is an age")?, maximum_age_s);
+            self.may_expire(past_before(maximum_age_s, trusted).ok_or("there is an age")?);
             self.round().map_err(|why| format!("round {round}: {why}"))?;
         }
         let view = self.view();
@@ -157,7 +154,7 @@ pub(super) fn aged_events(seed: u64) -> Verdict<u64> {
 }
 
 fn aging(seed: u64, cuts: Cuts) -> Verdict<u64> {
-    let mut driver = lapped(seed, Cuts::NONE)?;
+    let mut driver = lapped_on_time(seed)?;
     let id = driver.id();
     let there = numbers_of(&driver.volume()?, id, TimeRange::default())?;
     let walls = driver.walls();
@@ -168,8 +165,6 @@ fn aging(seed: u64, cuts: Cuts) -> Verdict<u64> {
         .collect();
     moments.sort_unstable();
     let mid = *moments.get(moments.len() / 2).ok_or("nothing is there")?;
-    // Recorded under a clock that said it was before the volume was made: then only its running time tells how old it is.
-    let doubtful = mid < BEGIN;
     driver.clock.set_wall(mid.plus(20 * HOUR));
     let held_from = *moments.get(driver.rng.below(8)).ok_or("nothing is there")?;
     let hold = driver.hold(NAME, held_from, held_from.plus_ns(4_000_000), None)?;
@@ -189,13 +184,7 @@ fn aging(seed: u64, cuts: Cuts) -> Verdict<u64> {
     if driver.rng.coin() {
         driver.power_cut()?;
     }
-    let first = reader_at(&driver.disk.snapshot(), WallTime::MIN)?;
-    let left = numbers_of(&first, id, TimeRange::default())?;
-    demand!(!doubtful || there.is_subset(&left), "the volume did not run for so long, and footage is gone");
-    if doubtful {
-        driver.clock.advance(Duration::from_secs(maximum_age_s));
-    }
-    // Two hours on, all of it is over but what the volume's age makes doubtful, and is on no byte of the disk.
+    // Two hours on, all of it is over, and is on no byte of the disk.
     driver.trust()?;
     driver.rounds_of_expiry(maximum_age_s, 60)?;
     let volume = reader_at(&driver.disk.snapshot(), WallTime::MIN)?;
@@ -211,6 +200,8 @@ fn aging(seed: u64, cuts: Cuts) -> Verdict<u64> {
         }
     }
     demand!(left.is_empty(), "{left:?} are past their age for an hour, and are not overwritten");
+    // Where pictures lead, sound before the first one is there and not given.
+    kept.extend(driver.judge_now(None)?.get(NAME).map(|found| found.keys.clone()).unwrap_or_default());
     driver.settle_gone(&kept)?;
     let gone: BTreeSet<u64> = walls
         .iter()
@@ -221,6 +212,10 @@ fn aging(seed: u64, cuts: Cuts) -> Verdict<u64> {
     let raw = found_raw(&driver.disk.snapshot(), &gone)?;
     demand!(raw.is_empty(), "what is past its age is still on the disk: {raw:?}");
     driver.cuts = Cuts::NONE;
+    for which in [0, 1] {
+        driver.configure(which, 0)?;
+        driver.begin_run(which)?;
+    }
     driver.lap()?;
     driver.reopen()?;
     driver.nothing_past_is_given(&driver.disk.snapshot(), id, maximum_age_s)?;
@@ -253,7 +248,7 @@ fn a_clock_that_jumps_years_ahead_or_is_not_kept_destroys_nothing() {
 }
 
 pub(super) fn jumps(seed: u64) -> Verdict<u64> {
-    let mut driver = lapped(seed, Cuts::NONE)?;
+    let mut driver = lapped_on_time(seed)?;
     let id = driver.id();
     let maximum_age_s = 30 * 86_400;
     driver.retain(NAME, at_most(maximum_age_s))?;
@@ -293,18 +288,129 @@ pub(super) fn jumps(seed: u64) -> Verdict<u64> {
     Ok(driver.judged)
 }
 
+const DAY_S: i64 = 86_400;
+const DAY_NS: i64 = DAY_S * 1_000_000_000;
+
+#[test]
+fn what_was_recorded_under_a_wrong_clock_is_past_its_age_no_day_early_and_not_for_ever_late() {
+    for_seeds("recorded under wrong clocks", 9600, 6, wrong_clocks);
+}
+
+/// The volume is off for 40 days, a night is recorded under a clock that is wrong in one way or another, then the clock is right.
+pub(super) fn wrong_clocks(seed: u64) -> Verdict<u64> {
+    let mut driver = lapped_on_time(seed)?;
+    let id = driver.id();
+    let maximum_age_s = 30 * 86_400;
+    driver.retain(NAME, at_most(maximum_age_s))?;
+    let evening = driver.clock.wall().plus_ns(40 * DAY_NS);
+    let synchronised = |wrong: bool| if wrong { right_clock() } else { ClockSync::FreeRunning };
+    let (wall, sync) = match seed % 6 {
+        0 => (evening.plus_ns(-40 * DAY_NS), synchronised(false)),
+        1 => (evening.plus_ns(-DAY_NS), synchronised(false)),
+        2 => (WallTime(0), synchronised(false)),
+        3 => (evening.plus_ns(10 * YEAR_NS), synchronised(false)),
+        4 => (evening.plus_ns(DAY_NS), synchronised(true)),
+        _ => (evening.plus_ns(10 * YEAR_NS), synchronised(true)),
+    };
+    driver.reopen()?;
+    driver.clock.set_wall(wall);
+    driver.clock.set_sync(sync);
+    // What came before is 40 days old: it may go as soon as a clock that is believed says so.
+    driver.may_expire(WallTime::MAX);
+    let before: BTreeSet<u64> = driver.walls().into_keys().collect();
+    for which in [0, 1] {
+        driver.configure(which, 0)?;
+        driver.begin_run(which)?;
+    }
+    for _ in 0..12 {
+        driver.push(0, 900)?;
+        driver.round()?;
+    }
+    driver.settle()?;
+    driver.park(0)?;
+    driver.settle()?;
+    let night: BTreeSet<i64> = driver
+        .walls()
+        .into_keys()
+        .filter(|number| !before.contains(number))
+        .map(|number| number as i64)
+        .collect();
+    driver.reopen()?;
+    // The morning: NTP sets the clock.
+    driver.clock.set_wall(evening.plus(8 * HOUR));
+    let morning = driver.trust()?;
+    let stands = |driver: &Driver, when: &str| {
+        for now in [driver.clock.wall(), morning, WallTime::MIN] {
+            let given = numbers_of(&reader_at(&driver.disk.snapshot(), now)?, id, TimeRange::default())?;
+            let missing: Vec<_> = night.difference(&given).collect();
+            demand!(missing.is_empty(), "{when}, {now:?}: {missing:?} are days old, and are not given");
+        }
+        Ok(())
+    };
+    stands(&driver, "the morning")?;
+    // Some more is recorded, under the right clock, for weeks.
+    driver.configure(0, 0)?;
+    driver.begin_run(0)?;
+    for day in 0..28 {
+        if day % 7 == 0 {
+            driver.push(0, 9000)?;
+        }
+        driver.clock.advance(24 * HOUR);
+        driver.round()?;
+    }
+    stands(&driver, "after 28 days")?;
+    // All of it is over two days later than it should be, at most, for the volume ran all the time.
+    driver.may_expire(WallTime::MAX);
+    for _ in 0..40 {
+        driver.clock.advance(2 * HOUR);
+        driver.round()?;
+    }
+    let left = numbers_of(&reader_at(&driver.disk.snapshot(), WallTime::MIN)?, id, TimeRange::default())?;
+    let late: Vec<_> = night.intersection(&left).collect();
+    demand!(late.is_empty(), "{late:?} are past their age, and are not overwritten");
+    Ok(driver.judged)
+}
+
+#[test]
+fn without_a_time_server_an_age_is_over_by_the_time_the_volume_ran() {
+    for_seeds("ages without a time server", 9650, 2, no_time_server);
+}
+
+pub(super) fn no_time_server(seed: u64) -> Verdict<u64> {
+    let mut driver = lapped_on_time(seed)?;
+    let id = driver.id();
+    driver.clock.set_sync(ClockSync::FreeRunning);
+    driver.retain(NAME, at_most(86_400))?;
+    driver.reopen()?;
+    let there = numbers_of(&driver.volume()?, id, TimeRange::default())?;
+    driver.clock.advance(23 * HOUR);
+    (0..3).try_for_each(|_| driver.round())?;
+    let given = numbers_of(&driver.volume()?, id, TimeRange::default())?;
+    demand!(there.is_subset(&given), "it is a day old in an hour, and is not given");
+    driver.may_expire(WallTime::MAX);
+    driver.clock.advance(2 * HOUR);
+    for _ in 0..60 {
+        driver.clock.advance(Duration::from_secs(61));
+        driver.round()?;
+    }
+    let left = numbers_of(&driver.volume()?, id, TimeRange::default())?;
+    let late: Vec<_> = there.intersection(&left).collect();
+    demand!(late.is_empty(), "{late:?} are past their age, and are there");
+    Ok(driver.judged)
+}
+
 #[test]
 fn a_maximum_age_holds_after_a_rebuild_from_the_blocks() {
     for_seeds("maximum ages and rebuilding", 9550, 3, rebuilt);
 }
 
 pub(super) fn rebuilt(seed: u64) -> Verdict<u64> {
-    let mut driver = lapped(seed, Cuts::NONE)?;
+    let mut driver = lapped_on_time(seed)?;
     let id = driver.id();
-    driver.clock.set_wall(BEGIN.plus(20 * HOUR));
     let maximum_age_s = 3600;
     driver.retain(NAME, at_most(maximum_age_s))?;
     driver.lap()?;
+    driver.clock.set_wall(driver.clock.wall().plus(20 * HOUR));
     let geometry = driver.shape.geometry();
     let image = driver.disk.snapshot();
     for which in 0..64_u64 {

@@ -8,8 +8,9 @@ use super::oracle::Entry;
 use super::repair_tests::{regions, repaired};
 use super::{Verdict, demand, for_seeds};
 use crate::disk::ReadAt;
-use crate::disk::sim::{CrashPlan, Errno, Kinds, SimDisk, SimImage};
+use crate::disk::sim::{CrashPlan, Errno, Kinds, Repeat, SimDisk, SimImage};
 use crate::error::Error;
+use crate::format::chunk::ChunkKind;
 use crate::format::geometry::LOG_SLOTS;
 use crate::reader::Volume;
 use crate::recover::{Recovered, contents, recover};
@@ -221,26 +222,99 @@ pub(super) fn at_random(seed: u64) -> Verdict<u64> {
 
 #[test]
 fn a_block_that_cannot_be_overwritten_fails_the_request_and_recording_goes_on() {
-    for_seeds("erasing a bad place", 8900, 2, |seed| {
-        let mut driver = lapped(seed, Cuts::NONE)?;
-        driver.faulty = true;
-        let geometry = driver.shape.geometry();
-        let id = driver.model.streams.get("cam0").map(|stream| stream.id).unwrap_or_default();
-        let view = driver.view();
-        let mut mine = view.live.iter().filter(|live| live.stream == id);
-        let bad = mine.nth(6).ok_or("too few blocks")?.block;
-        let at = geometry.block_at(bad);
-        driver.disk.fail_range(at..at + geometry.block_bytes as u64, Errno::EIO, Kinds::WRITES);
-        let done = driver.erase("cam0", WallTime::MIN, WallTime::MAX)?;
-        demand!(!done, "block {bad} cannot be written, and is said to be erased");
-        driver.push(0, 700)?;
-        driver.round()?;
+    for_seeds("erasing a bad place", 8900, 2, bad_place);
+}
+
+pub(super) fn bad_place(seed: u64) -> Verdict<u64> {
+    let mut driver = lapped(seed, Cuts::NONE)?;
+    driver.faulty = true;
+    let geometry = driver.shape.geometry();
+    let id = driver.model.streams.get("cam0").map(|stream| stream.id).unwrap_or_default();
+    let view = driver.view();
+    let mut mine = view.live.iter().filter(|live| live.stream == id);
+    let bad = mine.nth(6).ok_or("too few blocks")?.block;
+    let at = geometry.block_at(bad);
+    driver.disk.fail_range(at..at + geometry.block_bytes as u64, Errno::EIO, Kinds::WRITES);
+    let done = driver.erase("cam0", WallTime::MIN, WallTime::MAX)?;
+    demand!(!done, "block {bad} cannot be written, and is said to be erased");
+    // Its bytes stand on the disk, and nobody is given them, whatever comes.
+    let left = super::holds::numbers(&driver.volume()?, "cam0", Default::default())?;
+    demand!(left.is_empty(), "{left:?} were to be erased, and are given");
+    driver.reopen()?;
+    let left = super::holds::numbers(&driver.volume()?, "cam0", Default::default())?;
+    demand!(left.is_empty(), "{left:?} were to be erased, and are given again");
+    driver.push(0, 700)?;
+    driver.round()?;
+    driver.disk.clear_faults();
+    driver.power_cut()?;
+    driver.lap()?;
+    driver.lap()?;
+    Ok(driver.judged)
+}
+
+#[test]
+fn where_nobody_can_tell_what_lies_in_a_range_nothing_is_said_to_be_erased() {
+    for_seeds("erasing what cannot be read", 8950, 4, unreadable);
+}
+
+pub(super) fn unreadable(seed: u64) -> Verdict<u64> {
+    let mut driver = lapped(seed, Cuts::NONE)?;
+    driver.faulty = true;
+    let id = driver.model.streams.get("cam0").map(|stream| stream.id).unwrap_or_default();
+    let (block, place) = {
+        let volume = driver.volume()?;
+        let state = volume.state();
+        let image = driver.disk.snapshot();
+        let scanner = Scanner { disk: &image, geometry: &state.geometry, volume: state.volume() };
+        let mine = state
+            .rows
+            .iter()
+            .enumerate()
+            .filter(|(_, row)| row.stream == id && row.state == crate::report::BlockState::Sealed);
+        let mut media = mine.filter_map(|(index, row)| {
+            let block = crate::types::BlockIndex(index as u32);
+            let (footer, _) = contents(&scanner, block, row);
+            let mut media = footer.chunks.into_iter().filter(|place| place.kind == ChunkKind::MEDIA);
+            let (first, second) = (media.next()?, media.next()?);
+            let alone = first.wall_max < second.wall_min
+                && media.next().is_some_and(|next| next.wall_min > second.wall_max);
+            alone.then_some((block, second))
+        });
+        media.next_back().ok_or("no block has three chunks of media")?
+    };
+    let begins = driver.shape.geometry().block_at(block) + u64::from(place.offset);
+    driver.disk.fail_range(begins..begins + u64::from(place.bytes), Errno::EIO, Kinds::READS);
+    let (from, to) = (place.wall_min, place.wall_max.plus_ns(1));
+    demand!(!driver.erase("cam0", from, to)?, "what cannot be read is said to be erased");
+    driver.disk.clear_faults();
+    demand!(driver.erase("cam0", from, to)?, "what can be read again is not erased");
+    driver.power_cut()?;
+    driver.lap()?;
+    Ok(driver.judged)
+}
+
+#[test]
+fn where_the_disk_fails_as_footage_is_to_be_erased_nothing_stays_set_aside_for_it() {
+    for_seeds("erasing while the disk fails", 8970, 4, stuck);
+}
+
+pub(super) fn stuck(seed: u64) -> Verdict<u64> {
+    let mut driver = lapped(seed, Cuts::NONE)?;
+    driver.faulty = true;
+    for operation in 0..24 {
+        driver.settle()?;
+        let first = driver.disk.submitted() + operation;
+        driver.disk.fail_nth(first, Errno::EIO, Repeat::Forever, Kinds::ALL);
+        driver.erase("cam0", WallTime::MIN, WallTime::MAX)?;
         driver.disk.clear_faults();
-        driver.power_cut()?;
-        driver.lap()?;
-        driver.lap()?;
-        Ok(driver.judged)
-    });
+        driver.settle()?;
+        driver.nothing_waits_to_be_erased()?;
+        for _ in 0..30 {
+            driver.push(0, 700)?;
+        }
+        driver.settle()?;
+    }
+    Ok(driver.judged)
 }
 
 /// A crash came while footage was being overwritten, and something else is to be repaired: the repair once went on overwriting.

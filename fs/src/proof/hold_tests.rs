@@ -18,9 +18,21 @@ pub(super) fn shape(seed: u64) -> Shape {
 
 /// Two streams, and a ring that is full.
 pub(super) fn lapped(seed: u64, cuts: Cuts) -> Verdict<Driver> {
-    let mut driver = Driver::new(shape(seed), seed, Cuts::NONE)?;
+    let driver = Driver::new(shape(seed), seed, Cuts::NONE)?;
     // After all that the cameras' clocks say.
     driver.clock.advance(Duration::from_secs(5 * 3600));
+    lap_of(driver, cuts)
+}
+
+/// The same, with clocks that are right.
+pub(super) fn lapped_on_time(seed: u64) -> Verdict<Driver> {
+    let mut driver = Driver::new(shape(seed), seed, Cuts::NONE)?;
+    driver.on_time = true;
+    driver.clock.set_sync(crate::clock::ClockSync::Synchronised { error_max: Duration::from_millis(1) });
+    lap_of(driver, Cuts::NONE)
+}
+
+fn lap_of(mut driver: Driver, cuts: Cuts) -> Verdict<Driver> {
     driver.admit("cam0")?;
     driver.admit("cam1")?;
     driver.lap()?;

@@ -115,6 +115,11 @@ const ERASED_EVENTS: Scenario = scenario("erasing, every event", erase_tests::ev
 
 const AGED: Scenario = scenario("maximum ages", age_tests::aged, 9400..9406);
 const AGED_CLOCKS: Scenario = scenario("maximum ages and clocks", age_tests::jumps, 9500..9504);
+const AGED_WRONG: Scenario = scenario("recorded under wrong clocks", age_tests::wrong_clocks, 9600..9606);
+const AGED_ALONE: Scenario = scenario("ages without a time server", age_tests::no_time_server, 9650..9651);
+const ERASED_BAD: Scenario = scenario("erasing a bad place", erase_tests::bad_place, 8900..8902);
+const ERASED_STUCK: Scenario = scenario("erasing while the disk fails", erase_tests::stuck, 8970..8974);
+const ERASED_UNREAD: Scenario = scenario("erasing what cannot be read", erase_tests::unreadable, 8950..8952);
 const AGED_LOST: Scenario = scenario("maximum ages and rebuilding", age_tests::rebuilt, 9550..9552);
 
 /// A bug, or several where one check stands behind another, and where it is to be found.
@@ -210,6 +215,11 @@ const PLANTS: &[Plant] = &[
     (&[Bug::MinimumAgeIgnored], &[YOUNG]),
     (&[Bug::AgedOutStillServed], &[AGED]),
     (&[Bug::AgedOutHeldHidden], &[AGED]),
+    (&[Bug::StampsBelieved], &[AGED_WRONG]),
+    (&[Bug::RunningAgeIgnored], &[AGED_ALONE]),
+    (&[Bug::WithheldGiven], &[ERASED_BAD]),
+    (&[Bug::ErasedByHalf], &[ERASED_UNREAD]),
+    (&[Bug::ReservedForGood], &[ERASED_STUCK]),
     (&[Bug::HeldExpired], &[AGED]),
     (&[Bug::ExpiredWithoutSync], &[AGED_CLOCKS]),
     (&[Bug::ClockBelievedAtOnce], &[AGED_CLOCKS]),

@@ -70,6 +70,13 @@ pub(super) fn walk(
         if walk.chunks.last().is_some_and(|last| last.next() != row.first_chunk) {
             split = None;
         }
+        if faulty && row.withheld > 0 && row.withheld == row.chunks {
+            // It was erased, and could not be overwritten: whatever stands there.
+            walk.chunks.extend((row.first_chunk.0..=row.last_chunk().0).map(ChunkNumber));
+            walk.voids.push(walk.found.len());
+            (split, last) = (None, Some((row.last_chunk(), row.last_checksum, true)));
+            continue;
+        }
         let stop = row.last_chunk().next();
         let examined = examine(&scanner, &take, row.used_bytes as usize, Some(stop));
         let harmless = examined.findings.iter().all(|finding| faulty && !finding.footage_lost);
@@ -96,6 +103,11 @@ pub(super) fn walk(
             walk.link(&take, header, last)?;
             last = Some((header.number, loaded.located.checksum, false));
             walk.chunks.push(header.number);
+            if row.withholds(header.number) && header.kind == ChunkKind::MEDIA {
+                walk.voids.push(walk.found.len());
+                split = None;
+                continue;
+            }
             let tables = loaded.tables.clone().unwrap_or_default();
             for (index, payload) in (0..).zip(loaded.payloads()) {
                 let data = payload.data.clone().unwrap_or_default();

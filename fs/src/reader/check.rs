@@ -29,6 +29,8 @@ pub(super) fn check(volume: &Volume, progress: &mut dyn FnMut(u32, u32)) -> Chec
         if !block.findings.is_empty() {
             check_again(volume, &mut block, row);
         }
+        // What is torn of chunks that nobody is given is no loss.
+        block.findings.iter_mut().for_each(|finding| finding.footage_lost &= row.withheld == 0);
         // Beside a live writer a block may be taken for something else while it is checked.
         if block.findings.is_empty() || !volume.is_passed(&take) {
             report.findings.append(&mut block.findings);

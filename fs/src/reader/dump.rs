@@ -1,6 +1,6 @@
 //! What stands in a block, as text for people.
 
-use super::past::Past;
+use super::past::{Past, withhold};
 use crate::format::chunk::ChunkKind;
 use crate::format::table::Row;
 use crate::recover::{Recovered, examine};
@@ -27,6 +27,7 @@ pub(super) fn dump(scanner: &Scanner<'_>, block: BlockIndex, row: &Row, past: Op
     }
     let take = Recovered::take(block, row);
     let mut examined = examine(scanner, &take, row.used_bytes as usize, Some(row.last_chunk().next()));
+    withhold(row, &mut examined.progress.footer);
     if let Some(past) = past {
         past.hide_in(row, &mut examined.progress.footer);
     }

@@ -13,7 +13,9 @@ impl Volume {
     /// The void chunk that covers a place of a block by now, if one does.
     pub(super) fn void_at(&self, take: &Take, offset: usize) -> Option<ChunkPlace> {
         let header = self.scanner().block_header(take.block).ok().flatten()?;
-        let chunks = examine(&self.scanner(), take, 0, None).progress.footer.chunks;
+        let row = self.state.row(take.block);
+        let used = if row.sequence == take.sequence { row.used_bytes as usize } else { 0 };
+        let chunks = examine(&self.scanner(), take, used, None).progress.footer.chunks;
         let mut voids = chunks.into_iter().filter(|place| place.kind.is_void());
         let covers = |place: &ChunkPlace| {
             (place.offset as usize..place.offset as usize + place.bytes as usize).contains(&offset)

@@ -16,6 +16,7 @@ pub use cursor::Cursor;
 pub(crate) use verify::BlockCheck;
 
 use passed::recover_beside_writer;
+use past::{Pasts, withhold};
 
 use crate::clock::{Clock, SystemClock};
 use crate::configuration::Configuration;
@@ -54,6 +55,8 @@ pub struct Volume {
     configurations: Mutex<HashMap<ConfigurationHash, Arc<Configuration>>>,
     /// What was found when a block was last looked at that the ring might have taken.
     latest: Mutex<Option<Arc<Recovered>>>,
+    /// What is past its maximum age.
+    pasts: Mutex<Pasts>,
 }
 
 /// What a superblock says to callers.
@@ -90,8 +93,8 @@ impl Volume {
     pub(crate) fn from_disk_at(disk: Arc<dyn ReadAt>, path: &Path, clock: Arc<dyn Clock>) -> Result<Volume> {
         let state = recover_beside_writer(&*disk, path)?;
         let info = volume_info(&state.superblock);
-        let (configurations, latest) = Default::default();
-        Ok(Volume { disk, path: path.to_owned(), clock, state, info, configurations, latest })
+        let (configurations, latest, pasts) = Default::default();
+        Ok(Volume { disk, path: path.to_owned(), clock, state, info, configurations, latest, pasts })
     }
 
     /// Follows a live writer: sees all it had written when this was called.
@@ -101,6 +104,7 @@ impl Volume {
     pub fn refresh(&mut self) -> Result<()> {
         self.state = recover_beside_writer(&*self.disk, &self.path)?;
         self.info = volume_info(&self.state.superblock);
+        self.pasts = Mutex::default();
         Ok(())
     }
 
@@ -306,7 +310,7 @@ impl Volume {
             )));
         }
         let row = self.state.row(block);
-        Ok(dump::dump(&self.scanner(), block, &row, self.past(row.stream).as_ref()))
+        Ok(dump::dump(&self.scanner(), block, &row, self.past(row.stream).as_deref()))
     }
 
     /// Verifies every live byte. `progress` is told blocks done and blocks in all.
@@ -358,7 +362,10 @@ impl Volume {
 
     /// The chunks and sync samples of a block: from its footer, else from its chunk headers, with what was met there.
     fn contents(&self, block: BlockIndex, row: &Row) -> (Footer, Vec<Finding>) {
-        let (mut footer, findings) = contents(&self.scanner(), block, row);
+        let (mut footer, mut findings) = contents(&self.scanner(), block, row);
+        withhold(row, &mut footer);
+        // What is torn of chunks that nobody is given is no loss.
+        findings.iter_mut().for_each(|finding| finding.footage_lost &= row.withheld == 0);
         if let Some(past) = self.past(row.stream) {
             past.hide_in(row, &mut footer);
         }

@@ -9,7 +9,7 @@
 use super::blocks::{examine, examine_known, links_after_voiding, note_unfinished, state_of};
 use super::{Recovered, State, free_row};
 use crate::format::footer::{ChunkPlace, Footer};
-use crate::format::table::{PART_VOID, Row};
+use crate::format::table::{CLOCKED, PART_VOID, Row};
 use crate::progress::Progress;
 use crate::report::BlockState;
 use crate::scan::{Scanner, Take};
@@ -58,7 +58,9 @@ fn row_held_against(scanner: &Scanner<'_>, block: BlockIndex, before: &Row) -> R
     let known = Some(before).filter(|_| same);
     let sealed = sealed_row(scanner, &take);
     if let Some(row) = sealed.filter(|row| known.is_none_or(|known| row.last_chunk() >= known.last_chunk())) {
-        return row;
+        // A trailer is older than what was withheld later.
+        let (withheld_from, withheld) = known.map_or((0, 0), |known| (known.withheld_from, known.withheld));
+        return Row { withheld_from, withheld, ..row };
     }
     let progress = match known {
         Some(known) => examine_known(scanner, &take, known).progress,
@@ -113,7 +115,7 @@ fn with_known(known: &Row, found: Progress) -> Row {
     let least = if both { known.clone() } else { Row::default() };
     Row {
         state: state_of(&found, false),
-        flags: row.flags | known.flags,
+        flags: (row.flags | known.flags) & !CLOCKED | row.flags & known.flags & CLOCKED,
         epoch: row.epoch.max(known.epoch),
         rank: row.rank.max(known.rank),
         first_chunk,

@@ -11,19 +11,29 @@
 //! | the clock | minimum age | overwriting past the maximum age |
 //! |---|---|---|
 //! | right | as asked; after the volume was shut, an hour later than asked | an hour or two later than asked |
-//! | 1970, or -1 day | by running time: at most as long as asked, plus the time it was shut | waits until the clock has caught up |
+//! | 1970, or -1 day | by running time: at most as long as asked, plus the time it was shut | by running time, or once the clock has caught up |
 //! | +10 years, less than an hour | as asked | as asked |
 //! | +10 years, synchronised, for hours | none: the plain ring | everything: the clock was believed after an hour |
-//! | not synchronised | by running time | waits |
+//! | not synchronised | by running time | by running time |
 //!
 //! No block is young for ever, since its running age grows whatever the wall clock says; none is overwritten on the word of a
 //! jump.
 //!
-//! Of a *maximum age* there are two sides. What is past it by the wall clock, as it stands, is given to nobody while that says so:
-//! [`is_past`]. It is overwritten when the trusted moment says so too: [`is_over`]. Footage stamped before its volume was made was
-//! recorded under a wrong clock, or copied; how old it is only the running time tells, so it goes by that.
+//! Of a *maximum age* there are two sides: what is past it by the wall clock of who reads is given to nobody while that says so, and
+//! what is past it by the trusted moment is overwritten. Both are decided by one function, [`over`]. It believes what a block says of
+//! the time it was recorded at only where a synchronised clock vouched for it ([`vouched`]), so that what was recorded under a wrong
+//! clock is no day early:
+//!
+//! | the block | is past its age |
+//! |---|---|
+//! | written longer ago than the age, by running time | whatever any clock says |
+//! | vouched for, and not in the future | by its stamps, but never before what was recorded earlier |
+//! | any other: clock not synchronised, copied, years ahead | with the first block behind it that is vouched for; else by running time |
+//!
+//! So early is impossible but by a synchronised clock that was ahead when asked, and late is bounded by running time.
 
-use crate::format::table::Row;
+use crate::clock::{Clock, ClockSync};
+use crate::format::table::{CLOCKED, Row};
 use crate::types::WallTime;
 
 /// For how long the clock must have said something before it is acted on, in seconds of running time.
@@ -94,39 +104,101 @@ pub(crate) fn past_before(maximum_age_s: u64, now: WallTime) -> Option<WallTime>
     (maximum_age_s > 0).then(|| now.plus_ns(-age_ns))
 }
 
-/// Whether footage of a moment is past its stream's maximum age (seconds, 0 = none), when a clock says `now`.
-pub(crate) fn is_past(maximum_age_s: u64, moment: WallTime, now: WallTime) -> bool {
-    past_before(maximum_age_s, now).is_some_and(|before| moment < before)
-}
-
 /// A stream's maximum age, and what is known of the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limit {
     /// In seconds.
     pub(crate) maximum_age_s: u64,
-    /// What the clocks say.
-    pub(crate) ages: Ages,
-    /// When the volume was made.
-    pub(crate) made: WallTime,
+    /// What a clock says: that of who reads, or before it is overwritten the trusted moment.
+    pub(crate) now: Option<WallTime>,
+    /// How long the volume has been open for writing, in seconds.
+    pub(crate) running_s: u64,
 }
 
-/// Whether footage of which `written` is the latest moment may be overwritten in place.
-pub(crate) fn is_over(written: Written, limit: &Limit) -> bool {
-    let Some(trusted) = limit.ages.trusted else { return false };
-    let ran_s = limit.ages.running_s.saturating_sub(written.running_s);
-    let plausible = written.wall >= limit.made || ran_s > limit.maximum_age_s;
-    is_past(limit.maximum_age_s, written.wall, trusted) && plausible
+/// What of a block is past its stream's maximum age.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// Nothing that anyone knows of.
+    #[default]
+    Nothing,
+    /// What was recorded before this moment.
+    Before(WallTime),
+    /// All of it.
+    All,
 }
 
-/// For how long after its time a part of a block may stand, in seconds, so that it need not be overwritten chunk by chunk.
-const SLACK_S: u64 = 3600;
+/// Whether a synchronised clock vouches for the moments of footage that is written now: it says about the same.
+pub(crate) fn vouched(clock: &dyn Clock, from: WallTime, to: WallTime) -> bool {
+    // Less than the day by which clocks are commonly wrong.
+    const NEAR_NS: u64 = 12 * 3600 * 1_000_000_000;
+    let now = clock.wall();
+    let near = |moment: WallTime| moment.0.abs_diff(now.0) <= NEAR_NS;
+    matches!(clock.sync(), ClockSync::Synchronised { .. }) && near(from) && near(to)
+}
+
+/// Whether the moments in a block prove when it was recorded: a synchronised clock vouched for all of them, and none is to come.
+fn is_proven(row: &Row, limit: &Limit) -> bool {
+    let vouched = row.flags & CLOCKED != 0 || planted!(StampsBelieved);
+    let possible = limit.now.is_some_and(|now| row.wall_max <= now);
+    has_footage(row) && vouched && possible
+}
+
+fn has_footage(row: &Row) -> bool {
+    row.is_live() && row.payload_bytes > 0
+}
+
+/// What of each block of a stream is past its maximum age; the blocks in the order of recording. The one place where that is
+/// decided, for readers and for what is overwritten.
+pub(crate) fn over(rows: &[&Row], limit: &Limit) -> Vec<Over> {
+    let before = limit.now.and_then(|now| past_before(limit.maximum_age_s, now));
+    let ran = |row: &Row| {
+        let ran_s = limit.running_s.saturating_sub(row.running_s);
+        limit.maximum_age_s > 0 && ran_s > limit.maximum_age_s && !planted!(RunningAgeIgnored)
+    };
+    // True time only grows: what was recorded later is no older.
+    let mut floor = WallTime::MIN;
+    let mut all: Vec<Over> = Vec::with_capacity(rows.len());
+    for row in rows {
+        let proven = is_proven(row, limit);
+        all.push(match before {
+            _ if !has_footage(row) => Over::Nothing,
+            _ if ran(row) => Over::All,
+            Some(before) if proven && (floor < before || planted!(StampsBelieved)) => Over::Before(before),
+            _ => Over::Nothing,
+        });
+        if proven {
+            floor = floor.max(row.wall_max);
+        }
+    }
+    // What nothing proves is older than what was recorded behind it.
+    let mut behind = false;
+    for (row, over) in rows.iter().zip(&mut all).rev() {
+        match *over {
+            Over::Before(before) => behind |= row.wall_min < before,
+            Over::Nothing if behind && has_footage(row) && !is_proven(row, limit) => *over = Over::All,
+            Over::Nothing | Over::All => {}
+        }
+    }
+    all
+}
+
+impl Over {
+    /// Whether footage of a moment is.
+    pub(crate) fn takes(self, moment: WallTime) -> bool {
+        match self {
+            Over::Nothing => false,
+            Over::Before(before) => moment < before,
+            Over::All => true,
+        }
+    }
+}
+
+/// For how long after its time a part of a block may stand, in nanoseconds, so that it need not be overwritten chunk by chunk.
+const SLACK_NS: i64 = 3600 * 1_000_000_000;
 
 /// Whether a block is worth overwriting: all of it is over, or a part has been for an hour.
-pub(crate) fn is_due(row: &Row, limit: &Limit) -> bool {
-    let written = |wall| Written { wall, running_s: row.running_s };
-    let slack = Limit { maximum_age_s: limit.maximum_age_s.saturating_add(SLACK_S), ..*limit };
-    let has_footage = row.is_live() && row.payload_bytes > 0;
-    has_footage && (is_over(written(row.wall_max), limit) || is_over(written(row.wall_min), &slack))
+pub(crate) fn is_due(row: &Row, over: Over) -> bool {
+    has_footage(row) && (over.takes(row.wall_max) || over.takes(row.wall_min.plus_ns(SLACK_NS)))
 }
 
 #[cfg(test)]
@@ -204,64 +276,99 @@ mod tests {
         assert!(!is_young(0, written, 500, None));
     }
 
-    #[test]
-    fn footage_is_past_its_maximum_age_while_the_clock_says_so_and_not_before() {
-        for (maximum_age_s, moment, now, past) in [
-            (0, 0, i64::MAX / S, false),
-            (100, 1000, 1100, false),
-            (100, 1000, 1101, true),
-            (100, 1000, 1000, false),
-            // A clock that fell back takes it back.
-            (100, 1000, 0, false),
-            (100, 1000, 315_360_000, true),
-        ] {
-            assert_eq!(is_past(maximum_age_s, at(moment), at(now)), past, "{maximum_age_s} {moment} {now}");
-        }
-        assert!(!is_past(u64::MAX, WallTime(0), WallTime::MAX));
-        assert!(is_past(1, WallTime::MIN, at(0)) && !is_past(1, WallTime::MAX, at(0)));
-    }
-
-    #[test]
-    fn footage_is_overwritten_on_the_word_of_a_trusted_clock_alone() {
-        for (wall, written_s, running_s, trusted, over) in [
-            (1000, 0, 900, None, false),
-            (1000, 0, 900, Some(1100), false),
-            (1000, 0, 0, Some(1101), true),
-            (1000, 0, 900, Some(0), false),
-            // Recorded under a clock of 1970, in a volume made at 500: as old as it ran.
-            (10, 0, 100, Some(1101), false),
-            (10, 0, 101, Some(1101), true),
-            (10, 300, 350, Some(1101), false),
-            (500, 300, 300, Some(1101), true),
-        ] {
-            let ages = Ages { running_s, trusted: trusted.map(at) };
-            let limit = Limit { maximum_age_s: 100, ages, made: at(500) };
-            let written = Written { wall: at(wall), running_s: written_s };
-            assert_eq!(is_over(written, &limit), over, "{wall} {written_s} {running_s} {trusted:?}");
-        }
-    }
-
-    #[test]
-    fn a_block_is_due_when_all_of_it_is_over_or_a_part_has_been_for_an_hour() {
-        let row = |state, from, to| Row {
-            state,
+    /// A block: from, to (wall seconds), written at (running seconds), vouched for.
+    fn block((from, to, running_s, clocked): (i64, i64, u64, bool)) -> Row {
+        Row {
+            state: crate::report::BlockState::Sealed,
             chunks: 3,
             payload_bytes: 9,
             wall_min: at(from),
             wall_max: at(to),
+            running_s,
+            flags: if clocked { CLOCKED } else { 0 },
             ..Row::default()
-        };
-        let ages = Ages { running_s: 0, trusted: Some(at(10_000)) };
-        let limit = Limit { maximum_age_s: 100, ages, made: at(0) };
-        use crate::report::BlockState::{Erased, Sealed};
-        for (state, from, to, due) in [
-            (Sealed, 9000, 9899, true),
-            (Sealed, 9000, 9900, false),
-            (Sealed, 6299, 9999, true),
-            (Sealed, 6300, 9999, false),
-            (Erased, 0, 1, false),
-        ] {
-            assert_eq!(is_due(&row(state, from, to), &limit), due, "{state:?} {from} {to}");
         }
+    }
+
+    /// What of blocks is over at an age of 100 s: `-` nothing, `p` what is before, `a` all.
+    fn ruled(now: Option<i64>, running_s: u64, blocks: &[(i64, i64, u64, bool)]) -> String {
+        let rows: Vec<Row> = blocks.iter().copied().map(block).collect();
+        let limit = Limit { maximum_age_s: 100, now: now.map(at), running_s };
+        let letter = |one: &Over| match one {
+            Over::Nothing => '-',
+            Over::Before(before) if Some(*before) == now.map(|now| at(now - 100)) => 'p',
+            Over::Before(_) => '?',
+            Over::All => 'a',
+        };
+        over(&rows.iter().collect::<Vec<_>>(), &limit).iter().map(letter).collect()
+    }
+
+    #[test]
+    fn moments_prove_an_age_only_where_a_synchronised_clock_vouched_for_them() {
+        let block = |clocked| [(1000, 1010, 5, clocked)];
+        assert_eq!(ruled(Some(5000), 6, &block(true)), "p");
+        assert_eq!(ruled(Some(5000), 6, &block(false)), "-");
+        assert_eq!(ruled(None, 6, &block(true)), "-");
+        // By running time whatever any clock says.
+        for now in [None, Some(0), Some(1005), Some(5000)] {
+            assert_eq!(ruled(now, 106, &block(false)), "a", "{now:?}");
+            assert_eq!(ruled(now, 106, &block(true)), "a", "{now:?}");
+        }
+        assert_eq!(ruled(Some(1005), 105, &block(false)), "-");
+        // To come.
+        assert_eq!(ruled(Some(5000), 6, &[(1000, 5001, 5, true)]), "-");
+    }
+
+    #[test]
+    fn what_is_stamped_early_is_no_older_than_what_came_before_it_and_no_younger_than_what_came_behind() {
+        // A night under a clock that was 40 days behind, then the clock is set.
+        let night = [(900, 950, 1, true), (910, 960, 2, false), (5000, 5010, 3, true)];
+        assert_eq!(ruled(Some(5020), 4, &night), "p-p");
+        // It ends with the first block behind it that is proven.
+        assert_eq!(ruled(Some(5105), 5, &night), "pap");
+        // A synchronised clock that fell back: no older than what came before.
+        assert_eq!(ruled(Some(5050), 4, &[(4990, 5000, 1, true), (800, 900, 2, true)]), "p-");
+        // One that was years ahead spoils nothing behind it, and ends with that.
+        let ahead = [(90_000, 90_010, 1, true), (4000, 4010, 2, true)];
+        assert_eq!(ruled(Some(4050), 3, &ahead), "-p");
+        assert_eq!(ruled(Some(4200), 3, &ahead), "ap");
+    }
+
+    #[test]
+    fn no_age_is_no_end() {
+        let limit = Limit { maximum_age_s: 0, now: Some(WallTime::MAX), running_s: u64::MAX };
+        assert_eq!(over(&[&block((0, 1, 0, true))], &limit), [Over::Nothing]);
+        assert_eq!(past_before(0, WallTime::MAX), None);
+        assert_eq!(past_before(u64::MAX, WallTime(0)), Some(WallTime(-i64::MAX)));
+    }
+
+    #[test]
+    fn a_clock_vouches_while_it_is_synchronised_for_what_is_near_to_it() {
+        use crate::clock::SimClock;
+        use std::time::Duration;
+        let clock = SimClock::new(at(1_000_000));
+        assert!(!vouched(&clock, at(1_000_000), at(1_000_001)));
+        clock.set_sync(ClockSync::Synchronised { error_max: Duration::ZERO });
+        assert!(vouched(&clock, at(1_000_000), at(1_000_001)));
+        assert!(!vouched(&clock, at(1_000_000 - 86_400), at(1_000_000)));
+        assert!(!vouched(&clock, at(1_000_000), at(1_000_000 + 86_400)));
+        assert!(!vouched(&clock, WallTime::MIN, WallTime::MAX));
+    }
+
+    #[test]
+    fn a_block_is_due_when_all_of_it_is_over_or_a_part_has_been_for_an_hour() {
+        let before = Over::Before(at(9900));
+        for (from, to, over, due) in [
+            (9000, 9899, before, true),
+            (9000, 9900, before, false),
+            (6299, 9999, before, true),
+            (6300, 9999, before, false),
+            (9999, 9999, Over::All, true),
+            (0, 1, Over::Nothing, false),
+        ] {
+            assert_eq!(is_due(&block((from, to, 0, true)), over), due, "{from} {to}");
+        }
+        let erased = Row { state: crate::report::BlockState::Erased, ..block((0, 1, 0, true)) };
+        assert!(!is_due(&erased, Over::All));
     }
 }

@@ -5,7 +5,7 @@
 //! number of the first and counts the others, and names the checksum to which the chunk behind them links. So the chain stays
 //! whole, and says itself what was taken out of it. A block of which no sample is left is one void chunk to its end.
 
-use super::age::{Limit, Written, is_over};
+use super::age::Over;
 use crate::format::chunk::{ChunkHeader, ChunkKind};
 use crate::format::footer::{ChunkPlace, Footer};
 use crate::format::table::Row;
@@ -32,21 +32,19 @@ pub(crate) fn goes(footer: &Footer, range: TimeRange) -> Goes {
 }
 
 /// What of a block goes because its stream's maximum age is over: never what is held, or what a lost hold may have kept.
-pub(crate) fn expired(row: &Row, footer: &Footer, limit: &Limit, guard: &Guard) -> Goes {
+pub(crate) fn expired(row: &Row, footer: &Footer, over: Over, guard: &Guard) -> Goes {
     if guard.may_have_covered(row) && !planted!(HeldExpired) {
         return Goes::Nothing;
     }
     let held = guard.covers(row) && !planted!(HeldExpired);
     // Where damage hides chunks, the places do not tell numbers.
-    let numbered = footer.chunks.len() == row.chunks as usize;
+    let numbered = is_numbered(row, footer);
     if held && !numbered {
         return Goes::Nothing;
     }
     let number = |index: usize| ChunkNumber(row.first_chunk.0.saturating_add(index as u64));
-    let over =
-        |place: &ChunkPlace| is_over(Written { wall: place.wall_max, running_s: row.running_s }, limit);
     let goes = goes_where(footer, |index, place| {
-        over(place) && !(held && guard.covers_chunk(row.stream, number(index)))
+        over.takes(place.wall_max) && !(held && guard.covers_chunk(row.stream, number(index)))
     });
     match goes {
         // What is held needs the block's configuration, whatever kind of chunk it is.
@@ -72,6 +70,26 @@ fn goes_where(footer: &Footer, goes: impl Fn(usize, &ChunkPlace) -> bool) -> Goe
         _ if !stays => Goes::All,
         some => Goes::Some(some),
     }
+}
+
+/// Whether all footage of a block lies in a range: then all of it goes, whatever stands where in it.
+pub(crate) fn is_within(row: &Row, range: TimeRange) -> bool {
+    crate::hold::has_footage(row)
+        && range.from.is_none_or(|from| row.wall_min >= from)
+        && range.to.is_none_or(|to| row.wall_max < to)
+}
+
+/// Whether each chunk of a block is known by its place: what damage hides may be what goes, or what stays.
+pub(crate) fn is_numbered(row: &Row, footer: &Footer) -> bool {
+    footer.chunks.len() == row.chunks as usize || planted!(ErasedByHalf)
+}
+
+/// The chunks that go of a block, and what lies between them, counted from its first one.
+pub(crate) fn hull(row: &Row, footer: &Footer, goes: &Goes) -> Option<(u32, u32)> {
+    let numbers = numbers(row, footer, goes);
+    let place = |number: ChunkNumber| (number.0.saturating_sub(row.first_chunk.0)) as u32;
+    let first = numbers.iter().map(|one| place(*one.start())).min();
+    first.zip(numbers.iter().map(|one| place(*one.end())).max())
 }
 
 fn overlaps(min: WallTime, max: WallTime, range: TimeRange) -> bool {
@@ -179,6 +197,13 @@ impl Erased {
             self.to = Some(self.to.map_or(place.wall_max, |to| to.max(place.wall_max)));
         }
         self.blocks += u32::from(*goes != Goes::Nothing);
+    }
+
+    /// Adds a block that goes whole.
+    pub(crate) fn add_all(&mut self, row: &Row) {
+        self.from = Some(self.from.map_or(row.wall_min, |from| from.min(row.wall_min)));
+        self.to = Some(self.to.map_or(row.wall_max, |to| to.max(row.wall_max)));
+        self.blocks += 1;
     }
 }
 

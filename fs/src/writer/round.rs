@@ -79,9 +79,6 @@ impl<D: Disk> Engine<D> {
     /// Sets blocks aside for the takes until the next round. While nobody records, none: what is set aside is lost if the writer
     /// is cut off, and whoever only holds or sets something takes no block.
     fn grant_blocks(&mut self) {
-        if self.manner == Manner::Repair {
-            return;
-        }
         let (_, granted_max, _) = record_capacity(self.core.geometry.streams_max);
         let active = self.streams.iter().filter(|stream| stream.is_active()).count();
         let recent = self.recent_takes.iter().copied().max().unwrap_or(0) as usize;

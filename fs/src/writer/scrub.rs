@@ -122,7 +122,10 @@ impl<D: Disk> Engine<D> {
     pub(super) fn scrub_report(&self) -> ScrubReport {
         let Walk { slot, every, .. } = &self.scrub.walk;
         let ledger = &self.core.ledger;
-        let report = ScrubReport::new(slot, &self.core.geometry, |block| Some(ledger.row(block)));
+        let report = ScrubReport::new(slot, &self.core.geometry, |block| {
+            // A forged slot may name any block.
+            (block.0 < self.core.geometry.blocks).then(|| ledger.row(block))
+        });
         ScrubReport { every: *every, ..report }
     }
 

@@ -3,7 +3,7 @@
 use super::{Driver, Feed};
 use crate::gap::{Gap, GapReason};
 use crate::proof::Verdict;
-use crate::proof::material::{AUDIO, Pushed, Run, VIDEO, configuration};
+use crate::proof::material::{AUDIO, BEGIN, Pushed, Run, VIDEO, configuration};
 use crate::proof::oracle::Entry;
 use crate::sample::SampleFlags;
 use crate::types::{ConfigurationHash, RunId, Uuid, WallTime};
@@ -45,7 +45,13 @@ impl Driver {
         let (high, low) = (self.rng.next_u64(), self.rng.next_u64());
         let run = Run {
             id: RunId(Uuid::from_u64_pair(high, low)),
-            offset_ns: (self.rng.below(7) as i64 - 3) * 3_600_000_000_000,
+            offset_ns: match self.on_time {
+                true => {
+                    crate::clock::Clock::wall(&*self.clock).since_ns(BEGIN)
+                        - (self.numbers as i64) * 1_000_000
+                }
+                false => (self.rng.below(7) as i64 - 3) * 3_600_000_000_000,
+            },
         };
         let late = self.rng.below(8) == 0;
         let feed = self.feed(which)?;

@@ -64,6 +64,8 @@ pub(in crate::proof) struct Driver {
     pub(in crate::proof) model: Model,
     pub(in crate::proof) cuts: Cuts,
     pub(in crate::proof) faulty: bool,
+    /// Whether cameras say the recorder's time when a run begins, or (as in most trials) hours more or less.
+    pub(in crate::proof) on_time: bool,
     /// Images judged so far.
     pub(in crate::proof) judged: u64,
     pub(in crate::proof) clock: Arc<SimClock>,
@@ -142,6 +144,7 @@ impl Driver {
             model,
             cuts,
             faulty: false,
+            on_time: false,
             judged: 0,
             clock: Arc::new(SimClock::new(WallTime(1_700_000_000_000_000_000))),
             engine: None,

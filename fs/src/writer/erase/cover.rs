@@ -2,13 +2,15 @@
 
 use super::{Job, What, ends};
 use crate::disk::{AlignedBuffer, Disk};
-use crate::format::Framed;
-use crate::format::chunk::{self, ChunkHeader};
+use crate::error::Error;
+use crate::format::chunk::{self, ChunkHeader, ChunkKind};
 use crate::format::footer::Footer;
-use crate::format::table::Row;
+use crate::format::table::{NO_FOOTER, PART_VOID, Row};
+use crate::format::{FORMAT_VERSION, Framed};
 use crate::recover::examine;
-use crate::retention::erase::{Goes, cover, goes};
-use crate::scan::{Located, Take};
+use crate::report::BlockState;
+use crate::retention::erase::{Goes, cover, goes, hull, is_numbered, is_within};
+use crate::scan::{Located, Take, count};
 use crate::writer::engine::Engine;
 use crate::writer::writes::Purpose;
 use std::sync::Arc;
@@ -16,53 +18,166 @@ use std::sync::Arc;
 /// The largest write of zeros, in bytes.
 const WRITE_BYTES: usize = 1 << 20;
 
+/// How often what cannot be read is read again, a round apart.
+pub(super) const TRIES: u8 = 3;
+
 impl<D: Disk> Engine<D> {
-    /// Writes the header of each void chunk over what stands at its place, and nothing else.
-    pub(super) fn cover_block(&mut self, job: &mut Job) {
+    /// Writes the header of each void chunk over what stands at its place, and nothing else; `false` if the job is over, because
+    /// nobody can tell what is to go.
+    pub(super) fn cover_block(&mut self, job: &mut Job) -> bool {
         let row = self.core.ledger.row(job.take.block).clone();
-        let examined =
-            examine(&self.core.scanner(), &job.take, row.used_bytes as usize, Some(row.last_chunk().next()));
-        let (footer, found) = (examined.progress.footer, examined.progress.row);
-        let goes = match job.target.what {
-            What::Asked(range) => goes(&footer, range),
-            What::Expired => self.expired_in(&found, &footer),
-            What::Begun => Goes::Nothing,
-        };
-        job.voids = self.voids_in(job, &footer);
-        // The rank of the row is that of its sealing.
-        let found = Row { rank: found.rank.max(row.rank), ..found };
-        let page_bytes = self.core.geometry.page_bytes;
-        let covers = self.covers(job, &footer, &found, &goes).and_then(|fresh| {
-            let page = |void: &ChunkHeader| {
-                self.core.scanner().read(job.take.block, void.offset as usize, page_bytes).ok()
-            };
-            let pages = fresh.iter().map(page).collect::<Option<Vec<_>>>()?;
-            Some((fresh, pages))
+        let decided = self.decide(job, &row).and_then(|(goes, footer)| {
+            let fresh = self.covers(job, &footer, &row, &goes)?;
+            Some((goes, footer, fresh))
         });
-        let Some((fresh, pages)) = covers else {
-            // What cannot be read where it is to be covered is not overwritten, and that is said.
-            job.failed = true;
-            return;
+        let Some((goes, footer, fresh)) = decided else {
+            job.tries += 1;
+            return job.tries < TRIES || self.leave_alone(job);
         };
-        for (void, stands) in fresh.iter().zip(pages) {
-            let mut page = self.core.writes.buffer(page_bytes);
-            if !planted!(ErasedInOneGo) {
-                page.copy_from_slice(&stands);
-            }
-            void.seal(&mut page);
-            self.submit_void(job, void.offset as usize, page);
+        job.covered = true;
+        job.asked = if job.target.what.is_asked() { hull(&row, &footer, &goes) } else { None };
+        job.after = Some(self.row_after(job, &row, &footer, &goes));
+        let old = self.voids_in(job, &footer);
+        for void in &fresh {
+            self.submit_cover(job, void);
         }
-        // What a larger void swallows needs no overwriting of its own.
-        job.voids.retain(|old| !fresh.iter().any(|new| new.offset <= old.offset && ends(old) <= ends(new)));
+        // What was past its age before, and not begun by another writer, is zeros.
+        let kept =
+            |old: &ChunkHeader| !fresh.iter().any(|new| new.offset <= old.offset && ends(old) <= ends(new));
+        job.voids = old.into_iter().filter(kept).collect();
+        let wiped = if matches!(job.target.what, What::Expired(_)) { job.voids.len() } else { 0 };
         job.voids.extend(fresh);
-        let wiped = |void: &&ChunkHeader| !job.target.what.is_asked() && self.core.scanner().is_wiped(void);
-        let unwiped = job.voids.iter().filter(|void| !wiped(void));
-        job.rest = unwiped.map(|void| (void.offset as usize, ends(void))).collect();
+        job.rest = job.voids.iter().skip(wiped).map(|void| (void.offset as usize, ends(void))).collect();
         let whole = job.voids.iter().any(|void| ends(void) == self.core.geometry.block_bytes);
         if !whole && !job.rest.is_empty() {
             // The footer tells of what is gone; behind it lie older laps.
             job.rest.push_back((row.used_bytes as usize, self.core.geometry.block_bytes));
         }
+        true
+    }
+
+    /// What of a block goes; `None` if that cannot be told now. A block that goes whole is not read.
+    fn decide(&self, job: &Job, row: &Row) -> Option<(Goes, Footer)> {
+        let guard = self.core.ledger.guard();
+        let all = match job.target.what {
+            What::Asked(range) => is_within(row, range),
+            What::Expired(over) => {
+                over.takes(row.wall_max) && !guard.covers(row) && !guard.may_have_covered(row)
+            }
+            What::Begun => false,
+        };
+        if all {
+            return Some((Goes::All, Footer::default()));
+        }
+        let stop = Some(row.last_chunk().next());
+        let examined = examine(&self.core.scanner(), &job.take, row.used_bytes as usize, stop);
+        let footer = examined.progress.footer;
+        let goes = match job.target.what {
+            // What a crash left is found, whatever damage hides beside it.
+            What::Begun => return Some((Goes::Nothing, footer)),
+            What::Asked(range) => goes(&footer, range),
+            What::Expired(over) => self.expired_in(row, &footer, over),
+        };
+        is_numbered(row, &footer).then_some((goes, footer))
+    }
+
+    /// The row of a block once this is gone of it, for where it cannot be read then.
+    fn row_after(&self, job: &Job, row: &Row, footer: &Footer, goes: &Goes) -> Row {
+        let after =
+            Row { state: BlockState::Sealed, flags: row.flags | PART_VOID | NO_FOOTER, ..row.clone() };
+        let stretches = match goes {
+            Goes::Nothing => return after,
+            Goes::All => {
+                let erased = job.target.what.kind() == ChunkKind::ERASED;
+                let (samples, sync_samples, payload_bytes, first_sync) = Default::default();
+                return Row {
+                    state: if erased { BlockState::Erased } else { BlockState::Expired },
+                    flags: PART_VOID | NO_FOOTER,
+                    used_bytes: self.core.geometry.block_bytes as u32,
+                    samples,
+                    sync_samples,
+                    payload_bytes,
+                    first_sync,
+                    ..after
+                };
+            }
+            Goes::Some(stretches) => stretches,
+        };
+        let stays = |chunk: usize| !stretches.iter().any(|one| one.contains(&chunk));
+        let (samples, payload_bytes) = count(&self.core.scanner(), &job.take, row, footer, goes);
+        let syncs = || footer.syncs.iter().filter(|sync| stays(sync.chunk as usize));
+        let media = || {
+            let all = footer.chunks.iter().enumerate();
+            all.filter(|(chunk, place)| place.kind == ChunkKind::MEDIA && stays(*chunk))
+                .map(|(_, place)| place)
+        };
+        Row {
+            samples: row.samples.saturating_sub(samples as u32),
+            payload_bytes: row.payload_bytes.saturating_sub(payload_bytes as u32),
+            sync_samples: syncs().count() as u32,
+            first_sync: syncs().next().map(|sync| sync.wall).unwrap_or_default(),
+            wall_min: media().map(|place| place.wall_min).min().unwrap_or(row.wall_min),
+            wall_max: media().map(|place| place.wall_max).max().unwrap_or(row.wall_max),
+            ..after
+        }
+    }
+
+    /// Nothing was written to a block, and nothing is.
+    fn leave_alone(&mut self, job: &Job) -> bool {
+        let block = job.take.block;
+        tracing::warn!(%block, "what of a block is to be overwritten cannot be told: it cannot be read, or is damaged");
+        match job.target.what {
+            What::Asked(_) => self.erasing.failed = Some(Error::NotErased { block }),
+            What::Expired(_) | What::Begun => self.erasing.put_off(&job.target, self.core.running_seconds()),
+        }
+        self.core.block_ended(block, job.before.clone());
+        self.block_done(&job.target);
+        false
+    }
+
+    /// Sends the header of a void chunk: over what stands in its page, so that a power cut leaves that or this. What cannot be
+    /// read there is no loss: a write heals the sector.
+    fn submit_cover(&mut self, job: &Job, void: &ChunkHeader) {
+        let page_bytes = self.core.geometry.page_bytes;
+        let mut page = self.core.writes.buffer(page_bytes);
+        let stands = self.core.scanner().read(job.take.block, void.offset as usize, page_bytes);
+        if let Ok(stands) = stands
+            && !planted!(ErasedInOneGo)
+        {
+            page.copy_from_slice(&stands);
+        }
+        void.seal(&mut page);
+        self.submit_void(job, void.offset as usize, page);
+    }
+
+    /// The void chunk in place of all of a block, by what its row says; `None` if its header cannot be read now.
+    fn cover_all(&self, job: &Job, row: &Row) -> Option<ChunkHeader> {
+        let scanner = self.core.scanner();
+        let page_bytes = self.core.geometry.page_bytes;
+        // What the block links to; where damage hides that too, nothing does.
+        let header = scanner.block_header(job.take.block).ok()?;
+        let first = || scanner.chunk_at(&job.take, page_bytes).map(|(located, _)| located.header.previous);
+        let previous = header.map(|header| header.previous).or_else(first).unwrap_or_default();
+        Some(ChunkHeader {
+            version: FORMAT_VERSION,
+            kind: job.target.what.kind(),
+            bytes: (self.core.geometry.block_bytes - page_bytes) as u32,
+            volume: self.core.volume,
+            block: job.take.block,
+            offset: page_bytes as u32,
+            sequence: job.take.sequence,
+            stream: job.take.stream,
+            epoch: row.epoch,
+            previous,
+            number: row.first_chunk,
+            wall_min: row.wall_min,
+            wall_max: row.wall_max,
+            rank: row.rank,
+            running_s: row.running_s,
+            covers: row.chunks.saturating_sub(1),
+            replaced: if planted!(ErasedChainBroken) { 0 } else { row.last_checksum },
+            ..ChunkHeader::default()
+        })
     }
 
     /// The void chunks that stand in a block already.
@@ -86,23 +201,9 @@ impl<D: Disk> Engine<D> {
             let place = footer.chunks.get(index)?;
             self.located(&job.take, place.offset as usize, place.bytes as usize)
         };
-        // A void chunk that counts several has their places behind its own, with no bytes.
-        let last_at = |index: usize| {
-            (0..=index).rev().find(|at| footer.chunks.get(*at).is_some_and(|place| place.bytes > 0))
-        };
-        let page_bytes = self.core.geometry.page_bytes;
         match goes {
             Goes::Nothing => Some(Vec::new()),
-            Goes::All => {
-                let ends = at(0).zip(footer.chunks.len().checked_sub(1).and_then(last_at).and_then(at));
-                let (mut first, last) = ends?;
-                // Damage may hide the first chunk, but not where the block begins and which number that has.
-                first.header.offset = page_bytes as u32;
-                first.header.number = row.first_chunk;
-                let bytes = self.core.geometry.block_bytes - page_bytes;
-                let walls = Some((row.wall_min, row.wall_max));
-                Some(vec![cover(kind, &first, &last, bytes as u32, walls, row.rank)])
-            }
+            Goes::All => Some(vec![self.cover_all(job, row)?]),
             Goes::Some(stretches) => {
                 let one = |stretch: &std::ops::RangeInclusive<usize>| {
                     let (first, last) = (at(*stretch.start())?, at(*stretch.end())?);

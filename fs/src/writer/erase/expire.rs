@@ -6,9 +6,9 @@ use crate::disk::Disk;
 use crate::format::footer::Footer;
 use crate::format::table::Row;
 use crate::report::BlockState;
-use crate::retention::age::{Limit, is_due};
+use crate::retention::age::{Limit, Over, is_due, over};
 use crate::retention::erase::{Goes, expired};
-use crate::types::{BlockIndex, Sequence, StreamId};
+use crate::types::{BlockIndex, Sequence, StreamId, WallTime};
 use crate::writer::engine::Engine;
 use std::collections::BTreeMap;
 
@@ -29,6 +29,10 @@ pub(super) struct Looks {
 }
 
 impl Looks {
+    pub(super) fn keep(&mut self, block: BlockIndex, sequence: Sequence, running_s: u64) {
+        self.kept.insert(block, (sequence, running_s));
+    }
+
     fn is_kept(&self, block: BlockIndex, row: &Row, running_s: u64) -> bool {
         self.kept.get(&block).is_some_and(|(sequence, at)| {
             *sequence == row.sequence && running_s.saturating_sub(*at) < AGAIN_S
@@ -46,57 +50,71 @@ impl<D: Disk> Engine<D> {
     /// Queues some of the blocks of which something is past its stream's maximum age, once a round.
     pub(in crate::writer) fn look_for_expired(&mut self) {
         let running_s = self.running_seconds();
-        if !self.erasing.looks_for_expired(running_s) || self.ages().trusted.is_none() {
+        if !self.may_erase() || !self.erasing.looks_for_expired(running_s) {
             return;
         }
         let aged: Vec<(usize, StreamId)> =
             self.streams.iter().enumerate().map(|(index, stream)| (index, stream.id)).collect();
         let mut left = LOOKS_AT_ONCE;
         for (index, stream) in aged {
-            if self.limit_of(stream).is_some() && left > 0 {
-                self.end_expired(index);
-                self.queue_expired(stream, &mut left);
+            if left > 0
+                && let Some(limit) = self.limit_of(stream, self.ages().trusted)
+            {
+                self.end_expired(index, &limit);
+                self.queue_expired(stream, &limit, &mut left);
             }
         }
         // Where there were many there are more.
         self.erasing.looks.next_s = if left > 0 { running_s + LOOK_S } else { running_s };
     }
 
-    fn queue_expired(&mut self, stream: StreamId, left: &mut usize) {
-        let Some(limit) = self.limit_of(stream) else { return };
+    fn queue_expired(&mut self, stream: StreamId, limit: &Limit, left: &mut usize) {
         let running_s = self.running_seconds();
         let ledger = &self.core.ledger;
         let settled = |row: &Row| matches!(row.state, BlockState::Sealed | BlockState::Parked);
         let parked = self.streams.iter().find(|one| one.id == stream).and_then(|stream| stream.parked());
-        let due = ledger.rows_behind(stream, Sequence(0), 0).into_iter().filter(|(block, row)| {
-            settled(row)
+        let rows = ledger.rows_behind(stream, Sequence(0), 0);
+        let ruled = over(&rows.iter().map(|(_, row)| *row).collect::<Vec<_>>(), limit);
+        let due = rows.into_iter().zip(ruled).filter(|((block, row), over)| {
+            is_due(row, *over)
+                && settled(row)
                 && parked != Some(*block)
                 && !self.core.named.contains_key(block)
                 && !self.erasing.concerns(*block)
                 && !self.erasing.looks.is_kept(*block, row, running_s)
-                && is_due(row, &limit)
         });
-        let due: Vec<(BlockIndex, Row)> = due.take(*left).map(|(block, row)| (block, row.clone())).collect();
+        let due = due.take(*left).map(|((block, row), over)| (block, row.clone(), over));
+        let due: Vec<(BlockIndex, Row, Over)> = due.collect();
         *left -= due.len();
-        for (block, row) in due {
-            let footer = self.contents(block, &row);
-            if self.expired_in(&row, &footer) == Goes::Nothing {
-                self.erasing.looks.kept.insert(block, (row.sequence, running_s));
+        for (block, row, over) in due {
+            let all = over.takes(row.wall_max) && !self.core.ledger.guard().covers(&row);
+            if !all && self.expired_in(&row, &self.contents(block, &row), over) == Goes::Nothing {
+                self.erasing.looks.keep(block, row.sequence, running_s);
                 continue;
             }
             self.erasing.looks.kept.remove(&block);
-            let (sequence, what) = (row.sequence, What::Expired);
+            let (sequence, what) = (row.sequence, What::Expired(over));
             self.erasing.queue.push_back(Target { block, sequence, stream, what, dead: false });
         }
     }
 
     /// Ends the block that a stream writes, or would resume, if some of it is due: nothing is written behind what was
     /// overwritten.
-    fn end_expired(&mut self, index: usize) {
+    fn end_expired(&mut self, index: usize, limit: &Limit) {
         let Some(stream) = self.streams.get(index) else { return };
-        let Some(limit) = self.limit_of(stream.id) else { return };
-        let open = stream.open_row().is_some_and(|(_, row)| is_due(row, &limit));
-        let parked = stream.parked().is_some_and(|block| is_due(self.core.ledger.row(block), &limit));
+        let mut rows: Vec<&Row> =
+            self.core.ledger.rows_behind(stream.id, Sequence(0), 0).into_iter().map(|(_, row)| row).collect();
+        let parked = stream.parked().map(|block| self.core.ledger.row(block).sequence);
+        let grown = stream.open_row().map(|(_, row)| row);
+        rows.retain(|row| grown.is_none_or(|grown| grown.sequence != row.sequence));
+        rows.extend(grown);
+        let ruled = over(&rows, limit);
+        let due = |sequence| {
+            let mut all = rows.iter().zip(&ruled);
+            all.any(|(row, over)| row.sequence == sequence && is_due(row, *over))
+        };
+        let open = grown.is_some_and(|row| due(row.sequence));
+        let parked = parked.is_some_and(due);
         if let Some(stream) = self.streams.get_mut(index) {
             if open {
                 stream.end_block(&mut self.core);
@@ -108,16 +126,14 @@ impl<D: Disk> Engine<D> {
     }
 
     /// What of a block goes because it is past its stream's maximum age: never what is held, or what a lost hold may have kept.
-    pub(super) fn expired_in(&self, row: &Row, footer: &Footer) -> Goes {
-        let Some(limit) = self.limit_of(row.stream) else { return Goes::Nothing };
-        let guard = self.core.ledger.guard();
-        expired(row, footer, &limit, guard)
+    pub(super) fn expired_in(&self, row: &Row, footer: &Footer, over: Over) -> Goes {
+        expired(row, footer, over, self.core.ledger.guard())
     }
 
-    /// What the clocks say of a stream's maximum age, if it has one.
-    fn limit_of(&self, stream: StreamId) -> Option<Limit> {
+    /// What is known of a stream's maximum age, if it has one, when a clock says `now`.
+    pub(in crate::writer) fn limit_of(&self, stream: StreamId, now: Option<WallTime>) -> Option<Limit> {
         let maximum_age_s = self.core.ledger.maximum_age_s(stream);
-        let made = self.superblock.created;
-        (maximum_age_s > 0).then(|| Limit { maximum_age_s, ages: self.ages(), made })
+        let running_s = self.running_seconds();
+        (maximum_age_s > 0).then_some(Limit { maximum_age_s, now, running_s })
     }
 }

@@ -26,15 +26,17 @@ mod expire;
 mod left;
 mod request;
 
-use super::engine::Engine;
+use super::engine::{Engine, Manner};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
+use crate::fault_budget::FaultBudget;
 use crate::format::chunk::{ChunkHeader, ChunkKind};
 use crate::format::geometry::record_capacity;
-use crate::format::table::{NO_FOOTER, Row};
+use crate::format::table::{NO_FOOTER, PART_VOID, Row};
 use crate::recover::{examine, state_of};
 use crate::report::{BlockState, TimeRange};
-use crate::retention::erase::Erased;
+use crate::retention::age::Over;
+use crate::retention::erase::{Erased, Goes, goes, hull, is_numbered, is_within};
 use crate::scan::Take;
 use crate::types::{BlockIndex, Sequence, StreamId, StreamName, WallTime};
 use expire::Looks;
@@ -73,7 +75,7 @@ enum What {
     /// What lies in a range: it was asked for.
     Asked(TimeRange),
     /// What is past its stream's maximum age, and not held.
-    Expired,
+    Expired(Over),
     /// What a crash found begun.
     Begun,
 }
@@ -81,7 +83,7 @@ enum What {
 impl What {
     /// What stands in its place.
     fn kind(self) -> ChunkKind {
-        if self == What::Expired { ChunkKind::EXPIRED } else { ChunkKind::ERASED }
+        if matches!(self, What::Expired(_)) { ChunkKind::EXPIRED } else { ChunkKind::ERASED }
     }
 
     fn is_asked(self) -> bool {
@@ -108,7 +110,35 @@ struct Job {
     voids: Vec<ChunkHeader>,
     /// What is still to be overwritten: from, to, in bytes of the block.
     rest: VecDeque<(usize, usize)>,
+    /// Whether the headers of its void chunks were sent.
+    covered: bool,
+    /// What of it was asked for, counted from its first chunk.
+    asked: Option<(u32, u32)>,
+    /// Its row once it is overwritten.
+    after: Option<Row>,
+    /// How often it could not be read.
+    tries: u8,
+    /// Whether the disk refused a write to it.
     failed: bool,
+}
+
+impl Job {
+    fn new(target: Target, take: Take, before: Row) -> Job {
+        let (voids, rest) = Default::default();
+        Job {
+            target,
+            take,
+            before,
+            stage: None,
+            voids,
+            rest,
+            covered: false,
+            asked: None,
+            after: None,
+            tries: 0,
+            failed: false,
+        }
+    }
 }
 
 /// All that is being overwritten.
@@ -119,10 +149,14 @@ pub(super) struct Erasing {
     /// What was asked for: what it comes to, and the blocks that are not done.
     asked: Option<(StreamId, Erased, BTreeSet<BlockIndex>)>,
     answer: Option<Result<Erased>>,
-    failed: Option<BlockIndex>,
+    failed: Option<Error>,
     looks: Looks,
     /// Blocks to which nothing more is written in place.
     done: Vec<BlockIndex>,
+    /// Blocks that were withdrawn because they could not be overwritten: of a budget of its own, for what recording needs.
+    faults: FaultBudget,
+    /// The volume closes: nothing more is begun.
+    closing: bool,
 }
 
 impl Erasing {
@@ -141,13 +175,18 @@ impl Erasing {
     /// Whether something is left to overwrite that someone waits for, or that a crash left begun.
     fn is_urgent(&self) -> bool {
         let targets = self.queue.iter().chain(self.jobs.iter().map(|job| &job.target));
-        targets.into_iter().any(|target| target.what != What::Expired)
+        targets.into_iter().any(|target| !matches!(target.what, What::Expired(_)))
     }
 
     /// Whether a block waits to be overwritten, or is.
     fn concerns(&self, block: BlockIndex) -> bool {
         let mut targets = self.queue.iter().chain(self.jobs.iter().map(|job| &job.target));
         targets.any(|target| target.block == block)
+    }
+
+    /// What is past its age and cannot be overwritten now is tried again later.
+    fn put_off(&mut self, target: &Target, running_s: u64) {
+        self.looks.keep(target.block, target.sequence, running_s);
     }
 
     /// A write of zeros, or of a void chunk's header, failed twice.
@@ -168,11 +207,17 @@ impl<D: Disk> Engine<D> {
     pub(super) fn erase_some(&mut self) {
         let mut jobs = std::mem::take(&mut self.erasing.jobs);
         let (jobs_max, mut budget) = self.pace();
+        // What a crash left may be much, and is read first.
+        let mut covers = jobs_max;
         jobs.retain_mut(|job| {
             match job.stage {
                 _ if job.failed => return self.give_up(job),
                 None => {}
-                Some(Stage::Named) => self.cover_block(job),
+                Some(Stage::Named) if job.covered || covers == 0 => {}
+                Some(Stage::Named) => {
+                    covers -= 1;
+                    return self.cover_block(job);
+                }
                 Some(Stage::Covered) => self.wipe(job, &mut budget),
                 Some(Stage::Wiped) => return self.finish_block(job),
             }
@@ -192,6 +237,7 @@ impl<D: Disk> Engine<D> {
         const ROUND_BYTES_MAX: usize = 128 << 20;
         let takes = self.recent_takes.iter().copied().max().unwrap_or(0) as usize;
         let bytes = takes.saturating_mul(2 * self.core.geometry.block_bytes);
+        let bytes = if self.erasing.closing { ROUND_BYTES_MAX } else { bytes };
         (takes.saturating_mul(JOBS_A_TAKE).clamp(JOBS, JOBS_MAX), bytes.clamp(ROUND_BYTES, ROUND_BYTES_MAX))
     }
 
@@ -213,8 +259,8 @@ impl<D: Disk> Engine<D> {
             // Nothing reads it: it needs no name in the record, and no void chunk.
             let take = Take { block: target.block, sequence: row.sequence, stream: target.stream };
             let rest = VecDeque::from([(0, self.core.geometry.block_bytes)]);
-            let (stage, voids) = (Some(Stage::Covered), Vec::new());
-            self.erasing.jobs.push(Job { target, take, before: row, stage, voids, rest, failed: false });
+            let stage = Some(Stage::Covered);
+            self.erasing.jobs.push(Job { stage, rest, ..Job::new(target, take, row) });
             return true;
         }
         let stream = self.streams.iter().position(|stream| stream.id == target.stream);
@@ -224,8 +270,8 @@ impl<D: Disk> Engine<D> {
         );
         let Some(stream) = stream.filter(|_| settled && row.sequence == target.sequence) else {
             // It is there, and cannot be overwritten, as a withdrawn block: whoever asked must know.
-            if row.sequence == target.sequence && target.what.is_asked() {
-                self.erasing.failed = Some(target.block);
+            if row.sequence == target.sequence {
+                self.withhold(&target, row);
             }
             self.block_done(&target);
             return true;
@@ -233,15 +279,26 @@ impl<D: Disk> Engine<D> {
         let take = Take { block: target.block, sequence: row.sequence, stream: row.stream };
         self.core.ledger.reserve(&BTreeSet::from([target.block]));
         self.core.reopen(&take, stream, row.used_bytes as usize);
-        let (voids, rest) = Default::default();
-        self.erasing.jobs.push(Job { target, take, before: row, stage: None, voids, rest, failed: false });
+        self.erasing.jobs.push(Job::new(target, take, row));
         true
     }
 
-    /// Nothing more is written to a block: its row is what stands there now. Always `false`: the job is over.
-    fn finish_block(&mut self, job: &Job) -> bool {
+    /// A block that was withdrawn before cannot be overwritten: nobody is given what was asked for, and whoever asked is told.
+    fn withhold(&mut self, target: &Target, mut row: Row) {
+        let What::Asked(range) = target.what else { return };
+        let footer = self.contents(target.block, &row);
+        let all = is_within(&row, range) || !is_numbered(&row, &footer);
+        if let Some((from, to)) = hull(&row, &footer, &if all { Goes::All } else { goes(&footer, range) }) {
+            row.withhold(from, to);
+            self.core.ledger.settle(target.block, row);
+        }
+        self.erasing.failed = Some(Error::NotOverwritten { block: target.block });
+    }
+
+    /// Nothing more is written to a block: its row is what stands there now. `false`: the job is over.
+    fn finish_block(&mut self, job: &mut Job) -> bool {
         if job.target.dead {
-            let state = if job.failed { BlockState::Bad } else { BlockState::Free };
+            let state = if job.failed && self.may_withdraw() { BlockState::Bad } else { BlockState::Free };
             self.core.ledger.settle(job.take.block, Row { state, ..Row::default() });
             self.block_done(&job.target);
             return false;
@@ -256,22 +313,58 @@ impl<D: Disk> Engine<D> {
         let used = job.voids.iter().map(ends).fold(old.used_bytes as usize, usize::max);
         let stop = Some(old.last_chunk().next());
         let progress = examine(&self.core.scanner(), &job.take, used, stop).progress;
-        let state = if job.failed { BlockState::Bad } else { state_of(&progress, false) };
+        let found = (progress.row.first_chunk, progress.row.chunks, progress.row.last_checksum);
+        let is_whole = found == (old.first_chunk, old.chunks, old.last_checksum);
+        if !is_whole && job.tries < cover::TRIES {
+            job.tries += 1;
+            return true;
+        }
         let rank = old.rank.max(progress.row.rank);
-        let row = Row { state, rank, flags: progress.row.flags | NO_FOOTER, ..progress.row };
+        let mut row = match is_whole {
+            true => Row { state: state_of(&progress, false), rank, ..progress.row },
+            // It cannot be read now: what was known when it was covered is.
+            false => {
+                let after = Row { state: BlockState::Sealed, flags: old.flags | PART_VOID, ..old };
+                job.after.clone().unwrap_or(after)
+            }
+        };
+        row.flags |= NO_FOOTER;
+        if job.failed && self.may_withdraw() {
+            row.state = BlockState::Bad;
+        }
+        if let Some((from, to)) = job.asked.filter(|_| job.failed) {
+            row.withhold(from, to);
+        }
         self.core.block_ended(job.take.block, row);
         self.block_done(&job.target);
         false
     }
 
-    /// A block could not be overwritten: it is withdrawn, and whoever asked is told.
-    fn give_up(&mut self, job: &Job) -> bool {
-        tracing::error!(block = %job.take.block, "a block cannot be overwritten; it is withdrawn");
-        if job.target.what.is_asked() {
-            self.erasing.failed = Some(job.take.block);
+    /// A block could not be overwritten: it is withdrawn, if not too many were, and whoever asked is told.
+    fn give_up(&mut self, job: &mut Job) -> bool {
+        let block = job.take.block;
+        tracing::error!(%block, "a block cannot be overwritten");
+        // It is judged by what can be read of it at once.
+        job.tries = cover::TRIES;
+        match job.target.what {
+            What::Asked(_) => self.erasing.failed = Some(Error::NotOverwritten { block }),
+            What::Expired(_) | What::Begun => self.erasing.put_off(&job.target, self.core.running_seconds()),
         }
-        self.core.faults.count(self.core.running_seconds());
-        self.finish_block(job)
+        let over = self.finish_block(job);
+        self.erasing.faults.count(self.core.running_seconds());
+        over
+    }
+
+    /// Whether one block more may be withdrawn because it cannot be overwritten: a bad cable must not eat the archive.
+    fn may_withdraw(&mut self) -> bool {
+        let most = (self.core.geometry.blocks / 100).max(2);
+        let spent = self.erasing.faults.spent(self.core.running_seconds());
+        (spent < most && self.core.ledger.bad_blocks() < 2 * most) || planted!(FaultsUnlimited)
+    }
+
+    /// Whether blocks may be begun to be overwritten.
+    pub(super) fn may_erase(&self) -> bool {
+        self.manner == Manner::Record && !self.erasing.closing
     }
 
     /// One block less to wait for. It may be taken once its row is settled: until then its stream gives nothing.
@@ -294,7 +387,8 @@ impl<D: Disk> Engine<D> {
         for job in &mut self.erasing.jobs {
             job.stage = match job.stage {
                 None => Some(Stage::Named),
-                Some(Stage::Named) => Some(Stage::Covered),
+                Some(Stage::Named) if job.covered => Some(Stage::Covered),
+                Some(Stage::Named) => Some(Stage::Named),
                 Some(_) if job.rest.is_empty() => Some(Stage::Wiped),
                 stage => stage,
             };
@@ -307,13 +401,22 @@ impl<D: Disk> Engine<D> {
             self.erasing.asked = None;
             self.erasing.answer = Some(match self.erasing.failed.take() {
                 None => Ok(erased),
-                Some(block) => Err(self.disk_error(&format!("overwrite block {block} of"))),
+                Some(error) => Err(error),
             });
         }
     }
 
     /// The volume closes: what was begun is finished, what was not is left, and whoever asked is told.
     pub(super) fn stop_erasing(&mut self) {
+        self.erasing.closing = true;
+        for job in std::mem::take(&mut self.erasing.jobs) {
+            if job.covered || job.target.dead || job.failed {
+                self.erasing.jobs.push(job);
+                continue;
+            }
+            self.core.block_ended(job.take.block, job.before.clone());
+            self.block_done(&job.target);
+        }
         for target in std::mem::take(&mut self.erasing.queue) {
             self.core.ledger.unreserve(target.block);
         }

@@ -3,10 +3,11 @@
 use super::{EraseRequest, Target, What};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
+use crate::format::footer::Footer;
 use crate::format::table::Row;
 use crate::recover::examine;
 use crate::report::{BlockState, TimeRange};
-use crate::retention::erase::{Erased, Goes, goes, keeper, numbers};
+use crate::retention::erase::{Erased, Goes, goes, is_numbered, is_within, keeper, numbers};
 use crate::scan::{Take, count};
 use crate::types::{BlockIndex, Sequence, StreamId};
 use crate::writer::engine::Engine;
@@ -35,25 +36,60 @@ impl<D: Disk> Engine<D> {
             // It would come to the disk behind what is erased.
             return Err(self.disk_error("flush what waits in memory, and then erase, on"));
         }
-        self.end_blocks(stream, range)?;
+        let mut plan = self.plan_erase(stream, range)?;
+        if self.end_blocks(stream, range)? {
+            // The block that was written has a row now.
+            plan = self.plan_erase(stream, range)?;
+        }
+        let (mut targets, erased) = plan;
+        targets.extend(self.dead_blocks(stream, range));
+        let blocks: BTreeSet<BlockIndex> = targets.iter().map(|target| target.block).collect();
+        // What was set aside of it is taken back; it is whole, and nobody else may get it now.
+        if self.core.ledger.reserve(&blocks)
+            && let Err(error) = self.round_to_erase()
+        {
+            blocks.iter().for_each(|block| self.release(*block));
+            return Err(error);
+        }
+        self.erasing.asked = Some((stream, erased, blocks));
+        (self.erasing.failed, self.erasing.answer) = (None, None);
+        self.erasing.queue.extend(targets);
+        Ok(())
+    }
+
+    /// A block that is not to be overwritten after all may be taken, unless it is for another reason.
+    fn release(&mut self, block: BlockIndex) {
+        if !self.erasing.concerns(block) && !planted!(ReservedForGood) {
+            self.core.ledger.unreserve(block);
+        }
+    }
+
+    /// What an erasure comes to, or why it is refused. Only blocks of which a part goes are read.
+    fn plan_erase(&self, stream: StreamId, range: TimeRange) -> Result<(Vec<Target>, Erased)> {
         let rows = self.rows_of(stream);
-        let mut targets = Vec::new();
-        let mut erased = Erased::default();
+        let (mut targets, mut erased) = <(Vec<Target>, Erased)>::default();
         let holds = self.holds.all();
         for (block, row) in rows.iter().filter(|(_, row)| crate::hold::may_touch(row, range)) {
-            let footer = self.contents(*block, row);
-            let goes = goes(&footer, range);
-            if goes == Goes::Nothing {
+            let within = is_within(row, range);
+            let footer = if within { Footer::default() } else { self.contents(*block, row) };
+            // Where damage hides chunks, one of them may be meant: whether it is shows when the block's turn comes.
+            let hidden = !within && !is_numbered(row, &footer);
+            let goes = if within { Goes::All } else { goes(&footer, range) };
+            if goes == Goes::Nothing && !hidden {
                 continue;
             }
-            if let Some(hold) = keeper(&holds, row, &numbers(row, &footer, &goes)) {
+            let numbers = numbers(row, &footer, if hidden { &Goes::All } else { &goes });
+            if let Some(hold) = keeper(&holds, row, &numbers) {
                 return Err(Error::Held { id: hold.id, label: hold.label.clone() });
             }
             if self.core.ledger.may_be_held(row) {
                 let lost = holds.iter().find(|hold| hold.lost).map(|hold| hold.id).unwrap_or_default();
                 return Err(Error::Held { id: lost, label: "a hold that was lost".to_owned() });
             }
-            erased.add(&footer, &goes);
+            match within {
+                true => erased.add_all(row),
+                false => erased.add(&footer, &goes),
+            }
             let take = Take { block: *block, sequence: row.sequence, stream };
             let (samples, payload_bytes) = count(&self.core.scanner(), &take, row, &footer, &goes);
             erased.samples += samples;
@@ -61,19 +97,7 @@ impl<D: Disk> Engine<D> {
             let (sequence, what) = (row.sequence, What::Asked(range));
             targets.push(Target { block: *block, sequence, stream, what, dead: false });
         }
-        if targets.is_empty() {
-            return Err(self.not_recorded(stream));
-        }
-        targets.extend(self.dead_blocks(stream, range));
-        let blocks: BTreeSet<BlockIndex> = targets.iter().map(|target| target.block).collect();
-        // What was set aside of it is taken back; it is whole, and nobody else may get it now.
-        if self.core.ledger.reserve(&blocks) {
-            self.round_to_erase()?;
-        }
-        self.erasing.asked = Some((stream, erased, blocks));
-        self.erasing.failed = None;
-        self.erasing.queue.extend(targets);
-        Ok(())
+        if targets.is_empty() { Err(self.not_recorded(stream)) } else { Ok((targets, erased)) }
     }
 
     /// Blocks that were given up after a crash and still hold footage of a range.
@@ -114,8 +138,9 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Ends the block that a stream writes, or would resume, if some of it goes: nothing is written behind what was erased.
-    fn end_blocks(&mut self, stream: StreamId, range: TimeRange) -> Result<()> {
-        let Some(index) = self.streams.iter().position(|one| one.id == stream) else { return Ok(()) };
+    /// Whether there was one that was being written.
+    fn end_blocks(&mut self, stream: StreamId, range: TimeRange) -> Result<bool> {
+        let Some(index) = self.streams.iter().position(|one| one.id == stream) else { return Ok(false) };
         let touched = |row: &Row| crate::hold::may_touch(row, range);
         let open = self.streams[index].open_row().is_some_and(|(_, row)| touched(row));
         if open {
@@ -125,6 +150,9 @@ impl<D: Disk> Engine<D> {
         if parked.is_some_and(|block| touched(self.core.ledger.row(block))) {
             self.streams[index].leave_parked();
         }
-        if open { self.round_to_erase() } else { Ok(()) }
+        if open {
+            self.round_to_erase()?;
+        }
+        Ok(open)
     }
 }

@@ -20,8 +20,8 @@ use crate::error::{Error, Result};
 use crate::format::table::Row;
 use crate::hold::{HOLD_LABEL_BYTES_MAX, Hold, HoldRequest, LATE, Slot, is_over, reserve, seconds_between};
 use crate::report::TimeRange;
-use crate::retention::age::past_before;
-use crate::types::{HoldId, StreamId, StreamName, WallTime};
+use crate::retention::age::{Over, over};
+use crate::types::{BlockIndex, HoldId, StreamId, StreamName, WallTime};
 use rows::{newest_moment, open_end};
 use std::time::Duration;
 
@@ -149,9 +149,6 @@ impl<D: Disk> Engine<D> {
     fn ask(&self, stream: StreamId, request: &HoldRequest, flushed: bool) -> Hold {
         let (now, running_s) = (self.core.clock.wall(), self.running_seconds());
         let range = TimeRange { from: Some(request.from), to: Some(request.to) };
-        // What is past its maximum age is not brought back by a hold.
-        let before = past_before(self.maximum_age_s(stream), now).unwrap_or(WallTime::MIN);
-        let given = TimeRange { from: Some(request.from.max(before)), ..range };
         let until_expiry_s = request.expires.map_or(0, |expires| seconds_between(now, expires));
         let mut hold = Hold {
             id: HoldId::random(),
@@ -165,7 +162,8 @@ impl<D: Disk> Engine<D> {
             ..Hold::default()
         };
         let rows = self.rows_of(stream);
-        hold.spans = self.resolve_in(&rows, given);
+        let (given, from) = self.not_past(stream, rows.clone(), request.from);
+        hold.spans = self.resolve_in(&given, TimeRange { from: Some(from), ..range });
         // What lay waiting in memory while the disk failed is as late as that took.
         let nothing_waits = flushed && self.is_idle(stream) && self.holds.calm() >= LATE;
         let late_s = if nothing_waits { seconds_between(request.to, now) } else { 0 };
@@ -174,6 +172,31 @@ impl<D: Disk> Engine<D> {
             open_end(&mut hold, &rows);
         }
         hold
+    }
+
+    /// What of a stream is not past its maximum age, which a hold does not bring back: the rows, and from when on.
+    fn not_past(
+        &self,
+        stream: StreamId,
+        mut rows: Vec<(BlockIndex, Row)>,
+        from: WallTime,
+    ) -> (Vec<(BlockIndex, Row)>, WallTime) {
+        let now = Some(self.core.clock.wall());
+        let Some(limit) = self.limit_of(stream, now) else { return (rows, from) };
+        let mut ruled = over(&rows.iter().map(|(_, row)| row).collect::<Vec<_>>(), &limit).into_iter();
+        let mut before = WallTime::MIN;
+        let mut early = WallTime::MAX;
+        rows.retain(|(_, row)| {
+            let over = ruled.next().unwrap_or_default();
+            match over {
+                Over::Before(moment) => before = moment,
+                Over::Nothing if row.has_samples() => early = early.min(row.wall_min),
+                Over::Nothing | Over::All => {}
+            }
+            !over.takes(row.wall_max)
+        });
+        // What is stamped earlier than it was recorded is not to be missed for a part of a block that is past.
+        (rows, if early < before { from } else { from.max(before) })
     }
 
     /// The hold with what is set aside for it, if there is room for all of it.

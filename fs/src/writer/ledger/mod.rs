@@ -11,7 +11,7 @@
 mod in_place;
 mod refused;
 
-use crate::format::table::{ROWS_PER_SECTOR, Row};
+use crate::format::table::{CLOCKED, ROWS_PER_SECTOR, Row};
 use crate::hold::Guard;
 use crate::report::BlockState;
 use crate::retention::age::{Ages, Written, is_young};
@@ -352,6 +352,8 @@ impl Ledger {
             }
             let limits = self.limits.get(stream).copied().unwrap_or_default();
             let row = self.row(block);
+            // Only a moment that was vouched for makes a block older than its running time does.
+            let trusted = ages.trusted.filter(|_| row.flags & CLOCKED != 0);
             let written = Written { wall: row.wall_max, running_s: row.running_s };
             let used = self.used.get(stream).copied().unwrap_or(0);
             let void = matches!(row.state, BlockState::Erased | BlockState::Expired);
@@ -360,7 +362,7 @@ impl Ledger {
                 rank: (rank, sequence),
                 doubtful,
                 void,
-                young: !void && is_young(limits.minimum_age_s, written, ages.running_s, ages.trusted),
+                young: !void && is_young(limits.minimum_age_s, written, ages.running_s, trusted),
                 over_quota: is_over(limits.quota_blocks, used),
             })
         };

@@ -16,12 +16,15 @@ use super::draft::{Draft, Part, TrackEnd};
 use super::writes::Purpose;
 use crate::disk::{AlignedBuffer, Disk};
 use crate::format::FORMAT_VERSION;
-use crate::format::chunk::{self, ChunkHeader, ChunkKind, Entry, NO_TRACK, Piece, Tables, bytes_padded};
+use crate::format::chunk::{
+    self, ChunkHeader, ChunkKind, Entry, NO_TRACK, Piece, Tables, VOUCHED, bytes_padded,
+};
 use crate::format::footer::Footer;
 use crate::format::table::Row;
 use crate::gap::Gap;
 use crate::progress::Progress;
 use crate::recover::StreamEnd;
+use crate::retention::age::vouched;
 use crate::sample::{Anchor, QUEUED_OVERHEAD_BYTES, Sample, SampleFlags};
 use crate::scan::Take;
 use crate::types::{BlockIndex, ChunkNumber, ConfigurationHash, RunId, StreamId, StreamName, TrackNumber};
@@ -330,6 +333,7 @@ impl Stream {
             wall_max,
             rank: if planted!(RankForgotten) { open.take.sequence } else { core.ledger.highest() },
             running_s: core.running_seconds(),
+            flags: if vouched(&*core.clock, wall_min, wall_max) { VOUCHED } else { 0 },
             ..ChunkHeader::default()
         };
         let payload: usize = draft.pieces.iter().flat_map(|piece| &piece.data).map(Bytes::len).sum();
