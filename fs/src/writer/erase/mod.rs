@@ -410,7 +410,9 @@ impl<D: Disk> Engine<D> {
     pub(super) fn stop_erasing(&mut self) {
         self.erasing.closing = true;
         for job in std::mem::take(&mut self.erasing.jobs) {
-            if job.covered || job.target.dead || job.failed {
+            // What a crash left stays named until it is overwritten, whoever does that.
+            let begun = job.covered || job.target.what == What::Begun;
+            if begun || job.target.dead || job.failed {
                 self.erasing.jobs.push(job);
                 continue;
             }
