@@ -185,6 +185,8 @@ fn aging(seed: u64, cuts: Cuts) -> Verdict<u64> {
         driver.power_cut()?;
     }
     // Two hours on, all of it is over, and is on no byte of the disk.
+    let then = driver.clock.wall().plus(4 * HOUR);
+    driver.may_expire(past_before(maximum_age_s, then).ok_or("there is an age")?);
     driver.trust()?;
     driver.rounds_of_expiry(maximum_age_s, 60)?;
     let volume = reader_at(&driver.disk.snapshot(), WallTime::MIN)?;
