@@ -47,7 +47,8 @@ impl Volume {
         {
             return Some(Arc::clone(past));
         }
-        let limit = Limit { maximum_age_s, now: Some(now), running_s: self.state.running_seconds };
+        let by_stamps = self.state.clock.mark.is_none();
+        let limit = Limit { maximum_age_s, now: Some(now), running_s: self.state.running_seconds, by_stamps };
         let blocks = self.whole_chain(stream);
         let rows: Vec<&Row> = blocks.iter().map(|(_, row)| row).collect();
         let over = rows.iter().map(|row| row.sequence).zip(over(&rows, &limit)).collect();

@@ -28,9 +28,11 @@
 //! |---|---|
 //! | written longer ago than the age, by running time | whatever any clock says |
 //! | vouched for, and not in the future | by its stamps, but never before what was recorded earlier |
-//! | any other: clock not synchronised, copied, years ahead | with the first block behind it that is vouched for; else by running time |
+//! | any other, behind which one is vouched for: clock not synchronised, copied, years ahead | with the first such block |
+//! | any other, the last ones | by running time; for who reads a volume that knows of no synchronised clock: by its stamps |
 //!
-//! So early is impossible but by a synchronised clock that was ahead when asked, and late is bounded by running time.
+//! So nothing is overwritten early but by a synchronised clock that was ahead when asked, and late is bounded by running time. Where
+//! no clock was ever synchronised, readers have nothing but the stamps, and what they hide they give again.
 
 use crate::clock::{Clock, ClockSync};
 use crate::format::table::{CLOCKED, Row};
@@ -113,6 +115,9 @@ pub(crate) struct Limit {
     pub(crate) now: Option<WallTime>,
     /// How long the volume has been open for writing, in seconds.
     pub(crate) running_s: u64,
+    /// Whether stamps are believed that nothing contradicts: for who reads, and where the volume knows of no synchronised clock.
+    /// What is hidden is given again; what is overwritten is not.
+    pub(crate) by_stamps: bool,
 }
 
 /// What of a block is past its stream's maximum age.
@@ -158,6 +163,7 @@ pub(crate) fn over(rows: &[&Row], limit: &Limit) -> Vec<Over> {
     // True time only grows: what was recorded later is no older.
     let mut floor = WallTime::MIN;
     let mut all: Vec<Over> = Vec::with_capacity(rows.len());
+    let mut stamps: Vec<Over> = Vec::with_capacity(rows.len());
     for row in rows {
         let proven = is_proven(row, limit);
         all.push(match before {
@@ -166,18 +172,28 @@ pub(crate) fn over(rows: &[&Row], limit: &Limit) -> Vec<Over> {
             Some(before) if proven && (floor < before || planted!(StampsBelieved)) => Over::Before(before),
             _ => Over::Nothing,
         });
+        stamps.push(match (before, limit.now) {
+            (Some(before), Some(now)) if limit.by_stamps && floor < before && row.wall_max <= now => {
+                Over::Before(before)
+            }
+            _ => Over::Nothing,
+        });
         if proven {
             floor = floor.max(row.wall_max);
         }
     }
     // What nothing proves is older than what was recorded behind it.
-    let mut behind = false;
-    for (row, over) in rows.iter().zip(&mut all).rev() {
+    let (mut behind, mut contradicted) = (false, false);
+    for ((row, over), stamps) in rows.iter().zip(&mut all).zip(stamps).rev() {
+        let proven = is_proven(row, limit);
         match *over {
             Over::Before(before) => behind |= row.wall_min < before,
-            Over::Nothing if behind && has_footage(row) && !is_proven(row, limit) => *over = Over::All,
+            Over::Nothing if proven || !has_footage(row) => {}
+            Over::Nothing if behind => *over = Over::All,
+            Over::Nothing if !contradicted => *over = stamps,
             Over::Nothing | Over::All => {}
         }
+        contradicted |= proven;
     }
     all
 }
@@ -292,8 +308,18 @@ mod tests {
 
     /// What of blocks is over at an age of 100 s: `-` nothing, `p` what is before, `a` all.
     fn ruled(now: Option<i64>, running_s: u64, blocks: &[(i64, i64, u64, bool)]) -> String {
+        ruled_for(false, now, running_s, blocks)
+    }
+
+    /// The same, for who reads.
+    fn ruled_for(
+        by_stamps: bool,
+        now: Option<i64>,
+        running_s: u64,
+        blocks: &[(i64, i64, u64, bool)],
+    ) -> String {
         let rows: Vec<Row> = blocks.iter().copied().map(block).collect();
-        let limit = Limit { maximum_age_s: 100, now: now.map(at), running_s };
+        let limit = Limit { maximum_age_s: 100, now: now.map(at), running_s, by_stamps };
         let letter = |one: &Over| match one {
             Over::Nothing => '-',
             Over::Before(before) if Some(*before) == now.map(|now| at(now - 100)) => 'p',
@@ -335,8 +361,24 @@ mod tests {
     }
 
     #[test]
+    fn who_reads_goes_by_stamps_that_nothing_contradicts() {
+        let never = [(900, 950, 1, false), (1000, 1010, 2, false)];
+        assert_eq!(ruled_for(true, Some(1105), 3, &never), "pp");
+        assert_eq!(ruled_for(false, Some(1105), 3, &never), "--");
+        // To come, or after what is not past its age.
+        assert_eq!(ruled_for(true, Some(1005), 3, &never), "p-");
+        let night = [(4990, 5000, 1, true), (910, 960, 2, false)];
+        assert_eq!(ruled_for(true, Some(5050), 3, &night), "p-");
+        // A synchronised clock behind it says when it was, at the latest.
+        let set = [(900, 950, 1, true), (910, 960, 2, false), (5000, 5010, 3, true)];
+        assert_eq!(ruled_for(true, Some(5020), 4, &set), "p-p");
+        assert_eq!(ruled_for(true, Some(5105), 4, &set), "pap");
+    }
+
+    #[test]
     fn no_age_is_no_end() {
-        let limit = Limit { maximum_age_s: 0, now: Some(WallTime::MAX), running_s: u64::MAX };
+        let limit =
+            Limit { maximum_age_s: 0, now: Some(WallTime::MAX), running_s: u64::MAX, by_stamps: true };
         assert_eq!(over(&[&block((0, 1, 0, true))], &limit), [Over::Nothing]);
         assert_eq!(past_before(0, WallTime::MAX), None);
         assert_eq!(past_before(u64::MAX, WallTime(0)), Some(WallTime(-i64::MAX)));

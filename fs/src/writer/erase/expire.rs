@@ -134,6 +134,6 @@ impl<D: Disk> Engine<D> {
     pub(in crate::writer) fn limit_of(&self, stream: StreamId, now: Option<WallTime>) -> Option<Limit> {
         let maximum_age_s = self.core.ledger.maximum_age_s(stream);
         let running_s = self.running_seconds();
-        (maximum_age_s > 0).then_some(Limit { maximum_age_s, now, running_s })
+        (maximum_age_s > 0).then_some(Limit { maximum_age_s, now, running_s, by_stamps: false })
     }
 }
