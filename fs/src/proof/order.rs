@@ -127,8 +127,13 @@ impl Order {
     /// Of the blocks that may be taken, those of lowest rank are, but for what limits say of streams.
     fn by_rank(&self, block: BlockIndex, before: &View, after: &View) -> Verdict {
         let Some(rank) = before.ranks.get(&block) else { return Ok(()) };
+        // What was written on was open in between, and no block for the taking.
+        let live = |view: &View, other: &BlockIndex| {
+            view.live.iter().find(|live| live.block == *other).map(|live| (live.state, live.used_bytes))
+        };
         let stayed = |other: &BlockIndex| {
             !after.granted.contains(other)
+                && live(before, other) == live(after, other)
                 && before.takes.get(other) == after.takes.get(other)
                 && before.ranks.get(other) == after.ranks.get(other)
         };

@@ -262,9 +262,15 @@ fn judge(scanner: &Scanner<'_>, state: &mut State, suspect: &Suspect, writer: Ep
         if !planted!(TornHeaderAccepted) && !scanner.header_page_is_whole(take.block, header) {
             return;
         }
-        if !links_after_voiding(scanner, state, take, header, suspect.durable_chunk)
-            && !planted!(BlockLinkUnchecked)
-        {
+        // Where nothing of the stream is left, what came before was overwritten; but what was never durable was not: it is
+        // missing, and what came behind it does not count.
+        let alone = state.chains.before(take.stream, take.sequence).next().is_none();
+        let durable = suspect.durable_chunk;
+        let begins = durable.map_or(header.previous == 0, |durable| header.first_chunk <= durable.next());
+        if alone && !begins {
+            return;
+        }
+        if !links_after_voiding(scanner, state, take, header, durable) && !planted!(BlockLinkUnchecked) {
             return;
         }
     }
