@@ -44,16 +44,9 @@ pub fn ffprobe(mkv: &Path) -> Result<serde_json::Value> {
     Ok(serde_json::from_str(&run_silent(&mut ffprobe)?)?)
 }
 
-/// Every picture and sound decodes: `ffmpeg -v error -i X -f null -`.
+/// Every picture and sound decodes. The file's own time base is kept: pictures may follow each other closer than the one that
+/// ffmpeg would guess for its output can tell apart, where a camera is served faster than life, or the machine is busy.
 pub fn decode(mkv: &Path) -> Result<()> {
-    let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg.args(["-v", "error", "-nostdin", "-i"]).arg(mkv).args(["-map", "0", "-f", "null", "-"]);
-    run_silent(&mut ffmpeg).map(drop)
-}
-
-/// Every picture and sound of a camera that was served faster than life decodes. Its pictures follow each other closer than
-/// the time base that ffmpeg would guess for its output can tell apart, so the file's own is kept.
-pub fn decode_sped_up(mkv: &Path) -> Result<()> {
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-v", "error", "-nostdin", "-i"]).arg(mkv).args(["-map", "0", "-vsync", "passthrough"]);
     ffmpeg.args(["-enc_time_base", "-1", "-f", "null", "-"]);

@@ -61,7 +61,7 @@ pub fn whole(laps: u64, limit: Duration) -> Result<()> {
     ensure!(pictures(&before)? == pictures(&after)?, "what was held is not what it was");
     footage::video_run(&after.only()?.mkv, &rig.cameras[0].clip).context("what was held")?;
     for part in rig.export("cam01")?.parts {
-        crate::probe::decode_sped_up(&part.path).context("all of the camera that is held")?;
+        crate::probe::decode(&part.path).context("all of the camera that is held")?;
     }
     for camera in rig.cameras.iter().skip(1) {
         let export = rig.export(&camera.name)?;
@@ -116,7 +116,7 @@ fn held_range(rig: &Rig, hold: &Value, name: &str) -> Result<Export> {
     let moment = |field: &str| hold[field].as_str().with_context(|| format!("no {field} in {hold}"));
     let range = ["--from", moment("from")?, "--to", moment("to")?];
     let export = rig::export(&rig.volume, "cam01", &rig.dir.path().join(name), &range)?;
-    crate::probe::decode_sped_up(&export.only()?.path)?;
+    crate::probe::decode(&export.only()?.path)?;
     ensure!(pictures(&export)?.len() > 20, "hardly anything is held: {hold}");
     Ok(export)
 }

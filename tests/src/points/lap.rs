@@ -76,7 +76,7 @@ fn newest(rig: &Rig, camera: &Camera, export: &Export, end_ns: u64) -> Result<()
     let video = camera.clip.video()?;
     let part = export.only()?;
     footage::video_run(&part.mkv, &camera.clip)?;
-    crate::probe::decode_sped_up(&part.path)?;
+    crate::probe::decode(&part.path)?;
     let kept = footage::number_samples(&part.mkv.video()?.nal_hashes()?, &camera.clip.hashes(video))?;
     let sent = rig.server.sent_by(&camera.name, 0)?;
     let in_time: Vec<_> = sent.iter().filter(|line| line.wall_ns + 300_000_000 <= end_ns).collect();
