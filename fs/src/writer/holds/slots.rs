@@ -137,6 +137,11 @@ impl Holds {
         })
     }
 
+    /// Takes that back: it could not be written.
+    pub(super) fn remember_missing(&mut self, id: HoldId) {
+        self.missing = Some(id);
+    }
+
     /// Whether each slot stands in both copies as it should. That a hold is missing of which no slot can tell, all being in use, is
     /// told by the round log.
     pub(in crate::writer) fn all_stand(&self) -> bool {
