@@ -6,7 +6,7 @@
 use crate::disk::{AlignedBuffer, ReadAt};
 use crate::format::block::{BlockHeader, BlockTrailer, seal_header_page, unseal_header_page};
 use crate::format::chunk::{self, ChunkHeader, Entry, TAIL_MAGIC, Tables};
-use crate::format::footer::Footer;
+use crate::format::footer::{ChunkPlace, Footer};
 use crate::format::geometry::Geometry;
 use crate::format::table::Row;
 use crate::format::{Framed, SECTOR_BYTES, is_zero, round_up};
@@ -138,6 +138,13 @@ impl<'a> Scanner<'a> {
         let located = self.head_in(&page, take, offset)?;
         let tables = Tables::at_head(&located.header, &page);
         Some((located, tables))
+    }
+
+    /// The chunk of which a footer tells the place, by either of its headers.
+    pub(crate) fn located(&self, take: &Take, place: &ChunkPlace) -> Option<Located> {
+        let (offset, bytes) = (place.offset as usize, place.bytes as usize);
+        let head = self.chunk_at(take, offset).map(|(located, _)| located);
+        head.or_else(|| self.chunk_behind(take, offset, offset + bytes))
     }
 
     fn head_in(&self, bytes: &[u8], take: &Take, offset: usize) -> Option<Located> {
@@ -288,22 +295,22 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Samples and bytes that go of a block.
+/// Samples and bytes that go of a block; `None` if they cannot be read now.
 pub(crate) fn count(
     scanner: &Scanner<'_>,
     take: &Take,
     row: &Row,
     footer: &Footer,
     goes: &Goes,
-) -> (u64, u64) {
+) -> Option<(u64, u64)> {
     let Goes::Some(stretches) = goes else {
         let all = (u64::from(row.samples), u64::from(row.payload_bytes));
-        return if *goes == Goes::All { all } else { (0, 0) };
+        return Some(if *goes == Goes::All { all } else { (0, 0) });
     };
-    let places = stretches.iter().flat_map(|one| footer.chunks.get(one.clone()).unwrap_or_default());
-    let headers = places.filter_map(|place| scanner.chunk_at(take, place.offset as usize));
-    headers.fold((0, 0), |(samples, bytes), (located, _)| {
-        (samples + u64::from(located.header.samples), bytes + u64::from(located.header.payload_bytes))
+    let mut places = stretches.iter().flat_map(|one| footer.chunks.get(one.clone()).unwrap_or_default());
+    places.try_fold((0, 0), |(samples, bytes), place| {
+        let header = scanner.located(take, place)?.header;
+        Some((samples + u64::from(header.samples), bytes + u64::from(header.payload_bytes)))
     })
 }
 

@@ -8,7 +8,7 @@ use super::{Verdict, for_seeds};
 use crate::disk::sim::{Errno, Kinds, Repeat};
 
 /// What is recorded meanwhile; letters as in [`super::words`].
-pub(super) const RECORDINGS: [&str; 36] = [
+pub(super) const RECORDINGS: [&str; 41] = [
     "sr",
     "sdr",
     "sdrdr",
@@ -45,6 +45,11 @@ pub(super) const RECORDINGS: [&str; 36] = [
     "hfrur",
     "srhfrfrur",
     "htrurhsr",
+    "ser",
+    "fefr",
+    "trestr",
+    "hrerur",
+    "sretrfrer",
 ];
 
 /// With which errors.

@@ -86,7 +86,8 @@ pub(super) struct Model {
     pub(super) once_held: Vec<Hold>,
     /// How long the footage of streams stays, and what is about to be said of it.
     pub(super) retention: BTreeMap<String, (Retention, Option<Retention>)>,
-    /// Blocks that were set aside and given back for a hold, by take: younger ones may have been taken instead.
+    /// Blocks that were set aside and given back for a hold, or overwritten in place, by take: younger ones may have been taken
+    /// instead.
     pub(super) spared: BTreeSet<(BlockIndex, Sequence)>,
     /// The table refuses so many rows that blocks are passed over for it: behind each the ring may have gone on.
     pub(super) any_spared: bool,

@@ -112,7 +112,8 @@ impl Order {
         let older = after.live.iter().filter(same_stream).find(|live| {
             let waits = matches!(live.state, BlockState::Parked | BlockState::Sealed)
                 && !after.held.contains(&live.block)
-                && !is_being_erased(&live.stream, before, after);
+                && !before.reserved.contains(&live.block)
+                && !after.reserved.contains(&live.block);
             let same = self.0.get(&live.block).filter(|other| other.holds(live));
             waits && same.is_some_and(|other| other.at_most < mine.at_least)
         });
@@ -137,10 +138,7 @@ impl Order {
                 && before.takes.get(other) == after.takes.get(other)
                 && before.ranks.get(other) == after.ranks.get(other)
         };
-        let offered = |other: &BlockIndex| {
-            let stream = before.owners.get(other);
-            stayed(other) && !stream.is_some_and(|stream| is_being_erased(stream, before, after))
-        };
+        let offered = |other: &BlockIndex| stayed(other) && !after.reserved.contains(other);
         let waiting = || before.ranks.iter().filter(|(other, _)| offered(other));
         let stream = before.owners.get(&block);
         let may_be_over = stream.is_some_and(|stream| quota(stream, before, after).1);
@@ -190,12 +188,6 @@ impl Order {
 /// Whether nothing of a block's footage was left, or was about to be.
 fn is_void(block: BlockIndex, before: &View) -> bool {
     before.void.contains(&block) || before.reserved.contains(&block)
-}
-
-/// Whether something of a stream is being overwritten in place: it gives nothing to the ring meanwhile.
-fn is_being_erased(stream: &StreamId, before: &View, after: &View) -> bool {
-    let any = |view: &View| view.reserved.iter().any(|block| view.owners.get(block) == Some(stream));
-    any(before) || any(after)
 }
 
 /// Whether a stream had more than its quota all the time between two looks, and whether it may have had at any time.

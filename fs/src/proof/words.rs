@@ -44,12 +44,14 @@ pub(super) enum Deed {
     Hold,
     /// `u`: a hold is lifted, if there is one.
     Lift,
+    /// `e`: the oldest footage of the stream is erased.
+    Erase,
     /// `x`: a sample larger than a block.
     Huge,
 }
 
 /// Those of which every sequence is tried.
-pub(super) const DEEDS: [Deed; 16] = [
+pub(super) const DEEDS: [Deed; 17] = [
     Deed::Sync,
     Deed::Delta,
     Deed::Large,
@@ -66,9 +68,10 @@ pub(super) const DEEDS: [Deed; 16] = [
     Deed::Crash,
     Deed::Hold,
     Deed::Lift,
+    Deed::Erase,
 ];
 
-const LETTERS: [(char, Deed); 17] = {
+const LETTERS: [(char, Deed); 18] = {
     use Deed::*;
     [
         ('s', Sync),
@@ -87,6 +90,7 @@ const LETTERS: [(char, Deed); 17] = {
         ('k', Crash),
         ('h', Hold),
         ('u', Lift),
+        ('e', Erase),
         ('x', Huge),
     ]
 };
@@ -138,6 +142,10 @@ impl Deed {
                 return driver.hold("cam0", from, to, None).map(|_| ());
             }
             Deed::Lift => return driver.lift_any(),
+            Deed::Erase => {
+                let (from, to) = oldest(driver, "cam0", 2)?;
+                return driver.erase("cam0", from, to).map(drop);
+            }
         }
         driver.work()
     }

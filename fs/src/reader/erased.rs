@@ -33,7 +33,8 @@ impl Volume {
             let goes = goes(&footer, range);
             plan.erased.add(&footer, &goes);
             let (samples, payload_bytes) =
-                count(&self.scanner(), &Recovered::take(*block, row), row, &footer, &goes);
+                count(&self.scanner(), &Recovered::take(*block, row), row, &footer, &goes)
+                    .unwrap_or_default();
             plan.erased.samples += samples;
             plan.erased.payload_bytes += payload_bytes;
             let kept = keeper(&holds, row, &numbers(row, &footer, &goes));

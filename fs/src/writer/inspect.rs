@@ -50,6 +50,8 @@ pub(crate) struct View {
     pub(crate) void: BTreeSet<BlockIndex>,
     /// How many blocks were withdrawn after write errors.
     pub(crate) withdrawn: usize,
+    /// Whether the last round could not be flushed.
+    pub(crate) failing: bool,
     /// Streams that write or wait to.
     pub(crate) active: usize,
     /// The epoch.
@@ -66,6 +68,7 @@ impl<D: Disk> Engine<D> {
             active: self.streams.len(),
             epoch: core.epoch,
             withdrawn: core.faults.blocks as usize,
+            failing: !self.is_well(),
             ..View::default()
         };
         view.granted = core.ledger.grants().map(|grant| grant.block).collect();

@@ -132,9 +132,7 @@ pub(crate) fn judge(rig: &Rig, lives: &[Life], lost_s_max: f64) -> Result<(f64, 
             let context = || format!("{} track {k} ({:?})", camera.name, track.codec);
             let kept = footage::number_samples(&export.samples(track.codec)?, &camera.clip.hashes(track))
                 .with_context(context)?;
-            let sent = rig.server.sent_by(&camera.name, k)?;
-            let ends: Vec<u64> = lives.iter().map(|life| life.end_ns).collect();
-            let losses = loss::by_session(&sent, &kept, &ends).with_context(context)?;
+            let losses = losses(rig, &kept, camera, k, lives).with_context(context)?;
             ensure!(
                 losses.len() == lives.len(),
                 "{}: {} sessions in {} lives",
@@ -168,6 +166,40 @@ pub(crate) fn judge(rig: &Rig, lives: &[Life], lost_s_max: f64) -> Result<(f64, 
         too_much.join("; ")
     );
     Ok((worst, last_worst))
+}
+
+/// What is missing of each session of a camera's track.
+fn losses(rig: &Rig, kept: &[u64], camera: &Camera, track: usize, lives: &[Life]) -> Result<Vec<Loss>> {
+    let ends: Vec<u64> = lives.iter().map(|life| life.end_ns).collect();
+    loss::by_session(&rig.server.sent_by(&camera.name, track)?, kept, &ends)
+}
+
+/// Judges a camera of whose oldest footage the ring may have taken some: behind where it begins now nothing is missing but the
+/// last moments of lives that were killed.
+pub(crate) fn judge_lapped(rig: &Rig, camera: &Camera, lives: &[Life]) -> Result<()> {
+    let export = rig.export(&camera.name)?;
+    for (track, of_clip) in camera.clip.tracks.iter().enumerate() {
+        let hashes = camera.clip.hashes(of_clip);
+        let mut kept = footage::number_samples(&export.samples(of_clip.codec)?, &hashes)?;
+        let sent = rig.server.sent_by(&camera.name, track)?;
+        // The first ones of all laps of the clip may be gone: it is the end that says which lap is which.
+        let behind =
+            sent.last().map_or(0, |line| line.number).saturating_sub(kept.last().copied().unwrap_or(0));
+        let laps = hashes.len() as u64;
+        kept.iter_mut().for_each(|number| *number += behind / laps * laps);
+        let losses = losses(rig, &kept, camera, track, lives)?;
+        ensure!(losses.len() == lives.len(), "{} sessions in {} lives", losses.len(), lives.len());
+        let left = losses.iter().zip(lives).enumerate().skip_while(|(_, (loss, _))| loss.kept == 0);
+        for (place, (number, (loss, life))) in left.enumerate() {
+            let context = || format!("track {track}, life {number}: {loss:?}");
+            ensure!(loss.lost_s <= LOST_S_MAX, "{}", context());
+            if place > 0 || loss.head_missing == 0 {
+                judge_life(loss, life, camera, track).with_context(context)?;
+            }
+        }
+        ensure!(losses.last().is_some_and(|last| last.kept > 0), "nothing is left of the last life");
+    }
+    Ok(())
 }
 
 fn judge_life(loss: &Loss, life: &Life, camera: &Camera, track: usize) -> Result<()> {

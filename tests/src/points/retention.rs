@@ -3,6 +3,7 @@
 
 use super::damage::lose_all_but_sessions;
 use super::figure;
+use super::kill::{Life, judge_lapped};
 use crate::footage;
 use crate::media::ClipKind;
 use crate::process::{keha, keha_ok};
@@ -20,6 +21,7 @@ pub fn whole(times: usize, seconds: u64) -> Result<()> {
     let volume = text(&rig.volume)?.to_owned();
     let volume = volume.as_str();
     let mut samples = 0;
+    let mut lives = Vec::new();
     for turn in 0..times {
         let mut recorder = rig.record(&[])?;
         record_json::await_durable(&mut recorder, &rig.cameras, Duration::from_secs(60))?;
@@ -42,7 +44,8 @@ pub fn whole(times: usize, seconds: u64) -> Result<()> {
         let planned: Value = serde_json::from_str(&planned)?;
         ensure!(planned["samples"].as_u64() > Some(10), "hardly anything is to go: {planned}");
         let erased = keha_ok(&[&erase[..], &["--yes"]].concat(), COMMAND_LIMIT)?;
-        recorder.kill()?;
+        let end_ns = recorder.kill()?;
+        lives.push(Life { end_ns, durable: record_json::last_durable(&recorder.stdout()) });
         rig.await_quiet()?;
         let erased: Value = serde_json::from_str(&erased)?;
         let moment = |of: &Value, field: &str| {
@@ -65,9 +68,7 @@ pub fn whole(times: usize, seconds: u64) -> Result<()> {
         keha_ok(&["hold", "lift", volume, &id], COMMAND_LIMIT)?;
     }
     for camera in rig.cameras.iter().skip(1) {
-        for part in rig.export(&camera.name)?.parts {
-            footage::video_run(&part.mkv, &camera.clip).with_context(|| camera.name.clone())?;
-        }
+        judge_lapped(&rig, camera, &lives).with_context(|| camera.name.clone())?;
     }
     let all = rig.export("cam01")?;
     let told = all.gaps().iter().filter(|(reason, ..)| reason == "erased").count();

@@ -17,7 +17,7 @@ use crate::disk::sim::{CrashPlan, CrashPoint, Errno, Kinds, SimControl, SimDisk,
 use crate::recover::recover;
 use crate::report::{Health, OpenReport};
 use crate::session::Opener;
-use crate::types::{BlockIndex, ConfigurationHash, StreamId, StreamName, Uuid, VolumeId, WallTime};
+use crate::types::{BlockIndex, ConfigurationHash, Sequence, StreamId, StreamName, Uuid, VolumeId, WallTime};
 use crate::writer::engine::{Engine, EngineOptions};
 use crate::writer::inspect::View;
 use std::collections::BTreeSet;
@@ -76,6 +76,8 @@ pub(in crate::proof) struct Driver {
     order: Order,
     /// Where the disk refuses writes, also after the volume was opened again.
     refused: Vec<Range<u64>>,
+    /// Blocks, by take, that were set aside and given back while the disk failed: a record on it still sets them aside.
+    set_aside: BTreeSet<(BlockIndex, Sequence)>,
 }
 
 impl Driver {
@@ -154,6 +156,7 @@ impl Driver {
             points: Arc::default(),
             order: Order::default(),
             refused: Vec::new(),
+            set_aside: BTreeSet::new(),
         }
     }
 
@@ -281,12 +284,13 @@ impl Driver {
         self.disk.take_written();
         let result = call(self.engine()?);
         self.disk.off_event();
-        let after = self.view();
+        let mut after = self.view();
         presence::untouched(&self.disk.take_written(), &before, &after, &self.shape.geometry(), &self.model)?;
         self.order.follow(&before, &after, self.faulty, closing)?;
         let mut oldest: Vec<_> = before.ranks.iter().map(|(block, rank)| (*rank, *block)).collect();
         oldest.sort_unstable();
         let mut between = before.clone();
+        between.granted.extend(self.set_aside.iter().map(|(block, _)| *block));
         if closing {
             let taken = before.takes.iter().filter(|(block, take)| after.takes.get(block) != Some(take));
             let set_aside = taken.count() + before.granted.len() + before.active + 2;
@@ -307,8 +311,22 @@ impl Driver {
             let given_back = given_back.filter(|(block, take)| before.takes.get(block) == *take);
             self.model.spared.extend(given_back.filter_map(|(block, take)| Some((block, *take?))));
         }
+        // What is being overwritten in place is passed over by the ring.
+        let reserved = before.reserved.union(&after.reserved);
+        let takes = reserved.filter_map(|block| Some((*block, *before.takes.get(block)?)));
+        self.model.spared.extend(takes);
+        self.note_given_back(&before, &mut after);
         self.judge_points(vec![before, between, after])?;
         Ok(result)
+    }
+
+    /// As long as no round is flushed, what was set aside still is, to a reader.
+    fn note_given_back(&mut self, before: &View, after: &mut View) {
+        let granted = before.granted.iter().filter_map(|block| Some((*block, *before.takes.get(block)?)));
+        self.set_aside.extend(granted);
+        let same = |(block, take): &(BlockIndex, Sequence)| after.takes.get(block) == Some(take);
+        self.set_aside.retain(|one| after.failing && same(one));
+        after.granted.extend(self.set_aside.iter().map(|(block, _)| *block));
     }
 
     /// What is full goes out.

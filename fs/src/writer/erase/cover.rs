@@ -10,7 +10,7 @@ use crate::format::{FORMAT_VERSION, Framed};
 use crate::recover::examine;
 use crate::report::BlockState;
 use crate::retention::erase::{Goes, cover, goes, hull, is_numbered, is_within};
-use crate::scan::{Located, Take, count};
+use crate::scan::count;
 use crate::writer::engine::Engine;
 use crate::writer::writes::Purpose;
 use std::sync::Arc;
@@ -28,16 +28,16 @@ impl<D: Disk> Engine<D> {
         let row = self.core.ledger.row(job.take.block).clone();
         let decided = self.decide(job, &row).and_then(|(goes, footer)| {
             let fresh = self.covers(job, &footer, &row, &goes)?;
-            Some((goes, footer, fresh))
+            let after = self.row_after(job, &row, &footer, &goes)?;
+            Some((goes, fresh, self.voids_in(job, &footer)?, after, footer))
         });
-        let Some((goes, footer, fresh)) = decided else {
+        let Some((goes, fresh, old, after, footer)) = decided else {
             job.tries += 1;
             return job.tries < TRIES || self.leave_alone(job);
         };
         job.covered = true;
         job.asked = if job.target.what.is_asked() { hull(&row, &footer, &goes) } else { None };
-        job.after = Some(self.row_after(job, &row, &footer, &goes));
-        let old = self.voids_in(job, &footer);
+        job.after = Some(after);
         for void in &fresh {
             self.submit_cover(job, void);
         }
@@ -74,23 +74,26 @@ impl<D: Disk> Engine<D> {
         let footer = examined.progress.footer;
         let goes = match job.target.what {
             // What a crash left is found, whatever damage hides beside it.
-            What::Begun => return Some((Goes::Nothing, footer)),
+            What::Begun => {
+                let found = footer.chunks.iter().any(|place| place.kind.is_void());
+                return (found || is_numbered(row, &footer)).then_some((Goes::Nothing, footer));
+            }
             What::Asked(range) => goes(&footer, range),
             What::Expired(over) => self.expired_in(row, &footer, over),
         };
         is_numbered(row, &footer).then_some((goes, footer))
     }
 
-    /// The row of a block once this is gone of it, for where it cannot be read then.
-    fn row_after(&self, job: &Job, row: &Row, footer: &Footer, goes: &Goes) -> Row {
+    /// The row of a block once this is gone of it, for where it cannot be read then; `None` if it cannot be read now.
+    fn row_after(&self, job: &Job, row: &Row, footer: &Footer, goes: &Goes) -> Option<Row> {
         let after =
             Row { state: BlockState::Sealed, flags: row.flags | PART_VOID | NO_FOOTER, ..row.clone() };
         let stretches = match goes {
-            Goes::Nothing => return after,
+            Goes::Nothing => return Some(after),
             Goes::All => {
                 let erased = job.target.what.kind() == ChunkKind::ERASED;
                 let (samples, sync_samples, payload_bytes, first_sync) = Default::default();
-                return Row {
+                return Some(Row {
                     state: if erased { BlockState::Erased } else { BlockState::Expired },
                     flags: PART_VOID | NO_FOOTER,
                     used_bytes: self.core.geometry.block_bytes as u32,
@@ -99,19 +102,19 @@ impl<D: Disk> Engine<D> {
                     payload_bytes,
                     first_sync,
                     ..after
-                };
+                });
             }
             Goes::Some(stretches) => stretches,
         };
         let stays = |chunk: usize| !stretches.iter().any(|one| one.contains(&chunk));
-        let (samples, payload_bytes) = count(&self.core.scanner(), &job.take, row, footer, goes);
+        let (samples, payload_bytes) = count(&self.core.scanner(), &job.take, row, footer, goes)?;
         let syncs = || footer.syncs.iter().filter(|sync| stays(sync.chunk as usize));
         let media = || {
             let all = footer.chunks.iter().enumerate();
             all.filter(|(chunk, place)| place.kind == ChunkKind::MEDIA && stays(*chunk))
                 .map(|(_, place)| place)
         };
-        Row {
+        Some(Row {
             samples: row.samples.saturating_sub(samples as u32),
             payload_bytes: row.payload_bytes.saturating_sub(payload_bytes as u32),
             sync_samples: syncs().count() as u32,
@@ -119,7 +122,7 @@ impl<D: Disk> Engine<D> {
             wall_min: media().map(|place| place.wall_min).min().unwrap_or(row.wall_min),
             wall_max: media().map(|place| place.wall_max).max().unwrap_or(row.wall_max),
             ..after
-        }
+        })
     }
 
     /// Nothing was written to a block, and nothing is.
@@ -180,27 +183,18 @@ impl<D: Disk> Engine<D> {
         })
     }
 
-    /// The void chunks that stand in a block already.
-    fn voids_in(&self, job: &Job, footer: &Footer) -> Vec<ChunkHeader> {
+    /// The void chunks that stand in a block already; `None` if one cannot be read now.
+    fn voids_in(&self, job: &Job, footer: &Footer) -> Option<Vec<ChunkHeader>> {
         let places = footer.chunks.iter().filter(|place| place.kind.is_void() && place.bytes > 0);
-        let found =
-            places.filter_map(|place| self.located(&job.take, place.offset as usize, place.bytes as usize));
-        found.map(|located| located.header).collect()
-    }
-
-    fn located(&self, take: &Take, offset: usize, bytes: usize) -> Option<Located> {
         let scanner = self.core.scanner();
-        let head = scanner.chunk_at(take, offset).map(|(located, _)| located);
-        head.or_else(|| scanner.chunk_behind(take, offset, offset + bytes))
+        places.map(|place| Some(scanner.located(&job.take, place)?.header)).collect()
     }
 
     /// The void chunks to come; `None` if what they are to cover cannot be read.
     fn covers(&self, job: &Job, footer: &Footer, row: &Row, goes: &Goes) -> Option<Vec<ChunkHeader>> {
         let kind = job.target.what.kind();
-        let at = |index: usize| {
-            let place = footer.chunks.get(index)?;
-            self.located(&job.take, place.offset as usize, place.bytes as usize)
-        };
+        let scanner = self.core.scanner();
+        let at = |index: usize| scanner.located(&job.take, footer.chunks.get(index)?);
         match goes {
             Goes::Nothing => Some(Vec::new()),
             Goes::All => Some(vec![self.cover_all(job, row)?]),

@@ -19,7 +19,8 @@
 //!
 //! The step from footage to void is the write of one sector, so a power cut leaves each stretch whole or gone, never torn. A block
 //! that a crash found covered and not wiped is wiped by the next writer. Blocks that wait are not taken by the ring: what it took
-//! would linger in the room that the new footage does not fill yet.
+//! would linger in the room that the new footage does not fill yet. It takes what was written next instead, of whatever stream, and
+//! comes back to these when they are done.
 
 mod cover;
 mod expire;
@@ -367,7 +368,7 @@ impl<D: Disk> Engine<D> {
         self.manner == Manner::Record && !self.erasing.closing
     }
 
-    /// One block less to wait for. It may be taken once its row is settled: until then its stream gives nothing.
+    /// One block less to wait for. It may be taken once its row is settled.
     fn block_done(&mut self, target: &Target) {
         self.erasing.done.push(target.block);
         if let Some((_, _, blocks)) = &mut self.erasing.asked

@@ -37,7 +37,7 @@ impl<D: Disk> Engine<D> {
             return Err(self.disk_error("flush what waits in memory, and then erase, on"));
         }
         let mut plan = self.plan_erase(stream, range)?;
-        if self.end_blocks(stream, range)? {
+        if self.end_blocks(stream, &plan.0)? {
             // The block that was written has a row now.
             plan = self.plan_erase(stream, range)?;
         }
@@ -91,7 +91,8 @@ impl<D: Disk> Engine<D> {
                 false => erased.add(&footer, &goes),
             }
             let take = Take { block: *block, sequence: row.sequence, stream };
-            let (samples, payload_bytes) = count(&self.core.scanner(), &take, row, &footer, &goes);
+            let (samples, payload_bytes) =
+                count(&self.core.scanner(), &take, row, &footer, &goes).unwrap_or_default();
             erased.samples += samples;
             erased.payload_bytes += payload_bytes;
             let (sequence, what) = (row.sequence, What::Asked(range));
@@ -139,15 +140,14 @@ impl<D: Disk> Engine<D> {
 
     /// Ends the block that a stream writes, or would resume, if some of it goes: nothing is written behind what was erased.
     /// Whether there was one that was being written.
-    fn end_blocks(&mut self, stream: StreamId, range: TimeRange) -> Result<bool> {
+    fn end_blocks(&mut self, stream: StreamId, targets: &[Target]) -> Result<bool> {
         let Some(index) = self.streams.iter().position(|one| one.id == stream) else { return Ok(false) };
-        let touched = |row: &Row| crate::hold::may_touch(row, range);
-        let open = self.streams[index].open_row().is_some_and(|(_, row)| touched(row));
+        let goes = |block: BlockIndex| targets.iter().any(|target| target.block == block);
+        let open = self.streams[index].open_row().is_some_and(|(block, _)| goes(block));
         if open {
             self.streams[index].end_block(&mut self.core);
         }
-        let parked = self.streams[index].parked();
-        if parked.is_some_and(|block| touched(self.core.ledger.row(block))) {
+        if self.streams[index].parked().is_some_and(goes) {
             self.streams[index].leave_parked();
         }
         if open {

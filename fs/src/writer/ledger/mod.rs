@@ -194,10 +194,6 @@ impl Ledger {
                 Some((self.guard.may_have_covered(row), row.rank, row.sequence, block))
             }
             BlockState::Bad if planted!(BadTakenAgain) => Some((false, row.rank, row.sequence, block)),
-            // It keeps its place: the ring must not go on behind it.
-            BlockState::Open if self.reserved.contains(&block) => {
-                Some((false, row.rank, row.sequence, block))
-            }
             BlockState::Granted | BlockState::Open | BlockState::Bad => None,
         }
     }
@@ -343,13 +339,9 @@ impl Ledger {
     /// The block that is to be taken next.
     pub(crate) fn victim(&self, ages: Ages) -> Option<Candidate> {
         let passed = self.passed_over();
+        let waits = |block: &BlockIndex| self.reserved.contains(block) || passed(block);
         let candidate = |(stream, victims): (&StreamId, &BTreeSet<Rank>)| {
-            // Until it is overwritten in place, its stream gives nothing: not what is newer, either.
-            let stops = |block: &BlockIndex| self.reserved.contains(block) || !passed(block);
-            let (doubtful, rank, sequence, block) = *victims.iter().find(|(.., block)| stops(block))?;
-            if self.reserved.contains(&block) {
-                return None;
-            }
+            let (doubtful, rank, sequence, block) = *victims.iter().find(|(.., block)| !waits(block))?;
             let limits = self.limits.get(stream).copied().unwrap_or_default();
             let row = self.row(block);
             // Only a moment that was vouched for makes a block older than its running time does.
@@ -366,7 +358,7 @@ impl Ledger {
                 over_quota: is_over(limits.quota_blocks, used),
             })
         };
-        let empty = self.empty.iter().find(|block| !passed(block) && !self.reserved.contains(block));
+        let empty = self.empty.iter().find(|block| !waits(block));
         choose(empty.copied(), self.victims.iter().filter_map(candidate))
     }
 
