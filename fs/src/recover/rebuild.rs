@@ -189,9 +189,14 @@ fn relink(scanner: &Scanner<'_>, state: &mut State, stream: StreamId, rebuilt: &
     for (index, pair) in blocks.windows(2).enumerate() {
         let [(block, row), (older, before)] = pair else { continue };
         let replaces = row.first_chunk <= before.last_chunk() && (is_rebuilt(block) || is_rebuilt(older));
-        // Behind a block that is full the ring may have gone on while that one was held, or was withdrawn.
+        // Behind a block that is full the ring may have gone on while that one was held, or was withdrawn; of one in which the image
+        // ends nobody knows what it held.
         let full = !matches!(before.state, BlockState::Open | BlockState::Parked);
-        let behind_hole = full && row.first_chunk > before.last_chunk().next() && !planted!(KnownRowsJudged);
+        let geometry = scanner.geometry;
+        let end_of_older = geometry.block_at(*older) + geometry.block_bytes as u64;
+        let cut = end_of_older > scanner.disk.size_bytes();
+        let behind_hole =
+            (full || cut) && row.first_chunk > before.last_chunk().next() && !planted!(KnownRowsJudged);
         // A crash may have discarded what stands behind a block that was being written.
         let hole = row.first_chunk > before.last_chunk().next() && !planted!(KnownRowsJudged);
         let end = index < DISCARDED_MAX && blocks.iter().take(index + 1).all(|(block, _)| is_rebuilt(block));
