@@ -91,6 +91,12 @@ mod switches {
         WithheldGiven,
         /// Of a block that cannot be read whole what is found of it is erased, and the rest forgotten.
         ErasedByHalf,
+        /// While footage is erased, what was written next is set aside in its place.
+        ErasureCostsMore,
+        /// What is withheld is forgotten where a block is examined anew.
+        WithheldForgotten,
+        /// What a crash left half overwritten is forgotten where it cannot be read.
+        BegunForgotten,
         /// Blocks that were to be erased stay set aside when that fails.
         ReservedForGood,
         /// What is past its maximum age is given to readers.

@@ -282,6 +282,15 @@ impl<'a> Scanner<'a> {
         true
     }
 
+    /// Whether a part of a block is zeros. Reads it piece by piece.
+    pub(crate) fn is_zero(&self, block: BlockIndex, at: usize, bytes: usize) -> bool {
+        let mut pieces = (at..at + bytes).step_by(SEARCH_BYTES);
+        pieces.all(|piece| {
+            let found = self.read(block, piece, SEARCH_BYTES.min(at + bytes - piece));
+            found.is_ok_and(|found| is_zero(&found))
+        })
+    }
+
     /// The trailer of a sealed block.
     pub(crate) fn trailer(&self, take: &Take) -> Option<BlockTrailer> {
         let page = self.geometry.page_bytes;

@@ -108,6 +108,20 @@ impl Row {
         (self.withheld_from, self.withheld) = (first, behind.saturating_sub(first));
     }
 
+    /// What was withheld of the same take still is. Nothing more is written to such a block.
+    pub(crate) fn withhold_as(&mut self, before: &Row) {
+        if before.withheld == 0 || planted!(WithheldForgotten) {
+            return;
+        }
+        let first = before.first_chunk.0.saturating_sub(self.first_chunk.0);
+        let from = u32::try_from(first).unwrap_or(u32::MAX).saturating_add(before.withheld_from);
+        self.withhold(from, from.saturating_add(before.withheld - 1));
+        self.flags |= NO_FOOTER;
+        if self.state == BlockState::Parked {
+            self.state = BlockState::Sealed;
+        }
+    }
+
     /// Whether any sample stands in it.
     pub(crate) fn has_samples(&self) -> bool {
         self.is_live() && self.samples > 0

@@ -23,7 +23,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// A range that takes in so many of a stream's samples that are there, from the `first`-th on.
-fn range(driver: &Driver, name: &str, first: usize, samples: usize) -> Verdict<(WallTime, WallTime)> {
+pub(super) fn range(
+    driver: &Driver,
+    name: &str,
+    first: usize,
+    samples: usize,
+) -> Verdict<(WallTime, WallTime)> {
     let there = super::holds::numbers(&driver.volume()?, name, Default::default())?;
     let stream = driver.model.streams.get(name).ok_or("no such stream")?;
     let walls = stream.entries.iter().filter_map(|entry| match entry {
@@ -372,7 +377,7 @@ pub(super) fn repaired_meanwhile(seed: u64) -> Verdict<u64> {
 }
 
 /// Blocks in which a void chunk stands that is not zeros.
-fn unwiped(image: &SimImage) -> Verdict<Vec<BlockIndex>> {
+pub(super) fn unwiped(image: &SimImage) -> Verdict<Vec<BlockIndex>> {
     let state = recover(image, Path::new("proof")).map_err(|error| error.to_string())?;
     let scanner = Scanner { disk: image, geometry: &state.geometry, volume: state.volume() };
     let is_unwiped = |block: &BlockIndex| {

@@ -60,6 +60,12 @@ impl Order {
                 !before.live.iter().any(|live| bad(&live)),
                 "block {block} was withdrawn, and is set aside"
             );
+            let costs = after.erasing && before.starved + after.starved == 0 && !is_void(*block, before);
+            let had_footage = before.live.iter().any(|live| live.block == *block);
+            demand!(
+                faulty || !costs || !had_footage,
+                "block {block} is set aside, though what is being erased is about to make room"
+            );
             if !faulty {
                 self.by_rank(*block, before, after)?;
                 self.by_last_write(*block, before, after)?;

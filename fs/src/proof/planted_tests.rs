@@ -5,10 +5,10 @@
 
 use super::judged;
 use super::{
-    Verdict, age_tests, crash_tests, cut_tests, damage_tests, erase_tests, fault_tests, hold_doubt_tests,
-    hold_fault_tests, hold_tests, hostile_tests, known_row_tests, lap_tests, lost_row_tests, metadata_tests,
-    nth_tests, reader_tests, repair_doubt_tests, repair_tests, retention_tests, scrub_tests, sequence_tests,
-    session_tests, stale_tests, swap_tests, words,
+    Verdict, age_tests, crash_tests, cut_tests, damage_tests, erase_left_tests, erase_tests, fault_tests,
+    hold_doubt_tests, hold_fault_tests, hold_tests, hostile_tests, known_row_tests, lap_tests,
+    lost_row_tests, metadata_tests, nth_tests, reader_tests, repair_doubt_tests, repair_tests,
+    retention_tests, scrub_tests, sequence_tests, session_tests, stale_tests, swap_tests, words,
 };
 use crate::planted::{Bug, with};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -118,6 +118,9 @@ const AGED_CLOCKS: Scenario = scenario("maximum ages and clocks", age_tests::jum
 const AGED_WRONG: Scenario = scenario("recorded under wrong clocks", age_tests::wrong_clocks, 9600..9606);
 const AGED_ALONE: Scenario = scenario("ages without a time server", age_tests::no_time_server, 9650..9651);
 const ERASED_BAD: Scenario = scenario("erasing a bad place", erase_tests::bad_place, 8900..8902);
+const ERASED_WITHHELD: Scenario = scenario("withheld footage", erase_left_tests::withheld, 8980..8984);
+const ERASED_LEFT: Scenario =
+    scenario("half erased and unreadable", erase_left_tests::unreadable_left, 8990..8991);
 const ERASED_STUCK: Scenario = scenario("erasing while the disk fails", erase_tests::stuck, 8970..8974);
 const ERASED_UNREAD: Scenario = scenario("erasing what cannot be read", erase_tests::unreadable, 8950..8952);
 const AGED_LOST: Scenario = scenario("maximum ages and rebuilding", age_tests::rebuilt, 9550..9552);
@@ -220,6 +223,9 @@ const PLANTS: &[Plant] = &[
     (&[Bug::WithheldGiven], &[ERASED_BAD]),
     (&[Bug::ErasedByHalf], &[ERASED_UNREAD]),
     (&[Bug::ReservedForGood], &[ERASED_STUCK]),
+    (&[Bug::ErasureCostsMore], &[ERASED]),
+    (&[Bug::WithheldForgotten], &[ERASED_WITHHELD]),
+    (&[Bug::BegunForgotten], &[ERASED_LEFT]),
     (&[Bug::HeldExpired], &[AGED]),
     (&[Bug::ExpiredWithoutSync], &[AGED_CLOCKS]),
     (&[Bug::ClockBelievedAtOnce], &[AGED_CLOCKS]),

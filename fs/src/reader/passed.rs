@@ -5,7 +5,7 @@ use crate::disk::ReadAt;
 use crate::error::{Error, Result};
 use crate::recover::{Recovered, newest_record, recover};
 use crate::scan::{Scanner, Take};
-use crate::types::{RoundNumber, StreamId};
+use crate::types::RoundNumber;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
@@ -57,11 +57,13 @@ impl Volume {
         self.unsettled_from(take).is_some_and(|from| at >= from)
     }
 
-    /// The error for a stream that the ring passes while it is read.
-    pub(super) fn overwritten(&self, stream: StreamId) -> Error {
+    /// The error for a stream of which the ring takes this block while it is read. Older ones may be there still, for they are held:
+    /// it is what was written behind this one that the reader wants.
+    pub(super) fn overwritten(&self, passed: &Take) -> Error {
         let now = Volume::from_disk_at(Arc::clone(&self.disk), &self.path, Arc::clone(&self.clock)).ok();
-        let blocks = now.map(|volume| volume.stream_blocks(stream)).unwrap_or_default();
-        let first = blocks.iter().filter(|(_, row)| row.has_samples()).map(|(_, row)| row.wall_min).min();
+        let blocks = now.map(|volume| volume.stream_blocks(passed.stream)).unwrap_or_default();
+        let behind = blocks.iter().filter(|(_, row)| row.has_samples() && row.sequence > passed.sequence);
+        let first = behind.map(|(_, row)| row.wall_min).min();
         Error::Overwritten { available_from: first }
     }
 }

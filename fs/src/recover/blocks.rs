@@ -195,6 +195,8 @@ struct Suspect {
     /// The last chunk of the stream that the record knows to be durable.
     durable_chunk: Option<ChunkNumber>,
     header: Option<BlockHeader>,
+    /// What was known of the same take.
+    known: Row,
 }
 
 /// Examines what a round record names and grants.
@@ -211,7 +213,6 @@ pub(super) fn examine_named(scanner: &Scanner<'_>, state: &mut State, record: &R
             Some(header) if header.sequence == granted.sequence => {
                 let take = Take { block: granted.block, sequence: header.sequence, stream: header.stream };
                 suspects.entry(header.stream).or_default().push(Suspect {
-                    take,
                     durable_end: 0,
                     // A stream that left a bad block in this round is known by that.
                     durable_chunk: durable
@@ -219,6 +220,8 @@ pub(super) fn examine_named(scanner: &Scanner<'_>, state: &mut State, record: &R
                         .copied()
                         .filter(|_| !planted!(GrantedEndUnknown)),
                     header: Some(header),
+                    known: state.known(&take),
+                    take,
                 });
             }
             _ => {
@@ -234,7 +237,9 @@ pub(super) fn examine_named(scanner: &Scanner<'_>, state: &mut State, record: &R
         let header = scanner.block_header(named.block).ok().flatten();
         let durable_end = (named.durable_end as usize).min(scanner.geometry.block_bytes);
         let durable_chunk = Some(named.durable_chunk);
-        suspects.entry(named.stream).or_default().push(Suspect { take, durable_end, durable_chunk, header });
+        let known = state.known(&take);
+        let suspect = Suspect { take, durable_end, durable_chunk, header, known };
+        suspects.entry(named.stream).or_default().push(suspect);
     }
     // What the table says of these blocks is of an earlier take, maybe of another stream, or older than what is about to be
     // found: none of it may be taken for the end of any stream.
@@ -291,6 +296,7 @@ fn judge(scanner: &Scanner<'_>, state: &mut State, suspect: &Suspect, writer: Ep
         row.rank = row.rank.max(trailer.row.rank);
     }
     row.state = state_of(&examined_progress, sealed);
+    row.withhold_as(&suspect.known);
     note_unfinished(state, take.block, &mut row);
     state.set(take.block, row);
 }

@@ -267,6 +267,12 @@ struct State {
 }
 
 impl State {
+    /// What is known of a take, if anything is.
+    fn known(&self, take: &Take) -> Row {
+        let row = self.rows.get(take.block.0 as usize);
+        row.filter(|row| Recovered::take(take.block, row) == *take).cloned().unwrap_or_default()
+    }
+
     fn set(&mut self, block: BlockIndex, row: Row) {
         if let Some(place) = self.rows.get_mut(block.0 as usize)
             && *place != row

@@ -41,6 +41,7 @@ pub(crate) fn amend(
     }
     rebuild(scanner, &mut state, from_blocks);
     (recovered.rows, recovered.chains, recovered.changed) = (state.rows, state.chains, state.changed);
+    recovered.unfinished.append(&mut state.unfinished);
     recovered.ends = ends(&recovered.rows);
     for row in &recovered.rows {
         recovered.highest = recovered.highest.max(row.sequence).max(row.rank);

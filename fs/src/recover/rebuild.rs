@@ -57,10 +57,13 @@ fn row_held_against(scanner: &Scanner<'_>, block: BlockIndex, before: &Row) -> R
     let same = Recovered::take(block, before) == take && is_known(before) && !planted!(DurableEndForgotten);
     let known = Some(before).filter(|_| same);
     let sealed = sealed_row(scanner, &take);
-    if let Some(row) = sealed.filter(|row| known.is_none_or(|known| row.last_chunk() >= known.last_chunk())) {
+    if let Some(mut row) =
+        sealed.filter(|row| known.is_none_or(|known| row.last_chunk() >= known.last_chunk()))
+    {
         // A trailer is older than what was withheld later.
-        let (withheld_from, withheld) = known.map_or((0, 0), |known| (known.withheld_from, known.withheld));
-        return Row { withheld_from, withheld, ..row };
+        (row.withheld_from, row.withheld) = (0, 0);
+        known.into_iter().for_each(|known| row.withhold_as(known));
+        return row;
     }
     let progress = match known {
         Some(known) => examine_known(scanner, &take, known).progress,
@@ -113,7 +116,7 @@ fn with_known(known: &Row, found: Progress) -> Row {
         (true, _) => (row.wall_min.min(known.wall_min), row.wall_max.max(known.wall_max)),
     };
     let least = if both { known.clone() } else { Row::default() };
-    Row {
+    let mut with = Row {
         state: state_of(&found, false),
         flags: (row.flags | known.flags) & !CLOCKED | row.flags & known.flags & CLOCKED,
         epoch: row.epoch.max(known.epoch),
@@ -129,8 +132,12 @@ fn with_known(known: &Row, found: Progress) -> Row {
         payload_bytes: row.payload_bytes.max(least.payload_bytes),
         used_bytes: last.used_bytes,
         running_s: row.running_s.max(known.running_s),
+        withheld_from: 0,
+        withheld: 0,
         ..known.clone()
-    }
+    };
+    with.withhold_as(known);
+    with
 }
 
 /// Whether a footer is of chunks that a crash discarded before the block was written on: another chunk of the same take stands
@@ -164,7 +171,8 @@ fn without_lost_end(scanner: &Scanner<'_>, block: BlockIndex, row: &Row) -> Opti
     let end = footer.chunks.get(standing).map_or(0, |place| place.offset as usize);
     let stop = ChunkNumber(row.first_chunk.0.saturating_add(standing as u64));
     let cut = examine(scanner, &take, end, Some(stop)).progress.row;
-    Some(if cut.chunks == 0 { free_row(None) } else { Row { state: BlockState::Parked, ..cut } })
+    let free = || Row { sequence: row.sequence, ..free_row(None) };
+    Some(if cut.chunks == 0 { free() } else { Row { state: BlockState::Parked, ..cut } })
 }
 
 /// The blocks of a stream, the latest first.

@@ -50,6 +50,10 @@ pub(crate) struct View {
     pub(crate) void: BTreeSet<BlockIndex>,
     /// How many blocks were withdrawn after write errors.
     pub(crate) withdrawn: usize,
+    /// Whether someone waits for footage to be erased.
+    pub(crate) erasing: bool,
+    /// How many streams wait for a block.
+    pub(crate) starved: usize,
     /// Whether the last round could not be flushed.
     pub(crate) failing: bool,
     /// Streams that write or wait to.
@@ -68,6 +72,8 @@ impl<D: Disk> Engine<D> {
             active: self.streams.len(),
             epoch: core.epoch,
             withdrawn: core.faults.blocks as usize,
+            erasing: self.erasing.is_asked(),
+            starved: core.starved,
             failing: !self.is_well(),
             ..View::default()
         };
@@ -83,7 +89,7 @@ impl<D: Disk> Engine<D> {
             view.takes.insert(block, row.sequence);
             let held = core.ledger.guard().covers(row);
             view.held.extend(held.then_some(block));
-            if row.is_owned() && !held {
+            if row.is_owned() && !held && !view.reserved.contains(&block) {
                 view.owners.insert(block, row.stream);
             }
             match row.state {

@@ -14,6 +14,7 @@ use crate::format::round_up;
 use crate::format::table::NO_FOOTER;
 use crate::recover::{Header, Source, Verdict, judge};
 use crate::report::{Health, RoundReport};
+use crate::retention::victim::Candidate;
 use crate::types::RoundNumber;
 use nix::errno::Errno;
 use std::collections::BTreeSet;
@@ -77,7 +78,8 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Sets blocks aside for the takes until the next round. While nobody records, none: what is set aside is lost if the writer
-    /// is cut off, and whoever only holds or sets something takes no block.
+    /// is cut off, and whoever only holds or sets something takes no block. While footage is erased, none with footage but for a
+    /// stream that waits for it: blocks of which nothing is left are about to be there.
     fn grant_blocks(&mut self) {
         let (_, granted_max, _) = record_capacity(self.core.geometry.streams_max);
         let active = self.streams.iter().filter(|stream| stream.is_active()).count();
@@ -88,13 +90,17 @@ impl<D: Disk> Engine<D> {
         let mut tries = target + 16;
         while self.core.ledger.grants().len() < target && tries > 0 && self.core.record_has_room_for_rows() {
             tries -= 1;
-            self.grant_one();
+            let needed = self.core.ledger.grants().len() < self.core.starved;
+            let Some(victim) = self.core.ledger.victim(self.ages()) else { return };
+            if self.erasing.is_asked() && !victim.void && !needed && !planted!(ErasureCostsMore) {
+                return;
+            }
+            self.grant_one(victim);
         }
     }
 
     /// The header on disk is read first: if it is not what the row says, the row is wrong, and the choice is made again.
-    fn grant_one(&mut self) {
-        let Some(victim) = self.core.ledger.victim(self.ages()) else { return };
+    fn grant_one(&mut self, victim: Candidate) {
         let block = victim.block;
         let row = self.core.ledger.row(block).clone();
         let header = self.core.scanner().block_header(block);

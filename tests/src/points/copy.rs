@@ -19,7 +19,9 @@ pub fn whole(pictures: usize) -> Result<()> {
     let enough = |export: &Export| {
         export.only().is_ok_and(|part| part.mkv.video().is_ok_and(|video| video.frames.len() >= pictures))
     };
-    crate::wait::until("footage to copy", Duration::from_secs(60), || {
+    // At 25 pictures a second, and as long again.
+    let limit = Duration::from_secs(60 + pictures as u64 / 12);
+    crate::wait::until("footage to copy", limit, || {
         ensure!(recorder.ended()?.is_none(), "the recorder ended: {}", recorder.stderr().join("\n"));
         Ok(rig.export("cam01").ok().filter(enough))
     })?;

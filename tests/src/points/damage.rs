@@ -184,8 +184,9 @@ impl Subject {
         let before = self.export_all(path)?;
         let lost: u64 = hit.iter().filter_map(|which| self.blocks[*which]["samples"].as_u64()).sum();
         let missing: usize = before.iter().map(|outcome| outcome.missing).sum();
-        // A sample may be split over a block's edge, on either side.
-        let most = usize::try_from(lost)? + 2 * hit.len();
+        // A sample may be split over a block's edge, on either side; and where a run begins in the block, what is left of it is
+        // given from the next keyframe on.
+        let most = usize::try_from(lost)? + (2 + self.keyframe_distance()) * hit.len();
         ensure!(missing > 0 && missing <= most, "{missing} samples are missing, in the blocks were {lost}");
         ensure!(before.iter().any(|outcome| outcome.status == 3), "no export says that it is incomplete");
         let output = keha(&["volume", "check", text(path)?, "--repair"], COMMAND_LIMIT)?;
@@ -194,6 +195,15 @@ impl Subject {
         let better = before.iter().zip(&after).all(|(before, after)| after.samples >= before.samples);
         ensure!(better, "less is exported after the repair");
         Ok(())
+    }
+
+    /// The most samples from one keyframe to the next.
+    fn keyframe_distance(&self) -> usize {
+        let tracks = self.rig.cameras.iter().flat_map(|camera| &camera.clip.tracks);
+        let longest = tracks.map(|track| {
+            track.samples.split(|sample| sample.sync).map(|between| between.len() + 1).max().unwrap_or(0)
+        });
+        longest.max().unwrap_or(0)
     }
 
     /// Exports every camera; each sample must be one that was recorded, as often as it was.

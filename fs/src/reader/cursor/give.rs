@@ -46,7 +46,7 @@ impl Cursor<'_> {
         let mut read = self.load(step);
         if read.as_ref().is_none_or(|read| !read.is_whole()) {
             if self.volume.is_passed(&step.take) {
-                return Err(self.volume.overwritten(self.stream));
+                return Err(self.volume.overwritten(&step.take));
             }
             let at = self.volume.block_at(step.take.block) + u64::from(place.offset);
             if self.volume.is_unsettled(&step.take, at) {

@@ -170,7 +170,7 @@ impl<'a> Cursor<'a> {
             findings.iter().filter(|finding| finding.footage_lost).map(|finding| finding.at).min();
         let Some(first_lost) = first_lost else { return Ok((footer, findings)) };
         if self.volume.is_passed(take) {
-            return Err(self.volume.overwritten(self.stream));
+            return Err(self.volume.overwritten(take));
         }
         if !self.volume.is_unsettled(take, first_lost) {
             return Ok(self.volume.contents(take.block, row));
@@ -294,7 +294,7 @@ impl<'a> Cursor<'a> {
 
     fn report(&mut self, take: &Take, findings: Vec<Finding>) -> Result<()> {
         if !findings.is_empty() && self.volume.is_passed(take) {
-            return Err(self.volume.overwritten(self.stream));
+            return Err(self.volume.overwritten(take));
         }
         self.items.extend(findings.into_iter().filter(|finding| finding.footage_lost).map(Item::Damage));
         Ok(())

@@ -32,8 +32,10 @@ impl<D: Disk> Engine<D> {
             Some((goes, fresh, self.voids_in(job, &footer)?, after, footer))
         });
         let Some((goes, fresh, old, after, footer)) = decided else {
-            job.tries += 1;
-            return job.tries < TRIES || self.leave_alone(job);
+            job.tries = job.tries.saturating_add(1).min(TRIES);
+            // What a crash left stays named until it is overwritten, whoever does that.
+            let begun = job.target.what == What::Begun && !planted!(BegunForgotten);
+            return job.tries < TRIES || begun || self.leave_alone(job);
         };
         job.covered = true;
         job.asked = if job.target.what.is_asked() { hull(&row, &footer, &goes) } else { None };

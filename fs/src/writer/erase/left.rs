@@ -15,17 +15,20 @@ impl<D: Disk> Engine<D> {
         while self.begin_job() {}
     }
 
-    /// Whether all void chunks of a block are zeros.
+    /// Whether all void chunks of a block are zeros, and what lies behind its last chunk.
     fn is_wiped(&self, target: &Target) -> bool {
         let row = self.core.ledger.row(target.block);
         let take = Take { block: target.block, sequence: target.sequence, stream: target.stream };
         let scanner = self.core.scanner();
         let stop = Some(row.last_chunk().next());
         let chunks = examine(&scanner, &take, row.used_bytes as usize, stop).progress.footer.chunks;
+        let behind = chunks.last().map_or(0, |last| last.offset as usize + last.bytes as usize);
+        let rest = self.core.geometry.block_bytes.saturating_sub(behind);
         let mut voids = chunks.iter().filter(|place| place.kind.is_void() && place.bytes > 0);
-        voids.all(|place| {
-            let found = scanner.chunk_at(&take, place.offset as usize);
-            found.is_some_and(|(located, _)| scanner.is_wiped(&located.header))
-        })
+        scanner.is_zero(target.block, behind, rest)
+            && voids.all(|place| {
+                let found = scanner.chunk_at(&take, place.offset as usize);
+                found.is_some_and(|(located, _)| scanner.is_wiped(&located.header))
+            })
     }
 }

@@ -39,7 +39,7 @@ use crate::report::{BlockState, TimeRange};
 use crate::retention::age::Over;
 use crate::retention::erase::{Erased, Goes, goes, hull, is_numbered, is_within};
 use crate::scan::Take;
-use crate::types::{BlockIndex, Sequence, StreamId, StreamName, WallTime};
+use crate::types::{BlockIndex, ChunkNumber, Sequence, StreamId, StreamName, WallTime};
 use expire::Looks;
 use std::collections::{BTreeSet, VecDeque};
 
@@ -142,6 +142,24 @@ impl Job {
     }
 }
 
+impl Job {
+    /// Whether nobody can tell now what is to go.
+    fn is_stuck(&self) -> bool {
+        !self.covered && self.tries >= cover::TRIES && self.target.what == What::Begun
+    }
+
+    /// Whether void chunks stand over all that was withheld of the block before.
+    fn has_voided(&self, old: &Row) -> bool {
+        let numbers = (0..old.withheld).map(|place| {
+            let place = old.withheld_from.saturating_add(place);
+            ChunkNumber(old.first_chunk.0.saturating_add(u64::from(place)))
+        });
+        let covers =
+            |number| self.voids.iter().any(|void| (void.number..=void.last_number()).contains(&number));
+        numbers.into_iter().all(covers)
+    }
+}
+
 /// All that is being overwritten.
 #[derive(Default)]
 pub(super) struct Erasing {
@@ -175,8 +193,19 @@ impl Erasing {
 
     /// Whether something is left to overwrite that someone waits for, or that a crash left begun.
     fn is_urgent(&self) -> bool {
-        let targets = self.queue.iter().chain(self.jobs.iter().map(|job| &job.target));
+        let jobs = self.jobs.iter().filter(|job| !job.is_stuck()).map(|job| &job.target);
+        let targets = self.queue.iter().chain(jobs);
         targets.into_iter().any(|target| !matches!(target.what, What::Expired(_)))
+    }
+
+    /// Whether what a crash left of a block cannot be read now: it stays named, for a later round or the next recorder.
+    pub(super) fn is_stuck(&self, block: BlockIndex) -> bool {
+        self.jobs.iter().any(|job| job.take.block == block && job.is_stuck())
+    }
+
+    /// Whether someone waits for footage to be erased.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.is_some()
     }
 
     /// Whether a block waits to be overwritten, or is.
@@ -330,6 +359,9 @@ impl<D: Disk> Engine<D> {
             }
         };
         row.flags |= NO_FOOTER;
+        if job.failed || !job.has_voided(&old) {
+            row.withhold_as(&old);
+        }
         if job.failed && self.may_withdraw() {
             row.state = BlockState::Bad;
         }

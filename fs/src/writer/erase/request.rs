@@ -45,13 +45,13 @@ impl<D: Disk> Engine<D> {
         targets.extend(self.dead_blocks(stream, range));
         let blocks: BTreeSet<BlockIndex> = targets.iter().map(|target| target.block).collect();
         // What was set aside of it is taken back; it is whole, and nobody else may get it now.
-        if self.core.ledger.reserve(&blocks)
-            && let Err(error) = self.round_to_erase()
-        {
+        let withdrawn = self.core.ledger.reserve(&blocks);
+        self.erasing.asked = Some((stream, erased, blocks.clone()));
+        if withdrawn && let Err(error) = self.round_to_erase() {
+            self.erasing.asked = None;
             blocks.iter().for_each(|block| self.release(*block));
             return Err(error);
         }
-        self.erasing.asked = Some((stream, erased, blocks));
         (self.erasing.failed, self.erasing.answer) = (None, None);
         self.erasing.queue.extend(targets);
         Ok(())

@@ -9,7 +9,11 @@ impl Ledger {
     /// Keeps blocks from being taken. What was set aside of them is given back; whether anything was: then a record without it must
     /// be flushed before anyone writes there.
     pub(crate) fn reserve(&mut self, blocks: &BTreeSet<BlockIndex>) -> bool {
-        self.reserved.extend(blocks);
+        for block in blocks {
+            self.leave(*block);
+            self.reserved.insert(*block);
+            self.enter(*block);
+        }
         let grants = std::mem::take(&mut self.grants);
         let (withdrawn, kept): (VecDeque<Grant>, _) =
             grants.into_iter().partition(|grant| blocks.contains(&grant.block));
@@ -22,6 +26,10 @@ impl Ledger {
 
     /// A block may be taken again.
     pub(crate) fn unreserve(&mut self, block: BlockIndex) {
-        self.reserved.remove(&block);
+        if self.reserved.contains(&block) {
+            self.leave(block);
+            self.reserved.remove(&block);
+            self.enter(block);
+        }
     }
 }

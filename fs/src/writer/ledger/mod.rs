@@ -135,7 +135,7 @@ impl Ledger {
         self.count(block, |sum, one| *sum += one);
         let row = self.row(block);
         let stream = row.stream;
-        let (counts, live) = (u32::from(self.counts(row)), row.is_live().then_some((row.sequence, block)));
+        let (counts, live) = (u32::from(self.counts(block)), row.is_live().then_some((row.sequence, block)));
         match self.rank(block) {
             Some((.., Sequence(0), _, _)) => drop(self.empty.insert(block)),
             Some(rank) => drop(self.victims.entry(stream).or_default().insert(rank)),
@@ -159,7 +159,7 @@ impl Ledger {
     fn leave(&mut self, block: BlockIndex) {
         let row = self.row(block);
         let stream = row.stream;
-        let counts = u32::from(self.counts(row));
+        let counts = u32::from(self.counts(block));
         let rank = self.rank(block);
         self.empty.remove(&block);
         if let Some((rank, victims)) = rank.zip(self.victims.get_mut(&stream)) {
@@ -175,14 +175,15 @@ impl Ledger {
         self.count(block, |sum, one| *sum -= one);
     }
 
-    /// Whether a block counts for its stream's quota.
-    fn counts(&self, row: &Row) -> bool {
-        row.is_owned() && !self.guard.covers(row)
+    /// Whether a block counts for its stream's quota: what is about to be overwritten in place is as good as given.
+    fn counts(&self, block: BlockIndex) -> bool {
+        let row = self.row(block);
+        row.is_owned() && !self.guard.covers(row) && !self.reserved.contains(&block)
     }
 
     fn rank(&self, block: BlockIndex) -> Option<Rank> {
         let row = self.rows.get(block.0 as usize)?;
-        if self.guard.covers(row) && !planted!(HeldTaken) {
+        if self.guard.covers(row) && !planted!(HeldTaken) || self.reserved.contains(&block) {
             return None;
         }
         match row.state {
@@ -339,9 +340,8 @@ impl Ledger {
     /// The block that is to be taken next.
     pub(crate) fn victim(&self, ages: Ages) -> Option<Candidate> {
         let passed = self.passed_over();
-        let waits = |block: &BlockIndex| self.reserved.contains(block) || passed(block);
         let candidate = |(stream, victims): (&StreamId, &BTreeSet<Rank>)| {
-            let (doubtful, rank, sequence, block) = *victims.iter().find(|(.., block)| !waits(block))?;
+            let (doubtful, rank, sequence, block) = *victims.iter().find(|(.., block)| !passed(block))?;
             let limits = self.limits.get(stream).copied().unwrap_or_default();
             let row = self.row(block);
             // Only a moment that was vouched for makes a block older than its running time does.
@@ -358,7 +358,7 @@ impl Ledger {
                 over_quota: is_over(limits.quota_blocks, used),
             })
         };
-        let empty = self.empty.iter().find(|block| !waits(block));
+        let empty = self.empty.iter().find(|block| !passed(block));
         choose(empty.copied(), self.victims.iter().filter_map(candidate))
     }
 
