@@ -121,6 +121,9 @@ const ERASED_BAD: Scenario = scenario("erasing a bad place", erase_tests::bad_pl
 const ERASED_WITHHELD: Scenario = scenario("withheld footage", erase_left_tests::withheld, 8980..8984);
 const ERASED_LEFT: Scenario =
     scenario("half erased and unreadable", erase_left_tests::unreadable_left, 8990..8991);
+/// The oldest footage is erased, alone and after each other deed.
+const ERASED_OLDEST: Scenario =
+    scenario("short sequences", |index| sequence_tests::try_sequence(index, 4), 16..17 + 17 * 17);
 const ERASED_STUCK: Scenario = scenario("erasing while the disk fails", erase_tests::stuck, 8970..8974);
 const ERASED_UNREAD: Scenario = scenario("erasing what cannot be read", erase_tests::unreadable, 8950..8952);
 const AGED_LOST: Scenario = scenario("maximum ages and rebuilding", age_tests::rebuilt, 9550..9552);
@@ -223,7 +226,7 @@ const PLANTS: &[Plant] = &[
     (&[Bug::WithheldGiven], &[ERASED_BAD]),
     (&[Bug::ErasedByHalf], &[ERASED_UNREAD]),
     (&[Bug::ReservedForGood], &[ERASED_STUCK]),
-    (&[Bug::ErasureCostsMore], &[ERASED]),
+    (&[Bug::ErasureCostsMore], &[ERASED_OLDEST]),
     (&[Bug::WithheldForgotten], &[ERASED_WITHHELD]),
     (&[Bug::BegunForgotten], &[ERASED_LEFT]),
     (&[Bug::HeldExpired], &[AGED]),
