@@ -125,6 +125,8 @@ mod switches {
         FaultsUnlimited,
         /// Checksums of framed structures are not verified.
         FrameUnverified,
+        /// Samples count as safe, and make room for others, once they are sent to the disk.
+        FreedBeforeDurable,
         /// Gaps are not recorded.
         GapDropped,
         /// Round records do not say which blocks they grant.
@@ -159,6 +161,8 @@ mod switches {
         HomelessForgotten,
         /// Blocks younger than their stream's minimum age are taken like any other.
         MinimumAgeIgnored,
+        /// Samples are taken in however much of their stream waits for the disk.
+        QueueUnbounded,
         /// Streams may have more blocks than their quota.
         QuotaIgnored,
         /// The table's old row of a block that was taken since counts for the stream whose it was.

@@ -27,6 +27,7 @@ mod lap_tests;
 mod lost_row_tests;
 mod many_streams_tests;
 mod material;
+mod memory_tests;
 mod metadata_tests;
 mod nth_tests;
 mod oracle;

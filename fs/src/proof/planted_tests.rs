@@ -7,7 +7,7 @@ use super::judged;
 use super::{
     Verdict, age_tests, crash_tests, cut_tests, damage_tests, erase_left_tests, erase_tests, fault_tests,
     hold_doubt_tests, hold_fault_tests, hold_tests, hostile_tests, known_row_tests, lap_tests,
-    lost_row_tests, metadata_tests, nth_tests, reader_tests, repair_doubt_tests, repair_tests,
+    lost_row_tests, memory_tests, metadata_tests, nth_tests, reader_tests, repair_doubt_tests, repair_tests,
     retention_tests, scrub_tests, sequence_tests, session_tests, stale_tests, swap_tests, words,
 };
 use crate::planted::{Bug, with};
@@ -107,6 +107,7 @@ const HELD_BAD: Scenario =
 const LOST_ENDS: Scenario = scenario("lost rows after a crash", lost_row_tests::after_a_crash, 9100..9103);
 const RESTARTS: Scenario = scenario("faults and restarts", fault_tests::faults_and_restarts, 2500..2502);
 
+const MEMORY: Scenario = scenario("what waits in memory", memory_tests::bounded, 9900..9902);
 const SCRUB: Scenario = scenario("scrub", scrub_tests::finds_all, 9500..9504);
 const SCRUB_BESIDE: Scenario = scenario("scrub beside a writer", scrub_tests::finds_nothing, 9700..9712);
 const ERASED: Scenario = scenario("erasing", erase_tests::erasing, 8400..8402);
@@ -205,6 +206,8 @@ const PLANTS: &[Plant] = &[
     (&[Bug::GrantedEndUnknown], &[HELD_BAD]),
     (&[Bug::FaultsForgottenAtOpening], &[RESTARTS]),
     (&[Bug::FaultsUnlimited], &[RESTARTS]),
+    (&[Bug::QueueUnbounded], &[MEMORY]),
+    (&[Bug::FreedBeforeDurable], &[MEMORY]),
     (&[Bug::HeldTaken], &[HELD_LAPS]),
     (&[Bug::GrantNotWithdrawn], &[HELD_GRANTS]),
     (&[Bug::HoldNotWritten], &[HELD_EVENTS]),

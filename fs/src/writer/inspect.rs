@@ -2,6 +2,7 @@
 
 use super::engine::Engine;
 use super::ledger::Limits;
+use super::stream::Stream;
 use crate::disk::Disk;
 use crate::format::table::Row;
 use crate::report::BlockState;
@@ -65,6 +66,11 @@ pub(crate) struct View {
 }
 
 impl<D: Disk> Engine<D> {
+    /// What of each stream's samples is in memory, in bytes.
+    pub(crate) fn memory_bytes(&self) -> Vec<usize> {
+        self.streams.iter().map(Stream::memory_bytes).collect()
+    }
+
     /// The writer's view.
     pub(crate) fn view(&self) -> View {
         let core = &self.core;

@@ -14,6 +14,7 @@ mod holds;
 pub(crate) mod inspect;
 mod ledger;
 mod retention;
+pub(crate) mod room;
 mod round;
 mod scrub;
 mod scrubber;

@@ -364,6 +364,9 @@ impl Stream {
         core.chunk_sent(header.block, header.offset as usize + header.bytes as usize);
         self.number = header.number.next();
         self.previous = checksum;
+        let early = if planted!(FreedBeforeDurable) { queued_bytes } else { 0 };
+        self.freed_bytes += early;
+        let queued_bytes = queued_bytes - early;
         self.undurable.push_back(Undurable { header, buffer, ends, queued_bytes });
     }
 
@@ -383,6 +386,17 @@ impl Stream {
             }
         }
         self.durable = (ChunkNumber(self.number.0 - 1), self.previous);
+    }
+
+    /// What of samples is in memory, for the proof: counted from what there is, whatever was said to be free.
+    #[cfg(test)]
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let queued = self.queue.iter().map(|input| match input {
+            Input::Sample(sample) => sample.queued_bytes(),
+            _ => 0,
+        });
+        let chunks = self.undurable.iter().chain(&self.homeless).map(|chunk| chunk.buffer.len());
+        queued.chain(chunks).sum::<usize>() + self.draft.payload
     }
 
     /// Bytes that no longer wait in memory since this was asked last.

@@ -178,8 +178,8 @@ impl Body {
         if !inbox.in_use.insert(index) {
             return Err(Error::Invalid(format!("the stream {name} is being recorded already")));
         }
-        if inbox.waiting.len() <= index {
-            inbox.waiting.resize(index + 1, 0);
+        inbox.room.admit(index);
+        if inbox.small.len() <= index {
             inbox.small.resize_with(index + 1, Default::default);
             inbox.tails.resize_with(index + 1, Default::default);
         }
@@ -204,9 +204,7 @@ impl Body {
         {
             let mut inbox = self.shared.lock();
             for (index, freed) in self.engine.take_freed_bytes() {
-                if let Some(waiting) = inbox.waiting.get_mut(index) {
-                    *waiting = waiting.saturating_sub(freed);
-                }
+                inbox.room.give_back(index, freed);
             }
             if report.health == Health::Good {
                 inbox.settle_small();

@@ -7,6 +7,7 @@ mod body;
 
 use super::engine::{Engine, EngineOptions};
 use super::erase::EraseRequest;
+use super::room::Room;
 use super::scrubber::Scrubber;
 use super::stream::Input;
 use super::{Pending, Rejected, WriterOptions};
@@ -73,8 +74,8 @@ pub(super) enum Ask {
 struct Inbox {
     inputs: Vec<(usize, Input)>,
     new_bytes: usize,
-    /// Bytes that wait, by stream.
-    waiting: Vec<usize>,
+    /// What waits of samples.
+    room: Room,
     /// What else waits, by stream.
     small: Vec<Small>,
     /// The tails of the streams, and how many of their samples were durable before the last round.
@@ -260,12 +261,7 @@ impl Shared {
             return Err(Rejected::Stopped);
         }
         let limit = (self.buffer_bytes / inbox.in_use.len().max(1)).max(STREAM_BYTES_MIN);
-        let waiting = inbox.waiting.get_mut(index).ok_or(Rejected::Stopped)?;
-        // A sample larger than the limit must get through an empty queue.
-        if *waiting > 0 && *waiting + bytes > limit {
-            return Err(Rejected::Full);
-        }
-        *waiting += bytes;
+        inbox.room.take(index, bytes, limit)?;
         if let Some(small) = inbox.small.get_mut(index) {
             small.parked = false;
         }
