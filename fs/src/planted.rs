@@ -75,6 +75,20 @@ mod switches {
         ErasedInOneGo,
         /// Nothing but the headers of what is erased is overwritten.
         ErasedNotWiped,
+        /// While the volume closes, what waits to be overwritten is begun.
+        ErasingBegunWhileClosing,
+        /// What is half overwritten when the volume closes stays so.
+        ErasingLeftHalfway,
+        /// Who waits for an erasure when the volume closes is told nothing.
+        StoppedErasureNotTold,
+        /// Each block that cannot be overwritten is withdrawn, however many there are.
+        ErasingFaultsUnlimited,
+        /// Where the header of a void chunk goes to a page that cannot be read, the block is given up.
+        UnreadableNotCovered,
+        /// What a crash left half overwritten is left so.
+        BegunNotFinished,
+        /// A place of the scrub counts whatever it says, if its checksum is right.
+        ForgedScrubBelieved,
         /// What is held is erased like anything else.
         HeldErased,
         /// What is held is overwritten at its maximum age like anything else.
@@ -145,6 +159,8 @@ mod switches {
         GoodCopyTakenBack,
         /// A hold that cannot be written to its first copy is not written to the second, and nothing ends that should.
         HoldGivenUpWithFirstCopy,
+        /// The mark of a missing hold is lifted although no copy of a slot says so.
+        MissingHoldLiftedUnwritten,
         /// That a change of the holds was lost is forgotten where no slot is free to say so.
         MissingHoldForgotten,
         /// A hold within what was set aside for it is never cut short.

@@ -129,6 +129,19 @@ impl Driver {
         if self.faulty { Ok(false) } else { Err("erasing does not end in 400 rounds".to_owned()) }
     }
 
+    /// Begins to erase a range of a stream: until the volume is opened again, what of it is gone or there is as it should be.
+    pub(super) fn begin_erasing(&mut self, name: &str, from: WallTime, to: WallTime) -> Verdict {
+        self.settle()?;
+        // While little is recorded a few blocks are overwritten at a time.
+        (0..4).try_for_each(|_| self.round())?;
+        let (may, _) = self.may_go(name, from, to)?;
+        *self.erasing_of(name)? = may;
+        let stream = StreamName::new(name).map_err(|error| error.to_string())?;
+        let request = EraseRequest { stream, from, to };
+        let begun = self.watched_with(|engine| engine.begin_erase(&request), true)?;
+        begun.map_err(|error| error.to_string())
+    }
+
     /// With a disk that works, what was to be erased is after some rounds, and nothing is set aside for it.
     pub(super) fn nothing_waits_to_be_erased(&mut self) -> Verdict {
         for _ in 0..100 {

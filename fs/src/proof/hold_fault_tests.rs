@@ -8,6 +8,7 @@ use super::oracle::Entry;
 use super::{Verdict, demand, for_seeds};
 use crate::disk::ReadAt;
 use crate::disk::sim::{CrashPlan, Errno, Kinds, Repeat, SimImage};
+use crate::error::Error;
 use crate::format::SECTOR_BYTES;
 use crate::hold::Hold;
 use crate::report::TimeRange;
@@ -256,6 +257,35 @@ fn a_lost_hold_that_no_place_is_free_to_tell_of_is_lifted_for_good() {
         demand!(told.is_empty(), "{told:?} are said to be lost again");
         Ok(driver.judged)
     });
+}
+
+#[test]
+fn the_mark_of_a_lost_hold_is_not_lifted_where_nothing_can_be_written() {
+    for_seeds("a lost change among many, not lifted", 8640, 2, lifted_nowhere);
+}
+
+pub(super) fn lifted_nowhere(seed: u64) -> Verdict<u64> {
+    let mut driver = all_held_and_one_lost(seed)?;
+    let lost = |driver: &Driver| -> Verdict<Vec<Hold>> {
+        Ok(driver.volume()?.holds().into_iter().filter(|hold| hold.lost).collect())
+    };
+    let told = lost(&driver)?;
+    demand!(told.len() == 1, "{told:?} are said to be lost");
+    driver.refuse_writes(&places(seed, 0..2));
+    let lifted = driver.watched(|engine| engine.lift_hold(told[0].id))?;
+    demand!(matches!(lifted, Err(Error::Io { .. })), "it is acknowledged and stands nowhere: {lifted:?}");
+    driver.round()?;
+    driver.power_cut_with(CrashPlan::None).map_err(|why| format!("refused: {why}"))?;
+    // What could not be written is once it can: still it says nothing of what was refused.
+    driver.refuse_writes(&[]);
+    (0..70).try_for_each(|_| driver.round())?;
+    driver.power_cut().map_err(|why| format!("written later: {why}"))?;
+    let told = lost(&driver)?;
+    demand!(told.len() == 1, "lifting it was refused, and {told:?} are said to be lost");
+    driver.lift(told[0].id)?;
+    driver.model.holds_lost = false;
+    driver.power_cut()?;
+    Ok(driver.judged)
 }
 
 #[test]

@@ -5,10 +5,11 @@
 
 use super::judged;
 use super::{
-    Verdict, age_tests, crash_tests, cut_tests, damage_tests, erase_left_tests, erase_tests, fault_tests,
-    hold_doubt_tests, hold_fault_tests, hold_tests, hostile_tests, known_row_tests, lap_tests,
-    lost_row_tests, memory_tests, metadata_tests, nth_tests, reader_tests, repair_doubt_tests, repair_tests,
-    retention_tests, scrub_tests, sequence_tests, session_tests, stale_tests, swap_tests, words,
+    Verdict, age_tests, crash_tests, cut_tests, damage_tests, erase_fault_tests, erase_left_tests,
+    erase_tests, fault_tests, hold_doubt_tests, hold_fault_tests, hold_tests, hostile_tests, known_row_tests,
+    lap_tests, lost_row_tests, memory_tests, metadata_tests, nth_tests, reader_tests, repair_doubt_tests,
+    repair_tests, retention_tests, scrub_tests, sequence_tests, session_tests, stale_tests, swap_tests,
+    words,
 };
 use crate::planted::{Bug, with};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -126,6 +127,18 @@ const ERASED_LEFT: Scenario =
 const ERASED_OLDEST: Scenario =
     scenario("short sequences", |index| sequence_tests::try_sequence(index, 4), 16..17 + 17 * 17);
 const ERASED_STUCK: Scenario = scenario("erasing while the disk fails", erase_tests::stuck, 8970..8974);
+const ERASED_CLOSING: Scenario =
+    scenario("closing while footage is erased", erase_fault_tests::closing, 8410..8411);
+const AGED_CLOSING: Scenario =
+    scenario("closing when footage is past its age", erase_fault_tests::closing_aged, 8430..8431);
+const ERASED_CABLE: Scenario =
+    scenario("erasing through a bad cable", erase_fault_tests::bad_cable, 8910..8911);
+const ERASED_PAGE: Scenario =
+    scenario("erasing an unreadable page", erase_fault_tests::unreadable_page, 8920..8921);
+const ERASED_HALF: Scenario = scenario("half erased", erase_fault_tests::half_erased, 8930..8932);
+const FORGED_SCRUB: Scenario = scenario("scrub, forged place", scrub_tests::forged_place, 9950..9951);
+const LIFTED_NOWHERE: Scenario =
+    scenario("a lost change, not lifted", hold_fault_tests::lifted_nowhere, 8640..8641);
 const ERASED_UNREAD: Scenario = scenario("erasing what cannot be read", erase_tests::unreadable, 8950..8952);
 const AGED_LOST: Scenario = scenario("maximum ages and rebuilding", age_tests::rebuilt, 9550..9552);
 
@@ -232,6 +245,15 @@ const PLANTS: &[Plant] = &[
     (&[Bug::ErasureCostsMore], &[ERASED_OLDEST]),
     (&[Bug::WithheldForgotten], &[ERASED_WITHHELD]),
     (&[Bug::BegunForgotten], &[ERASED_LEFT]),
+    (&[Bug::ErasingBegunWhileClosing], &[AGED_CLOSING]),
+    (&[Bug::ErasingBegunWhileClosing], &[ERASED_CLOSING]),
+    (&[Bug::ErasingLeftHalfway], &[ERASED_CLOSING]),
+    (&[Bug::StoppedErasureNotTold], &[ERASED_CLOSING]),
+    (&[Bug::ErasingFaultsUnlimited], &[ERASED_CABLE]),
+    (&[Bug::UnreadableNotCovered], &[ERASED_PAGE]),
+    (&[Bug::BegunNotFinished], &[ERASED_HALF]),
+    (&[Bug::ForgedScrubBelieved], &[FORGED_SCRUB]),
+    (&[Bug::MissingHoldLiftedUnwritten], &[LIFTED_NOWHERE]),
     (&[Bug::HeldExpired], &[AGED]),
     (&[Bug::ExpiredWithoutSync], &[AGED_CLOCKS]),
     (&[Bug::ClockBelievedAtOnce], &[AGED_CLOCKS]),

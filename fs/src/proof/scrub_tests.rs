@@ -8,13 +8,14 @@ use super::{Verdict, demand, for_seeds};
 use crate::clock::SimClock;
 use crate::disk::ReadAt;
 use crate::disk::sim::{CrashPlan, Errno, Kinds, SimControl, SimDisk, SimImage, SimRng};
-use crate::format::SECTOR_BYTES;
 use crate::format::geometry::Geometry;
+use crate::format::scrub::{DAMAGED_MAX, DamageRecord, PassRecord, ScrubSlot};
+use crate::format::{Framed, SECTOR_BYTES};
 use crate::reader::Volume;
 use crate::recover::recover;
 use crate::scan::Scanner;
 use crate::scrub::{Order, ScrubReport, Verification};
-use crate::types::{BlockIndex, VolumeId, WallTime};
+use crate::types::{BlockIndex, Sequence, VolumeId, WallTime};
 use crate::writer::engine::Engine;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -306,4 +307,57 @@ pub(super) fn damaged_place(seed: u64) -> Verdict<u64> {
         demand!(!findings.iter().any(|finding| finding.what == "scrub"), "lost {lost:?}: {findings:?}");
     }
     Ok(3)
+}
+
+#[test]
+fn a_forged_place_ends_neither_a_writer_nor_a_reader() {
+    for_seeds("scrub, forged place", 9950, 4, forged_place);
+}
+
+/// Both copies of the place have right checksums and say what no writer ever did.
+pub(super) fn forged_place(seed: u64) -> Verdict<u64> {
+    let (image, ..) = damaged(seed)?;
+    let Scrubbed { geometry, volume, .. } = Scrubbed::new(&image, seed)?;
+    let nowhere = [geometry.blocks, u32::MAX, geometry.blocks - 1, 0, u32::MAX - 1, geometry.blocks + 1, 1];
+    for (turn, next) in nowhere.into_iter().enumerate() {
+        let far = if turn % 2 == 0 { u32::MAX } else { 3 };
+        let (bytes, began_running_s) = (u64::MAX, u64::MAX);
+        let pass =
+            PassRecord { number: far, blocks: far, damaged: far, places: far, ..PassRecord::default() };
+        let pass = PassRecord { footage_lost: far, bytes, began_running_s, ..pass };
+        let damage = |place: usize| DamageRecord {
+            block: BlockIndex(nowhere[(turn + place) % nowhere.len()]),
+            offset: far,
+            sequence: Sequence(place as u64),
+            places: far,
+            ..DamageRecord::default()
+        };
+        let slot = ScrubSlot {
+            volume,
+            revision: if turn == 0 { u64::MAX } else { 1 << 40 },
+            next: BlockIndex(next),
+            damaged: DAMAGED_MAX as u32,
+            last: pass.clone(),
+            pass,
+            damaged_blocks: std::array::from_fn(damage),
+        };
+        let mut page = vec![0; geometry.scrub_bytes];
+        slot.seal(&mut page);
+        let mut forged = image.clone();
+        geometry.scrub_at().iter().for_each(|at| forged.write(*at, &page));
+        let told =
+            Volume::from_disk(shared(&forged), Path::new("proof")).map_err(|error| error.to_string())?;
+        let mut reports = vec![told.scrub()];
+        let mut scrubbed = Scrubbed::new(&forged, seed)?;
+        for _ in 0..40 {
+            (0..10).for_each(|_| scrubbed.step());
+            reports.push(scrubbed.round());
+        }
+        scrubbed.engine.close().map_err(|error| error.to_string())?;
+        let named = reports.iter().flat_map(|report| &report.damaged);
+        let outside: Vec<_> = named.filter(|damage| damage.block.0 >= geometry.blocks).collect();
+        demand!(outside.is_empty(), "blocks are named that the volume does not have: {outside:?}");
+        demand!(reports.iter().all(|report| report.blocks_done <= geometry.blocks), "more than all is done");
+    }
+    Ok(nowhere.len() as u64)
 }

@@ -136,7 +136,11 @@ impl<D: Disk> Engine<D> {
             || manner == Manner::Repair && !recovered.changed.is_empty();
         let found = recovered.holds.holds();
         let guard = Guard::of(found.iter().filter(|_| !planted!(HoldForgottenAtOpening)));
-        let unfinished = recovered.unfinished.iter().map(|block| (*block, recovered.row(*block)));
+        let unfinished = recovered
+            .unfinished
+            .iter()
+            .filter(|_| !planted!(BegunNotFinished))
+            .map(|block| (*block, recovered.row(*block)));
         let erasing = Erasing::finishing(unfinished.collect::<Vec<_>>().into_iter());
         let mut ledger = Ledger::new(recovered.rows, &recovered.changed, recovered.highest, guard);
         if many {

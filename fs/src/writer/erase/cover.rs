@@ -142,10 +142,11 @@ impl<D: Disk> Engine<D> {
 
     /// Sends the header of a void chunk: over what stands in its page, so that a power cut leaves that or this. What cannot be
     /// read there is no loss: a write heals the sector.
-    fn submit_cover(&mut self, job: &Job, void: &ChunkHeader) {
+    fn submit_cover(&mut self, job: &mut Job, void: &ChunkHeader) {
         let page_bytes = self.core.geometry.page_bytes;
         let mut page = self.core.writes.buffer(page_bytes);
         let stands = self.core.scanner().read(job.take.block, void.offset as usize, page_bytes);
+        job.failed |= stands.is_err() && planted!(UnreadableNotCovered);
         if let Ok(stands) = stands
             && !planted!(ErasedInOneGo)
         {

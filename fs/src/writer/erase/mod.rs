@@ -392,7 +392,7 @@ impl<D: Disk> Engine<D> {
     fn may_withdraw(&mut self) -> bool {
         let most = (self.core.geometry.blocks / 100).max(2);
         let spent = self.erasing.faults.spent(self.core.running_seconds());
-        (spent < most && self.core.ledger.bad_blocks() < 2 * most) || planted!(FaultsUnlimited)
+        (spent < most && self.core.ledger.bad_blocks() < 2 * most) || planted!(ErasingFaultsUnlimited)
     }
 
     /// Whether blocks may be begun to be overwritten.
@@ -441,10 +441,11 @@ impl<D: Disk> Engine<D> {
 
     /// The volume closes: what was begun is finished, what was not is left, and whoever asked is told.
     pub(super) fn stop_erasing(&mut self) {
-        self.erasing.closing = true;
+        self.erasing.closing = !planted!(ErasingBegunWhileClosing);
         for job in std::mem::take(&mut self.erasing.jobs) {
             // What a crash left stays named until it is overwritten, whoever does that.
-            let begun = job.covered || job.target.what == What::Begun;
+            let covered = if planted!(ErasingLeftHalfway) { false } else { job.covered };
+            let begun = covered || job.target.what == What::Begun || planted!(ErasingBegunWhileClosing);
             if begun || job.target.dead || job.failed {
                 self.erasing.jobs.push(job);
                 continue;
@@ -455,7 +456,7 @@ impl<D: Disk> Engine<D> {
         for target in std::mem::take(&mut self.erasing.queue) {
             self.core.ledger.unreserve(target.block);
         }
-        if self.erasing.asked.take().is_some() {
+        if self.erasing.asked.take().is_some() && !planted!(StoppedErasureNotTold) {
             let why = "it was closed while footage was being erased: some of it is, erase again".to_owned();
             self.erasing.answer = Some(Err(Error::Stopped(why)));
         }
