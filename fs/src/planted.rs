@@ -87,6 +87,8 @@ mod switches {
         UnreadableNotCovered,
         /// What a crash left half overwritten is left so.
         BegunNotFinished,
+        /// A void chunk that is not zeros yet counts no more than footage that does not verify.
+        UnwipedVoidRefused,
         /// A place of the scrub counts whatever it says, if its checksum is right.
         ForgedScrubBelieved,
         /// What is held is erased like anything else.

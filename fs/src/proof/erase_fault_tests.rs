@@ -213,7 +213,7 @@ pub(super) fn half_erased(seed: u64) -> Verdict<u64> {
                     geometry.logs_at().iter().for_each(|at| image.write(*at, &log));
                 }
                 if lost > 1 {
-                    image.write(geometry.front_at[3], &vec![0; geometry.table_bytes]);
+                    image.write(geometry.table_at(), &vec![0; geometry.table_bytes]);
                 }
                 finished(&image, &begun, seed).map_err(|why| {
                     let lost = ["nothing", "the log", "log and table"][lost];

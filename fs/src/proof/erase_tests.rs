@@ -140,11 +140,11 @@ pub(super) fn rebuilt(seed: u64) -> Verdict<u64> {
     let (image, model) = driver.close()?;
     stays_gone(&image, &model)?;
     let table = vec![0; geometry.table_bytes];
-    let log = vec![0; geometry.log_slot_bytes * 16];
+    let log = vec![0; geometry.log_slot_bytes * LOG_SLOTS as usize];
     for wiped in [&[true, false][..], &[false, true], &[true, true]] {
         let mut image = image.clone();
         if wiped[0] {
-            image.write(geometry.front_at[3], &table);
+            image.write(geometry.table_at(), &table);
         }
         if wiped[1] {
             geometry.logs_at().iter().for_each(|at| image.write(*at, &log));

@@ -252,6 +252,7 @@ const PLANTS: &[Plant] = &[
     (&[Bug::ErasingFaultsUnlimited], &[ERASED_CABLE]),
     (&[Bug::UnreadableNotCovered], &[ERASED_PAGE]),
     (&[Bug::BegunNotFinished], &[ERASED_HALF]),
+    (&[Bug::UnwipedVoidRefused], &[ERASED_HALF]),
     (&[Bug::ForgedScrubBelieved], &[FORGED_SCRUB]),
     (&[Bug::MissingHoldLiftedUnwritten], &[LIFTED_NOWHERE]),
     (&[Bug::HeldExpired], &[AGED]),
