@@ -228,6 +228,13 @@ impl Body {
     }
 
     fn close(&mut self) -> Result<()> {
+        // Gaps that waited for a round that succeeds are written with the last one.
+        let last = {
+            let mut inbox = self.shared.lock();
+            inbox.settle_small();
+            std::mem::take(&mut inbox.inputs)
+        };
+        last.into_iter().for_each(|(index, input)| self.engine.accept(index, input));
         let result = self.engine.close();
         self.answer_erased();
         let report = self.engine.report();
