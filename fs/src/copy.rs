@@ -16,6 +16,9 @@ use std::time::Duration;
 /// How long to wait for room in the queue to the other volume's disk.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// How many damaged places a [`CopyReport`] names; of all of them it has the count.
+pub const COPY_DAMAGE_MAX: usize = 1000;
+
 /// What was copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyReport {
@@ -31,7 +34,9 @@ pub struct CopyReport {
     pub span: Option<(WallTime, WallTime)>,
     /// Chunks of kinds that this version does not know: they are not in the copy.
     pub unknown_chunks: u64,
-    /// What could not be copied, for it does not verify. In its place stands a gap.
+    /// How many places could not be copied, for they do not verify. In their place stand gaps.
+    pub damaged: u64,
+    /// The first [`COPY_DAMAGE_MAX`] of them.
     pub damage: Vec<Finding>,
     /// BLAKE3 over all samples with what is known of them: see [`run_digest`].
     pub digest: [u8; 32],
@@ -59,11 +64,12 @@ pub fn copy_stream(
         gaps: 0,
         span: None,
         unknown_chunks: 0,
+        damaged: 0,
         damage: Vec::new(),
         digest: [0; 32],
     };
-    // How much of the damage stands as gaps in the copy, and when the sample before it was.
-    let (mut told, mut last) = (0, range.from);
+    // The damage that does not stand as a gap in the copy yet, and when the sample before it was.
+    let (mut untold, mut last) = (Untold::default(), range.from);
     // Pictures, the runs that have begun with one that can be decoded, and how many of others were left out.
     let (mut video, mut begun, mut left_out) = (BTreeSet::new(), BTreeSet::new(), 0);
     while let Some(item) = cursor.next_item()? {
@@ -84,17 +90,21 @@ pub fn copy_stream(
             }
             Item::Erased(span) => into.gap(&span.gap()),
             Item::Damage(finding) => {
-                report.damage.push(finding);
+                report.damaged += 1;
+                untold.add(&finding);
+                if report.damage.len() < COPY_DAMAGE_MAX {
+                    report.damage.push(finding);
+                }
             }
             Item::Sample(sample) if video.contains(&sample.track) && !can_begin(&sample, &mut begun) => {
                 left_out += 1;
             }
             Item::Sample(sample) => {
                 // Sound goes on; the gap ends with the picture that can be decoded.
-                let waits = !video.is_empty() && !begun.contains(&sample.run) && told < report.damage.len();
+                let waits = !video.is_empty() && !begun.contains(&sample.run) && untold.findings > 0;
                 if !waits {
                     let left_out = std::mem::take(&mut left_out);
-                    told = tell(&report, told, left_out, [last, Some(sample.wall)], into);
+                    std::mem::take(&mut untold).tell(left_out, [last, Some(sample.wall)], into);
                     last = Some(sample.wall);
                 }
                 push(into, &sample, &mut || progress(report.payload_bytes))?;
@@ -106,7 +116,7 @@ pub fn copy_stream(
             }
         }
     }
-    tell(&report, told, left_out, [last, range.to], into);
+    untold.tell(left_out, [last, range.to], into);
     into.park();
     report.unknown_chunks = cursor.unknown_chunks();
     report.digest = sum.digest();
@@ -171,19 +181,31 @@ fn can_begin(sample: &StoredSample, begun: &mut BTreeSet<RunId>) -> bool {
     begun.contains(&sample.run)
 }
 
-/// Leaves one gap for all that was found damaged since `told`, and for what was left out because of it, between the sample
-/// before it and the moment after it, as far as they are known. How much is told then.
-fn tell(
-    report: &CopyReport,
-    told: usize,
-    left_out: u64,
-    [before, after]: [Option<WallTime>; 2],
-    into: &mut StreamWriter,
-) -> usize {
-    let found = report.damage.get(told..).unwrap_or_default();
-    if let Some((first, from)) = found.first().zip(before.or(after)) {
-        let lost = found.iter().filter(|finding| finding.footage_lost && finding.what == "sample");
-        let more = match found.len() {
+/// What was found damaged since the last gap that tells of it.
+#[derive(Default)]
+struct Untold {
+    /// How many places.
+    findings: u64,
+    /// How many of them are samples that are lost.
+    samples_lost: u64,
+    /// What the first one is.
+    first: String,
+}
+
+impl Untold {
+    fn add(&mut self, finding: &Finding) {
+        if self.findings == 0 {
+            self.first = format!("{}: {}", finding.what, finding.detail);
+        }
+        self.findings += 1;
+        self.samples_lost += u64::from(finding.footage_lost && finding.what == "sample");
+    }
+
+    /// Leaves one gap for all of it, and for what was left out because of it, between the sample before it and the moment after
+    /// it, as far as they are known.
+    fn tell(self, left_out: u64, [before, after]: [Option<WallTime>; 2], into: &mut StreamWriter) {
+        let Some(from) = before.or(after).filter(|_| self.findings > 0) else { return };
+        let more = match self.findings {
             1 => String::new(),
             count => format!(", and {} more findings", count - 1),
         };
@@ -192,12 +214,11 @@ fn tell(
             // A gap that came at the sample itself is another one.
             from: from.plus_ns(1),
             to: Some(after.unwrap_or(from).max(from.plus_ns(1))),
-            samples_lost: lost.count() as u64 + left_out,
+            samples_lost: self.samples_lost + left_out,
             bytes_lost: 0,
-            detail: format!("in the volume it was copied from: {}: {}{more}", first.what, first.detail),
+            detail: format!("in the volume it was copied from: {}{more}", self.first),
         });
     }
-    report.damage.len()
 }
 
 /// The digest of samples, one after the other.

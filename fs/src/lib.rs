@@ -34,7 +34,7 @@ mod types;
 mod writer;
 
 pub use configuration::{Configuration, TrackConfiguration, TrackKind};
-pub use copy::{CopyReport, copy_stream, run_digest};
+pub use copy::{COPY_DAMAGE_MAX, CopyReport, copy_stream, run_digest};
 pub use create::{CreateOptions, create, plan};
 pub use error::{Error, Result};
 pub use format::FORMAT_VERSION;

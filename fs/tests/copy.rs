@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use keha_fs::{
-    Anchor, ClockSource, Configuration, CreateOptions, Error, Gap, GapReason, Item, RunId, Sample,
-    SampleFlags, StreamName, TimeRange, TrackConfiguration, TrackKind, TrackNumber, Volume, WallTime, Writer,
-    WriterOptions, copy_stream, create, run_digest,
+    Anchor, COPY_DAMAGE_MAX, ClockSource, Configuration, CreateOptions, Error, Gap, GapReason, Item, RunId,
+    Sample, SampleFlags, StreamName, TimeRange, TrackConfiguration, TrackKind, TrackNumber, Volume, WallTime,
+    Writer, WriterOptions, copy_stream, create, run_digest,
 };
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
@@ -233,6 +233,55 @@ fn damage_side_by_side_is_one_gap_in_the_copy() {
     let [gap] = gaps[..] else { panic!("{gaps:?}") };
     assert_eq!((gap.reason, gap.samples_lost), (GapReason::Damaged, 3));
     assert!(gap.from > samples[0].wall && gap.to == Some(samples[4].wall), "{gap:?}");
+}
+
+#[test]
+fn however_much_is_damaged_all_of_it_is_counted_and_only_so_much_of_it_named() {
+    const SAMPLES: usize = COPY_DAMAGE_MAX + 300;
+    let folder = tempfile::tempdir().unwrap();
+    let front = StreamName::new("front").unwrap();
+    let (from, into) = (volume_in(&folder, "from.ring", 1 << 20), volume_in(&folder, "into.ring", 1 << 20));
+    let data = |index: usize| (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+    let writer = open(&from);
+    let mut stream = writer.stream(&front).unwrap();
+    let tracks = vec![track(SOUND, TrackKind::Audio, 8_000)];
+    stream.configure(&Configuration { tracks, session: Vec::new() }).unwrap();
+    stream.begin_run(RunId::random());
+    stream.anchor(Anchor {
+        track: SOUND,
+        timescale: 8_000,
+        ticks: 0,
+        wall: BEGIN,
+        source: ClockSource::Arrival,
+        uncertainty_us: 1000,
+        arrival: BEGIN,
+        camera_offset_ns: 0,
+    });
+    for index in 0..SAMPLES {
+        let sample = Sample { data: vec![data(index).to_vec().into()], ..sample(SOUND, index as i64, 1) };
+        stream.push(sample).unwrap();
+    }
+    drop(stream);
+    writer.close().unwrap();
+    let mut bytes = std::fs::read(&from).unwrap();
+    let mut at = 0;
+    // All but the last, which ends the gap.
+    for index in 0..SAMPLES - 1 {
+        at += bytes[at..].windows(8).position(|window| window == data(index)).unwrap();
+        bytes[at] ^= 1;
+    }
+    std::fs::write(&from, bytes).unwrap();
+    let copied = copy(&from, &into, [&front, &front], TimeRange::default());
+    assert_eq!(
+        (copied.samples, copied.damaged, copied.damage.len()),
+        (1, SAMPLES as u64 - 1, COPY_DAMAGE_MAX)
+    );
+    let gaps = items(&into, &front, TimeRange::default());
+    let lost = gaps.iter().filter_map(|item| match item {
+        Item::Gap(gap) if gap.reason == GapReason::Damaged => Some(gap.samples_lost),
+        _ => None,
+    });
+    assert_eq!(lost.sum::<u64>(), SAMPLES as u64 - 1);
 }
 
 #[test]

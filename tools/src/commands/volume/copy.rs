@@ -89,7 +89,7 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     }
     let copied = copy(jobs, &source, &into_path, range, output)?;
     verify(&copied, &into_path)?;
-    let is_whole = |report: &CopyReport| report.damage.is_empty() && report.unknown_chunks == 0;
+    let is_whole = |report: &CopyReport| report.damaged == 0 && report.unknown_chunks == 0;
     let whole = copied.iter().all(|copied| is_whole(&copied.report));
     show(args, &source, &source_path, &into, &into_path, &copied, output)?;
     Ok(if whole { Exit::Done } else { Exit::Damaged })
@@ -257,7 +257,9 @@ struct StreamDocument<'a> {
     blake3: String,
     /// Chunks of kinds that this version does not know, which are not in the copy.
     unknown_chunks: u64,
-    /// What did not verify in the source, and is a gap in the copy.
+    /// How many places did not verify in the source, and are gaps in the copy.
+    damaged: u64,
+    /// The first of them.
     damage: Vec<FindingDocument<'a>>,
 }
 
@@ -278,6 +280,7 @@ impl<'a> StreamDocument<'a> {
             gaps: report.gaps,
             unknown_chunks: report.unknown_chunks,
             blake3: report.digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            damaged: report.damaged,
             damage: report.damage.iter().map(finding).collect(),
         }
     }
@@ -319,7 +322,14 @@ fn show(
                 "  {count} chunks are of kinds that this version does not know: they were not copied\n"
             );
         }
+        if document.damaged > 0 {
+            text += &format!("  {} places do not verify: they are gaps in the copy\n", document.damaged);
+        }
         text.extend(copied.report.damage.iter().map(|finding| super::findings::line(finding, &names) + "\n"));
+        let unnamed = document.damaged - document.damage.len() as u64;
+        if unnamed > 0 {
+            text += &format!("  and {unnamed} more\n");
+        }
         text
     });
     output.print(&lines.collect::<String>())?;
