@@ -54,12 +54,13 @@ impl Chains {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::report::BlockState;
     use crate::types::Uuid;
 
-    fn row(stream: u128, sequence: u64) -> Row {
+    /// The row of a block of one chunk.
+    pub(in crate::recover) fn row(stream: u128, sequence: u64) -> Row {
         let stream = StreamId(Uuid::from_u128(stream));
         Row { state: BlockState::Sealed, stream, sequence: Sequence(sequence), chunks: 1, ..Row::default() }
     }

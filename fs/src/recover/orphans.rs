@@ -87,13 +87,8 @@ pub(super) fn report(orphans: &[DirectoryEntry], geometry: &Geometry, findings: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::BlockState;
-    use crate::types::{Sequence, Uuid};
-
-    fn row(stream: u128, sequence: u64) -> Row {
-        let stream = StreamId(Uuid::from_u128(stream));
-        Row { state: BlockState::Sealed, stream, sequence: Sequence(sequence), chunks: 1, ..Row::default() }
-    }
+    use crate::recover::chains::tests::row;
+    use crate::types::Uuid;
 
     #[test]
     fn no_more_streams_are_listed_than_any_volume_has_room_for() {
