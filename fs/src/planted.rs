@@ -91,6 +91,14 @@ mod switches {
         UnwipedVoidRefused,
         /// A place of the scrub counts whatever it says, if its checksum is right.
         ForgedScrubBelieved,
+        /// A check takes what is being overwritten for damaged.
+        HalfWipedIsDamage,
+        /// A check takes what is not zeros for what is being overwritten, whatever its row says.
+        HalfWipedForgiven,
+        /// A check beside a writer goes by the rows that it found first.
+        CheckedByOldRows,
+        /// Of a large void chunk only the first piece is verified.
+        VoidVerifiedByHalf,
         /// What is held is erased like anything else.
         HeldErased,
         /// What is held is overwritten at its maximum age like anything else.

@@ -323,6 +323,9 @@ pub struct BlockDump {
 pub struct CheckReport {
     /// Everything that does not verify.
     pub findings: Vec<Finding>,
+    /// Blocks of which footage is being overwritten in place, or was when the recorder was cut off, and that are not zeros there yet:
+    /// nobody is given it any more, and the recorder, or the next one, finishes that. No damage.
+    pub overwriting: u32,
     /// Blocks that hold footage.
     pub blocks: u32,
     /// Chunks verified.

@@ -17,7 +17,7 @@ use crate::types::{BlockIndex, Sequence, StreamId, VolumeId};
 use bytes::Bytes;
 use std::io;
 
-/// How much is read at once, at most, when a lost chunk is searched for, in bytes.
+/// How much is read at once, at most, when a lost chunk is searched for or zeros are verified, in bytes.
 const SEARCH_BYTES: usize = 1 << 20;
 
 /// The take of a block that is meant.
@@ -261,23 +261,13 @@ impl<'a> Scanner<'a> {
 
     /// Whether a void chunk is zeros from its header to the one at its end, which says the same. Reads it piece by piece.
     pub(crate) fn is_wiped(&self, void: &ChunkHeader) -> bool {
-        let (begin, end) = (void.offset as usize, void.offset as usize + void.bytes as usize);
-        let mut expected = vec![0; SEARCH_BYTES.min(void.bytes as usize)];
-        let mut at = begin;
+        let end = void.offset as usize + void.bytes as usize;
+        let mut at = void.offset as usize;
         while at < end {
-            let bytes = expected.len().min(end - at);
-            let piece = &mut expected[..bytes];
-            piece.fill(0);
-            if at == begin {
-                void.seal(piece);
+            match self.wiped_piece(void, at) {
+                Some(next) => at = next,
+                None => return false,
             }
-            if at + bytes == end {
-                void.seal_as(TAIL_MAGIC, &mut piece[bytes - ChunkHeader::SIZE..]);
-            }
-            if !self.read(void.block, at, bytes).is_ok_and(|found| found[..] == *piece) {
-                return false;
-            }
-            at += bytes;
         }
         true
     }
@@ -289,6 +279,22 @@ impl<'a> Scanner<'a> {
             let found = self.read(block, piece, SEARCH_BYTES.min(at + bytes - piece));
             found.is_ok_and(|found| is_zero(&found))
         })
+    }
+
+    /// Verifies the next piece of a void chunk, from `at` on (in bytes from the block's beginning): where the piece behind it begins, or
+    /// `None` if it is not as it has to be.
+    pub(crate) fn wiped_piece(&self, void: &ChunkHeader, at: usize) -> Option<usize> {
+        let end = void.offset as usize + void.bytes as usize;
+        let bytes = SEARCH_BYTES.min(end.checked_sub(at)?);
+        let found = self.read(void.block, at, bytes).ok()?;
+        let mut expected = vec![0; bytes];
+        if at == void.offset as usize {
+            void.seal(&mut expected);
+        }
+        if at + bytes == end {
+            void.seal_as(TAIL_MAGIC, expected.get_mut(bytes.checked_sub(ChunkHeader::SIZE)?..)?);
+        }
+        (found[..] == expected[..]).then_some(at + bytes)
     }
 
     /// The trailer of a sealed block.

@@ -33,6 +33,7 @@ mod metadata_tests;
 mod nth_tests;
 mod oracle;
 mod order;
+mod overwriting_tests;
 #[cfg(feature = "planted-bugs")]
 mod planted_tests;
 mod presence;

@@ -186,12 +186,8 @@ pub(super) fn judge(image: &Arc<dyn ReadAt>, claim: &Claim<'_>) -> Verdict<Holdi
     let opening = volume.findings();
     demand!(opening.iter().all(tolerable), "damage at opening: {opening:#?}");
     let check = volume.check(&mut |_, _| ()).map_err(|error| error.to_string())?;
-    let mut findings = check.findings;
-    if !claim.clean {
-        // What was being erased when it was cut off: the next writer finishes it.
-        findings.retain(|finding| finding.what != "erased chunk" || finding.footage_lost);
-    }
-    demand!(findings.iter().all(tolerable), "check finds {findings:#?}");
+    demand!(check.findings.iter().all(tolerable), "check finds {:#?}", check.findings);
+    demand!(!claim.clean || check.overwriting == 0, "{} blocks are left half overwritten", check.overwriting);
     counters(recovered, claim)?;
     let mut holdings = Holdings::new();
     for entry in &recovered.directory.entries {

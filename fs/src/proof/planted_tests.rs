@@ -7,9 +7,9 @@ use super::judged;
 use super::{
     Verdict, age_tests, crash_tests, cut_tests, damage_tests, erase_fault_tests, erase_left_tests,
     erase_tests, fault_tests, hold_doubt_tests, hold_fault_tests, hold_tests, hostile_tests, known_row_tests,
-    lap_tests, lost_row_tests, memory_tests, metadata_tests, nth_tests, reader_tests, repair_doubt_tests,
-    repair_tests, retention_tests, scrub_tests, sequence_tests, session_tests, stale_tests, swap_tests,
-    words,
+    lap_tests, lost_row_tests, memory_tests, metadata_tests, nth_tests, overwriting_tests, reader_tests,
+    repair_doubt_tests, repair_tests, retention_tests, scrub_tests, sequence_tests, session_tests,
+    stale_tests, swap_tests, words,
 };
 use crate::planted::{Bug, with};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -111,6 +111,12 @@ const RESTARTS: Scenario = scenario("faults and restarts", fault_tests::faults_a
 const MEMORY: Scenario = scenario("what waits in memory", memory_tests::bounded, 9900..9902);
 const SCRUB: Scenario = scenario("scrub", scrub_tests::finds_all, 9500..9504);
 const SCRUB_BESIDE: Scenario = scenario("scrub beside a writer", scrub_tests::finds_nothing, 9700..9712);
+const SCRUB_LARGE: Scenario = scenario("scrub, a large void", scrub_tests::large_void, 9950..9951);
+const HALF_WIPED: Scenario =
+    scenario("checking what is half overwritten", overwriting_tests::cut_off, 8760..8762);
+const WIPED: Scenario = scenario("checking what is overwritten", overwriting_tests::finished, 8770..8772);
+const CHECKED_BESIDE: Scenario =
+    scenario("checking beside an erasure", overwriting_tests::beside, 8780..8800);
 const ERASED: Scenario = scenario("erasing", erase_tests::erasing, 8400..8402);
 const ERASED_HELD: Scenario = scenario("erasing what is held", erase_tests::held, 8500..8502);
 const ERASED_EVENTS: Scenario = scenario("erasing, every event", erase_tests::every_event, 8600..8603);
@@ -234,6 +240,10 @@ const PLANTS: &[Plant] = &[
     (&[Bug::ErasedChainBroken], &[ERASED]),
     (&[Bug::ErasedInOneGo], &[ERASED_EVENTS]),
     (&[Bug::ErasedNotWiped], &[ERASED]),
+    (&[Bug::HalfWipedIsDamage], &[HALF_WIPED]),
+    (&[Bug::HalfWipedForgiven], &[WIPED]),
+    (&[Bug::CheckedByOldRows], &[CHECKED_BESIDE]),
+    (&[Bug::VoidVerifiedByHalf], &[SCRUB_LARGE]),
     (&[Bug::MinimumAgeIgnored], &[YOUNG]),
     (&[Bug::AgedOutStillServed], &[AGED]),
     (&[Bug::AgedOutHeldHidden], &[AGED]),

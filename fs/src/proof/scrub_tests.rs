@@ -4,18 +4,22 @@
 use super::damage_tests::{full_volume, held_volume, live_area};
 use super::driver::{Cuts, Driver, open_engine_at, shared};
 use super::material::Shape;
+use super::oracle::StreamModel;
+use super::overwriting_tests::erasing;
 use super::{Verdict, demand, for_seeds};
 use crate::clock::SimClock;
 use crate::disk::ReadAt;
 use crate::disk::sim::{CrashPlan, Errno, Kinds, SimControl, SimDisk, SimImage, SimRng};
 use crate::format::geometry::Geometry;
 use crate::format::scrub::{DAMAGED_MAX, DamageRecord, PassRecord, ScrubSlot};
+use crate::format::table::PART_VOID;
 use crate::format::{Framed, SECTOR_BYTES};
 use crate::reader::Volume;
-use crate::recover::recover;
+use crate::recover::{Recovered, contents, recover};
 use crate::scan::Scanner;
-use crate::scrub::{Order, ScrubReport, Verification};
-use crate::types::{BlockIndex, Sequence, VolumeId, WallTime};
+use crate::scrub::{Order, ScrubReport, Task, Verification};
+use crate::types::{BlockIndex, Sequence, StreamName, VolumeId, WallTime};
+use crate::writer::EraseRequest;
 use crate::writer::engine::Engine;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -262,6 +266,85 @@ pub(super) fn finds_nothing(seed: u64) -> Verdict<u64> {
     }
     demand!(!passes.is_empty(), "it verified nothing");
     Ok(super::judged() - before)
+}
+
+#[test]
+fn what_a_crash_left_half_overwritten_is_not_read_before_it_is_finished() {
+    for_seeds("scrub after a crash", 9960, 6, finds_nothing_begun);
+}
+
+pub(super) fn finds_nothing_begun(seed: u64) -> Verdict<u64> {
+    let before = super::judged();
+    let (mut engine, disk, mut rng) = erasing(seed)?;
+    for _ in 0..12 {
+        engine.round();
+        let plans = CrashPlan::enumerate(disk.pending_sectors(), 4, rng.next_u64());
+        for plan in plans {
+            let mut scrubbed = Scrubbed::new(&disk.crash(plan), seed)?;
+            for step in 0..600 {
+                scrubbed.step();
+                if step % 50 == 49 {
+                    scrubbed.round();
+                }
+            }
+            let report = scrubbed.report();
+            let damaged = [report.pass, report.last].iter().flatten().map(|pass| pass.damaged).sum::<u32>();
+            demand!(damaged == 0 && report.damaged.is_empty(), "{plan:?}: no damage, but {report:?}");
+        }
+    }
+    Ok(super::judged() - before)
+}
+
+#[test]
+fn a_large_void_is_read_piece_by_piece_and_to_its_end() {
+    for_seeds("scrub, a large void", 9950, 1, large_void);
+}
+
+pub(super) fn large_void(seed: u64) -> Verdict<u64> {
+    const PIECE_BYTES: u64 = 1 << 20;
+    let shape = Shape { size_bytes: 64 << 20, block_bytes: 8 << 20, streams: 1, ..Shape::OF_LARGE_SECTORS };
+    let mut driver = Driver::new(shape, seed, Cuts::NONE)?;
+    driver.admit("cam0")?;
+    for _ in 0..600 {
+        driver.push(0, 30_000)?;
+    }
+    driver.settle()?;
+    let walls = driver.model.streams.get("cam0").map(StreamModel::durable_walls).unwrap_or_default();
+    let (from, to) = walls.get(20).copied().zip(walls.get(180).copied()).ok_or("too little was recorded")?;
+    let stream = StreamName::new("cam0").map_err(|error| error.to_string())?;
+    let request = EraseRequest { stream, from: from.min(to), to: from.max(to) };
+    driver.engine()?.begin_erase(&request).map_err(|error| error.to_string())?;
+    (0..20).for_each(|_| drop(driver.engine().map(Engine::round)));
+    let image = driver.disk.crash(CrashPlan::None);
+    let state = recover(&image, Path::new("proof")).map_err(|error| error.to_string())?;
+    let mut voids =
+        state.rows.iter().enumerate().filter(|(_, row)| row.is_live() && row.flags & PART_VOID != 0);
+    let (index, row) = voids.next().ok_or("nothing was erased of a block")?;
+    let block = BlockIndex(index as u32);
+    let take = Recovered::take(block, row);
+    let (geometry, volume) = (&state.geometry, state.volume());
+    let scanner = Scanner { disk: &image, geometry, volume };
+    let (footer, _) = contents(&scanner, block, row);
+    let mut places = footer.chunks.iter().filter(|place| place.kind.is_void());
+    let void = places.next().ok_or("there is no void chunk")?;
+    demand!(u64::from(void.bytes) > 3 * PIECE_BYTES, "the void has {} bytes alone", void.bytes);
+    let last = geometry.block_at(block) + u64::from(void.offset + void.bytes) - PIECE_BYTES / 2;
+    let mut rotten = image.clone();
+    rotten.write(last, &[1]);
+    for (image, places) in [(&image, None), (&rotten, Some(1))] {
+        let scanner = Scanner { disk: image, geometry, volume };
+        let mut verification = Verification::new(&scanner, Task { take, row: row.clone(), pace: u64::MAX });
+        let (mut bytes, mut more) = (0, true);
+        while more {
+            more = verification.step(&scanner);
+            let step = verification.bytes() - bytes;
+            demand!(step <= PIECE_BYTES, "{step} bytes are read in one step");
+            bytes += step;
+        }
+        let found = verification.outcome().found.map(|found| found.places);
+        demand!(found == places, "found {found:?} instead of {places:?}");
+    }
+    Ok(2)
 }
 
 fn volume_of(driver: &Driver) -> Verdict<VolumeId> {

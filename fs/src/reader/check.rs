@@ -1,6 +1,7 @@
 //! Verifying every live byte of a volume: what is damaged, and whether footage is lost by it.
 
 use super::Volume;
+use super::recheck::check_again;
 use super::verify::{BlockCheck, outdated};
 use crate::format::superblock::Superblock;
 use crate::format::table::Row;
@@ -26,14 +27,13 @@ pub(super) fn check(volume: &Volume, progress: &mut dyn FnMut(u32, u32)) -> Chec
         let take = Recovered::take(BlockIndex(index as u32), row);
         let mut block = BlockCheck::new(&scanner, take, row);
         block.run(&scanner);
-        if !block.findings.is_empty() {
-            check_again(volume, &mut block, row);
-        }
+        let overwriting = !block.findings.is_empty() && check_again(volume, &mut block, row);
         // What is torn of chunks that nobody is given is no loss.
         block.findings.iter_mut().for_each(|finding| finding.footage_lost &= row.withheld == 0);
         // Beside a live writer a block may be taken for something else while it is checked.
         if block.findings.is_empty() || !volume.is_passed(&take) {
             report.findings.append(&mut block.findings);
+            report.overwriting += u32::from(overwriting);
             report.blocks += 1;
             report.chunks += block.verified.chunks;
             report.samples += block.verified.samples;
@@ -132,20 +132,4 @@ fn holds_more(volume: &Volume, block: BlockIndex, row: &Row) -> Option<String> {
     let header = volume.scanner().block_header(block).ok().flatten()?;
     let later = header.sequence > row.sequence && !volume.state.given_up.contains(&block);
     later.then(|| outdated(row.sequence, header.sequence))
-}
-
-/// What was on its way to the disk when it was read is there by now, or still on its way; neither is damage.
-fn check_again(volume: &Volume, block: &mut BlockCheck, row: &Row) {
-    let scanner = volume.scanner();
-    let take = block.take;
-    let drop_unsettled = |block: &mut BlockCheck| {
-        let from = volume.unsettled_from(&take).unwrap_or(u64::MAX);
-        block.findings.retain(|finding| finding.at < from);
-    };
-    drop_unsettled(block);
-    if volume.state.after_crash && !block.findings.is_empty() {
-        *block = BlockCheck::new(&scanner, take, row);
-        block.run(&scanner);
-        drop_unsettled(block);
-    }
 }

@@ -10,6 +10,7 @@ mod dump;
 mod erased;
 mod passed;
 mod past;
+mod recheck;
 mod verify;
 
 pub use cursor::Cursor;

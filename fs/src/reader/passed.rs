@@ -33,7 +33,7 @@ impl Volume {
     }
 
     /// What the volume holds by now: found out once a round, however many blocks are asked for.
-    fn state_at(&self, round: RoundNumber) -> Option<Arc<Recovered>> {
+    pub(super) fn state_at(&self, round: RoundNumber) -> Option<Arc<Recovered>> {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(state) = latest.as_ref().filter(|state| state.round >= round) {
             return Some(Arc::clone(state));

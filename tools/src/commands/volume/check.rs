@@ -61,6 +61,8 @@ struct Document<'a> {
     chunks: u64,
     samples: u64,
     bytes: u64,
+    /// Blocks that are still being overwritten in place: no damage.
+    overwriting: u32,
     findings: Vec<FindingDocument<'a>>,
     /// What was repaired before, with `--repair`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,6 +83,7 @@ impl<'a> Document<'a> {
             chunks: report.chunks,
             samples: report.samples,
             bytes: report.bytes,
+            overwriting: report.overwriting,
             findings: findings.collect(),
             repaired: None,
         }
@@ -103,7 +106,18 @@ fn text(report: &CheckReport, names: &HashMap<StreamId, StreamName>) -> String {
             text.push_str(&format!("{count} findings, {lost} with footage lost, in {read}\n"));
         }
     }
+    if report.overwriting > 0 {
+        text.push_str(&overwriting(report.overwriting));
+    }
     text
+}
+
+/// What was erased, or is past its maximum age, and is not zeros yet.
+fn overwriting(blocks: u32) -> String {
+    let are = if blocks == 1 { "block is" } else { "blocks are" };
+    format!(
+        "{blocks} {are} still being overwritten, which is no damage: the recorder finishes it, or the next one\n"
+    )
 }
 
 #[cfg(test)]
@@ -133,7 +147,8 @@ mod tests {
                 detail: "copy 1 of 4".into(),
             },
         ];
-        let report = CheckReport { findings, blocks: 4, chunks: 40, samples: 1000, bytes: 3_800_000 };
+        let report =
+            CheckReport { findings, overwriting: 2, blocks: 4, chunks: 40, samples: 1000, bytes: 3_800_000 };
         (report, streams.into_iter().map(|stream| (stream.id, stream.name)).collect())
     }
 
@@ -155,6 +170,16 @@ mod tests {
         assert_eq!(
             text(&CheckReport::default(), &HashMap::new()),
             "all verified: 0 blocks with footage, 0 chunks, 0 samples, 0 B\n"
+        );
+    }
+
+    #[test]
+    fn what_is_being_overwritten_is_said_and_is_no_finding() {
+        let report = CheckReport { overwriting: 1, ..CheckReport::default() };
+        assert_eq!(
+            text(&report, &HashMap::new()),
+            "all verified: 0 blocks with footage, 0 chunks, 0 samples, 0 B\n\
+             1 block is still being overwritten, which is no damage: the recorder finishes it, or the next one\n"
         );
     }
 }
