@@ -100,8 +100,9 @@ impl Driver {
         stream.erasing = may;
         let request =
             EraseRequest { stream: StreamName::new(name).map_err(|error| error.to_string())?, from, to };
+        let before = self.view();
         match self.watched_with(|engine| engine.begin_erase(&request), true)? {
-            Ok(()) => {}
+            Ok(()) => self.order.erasure_began(before, &self.view(), self.faulty)?,
             Err(Error::Held { .. } | Error::NotRecorded { .. }) => {
                 self.erasing_of(name)?.clear();
                 return self.judge_now(None).map(|_| false);

@@ -29,9 +29,13 @@ impl Written {
     }
 }
 
-/// When each block was last written, and by whom.
+/// When each block was last written, and by whom; and parked blocks that were left for others, of which nothing may be left by now.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Order(BTreeMap<BlockIndex, Written>, BTreeMap<BlockIndex, StreamId>);
+pub(super) struct Order(
+    BTreeMap<BlockIndex, Written>,
+    BTreeMap<BlockIndex, StreamId>,
+    BTreeSet<(BlockIndex, Sequence)>,
+);
 
 impl Order {
     /// A crash came: how much of each block is left, and so when that was written, is not known.
@@ -60,22 +64,28 @@ impl Order {
                 !before.live.iter().any(|live| bad(&live)),
                 "block {block} was withdrawn, and is set aside"
             );
-            let costs = after.erasing && before.starved + after.starved == 0 && !is_void(*block, before);
-            let had_footage = before.live.iter().any(|live| live.block == *block);
-            demand!(
-                faulty || !costs || !had_footage,
-                "block {block} is set aside, though what is being erased is about to make room"
-            );
             if !faulty {
+                costs_nothing(*block, before, after)?;
                 self.by_rank(*block, before, after)?;
                 self.by_last_write(*block, before, after)?;
             }
         }
         if !faulty && !closing {
-            parked_are_resumed(before, after)?;
+            parked_are_resumed(before, after, &self.2)?;
         }
+        let later = |one: &LiveBlock| {
+            after.live.iter().any(|live| live.stream == one.stream && live.sequence > one.sequence)
+        };
+        self.2.extend(after.live.iter().filter(|live| later(live)).map(|live| (live.block, live.sequence)));
         self.note(after, before.highest, before.running_s, &before.reserved);
         Ok(())
+    }
+
+    /// An erasure began, and all was flushed `before`: from then on it costs nobody else's footage.
+    pub(super) fn erasure_began(&self, before: View, after: &View, faulty: bool) -> Verdict {
+        let before = View { erasing: true, ..before };
+        let mut new = after.granted.difference(&before.granted).filter(|_| !faulty);
+        new.try_for_each(|block| costs_nothing(*block, &before, after))
     }
 
     /// Takes note of what changed since the last look.
@@ -191,6 +201,17 @@ impl Order {
     }
 }
 
+/// While an erasure is waited for, no block with footage is set aside unless a stream waits for one.
+fn costs_nothing(block: BlockIndex, before: &View, after: &View) -> Verdict {
+    let calm = before.starved + after.starved == 0 && before.takes == after.takes;
+    let had_footage = before.live.iter().any(|live| live.block == block) && !is_void(block, before);
+    demand!(
+        !(before.erasing && after.erasing && calm && had_footage),
+        "block {block} is set aside, though what is being erased is about to make room"
+    );
+    Ok(())
+}
+
 /// Whether nothing of a block's footage was left, or was about to be.
 fn is_void(block: BlockIndex, before: &View) -> bool {
     before.void.contains(&block) || before.reserved.contains(&block)
@@ -214,8 +235,8 @@ fn quota(stream: &StreamId, before: &View, after: &View) -> (bool, bool) {
     (unchanged && count(before).saturating_sub(given) > limit, count(before) + taken > limit)
 }
 
-/// A stream whose newest block is parked, and not set aside, takes no other before that one is full.
-fn parked_are_resumed(before: &View, after: &View) -> Verdict {
+/// A stream whose newest block is parked, and not set aside, or left before, takes no other before that one is full.
+fn parked_are_resumed(before: &View, after: &View, left: &BTreeSet<(BlockIndex, Sequence)>) -> Verdict {
     for parked in before.live.iter().filter(|live| live.state == BlockState::Parked) {
         let newest = |view: &View| view.live.iter().rfind(|live| live.stream == parked.stream).cloned();
         let was_newest = newest(before).is_some_and(|live| live.block == parked.block);
@@ -228,6 +249,7 @@ fn parked_are_resumed(before: &View, after: &View) -> Verdict {
         let next = newest(after).filter(|live| live.sequence > parked.sequence);
         demand!(
             !(was_newest && is)
+                || left.contains(&(parked.block, parked.sequence))
                 || next.is_none()
                 || before.granted.contains(&parked.block)
                 || before.reserved.contains(&parked.block)

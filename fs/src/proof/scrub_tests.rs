@@ -3,19 +3,22 @@
 
 use super::damage_tests::{full_volume, held_volume, live_area};
 use super::driver::{Cuts, Driver, open_engine_at, shared};
+use super::hold_tests::lapped_on_time;
 use super::material::Shape;
-use super::oracle::StreamModel;
+use super::oracle::{Entry, StreamModel};
 use super::overwriting_tests::erasing;
 use super::{Verdict, demand, for_seeds};
 use crate::clock::SimClock;
 use crate::disk::ReadAt;
 use crate::disk::sim::{CrashPlan, Errno, Kinds, SimControl, SimDisk, SimImage, SimRng};
+use crate::error::Error;
 use crate::format::geometry::Geometry;
 use crate::format::scrub::{DAMAGED_MAX, DamageRecord, PassRecord, ScrubSlot};
 use crate::format::table::PART_VOID;
 use crate::format::{Framed, SECTOR_BYTES};
 use crate::reader::Volume;
 use crate::recover::{Recovered, contents, recover};
+use crate::retention::Retention;
 use crate::scan::Scanner;
 use crate::scrub::{Order, ScrubReport, Task, Verification};
 use crate::types::{BlockIndex, Sequence, StreamName, VolumeId, WallTime};
@@ -265,6 +268,71 @@ pub(super) fn finds_nothing(seed: u64) -> Verdict<u64> {
         }
     }
     demand!(!passes.is_empty(), "it verified nothing");
+    Ok(super::judged() - before)
+}
+
+#[test]
+fn beside_erasures_and_expiry_and_power_cuts_nothing_is_found_and_passes_end() {
+    for_seeds("scrub beside overwriting", 9720, 12, finds_nothing_overwritten);
+}
+
+/// What a writer that overwrites in place is told to do between two deeds of the scrub.
+fn overwrite_some(driver: &mut Driver) -> Verdict {
+    // What is gone and when is judged elsewhere: here any of it may be.
+    for stream in driver.model.streams.values_mut() {
+        stream.erasing = stream.entries.iter().map(Entry::key).collect();
+    }
+    match driver.rng.below(40) {
+        0..3 => {
+            let name = if driver.rng.coin() { "cam0" } else { "cam1" };
+            let walls = driver.model.streams.get(name).map(StreamModel::durable_walls).unwrap_or_default();
+            let first = driver.rng.below(walls.len().max(1));
+            let some = walls.get(first..).unwrap_or_default().iter().take(1 + driver.rng.below(80));
+            let Some((from, to)) = some.clone().min().zip(some.max()) else { return Ok(()) };
+            let stream = StreamName::new(name).map_err(|error| error.to_string())?;
+            let request = EraseRequest { stream, from: *from, to: to.plus_ns(1) };
+            match driver.watched_with(|engine| engine.begin_erase(&request), true)? {
+                Ok(()) | Err(Error::NotRecorded { .. } | Error::Erasing { .. }) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            }
+        }
+        3 => {
+            driver.clock.advance(Duration::from_secs(600));
+            (0..2).try_for_each(|which| driver.begin_configured_run(which))
+        }
+        4 => driver.power_cut(),
+        5 => driver.reopen(),
+        _ => driver.step(),
+    }
+}
+
+pub(super) fn finds_nothing_overwritten(seed: u64) -> Verdict<u64> {
+    let before = super::judged();
+    let mut driver = lapped_on_time(seed)?;
+    let (geometry, clock) = (driver.shape.geometry(), Arc::clone(&driver.clock));
+    let volume = volume_of(&driver)?;
+    driver.retain("cam0", Retention { maximum_age_s: 3 * 3600, ..Retention::default() })?;
+    let (mut thread, mut epoch, mut ended) = (Thread::default(), driver.model.epoch, BTreeSet::new());
+    let mut voids = 0;
+    for step in 0..900 {
+        overwrite_some(&mut driver).map_err(|why| format!("step {step}: {why}"))?;
+        if driver.model.epoch != epoch {
+            (thread, epoch) = (Thread::default(), driver.model.epoch);
+        }
+        for _ in 0..driver.rng.below(12) {
+            let disk = driver.disk.clone();
+            thread.step(driver.engine()?, &disk, (&geometry, volume), &clock);
+            let report = driver.engine()?.report().scrub;
+            let passed = [report.pass, report.last].into_iter().flatten();
+            let damaged = passed.map(|pass| pass.damaged).max().unwrap_or(0);
+            demand!(damaged == 0 && report.damaged.is_empty(), "step {step}: no damage, but {report:?}");
+            ended.extend(report.last.filter(|pass| pass.blocks > 0).map(|pass| pass.number));
+        }
+        if step % 100 == 0 {
+            voids += driver.volume()?.state().rows.iter().filter(|row| row.flags & PART_VOID != 0).count();
+        }
+    }
+    demand!(!ended.is_empty() && voids > 0, "it ended passes {ended:?}, and {voids} blocks were overwritten");
     Ok(super::judged() - before)
 }
 

@@ -6,6 +6,7 @@ use super::engine::{Engine, Manner};
 use super::table::submit_sectors;
 use super::writes::Purpose;
 use crate::disk::Disk;
+use crate::error::Result;
 use crate::format::FORMAT_VERSION;
 use crate::format::Zero;
 use crate::format::geometry::record_capacity;
@@ -15,7 +16,7 @@ use crate::format::table::NO_FOOTER;
 use crate::recover::{Header, Source, Verdict, judge};
 use crate::report::{Health, RoundReport};
 use crate::retention::victim::Candidate;
-use crate::types::RoundNumber;
+use crate::types::{RoundNumber, StreamId};
 use nix::errno::Errno;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -58,6 +59,33 @@ impl<D: Disk> Engine<D> {
             self.repair_copies();
         }
         self.report()
+    }
+
+    /// A round within another call, whose report is given out later.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the disk fails; `operation` says what for.
+    pub(super) fn round_within(&mut self, operation: &str) -> Result<()> {
+        let report = self.round();
+        self.rounds_within.push(report);
+        if self.is_well() { Ok(()) } else { Err(self.disk_error(operation)) }
+    }
+
+    /// Rounds until nothing of a stream waits for the disk, or blocks for it do not come: then chunks have their final numbers and
+    /// blocks their rows. The first round after a failure only tries what failed again; what piled up needs blocks that rounds set
+    /// aside.
+    ///
+    /// # Errors
+    /// As [`Engine::round_within`].
+    pub(super) fn flush_out(&mut self, stream: StreamId, operation: &str) -> Result<()> {
+        const ROUNDS_MAX: usize = 64;
+        for _ in 0..ROUNDS_MAX {
+            if self.is_all_flushed() && self.is_idle(stream) {
+                break;
+            }
+            self.round_within(operation)?;
+        }
+        Ok(())
     }
 
     /// The record that says nothing is open any more.

@@ -73,7 +73,7 @@ pub(in crate::proof) struct Driver {
     feeds: Vec<Feed>,
     numbers: u64,
     points: Arc<Mutex<Vec<CrashPoint>>>,
-    order: Order,
+    pub(in crate::proof) order: Order,
     /// Where the disk refuses writes, also after the volume was opened again.
     refused: Vec<Range<u64>>,
     /// Blocks, by take, that were set aside and given back while the disk failed: a record on it still sets them aside.

@@ -13,6 +13,9 @@ use crate::types::{BlockIndex, Sequence, StreamId};
 use crate::writer::engine::Engine;
 use std::collections::BTreeSet;
 
+/// What a disk cannot be used for where it fails.
+const TO_ERASE: &str = "erase footage on";
+
 impl<D: Disk> Engine<D> {
     /// Begins to erase a range of a stream. [`Engine::take_erased`] tells when it is done.
     pub(crate) fn begin_erase(&mut self, request: &EraseRequest) -> Result<()> {
@@ -24,14 +27,8 @@ impl<D: Disk> Engine<D> {
         }
         let stream = self.stream_of(&request.stream)?;
         let range = TimeRange { from: Some(request.from), to: Some(request.to) };
-        // With a flush, chunks have their final numbers; a block that is being written is ended, so that it has a row. The first
-        // round after a failure only tries what failed again.
-        const ROUNDS: usize = 2;
-        for _ in 0..ROUNDS {
-            if !self.is_all_flushed() {
-                self.round_to_erase()?;
-            }
-        }
+        // A block that is being written is ended below, so that it has a row.
+        self.flush_out(stream, TO_ERASE)?;
         if !self.is_idle(stream) {
             // It would come to the disk behind what is erased.
             return Err(self.disk_error("flush what waits in memory, and then erase, on"));
@@ -47,7 +44,7 @@ impl<D: Disk> Engine<D> {
         // What was set aside of it is taken back; it is whole, and nobody else may get it now.
         let withdrawn = self.core.ledger.reserve(&blocks);
         self.erasing.asked = Some((stream, erased, blocks.clone()));
-        if withdrawn && let Err(error) = self.round_to_erase() {
+        if withdrawn && let Err(error) = self.round_within(TO_ERASE) {
             self.erasing.asked = None;
             blocks.iter().for_each(|block| self.release(*block));
             return Err(error);
@@ -132,12 +129,6 @@ impl<D: Disk> Engine<D> {
         self.erasing.asked.as_ref().is_some_and(|(of, ..)| *of == stream)
     }
 
-    fn round_to_erase(&mut self) -> Result<()> {
-        let report = self.round();
-        self.rounds_within.push(report);
-        if self.is_well() { Ok(()) } else { Err(self.disk_error("erase footage on")) }
-    }
-
     /// Ends the block that a stream writes, or would resume, if some of it goes: nothing is written behind what was erased.
     /// Whether there was one that was being written.
     fn end_blocks(&mut self, stream: StreamId, targets: &[Target]) -> Result<bool> {
@@ -151,7 +142,7 @@ impl<D: Disk> Engine<D> {
             self.streams[index].leave_parked();
         }
         if open {
-            self.round_to_erase()?;
+            self.round_within(TO_ERASE)?;
         }
         Ok(open)
     }

@@ -27,6 +27,8 @@ use std::time::Duration;
 
 /// In how many places a hold is tried to be written before it is refused.
 const PLACES_TRIED: usize = 4;
+/// What a disk cannot be used for where it fails.
+const TO_HOLD: &str = "hold footage on";
 
 impl<D: Disk> Engine<D> {
     /// Why a hold is refused whatever is recorded, if it is: found out without touching the disk.
@@ -53,7 +55,7 @@ impl<D: Disk> Engine<D> {
             return Err(refusal);
         }
         let stream = self.stream_of(&request.stream)?;
-        self.all_flushed()?;
+        self.flush_out(stream, TO_HOLD)?;
         let hold = self.ask(stream, request, true);
         if hold.spans.is_empty() && !hold.growing {
             return Err(self.not_recorded(stream));
@@ -70,7 +72,7 @@ impl<D: Disk> Engine<D> {
     /// Puts a hold into a free slot, in both copies. Where a place refuses, another is tried; what may stand of it in the first
     /// one is written over after the next good round.
     fn place(&mut self, hold: &Hold) -> Result<()> {
-        let mut refused = Err(self.disk_error("hold footage on"));
+        let mut refused = Err(self.disk_error(TO_HOLD));
         let mut units = Vec::new();
         for _ in 0..PLACES_TRIED {
             let unit = |slot: &usize| slot / self.slots_per_unit();
@@ -82,7 +84,7 @@ impl<D: Disk> Engine<D> {
             match self.write_slot(slot) {
                 (2, _) => return Ok(()),
                 (_, error) => {
-                    refused = Err(error.unwrap_or_else(|| self.disk_error("hold footage on")));
+                    refused = Err(error.unwrap_or_else(|| self.disk_error(TO_HOLD)));
                     self.holds.put(slot, Slot::Free, self.core.round);
                 }
             }
@@ -232,27 +234,9 @@ impl<D: Disk> Engine<D> {
     /// Makes the holds count. Grants of what they cover are withdrawn, and that is durable when this returns.
     fn enforce(&mut self) -> Result<()> {
         if self.core.ledger.protect(self.holds.guard()) {
-            return self.flushed_round();
+            return self.round_within(TO_HOLD);
         }
         Ok(())
-    }
-
-    /// With a flush, chunks have their final numbers and blocks their rows. The first round after a failure only tries what
-    /// failed again; the next one takes what waited meanwhile.
-    fn all_flushed(&mut self) -> Result<()> {
-        const ROUNDS: usize = 2;
-        for _ in 0..ROUNDS {
-            if !self.is_all_flushed() {
-                self.flushed_round()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn flushed_round(&mut self) -> Result<()> {
-        let report = self.round();
-        self.rounds_within.push(report);
-        if self.is_well() { Ok(()) } else { Err(self.disk_error("hold footage on")) }
     }
 
     /// The rounds that were made within other calls since this was asked last.
