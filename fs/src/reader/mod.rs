@@ -114,6 +114,12 @@ impl Volume {
         &self.info
     }
 
+    /// Whether a synchronised clock stands behind the volume's time. Else footage past its maximum age is overwritten by the time that
+    /// the volume was recorded into alone: late by the time that it was shut.
+    pub fn ages_by_clock(&self) -> bool {
+        self.state.clock.mark.is_some()
+    }
+
     /// What opening found that does not verify.
     pub fn findings(&self) -> &[Finding] {
         &self.state.findings

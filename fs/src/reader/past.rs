@@ -47,7 +47,7 @@ impl Volume {
         {
             return Some(Arc::clone(past));
         }
-        let by_stamps = self.state.clock.mark.is_none();
+        let by_stamps = !self.ages_by_clock();
         let limit = Limit { maximum_age_s, now: Some(now), running_s: self.state.running_seconds, by_stamps };
         let blocks = self.whole_chain(stream);
         let rows: Vec<&Row> = blocks.iter().map(|(_, row)| row).collect();

@@ -44,6 +44,7 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     for (stream, document) in streams.iter().zip(&mut document.streams) {
         document.clocks = volume.clocks(stream.id).iter().map(AnchorDocument::new).collect();
     }
+    document.ages_by_clock = volume.ages_by_clock();
     document.findings =
         volume.findings().iter().map(|finding| FindingDocument::new(finding, &names)).collect();
     if args.json {
@@ -60,6 +61,10 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     Ok(if well { Exit::Done } else { Exit::Damaged })
 }
 
+/// Said where a stream has a maximum age and no synchronised clock was seen.
+const UNVOUCHED: &str = "no synchronised clock stands behind this volume's time: what is past a maximum age is overwritten once the volume was \
+     recorded into for that long, so late by the time that it was shut; give the recorder a time server\n";
+
 #[derive(Serialize)]
 struct Document<'a> {
     schema: &'static str,
@@ -75,6 +80,8 @@ struct Document<'a> {
     /// How much is held as evidence, and how much may be.
     holds: RoomDocument,
     streams: Vec<StreamDocument>,
+    /// Whether a synchronised clock stands behind the volume's time: else maximum ages are enforced by the time recorded alone.
+    ages_by_clock: bool,
     /// Who had the volume open for writing.
     sessions: SessionsDocument,
     /// How far the background verification is, and what it found.
@@ -152,6 +159,7 @@ impl<'a> Document<'a> {
             retained_fraction: document::fraction(payload_bytes, info.size_bytes),
             holds: RoomDocument::new(room),
             streams: streams.iter().map(StreamDocument::new).collect(),
+            ages_by_clock: false,
             sessions: SessionsDocument::default(),
             scrub: ScrubDocument::default(),
             findings: Vec::new(),
@@ -250,6 +258,9 @@ fn text(
     }
     text.push('\n');
     text.push_str(&table.render());
+    if !document.ages_by_clock && streams.iter().any(|stream| stream.retention.maximum_age_s > 0) {
+        text.push_str(UNVOUCHED);
+    }
     text
 }
 
@@ -268,6 +279,19 @@ mod tests {
             &streams,
             &HoldRoom::default()
         ));
+    }
+
+    #[test]
+    fn an_age_that_no_clock_enforces_is_told() {
+        let (info, blocks, mut streams) = example::volume();
+        let path = Path::new("a.ring");
+        for (age_s, ages_by_clock, told) in [(0, false, false), (60, false, true), (60, true, false)] {
+            streams[0].retention.maximum_age_s = age_s;
+            let document = Document::new(path, &info, &blocks, &streams, &HoldRoom::default());
+            let document = Document { ages_by_clock, ..document };
+            let text = text(path, &info, &document, &streams, &TimeZone::UTC);
+            assert_eq!(text.contains(UNVOUCHED), told, "{age_s} s, {ages_by_clock}");
+        }
     }
 
     #[test]
