@@ -217,6 +217,13 @@ pub struct TimeRange {
     pub to: Option<WallTime>,
 }
 
+impl TimeRange {
+    /// Whether something from `min` to `max` (inclusive) may lie in it.
+    pub(crate) fn overlaps(&self, min: WallTime, max: WallTime) -> bool {
+        self.from.is_none_or(|from| max >= from) && self.to.is_none_or(|to| min < to)
+    }
+}
+
 /// How far one track of a stream is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DurableTrack {

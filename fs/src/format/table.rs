@@ -98,7 +98,8 @@ impl Row {
             && place - u64::from(self.withheld_from) < u64::from(self.withheld)
     }
 
-    /// Withholds chunks of the block from now on, and what lies between them and those that are withheld.
+    /// Withholds chunks of the block from now on, and what lies between them and those that are withheld. Nothing more is written to
+    /// such a block.
     pub(crate) fn withhold(&mut self, from: u32, to: u32) {
         let end = to.saturating_add(1);
         let (first, behind) = match self.withheld {
@@ -106,9 +107,13 @@ impl Row {
             more => (from.min(self.withheld_from), end.max(self.withheld_from.saturating_add(more))),
         };
         (self.withheld_from, self.withheld) = (first, behind.saturating_sub(first));
+        self.flags |= NO_FOOTER;
+        if self.state == BlockState::Parked {
+            self.state = BlockState::Sealed;
+        }
     }
 
-    /// What was withheld of the same take still is. Nothing more is written to such a block.
+    /// What was withheld of the same take still is.
     pub(crate) fn withhold_as(&mut self, before: &Row) {
         if before.withheld == 0 || planted!(WithheldForgotten) {
             return;
@@ -116,10 +121,6 @@ impl Row {
         let first = before.first_chunk.0.saturating_sub(self.first_chunk.0);
         let from = u32::try_from(first).unwrap_or(u32::MAX).saturating_add(before.withheld_from);
         self.withhold(from, from.saturating_add(before.withheld - 1));
-        self.flags |= NO_FOOTER;
-        if self.state == BlockState::Parked {
-            self.state = BlockState::Sealed;
-        }
     }
 
     /// Whether any sample stands in it.

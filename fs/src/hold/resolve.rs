@@ -78,11 +78,7 @@ pub(crate) fn has_footage(row: &Row) -> bool {
 
 /// Whether a block has footage of which some may lie in a range.
 pub(crate) fn may_touch(row: &Row, range: TimeRange) -> bool {
-    has_footage(row) && overlaps(row.wall_min, row.wall_max, range)
-}
-
-fn overlaps(min: WallTime, max: WallTime, range: TimeRange) -> bool {
-    range.from.is_none_or(|from| max >= from) && range.to.is_none_or(|to| min < to)
+    has_footage(row) && range.overlaps(row.wall_min, row.wall_max)
 }
 
 /// Whether the second block goes on where the first one ends.
@@ -115,7 +111,7 @@ fn hides(row: &Row, footer: &Footer) -> bool {
 fn touched(footer: &Footer, range: TimeRange) -> impl DoubleEndedIterator<Item = (usize, RunId)> + '_ {
     let media = footer.chunks.iter().enumerate().filter(|(_, place)| place.kind == ChunkKind::MEDIA);
     media
-        .filter(move |(_, place)| overlaps(place.wall_min, place.wall_max, range))
+        .filter(move |(_, place)| range.overlaps(place.wall_min, place.wall_max))
         .map(|(index, place)| (index, place.run))
 }
 

@@ -26,29 +26,24 @@ pub(super) fn withheld(seed: u64) -> Verdict<u64> {
     let places: Vec<_> = bad
         .map(|block| geometry.block_at(block)..geometry.block_at(block) + geometry.block_bytes as u64)
         .collect();
+    // What was withheld is never given again: the oracle asks for that in every image. What an erasure that failed did not reach is.
+    let (middle, _) = range(&driver, "cam0", 40, 1)?;
     driver.refuse_writes(&places);
     demand!(
         !driver.erase("cam0", WallTime::MIN, WallTime::MAX)?,
         "what cannot be written is said to be erased"
     );
-    nothing_given(&driver, "cam0")?;
     driver.cuts = Cuts { one_in: 6, plans: 4, deep_one_in: 40 };
     // Whoever is told so asks again.
     driver.erase("cam0", WallTime::MIN, WallTime::MAX)?;
-    nothing_given(&driver, "cam0")?;
     driver.power_cut()?;
-    nothing_given(&driver, "cam0")?;
     driver.reopen()?;
-    nothing_given(&driver, "cam0")?;
-    driver.push(0, 700)?;
-    driver.settle()?;
-    let (from, to) = range(&driver, "cam0", 0, 1)?;
     // Once the disk is well, some of it is overwritten, and then all.
     driver.refuse_writes(&[]);
-    driver.erase("cam0", WallTime::MIN, from)?;
+    driver.erase("cam0", WallTime::MIN, middle)?;
     driver.power_cut()?;
     driver.reopen()?;
-    driver.erase("cam0", WallTime::MIN, to)?;
+    driver.erase("cam0", WallTime::MIN, WallTime::MAX)?;
     nothing_given(&driver, "cam0")?;
     driver.lap()?;
     Ok(driver.judged)

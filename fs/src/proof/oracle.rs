@@ -250,8 +250,8 @@ fn describe(disk: &dyn ReadAt, state: &Recovered) -> String {
         let header = scanner.block_header(crate::types::BlockIndex(block as u32)).ok().flatten();
         let header = header.map(|header| (header.sequence.0, header.first_chunk.0));
         lines.push(format!(
-            "  row {block}: {:?} sequence {sequence} rank {} stream {} chunks {first} to {last}, header {header:?}",
-            row.state, row.rank, row.stream
+            "  row {block}: {:?} sequence {sequence} rank {} stream {} chunks {first} to {last}, withheld {}, header {header:?}",
+            row.state, row.rank, row.stream, row.withheld
         ));
     }
     lines.join("\n")

@@ -8,9 +8,9 @@
 use super::driver::Cuts;
 use super::words::{deeds, recorder};
 use super::{
-    Verdict, age_tests, crash_tests, cut_tests, damage_tests, erase_tests, fault_tests, fuzz, hold_tests,
-    hostile_tests, judged, lap_tests, nth_tests, number, race_tests, reader_tests, repair_tests,
-    retention_tests, scrub_tests, sequence_tests, stale_tests, swap_tests,
+    Verdict, age_tests, crash_tests, cut_tests, damage_tests, erase_left_tests, erase_tests, fault_tests,
+    fuzz, hold_tests, hostile_tests, judged, lap_tests, nth_tests, number, overwriting_tests, race_tests,
+    reader_tests, repair_tests, retention_tests, scrub_tests, sequence_tests, stale_tests, swap_tests,
 };
 use crate::disk::sim::{CrashPlan, SimRng};
 use std::collections::BTreeSet;
@@ -79,6 +79,11 @@ fn parts() -> Vec<Part> {
         part("fuzzed images", ENDLESS, 2.0, |case| fuzz::images(100_000 + case, 300)),
         part("erasing at random", ENDLESS, 5.0, |case| erase_tests::at_random(100_000 + case)),
         part("erasing, every event", ENDLESS, 3.0, |case| erase_tests::every_event(100_000 + case)),
+        part("withheld footage", ENDLESS, 1.0, |case| erase_left_tests::withheld(100_000 + case)),
+        part("checking beside an erasure", ENDLESS, 1.0, |case| overwriting_tests::beside(100_000 + case)),
+        part("scrub beside overwriting", ENDLESS, 2.0, |case| {
+            scrub_tests::finds_nothing_overwritten(100_000 + case)
+        }),
         part("maximum ages", ENDLESS, 3.0, |case| age_tests::aged_events(100_000 + case)),
         part("maximum ages and clocks", ENDLESS, 1.0, |case| age_tests::jumps(100_000 + case)),
         part("passed reader", ENDLESS, 1.0, |case| reader_tests::passed_reader(100_000 + case)),

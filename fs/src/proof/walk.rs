@@ -79,7 +79,8 @@ pub(super) fn walk(
         }
         let stop = row.last_chunk().next();
         let examined = examine(&scanner, &take, row.used_bytes as usize, Some(stop));
-        let harmless = examined.findings.iter().all(|finding| faulty && !finding.footage_lost);
+        let withheld = faulty && row.withheld > 0;
+        let harmless = examined.findings.iter().all(|finding| withheld || faulty && !finding.footage_lost);
         demand!(harmless, "findings in {take:?}: {:?}", examined.findings);
         let sum = &examined.progress.row;
         demand!(
@@ -98,8 +99,12 @@ pub(super) fn walk(
             let loaded = scanner
                 .load_at(&take, place.offset as usize, place.bytes as usize)
                 .ok_or_else(|| format!("chunk at {} of {take:?} is not there", place.offset))?;
-            demand!(loaded.problems().is_empty(), "a chunk of {take:?}: {:?}", loaded.problems());
             let header = loaded.header();
+            let given = !(withheld && row.withholds(header.number));
+            demand!(!given || loaded.problems().is_empty(), "a chunk of {take:?}: {:?}", loaded.problems());
+            if withheld {
+                walk.pass_withheld(row, header, &mut last);
+            }
             walk.link(&take, header, last)?;
             last = Some((header.number, loaded.located.checksum, false));
             walk.chunks.push(header.number);
@@ -134,6 +139,17 @@ pub(super) fn walk(
 }
 
 impl Walk {
+    /// What is torn of chunks that are withheld counts as there: nobody is given it.
+    fn pass_withheld(&mut self, row: &Row, next: &ChunkHeader, last: &mut Last) {
+        let first = last.map_or(row.first_chunk, |(before, ..)| before.next()).max(row.first_chunk);
+        let torn = first.0..next.number.0;
+        if !torn.is_empty() && torn.clone().all(|number| row.withholds(ChunkNumber(number))) {
+            self.chunks.extend(torn.map(ChunkNumber));
+            self.voids.push(self.found.len());
+            *last = Some((ChunkNumber(next.number.0 - 1), next.previous, false));
+        }
+    }
+
     /// Whether a chunk may follow the one before.
     fn link(&mut self, take: &Take, header: &ChunkHeader, last: Last) -> Verdict {
         let Some((before, checksum, stays)) = last else { return Ok(()) };

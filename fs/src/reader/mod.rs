@@ -40,7 +40,7 @@ use crate::sample::Anchor;
 use crate::scan::Scanner;
 use crate::scrub::{self, ScrubReport};
 use crate::session::{SessionLog, read_log};
-use crate::types::{BlockIndex, ConfigurationHash, RunId, Sequence, StreamId, StreamName, WallTime};
+use crate::types::{BlockIndex, ConfigurationHash, RunId, Sequence, StreamId, StreamName};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -87,7 +87,7 @@ impl Volume {
     /// [`Volume::open`] on anything that can be read, by a clock that never calls anything past its age.
     #[cfg(test)]
     pub(crate) fn from_disk(disk: Arc<dyn ReadAt>, path: &Path) -> Result<Volume> {
-        Volume::from_disk_at(disk, path, Arc::new(crate::clock::SimClock::new(WallTime::MIN)))
+        Volume::from_disk_at(disk, path, Arc::new(crate::clock::SimClock::new(crate::types::WallTime::MIN)))
     }
 
     /// [`Volume::open`] on anything that can be read, by any clock.
@@ -381,15 +381,11 @@ impl Volume {
 }
 
 fn touches(row: &Row, range: TimeRange) -> bool {
-    row.has_samples() && overlaps(row.wall_min, row.wall_max, range)
+    row.has_samples() && range.overlaps(row.wall_min, row.wall_max)
 }
 
 fn place_touches(place: &ChunkPlace, range: TimeRange) -> bool {
-    overlaps(place.wall_min, place.wall_max, range)
-}
-
-fn overlaps(min: WallTime, max: WallTime, range: TimeRange) -> bool {
-    range.from.is_none_or(|from| max >= from) && range.to.is_none_or(|to| min < to)
+    range.overlaps(place.wall_min, place.wall_max)
 }
 
 fn block_summary(block: BlockIndex, row: &Row, state: &Recovered) -> BlockSummary {

@@ -285,7 +285,11 @@ fn judge(scanner: &Scanner<'_>, state: &mut State, suspect: &Suspect, writer: Ep
         Durable { end: suspect.durable_end, behind: None, writer: Some(writer) },
         None,
     );
-    state.findings.extend(examined.findings);
+    // What is torn of chunks that nobody is given is no loss.
+    let lost = suspect.known.withheld == 0;
+    let findings = examined.findings.into_iter();
+    let findings = findings.map(|finding| Finding { footage_lost: finding.footage_lost && lost, ..finding });
+    state.findings.extend(findings);
     let examined_progress = examined.progress;
     let mut row = examined_progress.row.clone();
     if row.chunks == 0 {

@@ -28,7 +28,7 @@ pub(crate) enum Goes {
 
 /// What of a block goes when this range is erased.
 pub(crate) fn goes(footer: &Footer, range: TimeRange) -> Goes {
-    goes_where(footer, |_, place| overlaps(place.wall_min, place.wall_max, range))
+    goes_where(footer, |_, place| range.overlaps(place.wall_min, place.wall_max))
 }
 
 /// What of a block goes because its stream's maximum age is over: never what is held, or what a lost hold may have kept.
@@ -90,10 +90,6 @@ pub(crate) fn hull(row: &Row, footer: &Footer, goes: &Goes) -> Option<(u32, u32)
     let place = |number: ChunkNumber| (number.0.saturating_sub(row.first_chunk.0)) as u32;
     let first = numbers.iter().map(|one| place(*one.start())).min();
     first.zip(numbers.iter().map(|one| place(*one.end())).max())
-}
-
-fn overlaps(min: WallTime, max: WallTime, range: TimeRange) -> bool {
-    range.from.is_none_or(|from| max >= from) && range.to.is_none_or(|to| min < to)
 }
 
 /// The numbers of the chunks that go of a block. Where damage hides chunks, the places do not tell numbers: all of it counts.

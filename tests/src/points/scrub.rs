@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// Fills blocks, changes a byte in `damaged` of them while a recorder verifies everything once in `every`, kills that recorder when
 /// it has found the first, and lets another finish the pass.
 pub fn whole(damaged: usize, every: &str, limit: Duration) -> Result<()> {
-    let mut rig = Rig::new(&named(2, &[ClipKind::Main, ClipKind::H265Cra]), "64MiB")?;
+    let mut rig = Rig::new(&named(2, &[ClipKind::Main, ClipKind::H265Cra]), "256MiB")?;
     for camera in rig.cameras.clone() {
         rig.server.stop(&camera.name)?;
         rig.server.add_with(&camera.name, &camera.clip, 8.0, false)?;

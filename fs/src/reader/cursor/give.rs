@@ -1,6 +1,6 @@
 //! From a chunk to items: what of it is given, split samples put together, what does not verify told.
 
-use super::{Cursor, QUIET_REACH, Split, Step, overlaps};
+use super::{Cursor, QUIET_REACH, Split, Step};
 use crate::error::Result;
 use crate::format::chunk::{ChunkKind, Entry, Tables};
 use crate::gap::Gap;
@@ -104,7 +104,7 @@ impl Cursor<'_> {
             .find_map(|data| Gap::decode(&data));
         match gap {
             Some(gap) => {
-                if overlaps(gap.from, gap.to.unwrap_or(WallTime::MAX), self.range) {
+                if self.range.overlaps(gap.from, gap.to.unwrap_or(WallTime::MAX)) {
                     self.items.push_back(Item::Gap(gap));
                 }
                 Ok(())

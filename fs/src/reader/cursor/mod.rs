@@ -5,7 +5,7 @@
 
 mod give;
 
-use super::{Volume, last_run, overlaps};
+use super::{Volume, last_run};
 use crate::error::Result;
 use crate::format::chunk::ChunkKind;
 use crate::format::footer::{ChunkPlace, Footer};
@@ -119,7 +119,7 @@ impl<'a> Cursor<'a> {
     fn plan_block(&mut self, index: usize) -> Result<()> {
         let Some((block, row)) = self.blocks.get(index).cloned() else { return Ok(()) };
         // A block may have nothing but the middle of one large sample.
-        if row.payload_bytes > 0 && !overlaps(row.wall_min, row.wall_max, self.range) {
+        if row.payload_bytes > 0 && !self.range.overlaps(row.wall_min, row.wall_max) {
             return Ok(());
         }
         if !row.is_live() {
@@ -287,7 +287,7 @@ impl<'a> Cursor<'a> {
     /// Footage was overwritten here: what follows cannot be decoded from what came before.
     fn pass_void(&mut self, from: WallTime, to: WallTime, expired: bool) {
         self.split = None;
-        if overlaps(from, to, self.range) {
+        if self.range.overlaps(from, to) {
             self.items.push_back(Item::Erased(ErasedSpan { from, to, expired }));
         }
     }
@@ -304,7 +304,7 @@ impl<'a> Cursor<'a> {
 /// Whether any chunk of a run in a block touches the range.
 fn run_touches(footer: &Footer, run: RunId, range: TimeRange) -> bool {
     let mut mine = footer.chunks.iter().filter(|place| place.kind == ChunkKind::MEDIA && place.run == run);
-    mine.any(|place| overlaps(place.wall_min, place.wall_max, range))
+    mine.any(|place| range.overlaps(place.wall_min, place.wall_max))
 }
 
 /// Whether a block goes on where the one before it ended: around a block that is held, others are overwritten.

@@ -5,6 +5,7 @@ use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::format::footer::Footer;
 use crate::format::table::Row;
+use crate::hold::has_footage;
 use crate::recover::examine;
 use crate::report::{BlockState, TimeRange};
 use crate::retention::erase::{Erased, Goes, goes, is_numbered, is_within, keeper, numbers};
@@ -27,18 +28,7 @@ impl<D: Disk> Engine<D> {
         }
         let stream = self.stream_of(&request.stream)?;
         let range = TimeRange { from: Some(request.from), to: Some(request.to) };
-        // A block that is being written is ended below, so that it has a row.
-        self.flush_out(stream, TO_ERASE)?;
-        if !self.is_idle(stream) {
-            // It would come to the disk behind what is erased.
-            return Err(self.disk_error("flush what waits in memory, and then erase, on"));
-        }
-        let mut plan = self.plan_erase(stream, range)?;
-        if self.end_blocks(stream, &plan.0)? {
-            // The block that was written has a row now.
-            plan = self.plan_erase(stream, range)?;
-        }
-        let (mut targets, erased) = plan;
+        let (mut targets, erased) = self.plan_settled(stream, range)?;
         targets.extend(self.dead_blocks(stream, range));
         let blocks: BTreeSet<BlockIndex> = targets.iter().map(|target| target.block).collect();
         // What was set aside of it is taken back; it is whole, and nobody else may get it now.
@@ -52,6 +42,24 @@ impl<D: Disk> Engine<D> {
         (self.erasing.failed, self.erasing.answer) = (None, None);
         self.erasing.queue.extend(targets);
         Ok(())
+    }
+
+    /// What an erasure comes to, once nothing of the stream waits in memory, where it would come to the disk behind what is erased,
+    /// and once a block that goes is not written any more, so that it has a row. Where ending it fails its newest chunks move to
+    /// another block, which is to be ended, too.
+    fn plan_settled(&mut self, stream: StreamId, range: TimeRange) -> Result<(Vec<Target>, Erased)> {
+        const ENDS_MAX: usize = 4;
+        for _ in 0..ENDS_MAX {
+            self.flush_out(stream, TO_ERASE)?;
+            if !self.is_idle(stream) {
+                break;
+            }
+            let plan = self.plan_erase(stream, range)?;
+            if !self.end_blocks(stream, &plan.0)? {
+                return Ok(plan);
+            }
+        }
+        Err(self.disk_error("flush what waits in memory, and then erase, on"))
     }
 
     /// A block that is not to be overwritten after all may be taken, unless it is for another reason.
@@ -95,7 +103,25 @@ impl<D: Disk> Engine<D> {
             let (sequence, what) = (row.sequence, What::Asked(range));
             targets.push(Target { block: *block, sequence, stream, what, dead: false });
         }
+        targets.extend(self.half_erased(stream, range));
         if targets.is_empty() { Err(self.not_recorded(stream)) } else { Ok((targets, erased)) }
+    }
+
+    /// Blocks that were erased before, and in which the disk refused to overwrite something of a range: withdrawn ones, too, so that
+    /// whoever asks again is told again.
+    fn half_erased(&self, stream: StreamId, range: TimeRange) -> impl Iterator<Item = Target> {
+        let rows = self.core.geometry.all_blocks().map(|block| (block, self.core.ledger.row(block)));
+        let gone = |row: &Row| matches!(row.state, BlockState::Erased | BlockState::Bad) && !has_footage(row);
+        let mine = rows.filter(move |(_, row)| row.stream == stream && gone(row));
+        let half =
+            mine.filter(move |(_, row)| row.withheld > 0 && range.overlaps(row.wall_min, row.wall_max));
+        half.map(move |(block, row)| Target {
+            block,
+            sequence: row.sequence,
+            stream,
+            what: What::Asked(range),
+            dead: false,
+        })
     }
 
     /// Blocks that were given up after a crash and still hold footage of a range.
