@@ -17,7 +17,9 @@ use crate::disk::sim::{CrashPlan, CrashPoint, Errno, Kinds, SimControl, SimDisk,
 use crate::recover::recover;
 use crate::report::{Health, OpenReport};
 use crate::session::Opener;
-use crate::types::{BlockIndex, ConfigurationHash, Sequence, StreamId, StreamName, Uuid, VolumeId, WallTime};
+use crate::types::{
+    BlockIndex, ChunkNumber, ConfigurationHash, Sequence, StreamId, StreamName, Uuid, VolumeId, WallTime,
+};
 use crate::writer::engine::{Engine, EngineOptions};
 use crate::writer::inspect::View;
 use std::collections::BTreeSet;
@@ -384,6 +386,12 @@ impl Driver {
         let image = self.disk.crash(CrashPlan::None);
         self.judged += 1;
         let held = judge(&shared(&image), &claim).map_err(|why| format!("after a clean end: {why}"))?;
+        // Where the ring went over all that a stream had, its chunks are numbered from the beginning again.
+        for (name, stream) in &mut self.model.streams {
+            if held.get(name).is_none_or(|retained| retained.last_chunk == ChunkNumber::default()) {
+                stream.durable_chunk = ChunkNumber::default();
+            }
+        }
         let seed = self.rng.next_u64();
         self.open(SimDisk::from_image(image, seed), &held, views)
     }
