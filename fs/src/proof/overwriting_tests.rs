@@ -1,11 +1,13 @@
 //! A check of a volume of which footage is being overwritten in place, beside the writer or after it was cut off: no damage is told of
 //! what is not zeros yet, and it is counted; of what is said to be finished, damage is.
 
-use super::driver::{open_engine, shared};
+use super::driver::{Driver, open_engine, shared};
 use super::hold_tests::lapped;
+use super::oracle::{Entry, StreamModel};
 use super::{Verdict, demand, for_seeds};
 use crate::disk::ReadAt;
 use crate::disk::sim::{CrashPlan, SimControl, SimDisk, SimImage, SimReader, SimRng};
+use crate::error::Error;
 use crate::format::SECTOR_BYTES;
 use crate::reader::Volume;
 use crate::recover::{Recovered, contents, recover};
@@ -17,6 +19,7 @@ use crate::writer::engine::Engine;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 fn checked(image: &SimImage) -> Verdict<CheckReport> {
     let volume = Volume::from_disk(shared(image), Path::new("proof")).map_err(|error| error.to_string())?;
@@ -150,4 +153,34 @@ pub(super) fn beside(seed: u64) -> Verdict<u64> {
         demand!(report.findings.is_empty(), "check {turn}: {:#?}", report.findings);
     }
     Ok(12)
+}
+
+/// What a writer that overwrites in place is told to do between two deeds of the scrub.
+pub(super) fn overwrite_some(driver: &mut Driver) -> Verdict {
+    // What is gone and when is judged elsewhere: here any of it may be.
+    for stream in driver.model.streams.values_mut() {
+        stream.erasing = stream.entries.iter().map(Entry::key).collect();
+    }
+    match driver.rng.below(40) {
+        0..3 => {
+            let name = if driver.rng.coin() { "cam0" } else { "cam1" };
+            let walls = driver.model.streams.get(name).map(StreamModel::durable_walls).unwrap_or_default();
+            let first = driver.rng.below(walls.len().max(1));
+            let some = walls.get(first..).unwrap_or_default().iter().take(1 + driver.rng.below(80));
+            let Some((from, to)) = some.clone().min().zip(some.max()) else { return Ok(()) };
+            let stream = StreamName::new(name).map_err(|error| error.to_string())?;
+            let request = EraseRequest { stream, from: *from, to: to.plus_ns(1) };
+            match driver.watched_with(|engine| engine.begin_erase(&request), true)? {
+                Ok(()) | Err(Error::NotRecorded { .. } | Error::Erasing { .. }) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            }
+        }
+        3 => {
+            driver.clock.advance(Duration::from_secs(600));
+            (0..2).try_for_each(|which| driver.begin_configured_run(which))
+        }
+        4 => driver.power_cut(),
+        5 => driver.reopen(),
+        _ => driver.step(),
+    }
 }

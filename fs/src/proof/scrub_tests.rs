@@ -5,13 +5,12 @@ use super::damage_tests::{full_volume, held_volume, live_area};
 use super::driver::{Cuts, Driver, open_engine_at, shared};
 use super::hold_tests::lapped_on_time;
 use super::material::Shape;
-use super::oracle::{Entry, StreamModel};
-use super::overwriting_tests::erasing;
+use super::oracle::StreamModel;
+use super::overwriting_tests::{erasing, overwrite_some};
 use super::{Verdict, demand, for_seeds};
 use crate::clock::SimClock;
 use crate::disk::ReadAt;
 use crate::disk::sim::{CrashPlan, Errno, Kinds, SimControl, SimDisk, SimImage, SimRng};
-use crate::error::Error;
 use crate::format::geometry::Geometry;
 use crate::format::scrub::{DAMAGED_MAX, DamageRecord, PassRecord, ScrubSlot};
 use crate::format::table::PART_VOID;
@@ -274,36 +273,6 @@ pub(super) fn finds_nothing(seed: u64) -> Verdict<u64> {
 #[test]
 fn beside_erasures_and_expiry_and_power_cuts_nothing_is_found_and_passes_end() {
     for_seeds("scrub beside overwriting", 9720, 12, finds_nothing_overwritten);
-}
-
-/// What a writer that overwrites in place is told to do between two deeds of the scrub.
-fn overwrite_some(driver: &mut Driver) -> Verdict {
-    // What is gone and when is judged elsewhere: here any of it may be.
-    for stream in driver.model.streams.values_mut() {
-        stream.erasing = stream.entries.iter().map(Entry::key).collect();
-    }
-    match driver.rng.below(40) {
-        0..3 => {
-            let name = if driver.rng.coin() { "cam0" } else { "cam1" };
-            let walls = driver.model.streams.get(name).map(StreamModel::durable_walls).unwrap_or_default();
-            let first = driver.rng.below(walls.len().max(1));
-            let some = walls.get(first..).unwrap_or_default().iter().take(1 + driver.rng.below(80));
-            let Some((from, to)) = some.clone().min().zip(some.max()) else { return Ok(()) };
-            let stream = StreamName::new(name).map_err(|error| error.to_string())?;
-            let request = EraseRequest { stream, from: *from, to: to.plus_ns(1) };
-            match driver.watched_with(|engine| engine.begin_erase(&request), true)? {
-                Ok(()) | Err(Error::NotRecorded { .. } | Error::Erasing { .. }) => Ok(()),
-                Err(error) => Err(error.to_string()),
-            }
-        }
-        3 => {
-            driver.clock.advance(Duration::from_secs(600));
-            (0..2).try_for_each(|which| driver.begin_configured_run(which))
-        }
-        4 => driver.power_cut(),
-        5 => driver.reopen(),
-        _ => driver.step(),
-    }
 }
 
 pub(super) fn finds_nothing_overwritten(seed: u64) -> Verdict<u64> {
