@@ -42,7 +42,7 @@ fn reader_at(image: &SimImage, now: WallTime) -> Verdict<Volume> {
 
 impl Driver {
     fn id(&self) -> StreamId {
-        self.model.streams.get(NAME).map(|stream| stream.id).unwrap_or_default()
+        self.id_of(NAME)
     }
 
     /// The moments of all that was pushed, by number.

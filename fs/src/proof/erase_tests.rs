@@ -75,8 +75,7 @@ fn all_of_a_stream_can_be_erased_while_it_is_recorded_and_it_goes_on() {
         let mut driver = lapped(seed, Cuts::NONE)?;
         driver.push(0, 700)?;
         demand!(driver.erase("cam0", WallTime::MIN, WallTime::MAX)?, "nothing is erased");
-        let left = super::holds::numbers(&driver.volume()?, "cam0", Default::default())?;
-        demand!(left.is_empty(), "{left:?} are left");
+        driver.gives_nothing_of("cam0")?;
         driver.push(0, 700)?;
         driver.round()?;
         driver.power_cut()?;
@@ -171,7 +170,7 @@ fn a_reader_in_the_midst_of_it_meets_no_damage_and_nothing_that_is_erased() {
         let mut driver = lapped(seed, Cuts::NONE)?;
         let reader = Arc::new(driver.disk.reader());
         let volume = Volume::from_disk(reader, Path::new("proof")).map_err(|error| error.to_string())?;
-        let id = driver.model.streams.get("cam0").map(|stream| stream.id).unwrap_or_default();
+        let id = driver.id_of("cam0");
         let mut cursor = volume.read(id, TimeRange::default()).map_err(|error| error.to_string())?;
         let mut next = || match cursor.next_item() {
             Err(Error::Overwritten { .. }) => Ok(None),
@@ -233,21 +232,14 @@ fn a_block_that_cannot_be_overwritten_fails_the_request_and_recording_goes_on() 
 pub(super) fn bad_place(seed: u64) -> Verdict<u64> {
     let mut driver = lapped(seed, Cuts::NONE)?;
     driver.faulty = true;
-    let geometry = driver.shape.geometry();
-    let id = driver.model.streams.get("cam0").map(|stream| stream.id).unwrap_or_default();
-    let view = driver.view();
-    let mut mine = view.live.iter().filter(|live| live.stream == id);
-    let bad = mine.nth(6).ok_or("too few blocks")?.block;
-    let at = geometry.block_at(bad);
-    driver.disk.fail_range(at..at + geometry.block_bytes as u64, Errno::EIO, Kinds::WRITES);
+    let bad = driver.live_of("cam0").get(6).ok_or("too few blocks")?.block;
+    driver.disk.fail_range(driver.place(bad), Errno::EIO, Kinds::WRITES);
     let done = driver.erase("cam0", WallTime::MIN, WallTime::MAX)?;
     demand!(!done, "block {bad} cannot be written, and is said to be erased");
     // Its bytes stand on the disk, and nobody is given them, whatever comes.
-    let left = super::holds::numbers(&driver.volume()?, "cam0", Default::default())?;
-    demand!(left.is_empty(), "{left:?} were to be erased, and are given");
+    driver.gives_nothing_of("cam0")?;
     driver.reopen()?;
-    let left = super::holds::numbers(&driver.volume()?, "cam0", Default::default())?;
-    demand!(left.is_empty(), "{left:?} were to be erased, and are given again");
+    driver.gives_nothing_of("cam0")?;
     driver.push(0, 700)?;
     driver.round()?;
     driver.disk.clear_faults();
@@ -265,7 +257,7 @@ fn where_nobody_can_tell_what_lies_in_a_range_nothing_is_said_to_be_erased() {
 pub(super) fn unreadable(seed: u64) -> Verdict<u64> {
     let mut driver = lapped(seed, Cuts::NONE)?;
     driver.faulty = true;
-    let id = driver.model.streams.get("cam0").map(|stream| stream.id).unwrap_or_default();
+    let id = driver.id_of("cam0");
     let (block, place) = {
         let volume = driver.volume()?;
         let state = volume.state();

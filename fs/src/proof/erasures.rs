@@ -11,11 +11,14 @@ use crate::error::Error;
 use crate::format::chunk::ChunkKind;
 use crate::gap::Gap;
 use crate::recover::examine;
+use crate::report::TimeRange;
 use crate::sample::SampleFlags;
 use crate::scan::Scanner;
-use crate::types::{StreamName, WallTime};
+use crate::types::{BlockIndex, StreamId, StreamName, WallTime};
 use crate::writer::EraseRequest;
+use crate::writer::inspect::LiveBlock;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 impl Entry {
     /// What names it: no number is given twice.
@@ -28,13 +31,37 @@ impl Entry {
 }
 
 impl Driver {
+    /// A stream's identity.
+    pub(super) fn id_of(&self, name: &str) -> StreamId {
+        self.model.streams.get(name).map(|stream| stream.id).unwrap_or_default()
+    }
+
+    /// A stream's blocks, in the order of recording.
+    pub(super) fn live_of(&self, name: &str) -> Vec<LiveBlock> {
+        let (id, live) = (self.id_of(name), self.view().live);
+        live.into_iter().filter(|live| live.stream == id).collect()
+    }
+
+    /// Where a block stands.
+    pub(super) fn place(&self, block: BlockIndex) -> Range<u64> {
+        let at = self.shape.geometry().block_at(block);
+        at..at + self.shape.block_bytes as u64
+    }
+
+    /// That no reader is given anything of a stream.
+    pub(super) fn gives_nothing_of(&self, name: &str) -> Verdict {
+        let left = super::holds::numbers(&self.volume()?, name, TimeRange::default())?;
+        demand!(left.is_empty(), "{left:?} were to be erased, and are given");
+        Ok(())
+    }
+
     /// What may go when a range is erased: all that stands in chunks which touch it, and in blocks of which no other is left;
     /// and the samples of it of which the first bytes are there.
     fn may_go(&self, name: &str, from: WallTime, to: WallTime) -> Verdict<(BTreeSet<u64>, BTreeSet<u64>)> {
         let image = self.disk.snapshot();
         let volume = self.volume()?;
         let state = volume.state();
-        let id = self.model.streams.get(name).map(|stream| stream.id).unwrap_or_default();
+        let id = self.id_of(name);
         let scanner = Scanner { disk: &image, geometry: &state.geometry, volume: state.volume() };
         let (mut may, mut begin) = (BTreeSet::new(), BTreeSet::new());
         // What is set aside is whole still, and may be taken back.

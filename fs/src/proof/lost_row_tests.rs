@@ -83,8 +83,7 @@ pub(super) fn leaves_a_bad_block(seed: u64) -> Verdict<u64> {
     for block in granted {
         let mut driver = little_behind_a_hold(seed)?;
         driver.faulty = true;
-        let at = driver.shape.geometry().block_at(block);
-        driver.disk.fail_range(at..at + driver.shape.block_bytes as u64, Errno::EIO, Kinds::WRITES);
+        driver.disk.fail_range(driver.place(block), Errno::EIO, Kinds::WRITES);
         driver.push(1, 900)?;
         driver.round()?;
         driver.disk.clear_faults();

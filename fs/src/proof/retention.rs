@@ -51,7 +51,7 @@ impl Driver {
 
     /// How many blocks of a stream count for its quota.
     pub(super) fn blocks_of(&self, name: &str) -> usize {
-        let stream = self.model.streams.get(name).map(|stream| stream.id).unwrap_or_default();
+        let stream = self.id_of(name);
         self.view().owners.values().filter(|owner| **owner == stream).count()
     }
 }
