@@ -119,6 +119,12 @@ mod switches {
         ErasureCostsMore,
         /// What is withheld is forgotten where a block is examined anew.
         WithheldForgotten,
+        /// Whoever asks again for what could not be erased is told that it is.
+        HalfErasedForgotten,
+        /// What was withheld counts as overwritten, whatever stands there.
+        WithheldTakenForVoid,
+        /// What was given up, and could not be erased, is forgotten.
+        GivenUpEraseForgotten,
         /// What a crash left half overwritten is forgotten where it cannot be read.
         BegunForgotten,
         /// Blocks that were to be erased stay set aside when that fails.

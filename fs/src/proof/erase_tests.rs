@@ -11,6 +11,7 @@ use crate::disk::ReadAt;
 use crate::disk::sim::{CrashPlan, Errno, Kinds, Repeat, SimDisk, SimImage};
 use crate::error::Error;
 use crate::format::chunk::ChunkKind;
+use crate::format::footer::ChunkPlace;
 use crate::format::geometry::LOG_SLOTS;
 use crate::reader::Volume;
 use crate::recover::{Recovered, contents, recover};
@@ -257,28 +258,7 @@ fn where_nobody_can_tell_what_lies_in_a_range_nothing_is_said_to_be_erased() {
 pub(super) fn unreadable(seed: u64) -> Verdict<u64> {
     let mut driver = lapped(seed, Cuts::NONE)?;
     driver.faulty = true;
-    let id = driver.id_of("cam0");
-    let (block, place) = {
-        let volume = driver.volume()?;
-        let state = volume.state();
-        let image = driver.disk.snapshot();
-        let scanner = Scanner { disk: &image, geometry: &state.geometry, volume: state.volume() };
-        let mine = state
-            .rows
-            .iter()
-            .enumerate()
-            .filter(|(_, row)| row.stream == id && row.state == crate::report::BlockState::Sealed);
-        let mut media = mine.filter_map(|(index, row)| {
-            let block = crate::types::BlockIndex(index as u32);
-            let (footer, _) = contents(&scanner, block, row);
-            let mut media = footer.chunks.into_iter().filter(|place| place.kind == ChunkKind::MEDIA);
-            let (first, second) = (media.next()?, media.next()?);
-            let alone = first.wall_max < second.wall_min
-                && media.next().is_some_and(|next| next.wall_min > second.wall_max);
-            alone.then_some((block, second))
-        });
-        media.next_back().ok_or("no block has three chunks of media")?
-    };
+    let (block, place) = chunk_amid(&driver)?;
     let begins = driver.shape.geometry().block_at(block) + u64::from(place.offset);
     driver.disk.fail_range(begins..begins + u64::from(place.bytes), Errno::EIO, Kinds::READS);
     let (from, to) = (place.wall_min, place.wall_max.plus_ns(1));
@@ -288,6 +268,30 @@ pub(super) fn unreadable(seed: u64) -> Verdict<u64> {
     driver.power_cut()?;
     driver.lap()?;
     Ok(driver.judged)
+}
+
+/// A chunk of media in a block of the first camera, between others of other moments.
+pub(super) fn chunk_amid(driver: &Driver) -> Verdict<(BlockIndex, ChunkPlace)> {
+    let id = driver.id_of("cam0");
+    let volume = driver.volume()?;
+    let state = volume.state();
+    let image = driver.disk.snapshot();
+    let scanner = Scanner { disk: &image, geometry: &state.geometry, volume: state.volume() };
+    let mine = state
+        .rows
+        .iter()
+        .enumerate()
+        .filter(|(_, row)| row.stream == id && row.state == crate::report::BlockState::Sealed);
+    let mut media = mine.filter_map(|(index, row)| {
+        let block = crate::types::BlockIndex(index as u32);
+        let (footer, _) = contents(&scanner, block, row);
+        let mut media = footer.chunks.into_iter().filter(|place| place.kind == ChunkKind::MEDIA);
+        let (first, second) = (media.next()?, media.next()?);
+        let alone = first.wall_max < second.wall_min
+            && media.next().is_some_and(|next| next.wall_min > second.wall_max);
+        alone.then_some((block, second))
+    });
+    media.next_back().ok_or_else(|| "no block has three chunks of media".to_owned())
 }
 
 #[test]

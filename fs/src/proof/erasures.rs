@@ -3,7 +3,7 @@
 
 use super::driver::Driver;
 use super::material::payload;
-use super::oracle::Entry;
+use super::oracle::{Entry, StreamModel, Takes};
 use super::{Verdict, demand};
 use crate::disk::ReadAt;
 use crate::disk::sim::{CrashPlan, SimImage};
@@ -17,7 +17,7 @@ use crate::scan::Scanner;
 use crate::types::{BlockIndex, StreamId, StreamName, WallTime};
 use crate::writer::EraseRequest;
 use crate::writer::inspect::LiveBlock;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 impl Entry {
@@ -56,14 +56,14 @@ impl Driver {
     }
 
     /// What may go when a range is erased: all that stands in chunks which touch it, and in blocks of which no other is left;
-    /// and the samples of it of which the first bytes are there.
-    fn may_go(&self, name: &str, from: WallTime, to: WallTime) -> Verdict<(BTreeSet<u64>, BTreeSet<u64>)> {
+    /// and the samples of it of which the first bytes are there, with the takes in which they stand.
+    fn may_go(&self, name: &str, from: WallTime, to: WallTime) -> Verdict<(BTreeSet<u64>, Takes)> {
         let image = self.disk.snapshot();
         let volume = self.volume()?;
         let state = volume.state();
         let id = self.id_of(name);
         let scanner = Scanner { disk: &image, geometry: &state.geometry, volume: state.volume() };
-        let (mut may, mut begin) = (BTreeSet::new(), BTreeSet::new());
+        let (mut may, mut begin) = (BTreeSet::new(), BTreeMap::new());
         // What is set aside is whole still, and may be taken back.
         let blocks =
             state.geometry.all_blocks().map(|block| (block, scanner.block_header(block).ok().flatten()));
@@ -92,7 +92,7 @@ impl Driver {
                         may.insert(ticks as u64);
                         let rest = [SampleFlags::MORE_FRAGMENT, SampleFlags::LAST_FRAGMENT];
                         if !rest.into_iter().any(|rest| payload.entry.flags.contains(rest)) {
-                            begin.insert(ticks as u64);
+                            begin.insert(ticks as u64, (block, header.sequence));
                         }
                     } else {
                         let gap = payload.data.and_then(|data| Gap::decode(&data));
@@ -112,7 +112,7 @@ impl Driver {
         }
         self.round()?;
         let (may, begin) = self.may_go(name, from, to)?;
-        let stream = self.model.streams.get_mut(name).ok_or("no such stream")?;
+        let stream = self.stream_mut(name)?;
         let must: BTreeSet<u64> = stream
             .entries
             .iter()
@@ -130,25 +130,30 @@ impl Driver {
         let before = self.view();
         match self.watched_with(|engine| engine.begin_erase(&request), true)? {
             Ok(()) => self.order.erasure_began(before, &self.view(), self.faulty)?,
-            Err(Error::Held { .. } | Error::NotRecorded { .. }) => {
-                self.erasing_of(name)?.clear();
+            Err(refused @ (Error::Held { .. } | Error::NotRecorded { .. })) => {
+                self.stream_mut(name)?.erasing.clear();
+                if matches!(refused, Error::NotRecorded { .. }) {
+                    self.owes_nothing_of(name, &must)?;
+                }
                 return self.judge_now(None).map(|_| false);
             }
             Err(Error::Io { .. } | Error::Erasing { .. }) if self.faulty => return Ok(false),
             Err(error) => return Err(error.to_string()),
         }
+        self.stream_mut(name)?.owed.extend(&begin);
         for _ in 0..400 {
             if let Some(erased) = self.watched(|engine| engine.take_erased())? {
                 if self.faulty && erased.is_err() {
                     // Some of it is gone, the rest is whole.
                     let held = self.judge_now(None)?;
                     let found = held.get(name).map(|retained| retained.keys.clone()).unwrap_or_default();
-                    let stream = self.model.streams.get_mut(name).ok_or("no such stream")?;
+                    let stream = self.stream_mut(name)?;
                     let gone = std::mem::take(&mut stream.erasing);
                     stream.erased.extend(gone.difference(&found));
                     return Ok(false);
                 }
                 erased.map_err(|error| error.to_string())?;
+                let begin = begin.into_keys().collect();
                 return self.is_gone(name, &must, &begin).map(|()| true);
             }
             self.round()?;
@@ -162,8 +167,10 @@ impl Driver {
         self.settle()?;
         // While little is recorded a few blocks are overwritten at a time.
         (0..4).try_for_each(|_| self.round())?;
-        let (may, _) = self.may_go(name, from, to)?;
-        *self.erasing_of(name)? = may;
+        let (may, begin) = self.may_go(name, from, to)?;
+        let stream_mut = self.stream_mut(name)?;
+        stream_mut.erasing = may;
+        stream_mut.owed.extend(begin);
         let stream = StreamName::new(name).map_err(|error| error.to_string())?;
         let request = EraseRequest { stream, from, to };
         let begun = self.watched_with(|engine| engine.begin_erase(&request), true)?;
@@ -193,8 +200,39 @@ impl Driver {
         blocks.map(describe).collect()
     }
 
-    fn erasing_of(&mut self, name: &str) -> Verdict<&mut BTreeSet<u64>> {
-        Ok(&mut self.model.streams.get_mut(name).ok_or("no such stream")?.erasing)
+    fn stream_mut(&mut self, name: &str) -> Verdict<&mut StreamModel> {
+        self.model.streams.get_mut(name).ok_or_else(|| "no such stream".to_owned())
+    }
+
+    /// What an erasure took up that failed, or that a power cut ended, stands nowhere any more, where it is said to be erased or
+    /// not to be there. Takes that the ring put in the place of these may still hold bytes of it in their unwritten room.
+    fn owes_nothing_of(&mut self, name: &str, must: &BTreeSet<u64>) -> Verdict {
+        let image = self.disk.crash(CrashPlan::None);
+        let owed = std::mem::take(&mut self.stream_mut(name)?.owed);
+        let (over, rest): (BTreeMap<_, _>, _) =
+            owed.into_iter().partition(|(number, _)| must.contains(number));
+        self.stream_mut(name)?.owed = rest;
+        if over.is_empty() {
+            return Ok(());
+        }
+        let volume = self.volume()?;
+        let state = volume.state();
+        let scanner = Scanner { disk: &image, geometry: &state.geometry, volume: state.volume() };
+        let stands = |(number, at): &(u64, usize)| {
+            over.get(number).is_some_and(|(block, sequence)| {
+                let header = scanner.block_header(*block).ok().flatten();
+                self.place(*block).contains(&(*at as u64))
+                    && header.is_some_and(|header| header.sequence == *sequence)
+            })
+        };
+        let mut raw = found_raw(&image, &over.keys().copied().collect())?;
+        raw.retain(stands);
+        demand!(
+            raw.is_empty(),
+            "{name}: samples that were to be erased before are still on the disk: {raw:?}\n{:#?}",
+            self.places_of(&raw)
+        );
+        Ok(())
     }
 
     /// An erasure was acknowledged: what was to go is gone for good, wherever one looks.
@@ -204,7 +242,7 @@ impl Driver {
         let found = held.get(name).map(|retained| retained.keys.clone()).unwrap_or_default();
         let left: Vec<_> = must.intersection(&found).collect();
         demand!(left.is_empty(), "{name}: erased samples are found: {left:?}");
-        let stream = self.model.streams.get_mut(name).ok_or("no such stream")?;
+        let stream = self.stream_mut(name)?;
         let gone: BTreeSet<u64> = std::mem::take(&mut stream.erasing).difference(&found).copied().collect();
         stream.erased.extend(gone.iter().chain(must));
         let raw = found_raw(&image, &must.intersection(begin).copied().collect())?;
@@ -213,6 +251,7 @@ impl Driver {
             "{name}: the bytes of erased samples are still on the disk: {raw:?}\n{:#?}",
             self.places_of(&raw)
         );
+        self.owes_nothing_of(name, must)?;
         let view = self.view();
         self.judge_now(Some(view)).map(drop)
     }

@@ -36,6 +36,9 @@ pub(super) enum Entry {
     Gap(Gap),
 }
 
+/// In which take each of some samples stands, by number.
+pub(super) type Takes = BTreeMap<u64, (BlockIndex, Sequence)>;
+
 /// All that a stream was given since what it holds, and how much of it is safe.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StreamModel {
@@ -53,6 +56,8 @@ pub(super) struct StreamModel {
     pub(super) erased: BTreeSet<u64>,
     /// and what may be gone, for it is being erased.
     pub(super) erasing: BTreeSet<u64>,
+    /// Samples that an erasure took up which nobody knows to have ended, and in which takes they stood then.
+    pub(super) owed: Takes,
     /// Samples by track that this writer reported durable.
     counted: BTreeMap<TrackNumber, u64>,
 }

@@ -129,6 +129,10 @@ const ERASED_BAD: Scenario = scenario("erasing a bad place", erase_tests::bad_pl
 const ERASED_WITHHELD: Scenario = scenario("withheld footage", erase_left_tests::withheld, 8980..8984);
 const ERASED_LEFT: Scenario =
     scenario("half erased and unreadable", erase_left_tests::unreadable_left, 8990..8991);
+const ERASED_AGAIN: Scenario = scenario("asked again", erase_left_tests::asked_again, 8991..8993);
+const ERASED_GIVEN_UP: Scenario = scenario("given up and asked for", erase_left_tests::given_up, 8995..8996);
+const ERASED_REFUSED: Scenario =
+    scenario("half erased and refused", erase_left_tests::refused_left, 8996..8997);
 /// The oldest footage is erased, alone and after each other deed.
 const ERASED_OLDEST: Scenario =
     scenario("short sequences", |index| sequence_tests::try_sequence(index, 4), 16..17 + 17 * 17);
@@ -255,6 +259,10 @@ const PLANTS: &[Plant] = &[
     (&[Bug::ErasureCostsMore], &[ERASED_OLDEST]),
     (&[Bug::WithheldForgotten], &[ERASED_WITHHELD]),
     (&[Bug::BegunForgotten], &[ERASED_LEFT]),
+    (&[Bug::HalfErasedForgotten], &[ERASED_AGAIN]),
+    (&[Bug::HalfErasedForgotten], &[ERASED_REFUSED]),
+    (&[Bug::WithheldTakenForVoid], &[ERASED_WITHHELD]),
+    (&[Bug::GivenUpEraseForgotten], &[ERASED_GIVEN_UP]),
     (&[Bug::ErasingBegunWhileClosing], &[AGED_CLOSING]),
     (&[Bug::ErasingBegunWhileClosing], &[ERASED_CLOSING]),
     (&[Bug::ErasingLeftHalfway], &[ERASED_CLOSING]),
@@ -311,6 +319,12 @@ fn hunt(plant: &Plant) -> Option<(&'static str, u64, String)> {
         }
     }
     None
+}
+
+#[test]
+fn the_document_says_how_many_bugs_are_planted() {
+    let told = format!("breaks the ring in {} ways", PLANTS.len());
+    assert!(include_str!("../../../docs/reliability.md").contains(&told), "it {told}");
 }
 
 #[test]

@@ -80,6 +80,7 @@ fn parts() -> Vec<Part> {
         part("erasing at random", ENDLESS, 5.0, |case| erase_tests::at_random(100_000 + case)),
         part("erasing, every event", ENDLESS, 3.0, |case| erase_tests::every_event(100_000 + case)),
         part("withheld footage", ENDLESS, 1.0, |case| erase_left_tests::withheld(100_000 + case)),
+        part("erased again", ENDLESS, 1.0, |case| erase_left_tests::again(100_000 + case)),
         part("checking beside an erasure", ENDLESS, 1.0, |case| overwriting_tests::beside(100_000 + case)),
         part("scrub beside overwriting", ENDLESS, 2.0, |case| {
             scrub_tests::finds_nothing_overwritten(100_000 + case)

@@ -3,9 +3,9 @@
 use super::Volume;
 use crate::format::footer::ChunkPlace;
 use crate::hold::may_touch;
-use crate::recover::{Recovered, contents, examine};
+use crate::recover::{Recovered, contents, examine, given_up};
 use crate::report::TimeRange;
-use crate::retention::erase::{ErasePlan, goes, keeper, numbers};
+use crate::retention::erase::{ErasePlan, goes, keeper, numbers, was_begun};
 use crate::scan::{Take, count};
 use crate::types::StreamId;
 
@@ -40,6 +40,19 @@ impl Volume {
             let kept = keeper(&holds, row, &numbers(row, &footer, &goes));
             plan.held_by.extend(kept.map(|hold| hold.id).filter(|id| !plan.held_by.contains(id)));
         }
+        plan.left = self.left_of(stream, range);
         plan
+    }
+
+    /// In how many blocks something of a range still stands that was to be overwritten before, or was given up.
+    fn left_of(&self, stream: StreamId, range: TimeRange) -> u32 {
+        let (scanner, state) = (self.scanner(), &self.state);
+        let rows = || state.geometry.all_blocks().zip(&state.rows);
+        let begun = rows().filter(|(block, row)| {
+            row.stream == stream
+                && (row.withheld > 0 || state.unfinished.contains(block))
+                && was_begun(row, &contents(&scanner, *block, row).0, range)
+        });
+        (begun.count() + given_up(&scanner, rows(), stream, range).len()) as u32
     }
 }

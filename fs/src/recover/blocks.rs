@@ -7,9 +7,9 @@ use crate::format::footer::{ChunkPlace, Footer};
 use crate::format::round::RoundRecord;
 use crate::format::table::{NO_FOOTER, PART_VOID, Row};
 use crate::progress::Progress;
-use crate::report::{BlockState, Finding};
+use crate::report::{BlockState, Finding, TimeRange};
 use crate::scan::{Located, Scanner, Take};
-use crate::types::{BlockIndex, ChunkNumber, Epoch, StreamId};
+use crate::types::{BlockIndex, ChunkNumber, Epoch, Sequence, StreamId};
 use std::collections::BTreeMap;
 
 /// What stands in a block.
@@ -315,6 +315,32 @@ pub(crate) fn state_of(progress: &Progress, sealed: bool) -> BlockState {
         false if sealed => BlockState::Sealed,
         false => BlockState::Parked,
     }
+}
+
+/// The takes of blocks that were given up after a crash, or withdrawn when they were to be erased, in which footage of a stream's
+/// range still stands: they count no more, but a rebuild would find it.
+pub(crate) fn given_up<'a>(
+    scanner: &Scanner<'_>,
+    rows: impl Iterator<Item = (BlockIndex, &'a Row)>,
+    stream: StreamId,
+    range: TimeRange,
+) -> Vec<Take> {
+    let is_empty = |row: &Row| {
+        matches!(row.state, BlockState::Free | BlockState::Bad)
+            && row.chunks == 0
+            && row.sequence > Sequence(0)
+    };
+    let mut takes = Vec::new();
+    for (block, _) in rows.filter(|(_, row)| is_empty(row)) {
+        let Ok(Some(header)) = scanner.block_header(block) else { continue };
+        let take = Take { block, sequence: header.sequence, stream: header.stream };
+        let row = examine(scanner, &take, 0, None).progress.row;
+        let row = Row { state: BlockState::Sealed, ..row };
+        if header.stream == stream && crate::hold::may_touch(&row, range) {
+            takes.push(take);
+        }
+    }
+    takes
 }
 
 /// Nothing is written behind what was overwritten, and its footer is gone; what a crash left of it is to be finished.

@@ -84,6 +84,25 @@ pub(crate) fn is_numbered(row: &Row, footer: &Footer) -> bool {
     footer.chunks.len() == row.chunks as usize || planted!(ErasedByHalf)
 }
 
+/// Whether something of a range was to be overwritten in a block before, and may not be: of what is void or withheld in it.
+pub(crate) fn was_begun(row: &Row, footer: &Footer, range: TimeRange) -> bool {
+    let number = |index: usize| ChunkNumber(row.first_chunk.0.saturating_add(index as u64));
+    let mut places = footer.chunks.iter().enumerate();
+    !is_numbered(row, footer)
+        || places.any(|(index, place)| {
+            (place.kind.is_void() || row.withholds(number(index)))
+                && range.overlaps(place.wall_min, place.wall_max)
+        })
+}
+
+/// Whether void chunks stand over all footage that was withheld of a block, whose chunks are these now.
+pub(crate) fn is_voided(old: &Row, footer: &Footer) -> bool {
+    let number = |index: usize| ChunkNumber(old.first_chunk.0.saturating_add(index as u64));
+    let mut places = footer.chunks.iter().enumerate();
+    planted!(WithheldTakenForVoid)
+        || places.all(|(index, place)| place.kind != ChunkKind::MEDIA || !old.withholds(number(index)))
+}
+
 /// The chunks that go of a block, and what lies between them, counted from its first one.
 pub(crate) fn hull(row: &Row, footer: &Footer, goes: &Goes) -> Option<(u32, u32)> {
     let numbers = numbers(row, footer, goes);
@@ -175,6 +194,9 @@ pub struct Erased {
 pub struct ErasePlan {
     /// What would go; samples and bytes are those of the chunks that would.
     pub erased: Erased,
+    /// Blocks in which something of the range still stands that nobody is given: a crash or the disk ended an erasure before its end,
+    /// or the block was given up after a crash. Asked for again, it goes.
+    pub left: u32,
     /// Holds that keep some of it: nothing is erased while there is one.
     pub held_by: Vec<HoldId>,
 }

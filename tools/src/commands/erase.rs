@@ -15,7 +15,6 @@ use jiff::tz::TimeZone;
 use keha_fs::{ErasePlan, EraseRequest, Erased, StreamName, TimeRange, Volume};
 use serde::Serialize;
 use std::io::{IsTerminal, stdin};
-use std::path::Path;
 
 /// Arguments of `keha erase`.
 #[derive(Debug, clap::Args)]
@@ -54,7 +53,7 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let mut volume = Volume::open(&path)?;
     let stream = volume.stream(&args.stream)?;
     let plan = volume.plan_erase(stream.id, asked);
-    if plan.erased.blocks == 0 {
+    if plan.erased.blocks == 0 && plan.left == 0 {
         // Says what there is.
         volume.read(stream.id, asked).map(drop)?;
         return Err(keha_fs::Error::NotRecorded { available: stream.first.zip(stream.last) }.into());
@@ -68,7 +67,9 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
         )));
     }
     if args.dry_run {
-        show(args, &volume, &path, "keha.erase-plan/1", &plan.erased, output)?;
+        let volume = VolumeDocument::new(&path, volume.info());
+        let document = Document::new("keha.erase-plan/1", volume, args, &plan.erased);
+        show(args, &Document { left_blocks: Some(plan.left), ..document }, output)?;
         return Ok(Exit::Done);
     }
     if !args.yes && !confirmed()? {
@@ -81,7 +82,8 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let erased = erased.map_err(|error| error.into_error(refused, "keha export --dry-run"))?;
     closed?;
     volume.refresh()?;
-    show(args, &volume, &path, "keha.erase/1", &erased, output)?;
+    let volume = VolumeDocument::new(&path, volume.info());
+    show(args, &Document::new("keha.erase/1", volume, args, &erased), output)?;
     Ok(Exit::Done)
 }
 
@@ -89,8 +91,14 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
 fn describe(stream: &StreamName, asked: TimeRange, plan: &ErasePlan, zone: &TimeZone) -> String {
     let erased = &plan.erased;
     let moment = |at: Option<keha_fs::WallTime>| at.map_or("-".into(), |at| time::local(at, zone));
+    let left = match plan.left {
+        0 => String::new(),
+        left => {
+            format!("\nand what an erasure that did not end, or a crash, left of the range in {left} blocks")
+        }
+    };
     format!(
-        "range: {}\nerases for good from {stream}: {} samples, {}, from {} to {}, in {} blocks",
+        "range: {}\nerases for good from {stream}: {} samples, {}, from {} to {}, in {} blocks{left}",
         range::show(asked, zone),
         erased.samples,
         size::show(erased.payload_bytes),
@@ -121,31 +129,33 @@ struct Document {
     payload_bytes: u64,
     from: Option<Moment>,
     to: Option<Moment>,
+    /// Of a plan: blocks in which something of the range is to be overwritten that was erased before, or given up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_blocks: Option<u32>,
 }
 
-fn show(
-    args: &Args,
-    volume: &Volume,
-    path: &Path,
-    schema: &'static str,
-    erased: &Erased,
-    output: Output,
-) -> anyhow::Result<()> {
-    let document = Document {
-        schema,
-        volume: VolumeDocument::new(path, volume.info()),
-        stream: args.stream.to_string(),
-        blocks: erased.blocks,
-        samples: erased.samples,
-        payload_bytes: erased.payload_bytes,
-        from: erased.from.map(Moment),
-        to: erased.to.map(Moment),
-    };
+impl Document {
+    fn new(schema: &'static str, volume: VolumeDocument, args: &Args, erased: &Erased) -> Document {
+        Document {
+            schema,
+            volume,
+            stream: args.stream.to_string(),
+            blocks: erased.blocks,
+            samples: erased.samples,
+            payload_bytes: erased.payload_bytes,
+            from: erased.from.map(Moment),
+            to: erased.to.map(Moment),
+            left_blocks: None,
+        }
+    }
+}
+
+fn show(args: &Args, document: &Document, output: Output) -> anyhow::Result<()> {
     if args.json {
-        return Ok(document::print(&document)?);
+        return Ok(document::print(document)?);
     }
     if !args.dry_run {
-        output.print(&format!("erased {} samples of {}\n", erased.samples, args.stream))?;
+        output.print(&format!("erased {} samples of {}\n", document.samples, args.stream))?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The writes of an overwriting: the headers of void chunks first, then zeros over all that they cover.
 
-use super::{Job, What, ends};
+use super::{Job, Target, What, ends};
 use crate::disk::{AlignedBuffer, Disk};
 use crate::error::Error;
 use crate::format::chunk::{self, ChunkHeader, ChunkKind};
@@ -20,6 +20,8 @@ const WRITE_BYTES: usize = 1 << 20;
 
 /// How often what cannot be read is read again, a round apart.
 pub(super) const TRIES: u8 = 3;
+/// After how long what still cannot be read is read again, in seconds of running time.
+const AGAIN_S: u64 = 60;
 
 impl<D: Disk> Engine<D> {
     /// Writes the header of each void chunk over what stands at its place, and nothing else; `false` if the job is over, because
@@ -33,6 +35,9 @@ impl<D: Disk> Engine<D> {
         });
         let Some((goes, fresh, old, after, footer)) = decided else {
             job.tries = job.tries.saturating_add(1).min(TRIES);
+            if job.tries == TRIES {
+                job.again_s = self.core.running_seconds() + AGAIN_S;
+            }
             // What a crash left stays named until it is overwritten, whoever does that.
             let begun = job.target.what == What::Begun && !planted!(BegunForgotten);
             return job.tries < TRIES || begun || self.leave_alone(job);
@@ -43,11 +48,12 @@ impl<D: Disk> Engine<D> {
         for void in &fresh {
             self.submit_cover(job, void);
         }
-        // What was past its age before, and not begun by another writer, is zeros.
+        // What was past its age before, and not begun by another writer, is zeros, unless the disk refused something.
         let kept =
             |old: &ChunkHeader| !fresh.iter().any(|new| new.offset <= old.offset && ends(old) <= ends(new));
         job.voids = old.into_iter().filter(kept).collect();
-        let wiped = if matches!(job.target.what, What::Expired(_)) { job.voids.len() } else { 0 };
+        let zeros = matches!(job.target.what, What::Expired(_)) && row.withheld == 0;
+        let wiped = if zeros { job.voids.len() } else { 0 };
         job.voids.extend(fresh);
         job.rest = job.voids.iter().skip(wiped).map(|void| (void.offset as usize, ends(void))).collect();
         let whole = job.voids.iter().any(|void| ends(void) == self.core.geometry.block_bytes);
@@ -131,13 +137,18 @@ impl<D: Disk> Engine<D> {
     fn leave_alone(&mut self, job: &Job) -> bool {
         let block = job.take.block;
         tracing::warn!(%block, "what of a block is to be overwritten cannot be told: it cannot be read, or is damaged");
-        match job.target.what {
-            What::Asked(_) => self.erasing.failed = Some(Error::NotErased { block }),
-            What::Expired(_) | What::Begun => self.erasing.put_off(&job.target, self.core.running_seconds()),
-        }
         self.core.block_ended(block, job.before.clone());
-        self.block_done(&job.target);
+        self.not_told(&job.target);
         false
+    }
+
+    /// What of a block is to go cannot be told now: whoever asked is told.
+    pub(super) fn not_told(&mut self, target: &Target) {
+        match target.what {
+            What::Asked(_) => self.erasing.failed = Some(Error::NotErased { block: target.block }),
+            What::Expired(_) | What::Begun => self.erasing.put_off(target, self.core.running_seconds()),
+        }
+        self.block_done(target);
     }
 
     /// Sends the header of a void chunk: over what stands in its page, so that a power cut leaves that or this. What cannot be

@@ -12,7 +12,7 @@ impl<D: Disk> Engine<D> {
     pub(in crate::writer) fn name_begun(&mut self) {
         let queue = std::mem::take(&mut self.erasing.queue);
         self.erasing.queue = queue.into_iter().filter(|target| !self.is_wiped(target)).collect();
-        while self.begin_job() {}
+        while self.begin_job(usize::MAX) {}
     }
 
     /// Whether all void chunks of a block are zeros, and what lies behind its last chunk.

@@ -37,7 +37,7 @@ use crate::format::table::{NO_FOOTER, PART_VOID, Row};
 use crate::recover::{examine, state_of};
 use crate::report::{BlockState, TimeRange};
 use crate::retention::age::Over;
-use crate::retention::erase::{Erased, Goes, goes, hull, is_numbered, is_within};
+use crate::retention::erase::{Erased, Goes, goes, hull, is_numbered, is_voided, is_within};
 use crate::scan::Take;
 use crate::types::{BlockIndex, ChunkNumber, Sequence, StreamId, StreamName, WallTime};
 use expire::Looks;
@@ -119,6 +119,8 @@ struct Job {
     after: Option<Row>,
     /// How often it could not be read.
     tries: u8,
+    /// When it is read again, in seconds of running time.
+    again_s: u64,
     /// Whether the disk refused a write to it.
     failed: bool,
 }
@@ -137,6 +139,7 @@ impl Job {
             asked: None,
             after: None,
             tries: 0,
+            again_s: 0,
             failed: false,
         }
     }
@@ -148,18 +151,14 @@ impl Job {
         !self.covered && self.tries >= cover::TRIES && self.target.what == What::Begun
     }
 
-    /// Whether void chunks stand over all that was withheld of the block before.
-    fn has_voided(&self, old: &Row) -> bool {
-        // From void to void: how many are withheld is what a row says.
-        let first = old.first_chunk.0.saturating_add(u64::from(old.withheld_from));
-        let behind = first.saturating_add(u64::from(old.withheld));
-        let mut next = ChunkNumber(first);
-        while next.0 < behind {
-            let mut here = self.voids.iter().filter(|void| void.number <= next && void.last_number() >= next);
-            let Some(void) = here.next() else { return false };
-            next = ChunkNumber(void.last_number().0.saturating_add(1));
-        }
-        true
+    /// The chunks that somebody wanted erased, and what lies between them, counted from the block's first one.
+    fn wanted(&self) -> Option<(u32, u32)> {
+        // Of what a crash left, the void chunks alone tell.
+        let erased = self.voids.iter().filter(|void| void.kind == ChunkKind::ERASED);
+        let place = |number: ChunkNumber| (number.0.saturating_sub(self.before.first_chunk.0)) as u32;
+        let begun = erased.map(|void| (place(void.number), place(void.last_number())));
+        let hull = begun.reduce(|all, one| (all.0.min(one.0), all.1.max(one.1)));
+        self.asked.or(hull.filter(|_| self.target.what == What::Begun))
     }
 }
 
@@ -206,6 +205,12 @@ impl Erasing {
         self.jobs.iter().any(|job| job.take.block == block && job.is_stuck())
     }
 
+    /// The blocks that a crash left half overwritten, and that still are.
+    fn begun(&self) -> BTreeSet<BlockIndex> {
+        let targets = self.queue.iter().chain(self.jobs.iter().map(|job| &job.target));
+        targets.filter(|target| target.what == What::Begun).map(|target| target.block).collect()
+    }
+
     /// Whether someone waits for footage to be erased.
     pub(super) fn is_asked(&self) -> bool {
         self.asked.is_some()
@@ -241,12 +246,12 @@ impl<D: Disk> Engine<D> {
         let mut jobs = std::mem::take(&mut self.erasing.jobs);
         let (jobs_max, mut budget) = self.pace();
         // What a crash left may be much, and is read first.
-        let mut covers = jobs_max;
+        let (mut covers, running_s) = (jobs_max, self.core.running_seconds());
         jobs.retain_mut(|job| {
             match job.stage {
                 _ if job.failed => return self.give_up(job),
                 None => {}
-                Some(Stage::Named) if job.covered || covers == 0 => {}
+                Some(Stage::Named) if job.covered || covers == 0 || running_s < job.again_s => {}
                 Some(Stage::Named) => {
                     covers -= 1;
                     return self.cover_block(job);
@@ -257,9 +262,7 @@ impl<D: Disk> Engine<D> {
             true
         });
         self.erasing.jobs = jobs;
-        // What a crash left is begun at once: the next record must name all of it.
-        let begun = |erasing: &Erasing| erasing.queue.front().is_some_and(|next| next.what == What::Begun);
-        while (self.erasing.jobs.len() < jobs_max || begun(&self.erasing)) && self.begin_job() {}
+        while self.begin_job(jobs_max) {}
     }
 
     /// How many blocks are worked on at a time, and how much is overwritten in a round, in bytes: at least as much as is
@@ -274,8 +277,9 @@ impl<D: Disk> Engine<D> {
         (takes.saturating_mul(JOBS_A_TAKE).clamp(JOBS, JOBS_MAX), bytes.clamp(ROUND_BYTES, ROUND_BYTES_MAX))
     }
 
-    /// Names the next block that waits; `false` if there is none, or no room for it in the record.
-    fn begin_job(&mut self) -> bool {
+    /// Names the next block that waits, if fewer than `jobs_max` are worked on; `false` if there is none, or no room for it in the
+    /// record. What a crash left is begun at once: the next record must name all of it.
+    fn begin_job(&mut self, jobs_max: usize) -> bool {
         let (named_max, ..) = record_capacity(self.core.geometry.streams_max);
         // Streams must find room for blocks of their own.
         if self.core.named.len() + self.streams.len() >= named_max || !self.core.record_has_room_for_rows() {
@@ -283,10 +287,20 @@ impl<D: Disk> Engine<D> {
         }
         // One after the other, each with the row that the one before left.
         let done = |block| self.erasing.done.contains(&block);
-        let working = |block| done(block) || self.erasing.jobs.iter().any(|job| job.take.block == block);
-        let Some(target) = self.erasing.queue.pop_front_if(|target| !working(target.block)) else {
+        let working = |block| {
+            let mut jobs = self.erasing.jobs.iter().filter(|job| !job.is_stuck());
+            done(block) || jobs.any(|job| job.take.block == block)
+        };
+        let has_room = self.erasing.jobs.iter().filter(|job| !job.is_stuck()).count() < jobs_max;
+        let may = |target: &Target| !working(target.block) && (has_room || target.what == What::Begun);
+        let next = self.erasing.queue.iter().position(may);
+        let Some(target) = next.and_then(|next| self.erasing.queue.remove(next)) else {
             return false;
         };
+        if self.erasing.is_stuck(target.block) {
+            self.not_told(&target);
+            return true;
+        }
         let row = self.core.ledger.row(target.block).clone();
         if target.dead {
             // Nothing reads it: it needs no name in the record, and no void chunk.
@@ -331,8 +345,12 @@ impl<D: Disk> Engine<D> {
     /// Nothing more is written to a block: its row is what stands there now. `false`: the job is over.
     fn finish_block(&mut self, job: &mut Job) -> bool {
         if job.target.dead {
-            let state = if job.failed && self.may_withdraw() { BlockState::Bad } else { BlockState::Free };
-            self.core.ledger.settle(job.take.block, Row { state, ..Row::default() });
+            let bad = job.before.state == BlockState::Bad || job.failed && self.may_withdraw();
+            let state = if bad { BlockState::Bad } else { BlockState::Free };
+            // What stands there still is known for what was given up.
+            let left = job.failed && !planted!(GivenUpEraseForgotten);
+            let sequence = if left { job.target.sequence } else { Sequence(0) };
+            self.core.ledger.settle(job.take.block, Row { state, sequence, ..Row::default() });
             self.block_done(&job.target);
             return false;
         }
@@ -353,6 +371,7 @@ impl<D: Disk> Engine<D> {
             return true;
         }
         let rank = old.rank.max(progress.row.rank);
+        let is_done = is_whole && !job.failed && is_voided(&old, &progress.footer);
         let mut row = match is_whole {
             true => Row { state: state_of(&progress, false), rank, ..progress.row },
             // It cannot be read now: what was known when it was covered is.
@@ -362,13 +381,13 @@ impl<D: Disk> Engine<D> {
             }
         };
         row.flags |= NO_FOOTER;
-        if job.failed || !job.has_voided(&old) {
+        if !is_done {
             row.withhold_as(&old);
         }
         if job.failed && self.may_withdraw() {
             row.state = BlockState::Bad;
         }
-        if let Some((from, to)) = job.asked.filter(|_| job.failed) {
+        if let Some((from, to)) = job.wanted().filter(|_| job.failed) {
             row.withhold(from, to);
         }
         self.core.block_ended(job.take.block, row);
@@ -445,7 +464,11 @@ impl<D: Disk> Engine<D> {
     /// The volume closes: what was begun is finished, what was not is left, and whoever asked is told.
     pub(super) fn stop_erasing(&mut self) {
         self.erasing.closing = !planted!(ErasingBegunWhileClosing);
-        for job in std::mem::take(&mut self.erasing.jobs) {
+        for mut job in std::mem::take(&mut self.erasing.jobs) {
+            if job.is_stuck() {
+                // It is read once more.
+                (job.tries, job.again_s) = (cover::TRIES - 1, 0);
+            }
             // What a crash left stays named until it is overwritten, whoever does that.
             let covered = if planted!(ErasingLeftHalfway) { false } else { job.covered };
             let begun = covered || job.target.what == What::Begun || planted!(ErasingBegunWhileClosing);

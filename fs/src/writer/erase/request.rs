@@ -5,14 +5,18 @@ use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::format::footer::Footer;
 use crate::format::table::Row;
-use crate::hold::has_footage;
-use crate::recover::examine;
-use crate::report::{BlockState, TimeRange};
-use crate::retention::erase::{Erased, Goes, goes, is_numbered, is_within, keeper, numbers};
+use crate::recover::given_up;
+use crate::report::TimeRange;
+use crate::retention::erase::{Erased, Goes, goes, is_numbered, is_within, keeper, numbers, was_begun};
 use crate::scan::{Take, count};
-use crate::types::{BlockIndex, Sequence, StreamId};
+use crate::types::{BlockIndex, StreamId};
 use crate::writer::engine::Engine;
 use std::collections::BTreeSet;
+
+fn asked(take: Take, range: TimeRange, dead: bool) -> Target {
+    let Take { block, sequence, stream } = take;
+    Target { block, sequence, stream, what: What::Asked(range), dead }
+}
 
 /// What a disk cannot be used for where it fails.
 const TO_ERASE: &str = "erase footage on";
@@ -30,6 +34,9 @@ impl<D: Disk> Engine<D> {
         let range = TimeRange { from: Some(request.from), to: Some(request.to) };
         let (mut targets, erased) = self.plan_settled(stream, range)?;
         targets.extend(self.dead_blocks(stream, range));
+        if targets.is_empty() {
+            return Err(self.not_recorded(stream));
+        }
         let blocks: BTreeSet<BlockIndex> = targets.iter().map(|target| target.block).collect();
         // What was set aside of it is taken back; it is whole, and nobody else may get it now.
         let withdrawn = self.core.ledger.reserve(&blocks);
@@ -69,18 +76,29 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// What an erasure comes to, or why it is refused. Only blocks of which a part goes are read.
+    /// What an erasure comes to, or why it is refused. Only blocks of which a part goes are read, and those of which an erasure
+    /// before this one left something: whoever asks again waits for them, or is told again.
     fn plan_erase(&self, stream: StreamId, range: TimeRange) -> Result<(Vec<Target>, Erased)> {
-        let rows = self.rows_of(stream);
         let (mut targets, mut erased) = <(Vec<Target>, Erased)>::default();
-        let holds = self.holds.all();
-        for (block, row) in rows.iter().filter(|(_, row)| crate::hold::may_touch(row, range)) {
-            let within = is_within(row, range);
+        let (holds, begun) = (self.holds.all(), self.erasing.begun());
+        let was_left = |block: &BlockIndex, row: &Row| {
+            (row.withheld > 0 || begun.contains(block)) && !planted!(HalfErasedForgotten)
+        };
+        let mut rows = self.rows_of(stream);
+        let all = self.core.geometry.all_blocks().map(|block| (block, self.core.ledger.row(block)));
+        let void = all.filter(|(block, row)| row.stream == stream && !row.is_live() && was_left(block, row));
+        rows.extend(void.map(|(block, row)| (block, row.clone())));
+        for (block, row) in &rows {
+            let (touches, left) = (crate::hold::may_touch(row, range), was_left(block, row));
+            if !touches && !left {
+                continue;
+            }
+            let within = touches && is_within(row, range);
             let footer = if within { Footer::default() } else { self.contents(*block, row) };
             // Where damage hides chunks, one of them may be meant: whether it is shows when the block's turn comes.
             let hidden = !within && !is_numbered(row, &footer);
             let goes = if within { Goes::All } else { goes(&footer, range) };
-            if goes == Goes::Nothing && !hidden {
+            if goes == Goes::Nothing && !hidden && !(left && was_begun(row, &footer, range)) {
                 continue;
             }
             let numbers = numbers(row, &footer, if hidden { &Goes::All } else { &goes });
@@ -100,28 +118,9 @@ impl<D: Disk> Engine<D> {
                 count(&self.core.scanner(), &take, row, &footer, &goes).unwrap_or_default();
             erased.samples += samples;
             erased.payload_bytes += payload_bytes;
-            let (sequence, what) = (row.sequence, What::Asked(range));
-            targets.push(Target { block: *block, sequence, stream, what, dead: false });
+            targets.push(asked(take, range, false));
         }
-        targets.extend(self.half_erased(stream, range));
-        if targets.is_empty() { Err(self.not_recorded(stream)) } else { Ok((targets, erased)) }
-    }
-
-    /// Blocks that were erased before, and in which the disk refused to overwrite something of a range: withdrawn ones, too, so that
-    /// whoever asks again is told again.
-    fn half_erased(&self, stream: StreamId, range: TimeRange) -> impl Iterator<Item = Target> {
-        let rows = self.core.geometry.all_blocks().map(|block| (block, self.core.ledger.row(block)));
-        let gone = |row: &Row| matches!(row.state, BlockState::Erased | BlockState::Bad) && !has_footage(row);
-        let mine = rows.filter(move |(_, row)| row.stream == stream && gone(row));
-        let half =
-            mine.filter(move |(_, row)| row.withheld > 0 && range.overlaps(row.wall_min, row.wall_max));
-        half.map(move |(block, row)| Target {
-            block,
-            sequence: row.sequence,
-            stream,
-            what: What::Asked(range),
-            dead: false,
-        })
+        Ok((targets, erased))
     }
 
     /// Blocks that were given up after a crash and still hold footage of a range.
@@ -129,20 +128,8 @@ impl<D: Disk> Engine<D> {
         let ledger = &self.core.ledger;
         let free = self.core.geometry.all_blocks().map(|block| (block, ledger.row(block)));
         let set_aside = ledger.grants().map(|grant| (grant.block, &grant.before));
-        let was_written = |row: &Row| row.state == BlockState::Free && row.sequence > Sequence(0);
-        let blocks = free.chain(set_aside).filter(|(_, row)| was_written(row)).map(|(block, _)| block);
-        let mut targets = Vec::new();
-        for block in blocks {
-            let Ok(Some(header)) = self.core.scanner().block_header(block) else { continue };
-            let take = Take { block, sequence: header.sequence, stream: header.stream };
-            let row = examine(&self.core.scanner(), &take, 0, None).progress.row;
-            let row = Row { state: BlockState::Sealed, ..row };
-            if header.stream == stream && crate::hold::may_touch(&row, range) {
-                let (sequence, what) = (header.sequence, What::Asked(range));
-                targets.push(Target { block, sequence, stream, what, dead: true });
-            }
-        }
-        targets
+        let takes = given_up(&self.core.scanner(), free.chain(set_aside), stream, range);
+        takes.into_iter().map(|take| asked(take, range, true)).collect()
     }
 
     /// What came of an erasure that was asked for, once it is over.

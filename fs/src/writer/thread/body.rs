@@ -133,9 +133,6 @@ impl Body {
         if let Some(ask) = self.holds_asked.pop_front() {
             self.answer(ask);
         }
-        for report in self.engine.take_rounds_within() {
-            self.tell(report);
-        }
     }
 
     fn answer(&mut self, ask: Ask) {
@@ -159,6 +156,11 @@ impl Body {
                 Err(error) => answer.send(Err(error)).is_err(),
             },
         };
+        // What was asked may have taken rounds of its own, and one of them may have ended an erasure.
+        for report in self.engine.take_rounds_within() {
+            self.tell(report);
+        }
+        self.answer_erased();
     }
 
     fn retain(&mut self, request: &RetentionRequest) -> Result<()> {
