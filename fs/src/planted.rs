@@ -123,6 +123,10 @@ mod switches {
         HalfErasedForgotten,
         /// What was withheld counts as overwritten, whatever stands there.
         WithheldTakenForVoid,
+        /// What a crash left half overwritten is done where its header cannot be read.
+        BegunTakenForFootage,
+        /// Whoever asked is told of a failure before a record says what is withheld.
+        WithheldToldEarly,
         /// What was given up, and could not be erased, is forgotten.
         GivenUpEraseForgotten,
         /// What a crash left half overwritten is forgotten where it cannot be read.

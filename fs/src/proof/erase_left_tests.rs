@@ -1,13 +1,17 @@
 //! What an erasure leaves where the disk refuses: withheld for good, and finished as soon as it can be.
 
-use super::driver::{Cuts, open_engine};
+use super::driver::{Cuts, Driver, open_engine};
 use super::erase_tests::{chunk_amid, range, unwiped};
 use super::hold_tests::lapped;
 use super::{Verdict, demand, for_seeds};
 use crate::disk::sim::{CrashPlan, Errno, Kinds, Repeat, SimDisk};
+use crate::format::table::Row;
+use crate::recover::contents;
 use crate::report::{BlockState, TimeRange};
+use crate::scan::Scanner;
 use crate::types::{BlockIndex, StreamName, WallTime};
 use crate::writer::EraseRequest;
+use std::ops::Range;
 use std::time::Duration;
 
 #[test]
@@ -48,7 +52,7 @@ pub(super) fn withheld(seed: u64) -> Verdict<u64> {
 
 /// All that is told of those who ask again.
 pub(super) fn again(seed: u64) -> Verdict<u64> {
-    let all = [asked_again, given_up, refused_left, unreadable_asked];
+    let all = [asked_again, withheld_beside, given_up, given_up_cut, refused_left, unreadable_asked];
     all.into_iter().try_fold(0, |judged, one| Ok(judged + one(seed)?))
 }
 
@@ -57,29 +61,92 @@ fn whoever_asks_again_for_what_could_not_be_erased_is_told_again_until_it_is_gon
     for_seeds("asked again", 8991, 4, asked_again);
 }
 
-/// The header of a void chunk lands, and the zeros behind it do not: of a part of a block, or of all of it.
+/// Lets as many blocks be withdrawn as may be in a day: what cannot be overwritten then stays in use.
+fn spend_withdrawals(driver: &mut Driver) -> Verdict {
+    let bad: Vec<_> = driver.live_of("cam0").iter().skip(2).take(2).map(|live| live.block).collect();
+    let places: Vec<_> = bad.iter().map(|block| driver.place(*block)).collect();
+    let volume = driver.volume()?;
+    let rows: Vec<_> = bad.iter().map(|block| volume.state().row(*block)).collect();
+    let from = rows.iter().map(|row| row.wall_min).min().unwrap_or(WallTime::MIN);
+    let to = rows.iter().map(|row| row.wall_max).max().unwrap_or(WallTime::MIN);
+    driver.refuse_writes(&places);
+    demand!(!driver.erase("cam0", from, to.plus_ns(1))?, "what cannot be written is said to be erased");
+    demand!(withdrawn(driver)? == 2, "{} blocks are withdrawn", withdrawn(driver)?);
+    Ok(())
+}
+
+fn withdrawn(driver: &Driver) -> Verdict<usize> {
+    Ok(driver.volume()?.blocks().iter().filter(|block| block.state == BlockState::Bad).count())
+}
+
+/// The last sector of what is to be zeros.
+fn tail(place: &Range<u64>) -> Range<u64> {
+    place.end - 512..place.end
+}
+
+/// The header of a void chunk lands, and the zeros behind it do not: of a part of a block, or of all of it; the block is withdrawn
+/// for it, or stays in use.
 pub(super) fn asked_again(seed: u64) -> Verdict<u64> {
     let mut driver = lapped(seed, Cuts::NONE)?;
     driver.faulty = true;
     let (block, place) = chunk_amid(&driver)?;
+    let (may_withdraw, part) = (seed % 4 < 2, seed.is_multiple_of(2));
+    if !may_withdraw {
+        spend_withdrawals(&mut driver)?;
+    }
+    let before = withdrawn(&driver)?;
+    let row = driver.volume()?.state().row(block);
+    let (from, to) = if part { (place.wall_min, place.wall_max) } else { (row.wall_min, row.wall_max) };
     let begins = driver.place(block).start + u64::from(place.offset);
-    let end = begins + u64::from(place.bytes);
-    let (from, to) = match seed.is_multiple_of(2) {
-        true => (place.wall_min, place.wall_max.plus_ns(1)),
-        false => (WallTime::MIN, WallTime::MAX),
-    };
-    let last_sector = end - 512..end;
-    driver.refuse_writes(std::slice::from_ref(&last_sector));
-    // What is withdrawn for it stays so: all but one of these are what is in use after two.
+    let refused = if part { begins..begins + u64::from(place.bytes) } else { driver.place(block) };
+    driver.refuse_writes(&[tail(&refused)]);
     for turn in 0..3 {
-        demand!(!driver.erase("cam0", from, to)?, "asked {turn} times before, it is said to be erased");
-        if turn == 1 {
+        let done = driver.erase("cam0", from, to.plus_ns(1))?;
+        demand!(!done, "asked {turn} times before, it is said to be erased");
+        // The next recorder may withdraw two again.
+        if turn == 1 && may_withdraw {
             driver.power_cut()?;
         }
     }
     driver.refuse_writes(&[]);
-    let withdrawn = driver.volume()?.blocks().iter().any(|block| block.state == BlockState::Bad);
-    demand!(driver.erase("cam0", from, to)? != withdrawn, "withdrawn: {withdrawn}");
+    let more = withdrawn(&driver)? > before;
+    demand!(more == may_withdraw, "withdrawn: {more}");
+    // What was withdrawn is never overwritten.
+    let range = TimeRange { from: Some(from), to: Some(to.plus_ns(1)) };
+    let is_bad = |row: &Row| row.state == BlockState::Bad && range.overlaps(row.wall_min, row.wall_max);
+    let stays = driver.volume()?.state().rows.iter().any(is_bad);
+    demand!(!may_withdraw || stays, "what was withdrawn is not known");
+    let done = driver.erase("cam0", from, to.plus_ns(1))?;
+    demand!(done != stays, "withdrawn: {stays}, and it is said to be erased: {done}");
+    driver.round()?;
+    let row = driver.volume()?.state().row(block);
+    demand!((row.state == BlockState::Bad) == (row.withheld > 0), "{row:?} withholds");
+    driver.lap()?;
+    Ok(driver.judged)
+}
+
+#[test]
+fn what_is_withheld_stays_so_when_other_footage_of_its_block_is_erased() {
+    for_seeds("withheld beside what is erased", 9011, 2, withheld_beside);
+}
+
+/// The header of the void chunk is refused, so that the footage stands there.
+pub(super) fn withheld_beside(seed: u64) -> Verdict<u64> {
+    let mut driver = lapped(seed, Cuts::NONE)?;
+    driver.faulty = true;
+    let (block, place) = chunk_amid(&driver)?;
+    spend_withdrawals(&mut driver)?;
+    let begins = driver.place(block).start + u64::from(place.offset);
+    let header = begins..begins + 512;
+    driver.refuse_writes(std::slice::from_ref(&header));
+    let done = driver.erase("cam0", place.wall_min, place.wall_max.plus_ns(1))?;
+    demand!(!done, "what cannot be written is said to be erased");
+    let before = driver.volume()?.state().row(block).wall_min;
+    if before < place.wall_min {
+        driver.erase("cam0", before, place.wall_min)?;
+    }
+    driver.round()?;
+    driver.power_cut()?;
     driver.lap()?;
     Ok(driver.judged)
 }
@@ -92,12 +159,13 @@ fn what_was_given_up_and_cannot_be_erased_stays_given_up_and_is_told_again() {
 pub(super) fn given_up(seed: u64) -> Verdict<u64> {
     let mut driver = lapped(seed, Cuts::NONE)?;
     driver.faulty = true;
-    let granted = driver.view().granted;
+    let granted: Vec<_> = driver.view().granted.into_iter().collect();
     demand!(granted.len() > 1, "only {granted:?} are set aside");
+    if seed.is_multiple_of(2) {
+        spend_withdrawals(&mut driver)?;
+    }
     driver.power_cut_with(CrashPlan::None)?;
-    let mine = driver.live_of("cam0");
-    let others = mine.iter().take(2).map(|live| live.block);
-    let places: Vec<_> = granted.into_iter().chain(others).map(|block| driver.place(block)).collect();
+    let places: Vec<_> = granted.iter().map(|block| driver.place(*block)).collect();
     driver.refuse_writes(&places);
     for turn in 0..2 {
         demand!(
@@ -112,45 +180,27 @@ pub(super) fn given_up(seed: u64) -> Verdict<u64> {
 }
 
 #[test]
-fn what_a_crash_left_half_erased_and_the_disk_refuses_then_is_not_said_to_be_erased() {
-    for_seeds("half erased and refused", 8996, 2, refused_left);
+fn what_was_given_up_is_found_again_wherever_a_power_cut_ended_its_erasure() {
+    for_seeds("given up and half erased", 9001, 6, given_up_cut);
 }
 
-pub(super) fn refused_left(seed: u64) -> Verdict<u64> {
+pub(super) fn given_up_cut(seed: u64) -> Verdict<u64> {
     let mut driver = lapped(seed, Cuts::NONE)?;
-    driver.faulty = true;
-    let (from, to) = range(&driver, "cam0", 12, 30)?;
-    driver.begin_erasing("cam0", from, to)?;
-    let mut rounds = 0;
-    while unwiped(&driver.disk.crash(CrashPlan::None))?.is_empty() {
-        demand!(rounds < 20, "nothing is ever half erased");
-        driver.round()?;
-        rounds += 1;
-    }
     driver.power_cut_with(CrashPlan::None)?;
-    let left = unwiped(&driver.disk.crash(CrashPlan::None))?;
-    let plan =
-        driver.volume()?.plan_erase(driver.id_of("cam0"), TimeRange { from: Some(from), to: Some(to) });
-    demand!(plan.left as usize >= left.len(), "of {left:?} a reader knows {}", plan.left);
-    let tail = |block: &BlockIndex| driver.place(*block).end - 512..driver.place(*block).end;
-    let tails: Vec<_> = left.iter().map(tail).collect();
-    driver.refuse_writes(&tails);
-    for turn in 0..2 {
-        demand!(!driver.erase("cam0", from, to)?, "asked {turn} times before, it is said to be erased");
+    driver.begin_erasing("cam0", WallTime::MIN, WallTime::MAX)?;
+    (0..seed % 6).try_for_each(|_| driver.round())?;
+    match seed.is_multiple_of(4) {
+        true => driver.reopen()?,
+        false => driver.power_cut()?,
     }
-    driver.refuse_writes(&[]);
-    let withdrawn = driver.volume()?.blocks().iter().any(|block| block.state == BlockState::Bad);
-    demand!(driver.erase("cam0", from, to)? != withdrawn, "withdrawn: {withdrawn}");
+    driver.erase("cam0", WallTime::MIN, WallTime::MAX)?;
+    driver.gives_nothing_of("cam0")?;
     driver.lap()?;
     Ok(driver.judged)
 }
 
-#[test]
-fn a_block_of_which_nobody_can_tell_what_a_crash_left_keeps_no_erasure_from_ending() {
-    for_seeds("half erased, unreadable, asked for", 8998, 2, unreadable_asked);
-}
-
-pub(super) fn unreadable_asked(seed: u64) -> Verdict<u64> {
+/// A recorder after a crash that left blocks half erased, and these.
+fn half_erased(seed: u64) -> Verdict<(Driver, (WallTime, WallTime), Vec<BlockIndex>)> {
     let mut driver = lapped(seed, Cuts::NONE)?;
     driver.faulty = true;
     let (from, to) = range(&driver, "cam0", 12, 30)?;
@@ -164,8 +214,50 @@ pub(super) fn unreadable_asked(seed: u64) -> Verdict<u64> {
     driver.power_cut_with(CrashPlan::None)?;
     let left = unwiped(&driver.disk.crash(CrashPlan::None))?;
     demand!(!left.is_empty(), "nothing is half erased");
+    Ok((driver, (from, to), left))
+}
+
+#[test]
+fn what_a_crash_left_half_erased_and_the_disk_refuses_then_is_not_said_to_be_erased() {
+    for_seeds("half erased and refused", 8996, 2, refused_left);
+}
+
+pub(super) fn refused_left(seed: u64) -> Verdict<u64> {
+    let (mut driver, (from, to), left) = half_erased(seed)?;
+    let plan =
+        driver.volume()?.plan_erase(driver.id_of("cam0"), TimeRange { from: Some(from), to: Some(to) });
+    demand!(plan.left as usize >= left.len(), "of {left:?} a reader knows {}", plan.left);
+    let tails: Vec<_> = left.iter().map(|block| tail(&driver.place(*block))).collect();
+    driver.refuse_writes(&tails);
+    for turn in 0..2 {
+        demand!(!driver.erase("cam0", from, to)?, "asked {turn} times before, it is said to be erased");
+    }
+    driver.refuse_writes(&[]);
+    let withdrawn = withdrawn(&driver)? > 0;
+    demand!(driver.erase("cam0", from, to)? != withdrawn, "withdrawn: {withdrawn}");
+    driver.lap()?;
+    Ok(driver.judged)
+}
+
+#[test]
+fn a_block_of_which_nobody_can_tell_what_a_crash_left_keeps_no_erasure_from_ending() {
+    for_seeds("half erased, unreadable, asked for", 8998, 2, unreadable_asked);
+}
+
+/// Nothing of the block can be read, or the header of its void chunk alone, behind which all stands that it covers.
+pub(super) fn unreadable_asked(seed: u64) -> Verdict<u64> {
+    let (mut driver, _, left) = half_erased(seed)?;
+    let page_bytes = driver.shape.geometry().page_bytes as u64;
     for block in &left {
-        driver.disk.fail_range(driver.place(*block), Errno::EIO, Kinds::READS);
+        let place = driver.place(*block);
+        let volume = driver.volume()?;
+        let (image, state) = (driver.disk.snapshot(), volume.state());
+        let scanner = Scanner { disk: &image, geometry: &state.geometry, volume: state.volume() };
+        let (footer, _) = contents(&scanner, *block, &state.row(*block));
+        let void = footer.chunks.iter().find(|place| place.kind.is_void()).ok_or("no void chunk")?;
+        let header = place.start + u64::from(void.offset);
+        let bad = if seed.is_multiple_of(2) { place } else { header..header + page_bytes };
+        driver.disk.fail_range(bad, Errno::EIO, Kinds::READS);
     }
     (0..20).try_for_each(|_| driver.round())?;
     demand!(!driver.erase("cam0", WallTime::MIN, WallTime::MAX)?, "what cannot be read is said to be erased");

@@ -221,8 +221,11 @@ impl Driver {
         let stands = |(number, at): &(u64, usize)| {
             over.get(number).is_some_and(|(block, sequence)| {
                 let header = scanner.block_header(*block).ok().flatten();
+                let row = state.row(*block);
+                // Without its header a block is no take any more, and may hold the bytes all the same.
+                let lost = header.is_none() && !row.is_live() && row.sequence <= *sequence;
                 self.place(*block).contains(&(*at as u64))
-                    && header.is_some_and(|header| header.sequence == *sequence)
+                    && (lost || header.is_some_and(|header| header.sequence == *sequence))
             })
         };
         let mut raw = found_raw(&image, &over.keys().copied().collect())?;

@@ -129,8 +129,12 @@ const ERASED_BAD: Scenario = scenario("erasing a bad place", erase_tests::bad_pl
 const ERASED_WITHHELD: Scenario = scenario("withheld footage", erase_left_tests::withheld, 8980..8984);
 const ERASED_LEFT: Scenario =
     scenario("half erased and unreadable", erase_left_tests::unreadable_left, 8990..8991);
-const ERASED_AGAIN: Scenario = scenario("asked again", erase_left_tests::asked_again, 8991..8993);
+const ERASED_AGAIN: Scenario = scenario("asked again", erase_left_tests::asked_again, 8991..8995);
 const ERASED_GIVEN_UP: Scenario = scenario("given up and asked for", erase_left_tests::given_up, 8995..8996);
+const ERASED_UNREADABLE: Scenario =
+    scenario("half erased, unreadable, asked for", erase_left_tests::unreadable_asked, 8998..9000);
+const ERASED_BESIDE: Scenario =
+    scenario("withheld beside what is erased", erase_left_tests::withheld_beside, 9011..9015);
 const ERASED_REFUSED: Scenario =
     scenario("half erased and refused", erase_left_tests::refused_left, 8996..8997);
 /// The oldest footage is erased, alone and after each other deed.
@@ -261,7 +265,9 @@ const PLANTS: &[Plant] = &[
     (&[Bug::BegunForgotten], &[ERASED_LEFT]),
     (&[Bug::HalfErasedForgotten], &[ERASED_AGAIN]),
     (&[Bug::HalfErasedForgotten], &[ERASED_REFUSED]),
-    (&[Bug::WithheldTakenForVoid], &[ERASED_WITHHELD]),
+    (&[Bug::WithheldTakenForVoid], &[ERASED_BESIDE]),
+    (&[Bug::BegunTakenForFootage], &[ERASED_UNREADABLE]),
+    (&[Bug::WithheldToldEarly], &[ERASED_AGAIN]),
     (&[Bug::GivenUpEraseForgotten], &[ERASED_GIVEN_UP]),
     (&[Bug::ErasingBegunWhileClosing], &[AGED_CLOSING]),
     (&[Bug::ErasingBegunWhileClosing], &[ERASED_CLOSING]),

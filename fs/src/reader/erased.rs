@@ -2,12 +2,13 @@
 
 use super::Volume;
 use crate::format::footer::ChunkPlace;
+use crate::format::table::Row;
 use crate::hold::may_touch;
 use crate::recover::{Recovered, contents, examine, given_up};
 use crate::report::TimeRange;
-use crate::retention::erase::{ErasePlan, goes, keeper, numbers, was_begun};
+use crate::retention::erase::{ErasePlan, goes, keeper, moments_around, numbers, was_begun};
 use crate::scan::{Take, count};
-use crate::types::StreamId;
+use crate::types::{BlockIndex, Sequence, StreamId};
 
 impl Volume {
     /// The void chunk that covers a place of a block by now, if one does.
@@ -47,12 +48,14 @@ impl Volume {
     /// In how many blocks something of a range still stands that was to be overwritten before, or was given up.
     fn left_of(&self, stream: StreamId, range: TimeRange) -> u32 {
         let (scanner, state) = (self.scanner(), &self.state);
-        let rows = || state.geometry.all_blocks().zip(&state.rows);
-        let begun = rows().filter(|(block, row)| {
-            row.stream == stream
-                && (row.withheld > 0 || state.unfinished.contains(block))
-                && was_begun(row, &contents(&scanner, *block, row).0, range)
+        let all = || state.geometry.all_blocks().zip(&state.rows);
+        let mine = all().filter(|(_, row)| row.stream == stream && row.sequence > Sequence(0));
+        let mut rows: Vec<(BlockIndex, Row)> = mine.map(|(block, row)| (block, row.clone())).collect();
+        rows.sort_by_key(|(_, row)| row.sequence);
+        let begun = rows.iter().enumerate().filter(|(index, (block, row))| {
+            (row.withheld > 0 || state.unfinished.contains(block))
+                && was_begun(row, &contents(&scanner, *block, row).0, range, moments_around(&rows, *index))
         });
-        (begun.count() + given_up(&scanner, rows(), stream, range).len()) as u32
+        (begun.count() + given_up(&scanner, all(), stream, range).len()) as u32
     }
 }

@@ -333,10 +333,14 @@ pub(crate) fn given_up<'a>(
     let mut takes = Vec::new();
     for (block, _) in rows.filter(|(_, row)| is_empty(row)) {
         let Ok(Some(header)) = scanner.block_header(block) else { continue };
-        let take = Take { block, sequence: header.sequence, stream: header.stream };
+        if header.stream != stream {
+            continue;
+        }
+        let take = Take { block, sequence: header.sequence, stream };
         let row = examine(scanner, &take, 0, None).progress.row;
         let row = Row { state: BlockState::Sealed, ..row };
-        if header.stream == stream && crate::hold::may_touch(&row, range) {
+        // Where its beginning was overwritten before nobody can tell what stands behind.
+        if row.chunks == 0 || crate::hold::may_touch(&row, range) {
             takes.push(take);
         }
     }

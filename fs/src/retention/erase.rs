@@ -12,7 +12,7 @@ use crate::format::table::Row;
 use crate::hold::{Guard, Hold};
 use crate::report::TimeRange;
 use crate::scan::Located;
-use crate::types::{ChunkNumber, HoldId, Sequence, WallTime};
+use crate::types::{BlockIndex, ChunkNumber, HoldId, Sequence, WallTime};
 use std::ops::RangeInclusive;
 
 /// What of a block goes.
@@ -84,15 +84,30 @@ pub(crate) fn is_numbered(row: &Row, footer: &Footer) -> bool {
     footer.chunks.len() == row.chunks as usize || planted!(ErasedByHalf)
 }
 
-/// Whether something of a range was to be overwritten in a block before, and may not be: of what is void or withheld in it.
-pub(crate) fn was_begun(row: &Row, footer: &Footer, range: TimeRange) -> bool {
+/// Whether something of a range was to be overwritten in a block before, and may not be: of what is void or withheld in it. Where
+/// damage hides chunks, it lies anywhere between the moments of the blocks before and behind.
+pub(crate) fn was_begun(
+    row: &Row,
+    footer: &Footer,
+    range: TimeRange,
+    (before, behind): (WallTime, WallTime),
+) -> bool {
+    if !is_numbered(row, footer) {
+        return before > behind || range.overlaps(before, behind);
+    }
     let number = |index: usize| ChunkNumber(row.first_chunk.0.saturating_add(index as u64));
-    let mut places = footer.chunks.iter().enumerate();
-    !is_numbered(row, footer)
-        || places.any(|(index, place)| {
-            (place.kind.is_void() || row.withholds(number(index)))
-                && range.overlaps(place.wall_min, place.wall_max)
-        })
+    footer.chunks.iter().enumerate().any(|(index, place)| {
+        (place.kind.is_void() || row.withholds(number(index)))
+            && range.overlaps(place.wall_min, place.wall_max)
+    })
+}
+
+/// The last moment of a stream's footage before one of its blocks, and the first behind it; its blocks are in the order of recording.
+pub(crate) fn moments_around(rows: &[(BlockIndex, Row)], index: usize) -> (WallTime, WallTime) {
+    let (before, behind) = (rows.get(..index).unwrap_or_default(), rows.get(index + 1..).unwrap_or_default());
+    let has_footage = |(_, row): &&(BlockIndex, Row)| crate::hold::has_footage(row);
+    let before = before.iter().rev().find(has_footage).map_or(WallTime::MIN, |(_, row)| row.wall_max);
+    (before, behind.iter().find(has_footage).map_or(WallTime::MAX, |(_, row)| row.wall_min))
 }
 
 /// Whether void chunks stand over all footage that was withheld of a block, whose chunks are these now.
@@ -100,7 +115,8 @@ pub(crate) fn is_voided(old: &Row, footer: &Footer) -> bool {
     let number = |index: usize| ChunkNumber(old.first_chunk.0.saturating_add(index as u64));
     let mut places = footer.chunks.iter().enumerate();
     planted!(WithheldTakenForVoid)
-        || places.all(|(index, place)| place.kind != ChunkKind::MEDIA || !old.withholds(number(index)))
+        || is_numbered(old, footer)
+            && places.all(|(index, place)| place.kind != ChunkKind::MEDIA || !old.withholds(number(index)))
 }
 
 /// The chunks that go of a block, and what lies between them, counted from its first one.
@@ -194,8 +210,8 @@ pub struct Erased {
 pub struct ErasePlan {
     /// What would go; samples and bytes are those of the chunks that would.
     pub erased: Erased,
-    /// Blocks in which something of the range still stands that nobody is given: a crash or the disk ended an erasure before its end,
-    /// or the block was given up after a crash. Asked for again, it goes.
+    /// Blocks in which something of the range may still stand that nobody is given: an erasure is under way there, a crash or the disk
+    /// ended one, or the block was given up to the ring. It goes, too; only what was withdrawn cannot.
     pub left: u32,
     /// Holds that keep some of it: nothing is erased while there is one.
     pub held_by: Vec<HoldId>,

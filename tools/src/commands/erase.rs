@@ -91,21 +91,24 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
 fn describe(stream: &StreamName, asked: TimeRange, plan: &ErasePlan, zone: &TimeZone) -> String {
     let erased = &plan.erased;
     let moment = |at: Option<keha_fs::WallTime>| at.map_or("-".into(), |at| time::local(at, zone));
-    let left = match plan.left {
-        0 => String::new(),
-        left => {
-            format!("\nand what an erasure that did not end, or a crash, left of the range in {left} blocks")
-        }
-    };
-    format!(
-        "range: {}\nerases for good from {stream}: {} samples, {}, from {} to {}, in {} blocks{left}",
-        range::show(asked, zone),
-        erased.samples,
-        size::show(erased.payload_bytes),
-        moment(erased.from),
-        moment(erased.to),
-        erased.blocks
-    )
+    let mut lines = vec![format!("range: {}", range::show(asked, zone))];
+    if erased.blocks > 0 {
+        lines.push(format!(
+            "erases for good from {stream}: {} samples, {}, from {} to {}, in {} blocks",
+            erased.samples,
+            size::show(erased.payload_bytes),
+            moment(erased.from),
+            moment(erased.to),
+            erased.blocks
+        ));
+    }
+    if plan.left > 0 {
+        let blocks = plan.left;
+        lines.push(format!(
+            "overwrites what stands in {blocks} blocks that were given up, or not erased to their end"
+        ));
+    }
+    lines.join("\n")
 }
 
 /// Has a person at a terminal say so.

@@ -1,8 +1,7 @@
 //! The writes of an overwriting: the headers of void chunks first, then zeros over all that they cover.
 
-use super::{Job, Target, What, ends};
+use super::{Job, What, ends};
 use crate::disk::{AlignedBuffer, Disk};
-use crate::error::Error;
 use crate::format::chunk::{self, ChunkHeader, ChunkKind};
 use crate::format::footer::Footer;
 use crate::format::table::{NO_FOOTER, PART_VOID, Row};
@@ -81,10 +80,12 @@ impl<D: Disk> Engine<D> {
         let examined = examine(&self.core.scanner(), &job.take, row.used_bytes as usize, stop);
         let footer = examined.progress.footer;
         let goes = match job.target.what {
-            // What a crash left is found, whatever damage hides beside it.
+            // What a crash left is found, whatever damage hides beside it; but where its header cannot be read now, what it
+            // covers looks like footage.
             What::Begun => {
                 let found = footer.chunks.iter().any(|place| place.kind.is_void());
-                return (found || is_numbered(row, &footer)).then_some((Goes::Nothing, footer));
+                let found = found && examined.progress.row.samples <= row.samples;
+                return (found || planted!(BegunTakenForFootage)).then_some((Goes::Nothing, footer));
             }
             What::Asked(range) => goes(&footer, range),
             What::Expired(over) => self.expired_in(row, &footer, over),
@@ -131,24 +132,6 @@ impl<D: Disk> Engine<D> {
             wall_max: media().map(|place| place.wall_max).max().unwrap_or(row.wall_max),
             ..after
         })
-    }
-
-    /// Nothing was written to a block, and nothing is.
-    fn leave_alone(&mut self, job: &Job) -> bool {
-        let block = job.take.block;
-        tracing::warn!(%block, "what of a block is to be overwritten cannot be told: it cannot be read, or is damaged");
-        self.core.block_ended(block, job.before.clone());
-        self.not_told(&job.target);
-        false
-    }
-
-    /// What of a block is to go cannot be told now: whoever asked is told.
-    pub(super) fn not_told(&mut self, target: &Target) {
-        match target.what {
-            What::Asked(_) => self.erasing.failed = Some(Error::NotErased { block: target.block }),
-            What::Expired(_) | What::Begun => self.erasing.put_off(target, self.core.running_seconds()),
-        }
-        self.block_done(target);
     }
 
     /// Sends the header of a void chunk: over what stands in its page, so that a power cut leaves that or this. What cannot be

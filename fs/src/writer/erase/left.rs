@@ -24,8 +24,9 @@ impl<D: Disk> Engine<D> {
         let chunks = examine(&scanner, &take, row.used_bytes as usize, stop).progress.footer.chunks;
         let behind = chunks.last().map_or(0, |last| last.offset as usize + last.bytes as usize);
         let rest = self.core.geometry.block_bytes.saturating_sub(behind);
-        let mut voids = chunks.iter().filter(|place| place.kind.is_void() && place.bytes > 0);
-        scanner.is_zero(target.block, behind, rest)
+        let mut voids = chunks.iter().filter(|place| place.kind.is_void() && place.bytes > 0).peekable();
+        voids.peek().is_some()
+            && scanner.is_zero(target.block, behind, rest)
             && voids.all(|place| {
                 let found = scanner.chunk_at(&take, place.offset as usize);
                 found.is_some_and(|(located, _)| scanner.is_wiped(&located.header))

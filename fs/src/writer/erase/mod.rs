@@ -7,6 +7,7 @@
 //! | `expire` | what is past its stream's maximum age is looked for and queued, a little at a time |
 //! | this one | the queue, and how far each block is |
 //! | `cover` | what is written |
+//! | `refused` | what cannot be overwritten |
 //! | `left` | what a repair leaves to the next recorder |
 //!
 //! ```text
@@ -25,6 +26,7 @@
 mod cover;
 mod expire;
 mod left;
+mod refused;
 mod request;
 
 use super::engine::{Engine, Manner};
@@ -37,7 +39,7 @@ use crate::format::table::{NO_FOOTER, PART_VOID, Row};
 use crate::recover::{examine, state_of};
 use crate::report::{BlockState, TimeRange};
 use crate::retention::age::Over;
-use crate::retention::erase::{Erased, Goes, goes, hull, is_numbered, is_voided, is_within};
+use crate::retention::erase::{Erased, is_voided};
 use crate::scan::Take;
 use crate::types::{BlockIndex, ChunkNumber, Sequence, StreamId, StreamName, WallTime};
 use expire::Looks;
@@ -111,7 +113,7 @@ struct Job {
     voids: Vec<ChunkHeader>,
     /// What is still to be overwritten: from, to, in bytes of the block.
     rest: VecDeque<(usize, usize)>,
-    /// Whether the headers of its void chunks were sent.
+    /// Whether the headers of its void chunks were sent; of what was given up, whether that of the block goes, too.
     covered: bool,
     /// What of it was asked for, counted from its first chunk.
     asked: Option<(u32, u32)>,
@@ -151,14 +153,15 @@ impl Job {
         !self.covered && self.tries >= cover::TRIES && self.target.what == What::Begun
     }
 
-    /// The chunks that somebody wanted erased, and what lies between them, counted from the block's first one.
-    fn wanted(&self) -> Option<(u32, u32)> {
-        // Of what a crash left, the void chunks alone tell.
-        let erased = self.voids.iter().filter(|void| void.kind == ChunkKind::ERASED);
-        let place = |number: ChunkNumber| (number.0.saturating_sub(self.before.first_chunk.0)) as u32;
-        let begun = erased.map(|void| (place(void.number), place(void.last_number())));
-        let hull = begun.reduce(|all, one| (all.0.min(one.0), all.1.max(one.1)));
-        self.asked.or(hull.filter(|_| self.target.what == What::Begun))
+    /// Which chunks are withheld where the disk refused something, counted from the block's first one: what was asked for, unless
+    /// the headers of its void chunks were flushed. Else that of one void chunk, for a mark, if there is none: what lies between
+    /// two may be footage that stays.
+    fn withheld(&self, old: &Row) -> Option<(u32, u32)> {
+        let is_void = matches!(self.stage, Some(Stage::Covered | Stage::Wiped));
+        let place = |number: ChunkNumber| (number.0.saturating_sub(old.first_chunk.0)) as u32;
+        let void = self.voids.last().filter(|_| old.withheld == 0);
+        let mark = void.map(|void| (place(void.number), place(void.last_number())));
+        self.asked.filter(|_| !is_void).or(mark)
     }
 }
 
@@ -171,6 +174,8 @@ pub(super) struct Erasing {
     asked: Option<(StreamId, Erased, BTreeSet<BlockIndex>)>,
     answer: Option<Result<Erased>>,
     failed: Option<Error>,
+    /// All of it is over; a record is to say what is withheld before whoever asked is told.
+    over: bool,
     looks: Looks,
     /// Blocks to which nothing more is written in place.
     done: Vec<BlockIndex>,
@@ -197,7 +202,7 @@ impl Erasing {
     fn is_urgent(&self) -> bool {
         let jobs = self.jobs.iter().filter(|job| !job.is_stuck()).map(|job| &job.target);
         let targets = self.queue.iter().chain(jobs);
-        targets.into_iter().any(|target| !matches!(target.what, What::Expired(_)))
+        self.asked.is_some() || targets.into_iter().any(|target| !matches!(target.what, What::Expired(_)))
     }
 
     /// Whether what a crash left of a block cannot be read now: it stays named, for a later round or the next recorder.
@@ -209,6 +214,11 @@ impl Erasing {
     fn begun(&self) -> BTreeSet<BlockIndex> {
         let targets = self.queue.iter().chain(self.jobs.iter().map(|job| &job.target));
         targets.filter(|target| target.what == What::Begun).map(|target| target.block).collect()
+    }
+
+    /// Whether what was given up is being overwritten: no record names it.
+    pub(super) fn has_dead(&self) -> bool {
+        self.jobs.iter().any(|job| job.target.dead)
     }
 
     /// Whether someone waits for footage to be erased.
@@ -305,7 +315,8 @@ impl<D: Disk> Engine<D> {
         if target.dead {
             // Nothing reads it: it needs no name in the record, and no void chunk.
             let take = Take { block: target.block, sequence: row.sequence, stream: target.stream };
-            let rest = VecDeque::from([(0, self.core.geometry.block_bytes)]);
+            // Its header goes last: without it nobody finds the block again.
+            let rest = VecDeque::from([(self.core.geometry.page_bytes, self.core.geometry.block_bytes)]);
             let stage = Some(Stage::Covered);
             self.erasing.jobs.push(Job { stage, rest, ..Job::new(target, take, row) });
             return true;
@@ -330,21 +341,15 @@ impl<D: Disk> Engine<D> {
         true
     }
 
-    /// A block that was withdrawn before cannot be overwritten: nobody is given what was asked for, and whoever asked is told.
-    fn withhold(&mut self, target: &Target, mut row: Row) {
-        let What::Asked(range) = target.what else { return };
-        let footer = self.contents(target.block, &row);
-        let all = is_within(&row, range) || !is_numbered(&row, &footer);
-        if let Some((from, to)) = hull(&row, &footer, &if all { Goes::All } else { goes(&footer, range) }) {
-            row.withhold(from, to);
-            self.core.ledger.settle(target.block, row);
-        }
-        self.erasing.failed = Some(Error::NotOverwritten { block: target.block });
-    }
-
     /// Nothing more is written to a block: its row is what stands there now. `false`: the job is over.
     fn finish_block(&mut self, job: &mut Job) -> bool {
         if job.target.dead {
+            if !job.failed && !job.covered {
+                job.covered = true;
+                job.rest.push_back((0, self.core.geometry.page_bytes));
+                job.stage = Some(Stage::Covered);
+                return true;
+            }
             let bad = job.before.state == BlockState::Bad || job.failed && self.may_withdraw();
             let state = if bad { BlockState::Bad } else { BlockState::Free };
             // What stands there still is known for what was given up.
@@ -387,34 +392,12 @@ impl<D: Disk> Engine<D> {
         if job.failed && self.may_withdraw() {
             row.state = BlockState::Bad;
         }
-        if let Some((from, to)) = job.wanted().filter(|_| job.failed) {
+        if let Some((from, to)) = job.withheld(&old).filter(|_| job.failed) {
             row.withhold(from, to);
         }
         self.core.block_ended(job.take.block, row);
         self.block_done(&job.target);
         false
-    }
-
-    /// A block could not be overwritten: it is withdrawn, if not too many were, and whoever asked is told.
-    fn give_up(&mut self, job: &mut Job) -> bool {
-        let block = job.take.block;
-        tracing::error!(%block, "a block cannot be overwritten");
-        // It is judged by what can be read of it at once.
-        job.tries = cover::TRIES;
-        match job.target.what {
-            What::Asked(_) => self.erasing.failed = Some(Error::NotOverwritten { block }),
-            What::Expired(_) | What::Begun => self.erasing.put_off(&job.target, self.core.running_seconds()),
-        }
-        let over = self.finish_block(job);
-        self.erasing.faults.count(self.core.running_seconds());
-        over
-    }
-
-    /// Whether one block more may be withdrawn because it cannot be overwritten: a bad cable must not eat the archive.
-    fn may_withdraw(&mut self) -> bool {
-        let most = (self.core.geometry.blocks / 100).max(2);
-        let spent = self.erasing.faults.spent(self.core.running_seconds());
-        (spent < most && self.core.ledger.bad_blocks() < 2 * most) || planted!(ErasingFaultsUnlimited)
     }
 
     /// Whether blocks may be begun to be overwritten.
@@ -451,8 +434,13 @@ impl<D: Disk> Engine<D> {
         let over = |(_, erased, blocks): &mut (StreamId, Erased, BTreeSet<BlockIndex>)| {
             blocks.is_empty().then_some(*erased)
         };
-        // The rows of the last blocks were settled with this flush.
+        // The rows of the last blocks were settled with this flush: what is erased shows in the blocks, what is withheld in a record.
+        let tells = self.erasing.failed.is_none() || self.erasing.over || planted!(WithheldToldEarly);
         if let Some(erased) = self.erasing.asked.as_mut().and_then(over) {
+            self.erasing.over = !tells;
+            if !tells {
+                return;
+            }
             self.erasing.asked = None;
             self.erasing.answer = Some(match self.erasing.failed.take() {
                 None => Ok(erased),

@@ -5,9 +5,12 @@ use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::format::footer::Footer;
 use crate::format::table::Row;
+use crate::hold::may_touch;
 use crate::recover::given_up;
 use crate::report::TimeRange;
-use crate::retention::erase::{Erased, Goes, goes, is_numbered, is_within, keeper, numbers, was_begun};
+use crate::retention::erase::{
+    Erased, Goes, goes, is_numbered, is_within, keeper, moments_around, numbers, was_begun,
+};
 use crate::scan::{Take, count};
 use crate::types::{BlockIndex, StreamId};
 use crate::writer::engine::Engine;
@@ -85,27 +88,31 @@ impl<D: Disk> Engine<D> {
             (row.withheld > 0 || begun.contains(block)) && !planted!(HalfErasedForgotten)
         };
         let mut rows = self.rows_of(stream);
+        let live: BTreeSet<BlockIndex> = rows.iter().map(|(block, _)| *block).collect();
         let all = self.core.geometry.all_blocks().map(|block| (block, self.core.ledger.row(block)));
-        let void = all.filter(|(block, row)| row.stream == stream && !row.is_live() && was_left(block, row));
+        let mine = all.filter(|(block, row)| row.stream == stream && !live.contains(block));
+        let void = mine.filter(|(block, row)| !row.is_live() && was_left(block, row));
         rows.extend(void.map(|(block, row)| (block, row.clone())));
-        for (block, row) in &rows {
-            let (touches, left) = (crate::hold::may_touch(row, range), was_left(block, row));
+        rows.sort_by_key(|(_, row)| row.sequence);
+        for (index, (block, row)) in rows.iter().enumerate() {
+            let (touches, left) = (may_touch(row, range), was_left(block, row));
             if !touches && !left {
                 continue;
             }
             let within = touches && is_within(row, range);
             let footer = if within { Footer::default() } else { self.contents(*block, row) };
             // Where damage hides chunks, one of them may be meant: whether it is shows when the block's turn comes.
-            let hidden = !within && !is_numbered(row, &footer);
+            let hidden = touches && !within && !is_numbered(row, &footer);
             let goes = if within { Goes::All } else { goes(&footer, range) };
-            if goes == Goes::Nothing && !hidden && !(left && was_begun(row, &footer, range)) {
+            let again = || left && was_begun(row, &footer, range, moments_around(&rows, index));
+            if goes == Goes::Nothing && !hidden && !again() {
                 continue;
             }
             let numbers = numbers(row, &footer, if hidden { &Goes::All } else { &goes });
             if let Some(hold) = keeper(&holds, row, &numbers) {
                 return Err(Error::Held { id: hold.id, label: hold.label.clone() });
             }
-            if self.core.ledger.may_be_held(row) {
+            if !numbers.is_empty() && self.core.ledger.may_be_held(row) {
                 let lost = holds.iter().find(|hold| hold.lost).map(|hold| hold.id).unwrap_or_default();
                 return Err(Error::Held { id: lost, label: "a hold that was lost".to_owned() });
             }
