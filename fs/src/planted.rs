@@ -127,6 +127,8 @@ mod switches {
         BegunTakenForFootage,
         /// Whoever asked is told of a failure before a record says what is withheld.
         WithheldToldEarly,
+        /// A block is taken for void though the disk refused the headers of its void chunks.
+        RefusedTakenForFlushed,
         /// What was given up, and could not be erased, is forgotten.
         GivenUpEraseForgotten,
         /// What a crash left half overwritten is forgotten where it cannot be read.

@@ -3,6 +3,7 @@
 use super::driver::{Cuts, Driver, open_engine};
 use super::erase_tests::{chunk_amid, range, unwiped};
 use super::hold_tests::lapped;
+use super::oracle::Entry;
 use super::{Verdict, demand, for_seeds};
 use crate::disk::sim::{CrashPlan, Errno, Kinds, Repeat, SimDisk};
 use crate::format::table::Row;
@@ -79,6 +80,19 @@ fn withdrawn(driver: &Driver) -> Verdict<usize> {
     Ok(driver.volume()?.blocks().iter().filter(|block| block.state == BlockState::Bad).count())
 }
 
+/// That no reader is given anything of these moments.
+fn nothing_between(driver: &Driver, from: WallTime, to: WallTime) -> Verdict {
+    let there = super::holds::numbers(&driver.volume()?, "cam0", TimeRange::default())?;
+    let stream = driver.model.streams.get("cam0").ok_or("no such stream")?;
+    for entry in &stream.entries {
+        let Entry::Sample(pushed) = entry else { continue };
+        let wall = pushed.run.wall(pushed.number as i64);
+        let given = (from..=to).contains(&wall) && there.contains(&(pushed.number as i64));
+        demand!(!given, "sample {} was to be erased, and is given", pushed.number);
+    }
+    Ok(())
+}
+
 /// The last sector of what is to be zeros.
 fn tail(place: &Range<u64>) -> Range<u64> {
     place.end - 512..place.end
@@ -141,9 +155,15 @@ pub(super) fn withheld_beside(seed: u64) -> Verdict<u64> {
     driver.refuse_writes(std::slice::from_ref(&header));
     let done = driver.erase("cam0", place.wall_min, place.wall_max.plus_ns(1))?;
     demand!(!done, "what cannot be written is said to be erased");
-    let before = driver.volume()?.state().row(block).wall_min;
-    if before < place.wall_min {
-        driver.erase("cam0", before, place.wall_min)?;
+    nothing_between(&driver, place.wall_min, place.wall_max)?;
+    let row = driver.volume()?.state().row(block);
+    if seed.is_multiple_of(2) && row.wall_min < place.wall_min {
+        driver.erase("cam0", row.wall_min, place.wall_min)?;
+    } else {
+        // More of it is refused, and withheld, too.
+        driver.refuse_writes(&[driver.place(block)]);
+        demand!(!driver.erase("cam0", row.wall_min, row.wall_max.plus_ns(1))?, "it is said to be erased");
+        nothing_between(&driver, row.wall_min, row.wall_max)?;
     }
     driver.round()?;
     driver.power_cut()?;

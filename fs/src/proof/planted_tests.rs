@@ -266,6 +266,7 @@ const PLANTS: &[Plant] = &[
     (&[Bug::HalfErasedForgotten], &[ERASED_AGAIN]),
     (&[Bug::HalfErasedForgotten], &[ERASED_REFUSED]),
     (&[Bug::WithheldTakenForVoid], &[ERASED_BESIDE]),
+    (&[Bug::RefusedTakenForFlushed], &[ERASED_BESIDE]),
     (&[Bug::BegunTakenForFootage], &[ERASED_UNREADABLE]),
     (&[Bug::WithheldToldEarly], &[ERASED_AGAIN]),
     (&[Bug::GivenUpEraseForgotten], &[ERASED_GIVEN_UP]),

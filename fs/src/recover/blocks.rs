@@ -318,7 +318,7 @@ pub(crate) fn state_of(progress: &Progress, sealed: bool) -> BlockState {
 }
 
 /// The takes of blocks that were given up after a crash, or withdrawn when they were to be erased, in which footage of a stream's
-/// range still stands: they count no more, but a rebuild would find it.
+/// range may still stand: they count no more, but a rebuild would find it.
 pub(crate) fn given_up<'a>(
     scanner: &Scanner<'_>,
     rows: impl Iterator<Item = (BlockIndex, &'a Row)>,
@@ -339,8 +339,9 @@ pub(crate) fn given_up<'a>(
         let take = Take { block, sequence: header.sequence, stream };
         let row = examine(scanner, &take, 0, None).progress.row;
         let row = Row { state: BlockState::Sealed, ..row };
-        // Where its beginning was overwritten before nobody can tell what stands behind.
-        if row.chunks == 0 || crate::hold::may_touch(&row, range) {
+        // Some of it may have been overwritten before: nobody can tell what stands behind what is found.
+        let begins_behind = range.to.is_some_and(|to| crate::hold::has_footage(&row) && row.wall_min >= to);
+        if !begins_behind {
             takes.push(take);
         }
     }

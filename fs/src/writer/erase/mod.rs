@@ -307,7 +307,9 @@ impl<D: Disk> Engine<D> {
         let Some(target) = next.and_then(|next| self.erasing.queue.remove(next)) else {
             return false;
         };
-        if self.erasing.is_stuck(target.block) {
+        // The record must keep room for rows that the table does not take.
+        let refused = target.what != What::Begun && self.core.ledger.is_refused(target.block);
+        if refused || self.erasing.is_stuck(target.block) {
             self.not_told(&target);
             return true;
         }
@@ -424,6 +426,8 @@ impl<D: Disk> Engine<D> {
         }
         for job in &mut self.erasing.jobs {
             job.stage = match job.stage {
+                // It is not as far as it would be.
+                stage if job.failed && !planted!(RefusedTakenForFlushed) => stage,
                 None => Some(Stage::Named),
                 Some(Stage::Named) if job.covered => Some(Stage::Covered),
                 Some(Stage::Named) => Some(Stage::Named),

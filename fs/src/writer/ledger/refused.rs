@@ -30,6 +30,11 @@ impl Ledger {
         move |block| (all || some && self.refused.has(*block)) && !self.dirty.contains_key(block)
     }
 
+    /// Whether a block keeps what it holds, because the table does not take its row.
+    pub(in crate::writer) fn is_refused(&self, block: BlockIndex) -> bool {
+        self.passed_over()(&block)
+    }
+
     /// Rows that wait for a sector which the disk refuses.
     fn rows_refused(&self) -> usize {
         if self.refused.sectors.is_empty() {
