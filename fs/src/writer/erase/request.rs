@@ -130,7 +130,7 @@ impl<D: Disk> Engine<D> {
         Ok((targets, erased))
     }
 
-    /// Blocks that were given up after a crash and still hold footage of a range.
+    /// Blocks that were given up after a crash and may still hold footage of a range.
     fn dead_blocks(&self, stream: StreamId, range: TimeRange) -> Vec<Target> {
         let ledger = &self.core.ledger;
         let free = self.core.geometry.all_blocks().map(|block| (block, ledger.row(block)));
