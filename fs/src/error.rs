@@ -117,9 +117,9 @@ pub enum Error {
         /// The block.
         block: BlockIndex,
     },
-    /// Of a block could not be told what of it was to be erased.
+    /// Of a block could not be told what of it was to be erased, or not be written down that it is.
     #[error(
-        "block {block} cannot be read, or is damaged, so that nobody can tell what of it lies in the range: nothing of it is erased, the rest of the range is; erase again, or a range with all that the block holds (keha volume blocks)"
+        "block {block} cannot be read or is damaged, so that nobody can tell what of it lies in the range, or the disk refuses its row in the block table, or other footage lies between this and what of it could not be overwritten before: nothing of it is erased, the rest of the range is; erase again, or a range with all that the block holds (keha volume blocks)"
     )]
     NotErased {
         /// The block.

@@ -117,6 +117,12 @@ mod switches {
         ErasedByHalf,
         /// While footage is erased, what was written next is set aside in its place.
         ErasureCostsMore,
+        /// What is held, or not asked for, is withheld where what lies before it and behind it is.
+        BetweenWithheld,
+        /// Erasing takes the room that the rows of what is recorded need, where the table refuses rows.
+        ErasingFillsRecord,
+        /// Whatever was given up counts as of any range that is to be erased.
+        GivenUpAlwaysAsked,
         /// What is withheld is forgotten where a block is examined anew.
         WithheldForgotten,
         /// Whoever asks again for what could not be erased is told that it is.

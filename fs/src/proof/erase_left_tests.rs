@@ -63,7 +63,7 @@ fn whoever_asks_again_for_what_could_not_be_erased_is_told_again_until_it_is_gon
 }
 
 /// Lets as many blocks be withdrawn as may be in a day: what cannot be overwritten then stays in use.
-fn spend_withdrawals(driver: &mut Driver) -> Verdict {
+pub(super) fn spend_withdrawals(driver: &mut Driver) -> Verdict {
     let bad: Vec<_> = driver.live_of("cam0").iter().skip(2).take(2).map(|live| live.block).collect();
     let places: Vec<_> = bad.iter().map(|block| driver.place(*block)).collect();
     let volume = driver.volume()?;

@@ -10,6 +10,7 @@ mod crash_tests;
 mod cut_tests;
 mod damage_tests;
 mod driver;
+mod erase_beside_tests;
 mod erase_fault_tests;
 mod erase_left_tests;
 mod erase_tests;

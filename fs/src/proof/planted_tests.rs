@@ -5,11 +5,11 @@
 
 use super::judged;
 use super::{
-    Verdict, age_tests, crash_tests, cut_tests, damage_tests, erase_fault_tests, erase_left_tests,
-    erase_tests, fault_tests, hold_doubt_tests, hold_fault_tests, hold_tests, hostile_tests, known_row_tests,
-    lap_tests, lost_row_tests, memory_tests, metadata_tests, nth_tests, overwriting_tests, reader_tests,
-    repair_doubt_tests, repair_tests, retention_tests, scrub_tests, sequence_tests, session_tests,
-    stale_tests, swap_tests, words,
+    Verdict, age_tests, crash_tests, cut_tests, damage_tests, erase_beside_tests, erase_fault_tests,
+    erase_left_tests, erase_tests, fault_tests, hold_doubt_tests, hold_fault_tests, hold_tests,
+    hostile_tests, known_row_tests, lap_tests, lost_row_tests, memory_tests, metadata_tests, nth_tests,
+    overwriting_tests, reader_tests, repair_doubt_tests, repair_tests, retention_tests, scrub_tests,
+    sequence_tests, session_tests, stale_tests, swap_tests, words,
 };
 use crate::planted::{Bug, with};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -137,6 +137,11 @@ const ERASED_BESIDE: Scenario =
     scenario("withheld beside what is erased", erase_left_tests::withheld_beside, 9011..9015);
 const ERASED_REFUSED: Scenario =
     scenario("half erased and refused", erase_left_tests::refused_left, 8996..8997);
+const HELD_BETWEEN: Scenario =
+    scenario("held between what is withheld", erase_beside_tests::held_between, 9021..9027);
+const NOT_ASKED: Scenario = scenario("given up, not asked for", erase_beside_tests::not_asked, 9031..9035);
+const ERASED_REFUSED_TABLE: Scenario =
+    scenario("erasing beside a refused table", erase_beside_tests::refused_table, 9041..9043);
 /// The oldest footage is erased, alone and after each other deed.
 const ERASED_OLDEST: Scenario =
     scenario("short sequences", |index| sequence_tests::try_sequence(index, 4), 16..17 + 17 * 17);
@@ -270,6 +275,9 @@ const PLANTS: &[Plant] = &[
     (&[Bug::BegunTakenForFootage], &[ERASED_UNREADABLE]),
     (&[Bug::WithheldToldEarly], &[ERASED_AGAIN]),
     (&[Bug::GivenUpEraseForgotten], &[ERASED_GIVEN_UP]),
+    (&[Bug::BetweenWithheld], &[HELD_BETWEEN]),
+    (&[Bug::GivenUpAlwaysAsked], &[NOT_ASKED]),
+    (&[Bug::ErasingFillsRecord], &[ERASED_REFUSED_TABLE]),
     (&[Bug::ErasingBegunWhileClosing], &[AGED_CLOSING]),
     (&[Bug::ErasingBegunWhileClosing], &[ERASED_CLOSING]),
     (&[Bug::ErasingLeftHalfway], &[ERASED_CLOSING]),

@@ -8,9 +8,10 @@
 use super::driver::Cuts;
 use super::words::{deeds, recorder};
 use super::{
-    Verdict, age_tests, crash_tests, cut_tests, damage_tests, erase_left_tests, erase_tests, fault_tests,
-    fuzz, hold_tests, hostile_tests, judged, lap_tests, nth_tests, number, overwriting_tests, race_tests,
-    reader_tests, repair_tests, retention_tests, scrub_tests, sequence_tests, stale_tests, swap_tests,
+    Verdict, age_tests, crash_tests, cut_tests, damage_tests, erase_beside_tests, erase_left_tests,
+    erase_tests, fault_tests, fuzz, hold_tests, hostile_tests, judged, lap_tests, nth_tests, number,
+    overwriting_tests, race_tests, reader_tests, repair_tests, retention_tests, scrub_tests, sequence_tests,
+    stale_tests, swap_tests,
 };
 use crate::disk::sim::{CrashPlan, SimRng};
 use std::collections::BTreeSet;
@@ -81,6 +82,7 @@ fn parts() -> Vec<Part> {
         part("erasing, every event", ENDLESS, 3.0, |case| erase_tests::every_event(100_000 + case)),
         part("withheld footage", ENDLESS, 1.0, |case| erase_left_tests::withheld(100_000 + case)),
         part("erased again", ENDLESS, 1.0, |case| erase_left_tests::again(100_000 + case)),
+        part("beside an erasure", ENDLESS, 1.0, beside_erasure),
         part("checking beside an erasure", ENDLESS, 1.0, |case| overwriting_tests::beside(100_000 + case)),
         part("scrub beside overwriting", ENDLESS, 2.0, |case| {
             scrub_tests::finds_nothing_overwritten(100_000 + case)
@@ -95,6 +97,13 @@ fn repair_otherwise(case: u64) -> Verdict<u64> {
     let seed = 100_000 + case;
     let stays = repair_tests::given_up_stays(seed)? + repair_tests::after_power_cut(seed)?;
     Ok(stays + repair_tests::outdated(seed)? + repair_tests::recorded_on(seed)?)
+}
+
+/// What an erasure must leave alone.
+fn beside_erasure(case: u64) -> Verdict<u64> {
+    let seed = 100_000 + case;
+    let alone = erase_beside_tests::held_between(seed)? + erase_beside_tests::not_asked(seed)?;
+    Ok(alone + erase_beside_tests::refused_table(seed)?)
 }
 
 /// Blocks and metadata of an earlier time or of another volume.

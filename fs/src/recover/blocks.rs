@@ -6,8 +6,10 @@ use crate::format::chunk::ChunkKind;
 use crate::format::footer::{ChunkPlace, Footer};
 use crate::format::round::RoundRecord;
 use crate::format::table::{NO_FOOTER, PART_VOID, Row};
+use crate::hold::{has_footage, may_touch};
 use crate::progress::Progress;
 use crate::report::{BlockState, Finding, TimeRange};
+use crate::retention::erase::moments_between;
 use crate::scan::{Located, Scanner, Take};
 use crate::types::{BlockIndex, ChunkNumber, Epoch, Sequence, StreamId};
 use std::collections::BTreeMap;
@@ -330,18 +332,25 @@ pub(crate) fn given_up<'a>(
             && row.chunks == 0
             && row.sequence > Sequence(0)
     };
+    let (empty, others): (Vec<_>, Vec<_>) = rows.partition(|(_, row)| is_empty(row));
+    let mine = others.into_iter().filter(|(_, row)| row.stream == stream && row.is_linked());
+    let mut linked: Vec<(BlockIndex, Row)> = mine.map(|(block, row)| (block, row.clone())).collect();
+    linked.sort_by_key(|(_, row)| row.sequence);
     let mut takes = Vec::new();
-    for (block, _) in rows.filter(|(_, row)| is_empty(row)) {
+    for (block, _) in empty {
         let Ok(Some(header)) = scanner.block_header(block) else { continue };
         if header.stream != stream {
             continue;
         }
         let take = Take { block, sequence: header.sequence, stream };
-        let row = examine(scanner, &take, 0, None).progress.row;
-        let row = Row { state: BlockState::Sealed, ..row };
-        // Some of it may have been overwritten before: nobody can tell what stands behind what is found.
-        let begins_behind = range.to.is_some_and(|to| crate::hold::has_footage(&row) && row.wall_min >= to);
-        if !begins_behind {
+        let row = Row { state: BlockState::Sealed, ..examine(scanner, &take, 0, None).progress.row };
+        // Some of it may have been overwritten before, and nobody can tell what stands behind what is found: anything between the
+        // moments of the blocks before and behind.
+        let index = linked.partition_point(|(_, row)| row.sequence < take.sequence);
+        let (before, behind) = moments_between(&linked, index);
+        let before = if has_footage(&row) { row.wall_min } else { before };
+        let asked = may_touch(&row, range) || before > behind || range.overlaps(before, behind);
+        if asked || planted!(GivenUpAlwaysAsked) {
             takes.push(take);
         }
     }

@@ -104,10 +104,25 @@ pub(crate) fn was_begun(
 
 /// The last moment of a stream's footage before one of its blocks, and the first behind it; its blocks are in the order of recording.
 pub(crate) fn moments_around(rows: &[(BlockIndex, Row)], index: usize) -> (WallTime, WallTime) {
-    let (before, behind) = (rows.get(..index).unwrap_or_default(), rows.get(index + 1..).unwrap_or_default());
+    moments_of(rows.get(..index), rows.get(index + 1..))
+}
+
+/// The same of what lies between the blocks before `index` and the others.
+pub(crate) fn moments_between(rows: &[(BlockIndex, Row)], index: usize) -> (WallTime, WallTime) {
+    moments_of(rows.get(..index), rows.get(index..))
+}
+
+fn moments_of(
+    before: Option<&[(BlockIndex, Row)]>,
+    behind: Option<&[(BlockIndex, Row)]>,
+) -> (WallTime, WallTime) {
     let has_footage = |(_, row): &&(BlockIndex, Row)| crate::hold::has_footage(row);
-    let before = before.iter().rev().find(has_footage).map_or(WallTime::MIN, |(_, row)| row.wall_max);
-    (before, behind.iter().find(has_footage).map_or(WallTime::MAX, |(_, row)| row.wall_min))
+    let before = before.unwrap_or_default().iter().rev().find(has_footage);
+    let behind = behind.unwrap_or_default().iter().find(has_footage);
+    (
+        before.map_or(WallTime::MIN, |(_, row)| row.wall_max),
+        behind.map_or(WallTime::MAX, |(_, row)| row.wall_min),
+    )
 }
 
 /// Whether void chunks stand over all footage that was withheld of a block, whose chunks are these now.

@@ -83,8 +83,13 @@ impl<D: Disk> Core<D> {
 
     /// Whether the next record has room for one more row, whatever becomes of the blocks it names and grants.
     pub(crate) fn record_has_room_for_rows(&self) -> bool {
+        self.record_keeps_room_for_rows(0)
+    }
+
+    /// The same, with room for `more` rows left then.
+    pub(crate) fn record_keeps_room_for_rows(&self, more: usize) -> bool {
         let (_, _, rows) = record_capacity(self.geometry.streams_max);
-        self.ledger.rows_waiting() + self.named.len() + self.ledger.grants().len() < rows
+        self.ledger.rows_waiting() + self.named.len() + self.ledger.grants().len() + more < rows
     }
 
     /// The row of a block that was parked, also when that is not durable yet.

@@ -178,7 +178,7 @@ pub(super) struct Erasing {
     over: bool,
     looks: Looks,
     /// Blocks to which nothing more is written in place.
-    done: Vec<BlockIndex>,
+    done: BTreeSet<BlockIndex>,
     /// Blocks that were withdrawn because they could not be overwritten: of a budget of its own, for what recording needs.
     faults: FaultBudget,
     /// The volume closes: nothing more is begun.
@@ -290,10 +290,14 @@ impl<D: Disk> Engine<D> {
     /// Names the next block that waits, if fewer than `jobs_max` are worked on; `false` if there is none, or no room for it in the
     /// record. What a crash left is begun at once: the next record must name all of it.
     fn begin_job(&mut self, jobs_max: usize) -> bool {
-        let (named_max, ..) = record_capacity(self.core.geometry.streams_max);
-        // Streams must find room for blocks of their own.
-        if self.core.named.len() + self.streams.len() >= named_max || !self.core.record_has_room_for_rows() {
+        let (named_max, granted_max, _) = record_capacity(self.core.geometry.streams_max);
+        // Streams must find room for blocks of their own, and for their rows.
+        let taken = if planted!(ErasingFillsRecord) { 0 } else { self.streams.len() + granted_max };
+        if self.core.named.len() + self.streams.len() >= named_max {
             return false;
+        }
+        if !self.core.record_keeps_room_for_rows(taken) {
+            return self.tell_of_no_room();
         }
         // One after the other, each with the row that the one before left.
         let done = |block| self.erasing.done.contains(&block);
@@ -309,7 +313,7 @@ impl<D: Disk> Engine<D> {
         };
         // The record must keep room for rows that the table does not take.
         let refused = target.what != What::Begun && self.core.ledger.is_refused(target.block);
-        if refused || self.erasing.is_stuck(target.block) {
+        if refused || self.erasing.is_stuck(target.block) || self.parted(&target) {
             self.not_told(&target);
             return true;
         }
@@ -395,7 +399,7 @@ impl<D: Disk> Engine<D> {
             row.state = BlockState::Bad;
         }
         if let Some((from, to)) = job.withheld(&old).filter(|_| job.failed) {
-            row.withhold(from, to);
+            self.withhold_alone(job.take.block, &mut row, from, to);
         }
         self.core.block_ended(job.take.block, row);
         self.block_done(&job.target);
@@ -409,7 +413,7 @@ impl<D: Disk> Engine<D> {
 
     /// One block less to wait for. It may be taken once its row is settled.
     fn block_done(&mut self, target: &Target) {
-        self.erasing.done.push(target.block);
+        self.erasing.done.insert(target.block);
         if let Some((_, _, blocks)) = &mut self.erasing.asked
             && target.what.is_asked()
         {

@@ -35,6 +35,11 @@ impl Ledger {
         self.passed_over()(&block)
     }
 
+    /// Whether rows wait for a sector which the disk refuses.
+    pub(in crate::writer) fn refuses_rows(&self) -> bool {
+        self.rows_refused() > 0
+    }
+
     /// Rows that wait for a sector which the disk refuses.
     fn rows_refused(&self) -> usize {
         if self.refused.sectors.is_empty() {
