@@ -141,7 +141,7 @@ const HELD_BETWEEN: Scenario =
     scenario("held between what is withheld", erase_beside_tests::held_between, 9021..9027);
 const NOT_ASKED: Scenario = scenario("given up, not asked for", erase_beside_tests::not_asked, 9031..9035);
 const ERASED_REFUSED_TABLE: Scenario =
-    scenario("erasing beside a refused table", erase_beside_tests::refused_table, 9041..9043);
+    scenario("erasing beside a refused table", erase_beside_tests::refused_table, 9041..9042);
 /// The oldest footage is erased, alone and after each other deed.
 const ERASED_OLDEST: Scenario =
     scenario("short sequences", |index| sequence_tests::try_sequence(index, 4), 16..17 + 17 * 17);
