@@ -130,6 +130,8 @@ impl Driver {
             };
             let past = lines.iter().find(|line| wall_of(line).is_some_and(|wall| wall < before));
             demand!(past.is_none() || block.held, "a dump of block {} tells of {past:?}", block.block);
+            let told = block.wall_max.is_none_or(|last| last >= before) || block.held;
+            demand!(told, "{block:?} is told of, past is {before:?}");
         }
         Ok(())
     }

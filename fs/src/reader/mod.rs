@@ -201,15 +201,29 @@ impl Volume {
         clocks.into_values().collect()
     }
 
-    /// The block table, in the order of blocks.
+    /// The block table, in the order of blocks. What is past its stream's maximum age is told as it will be once it is overwritten:
+    /// expired.
     pub fn blocks(&self) -> Vec<BlockSummary> {
         let guard = Guard::of(&self.holds());
+        let mut pasts = BTreeMap::new();
         let rows = self.state.rows.iter().enumerate();
         rows.map(|(index, row)| {
+            let past = pasts.entry(row.stream).or_insert_with(|| self.past(row.stream)).as_ref();
+            let given = past.filter(|_| row.is_linked()).map(|past| past.row(row.clone()));
+            let row = given.as_ref().unwrap_or(row);
             let summary = block_summary(BlockIndex(index as u32), row, &self.state);
             BlockSummary { held: guard.covers(row), ..summary }
         })
         .collect()
+    }
+
+    /// How many blocks nothing stands in that would have to be overwritten: footage past its maximum age counts as footage until it
+    /// is.
+    pub fn free_blocks(&self) -> u64 {
+        let is_free =
+            |row: &Row| matches!(row.state, BlockState::Free | BlockState::Erased | BlockState::Expired);
+        let rows = (0..).map(BlockIndex).zip(&self.state.rows);
+        rows.filter(|(block, row)| is_free(row) && !self.state.given_up.contains(block)).count() as u64
     }
 
     /// The holds in force, and those that were lost, in the order of their making.

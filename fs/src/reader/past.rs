@@ -93,7 +93,10 @@ impl Past {
             return row;
         }
         match self.of(&row) {
-            over if over.takes(row.wall_max) => Row { state: BlockState::Expired, ..row },
+            // As it will stand in the table once it is overwritten.
+            over if over.takes(row.wall_max) => {
+                Row { state: BlockState::Expired, samples: 0, sync_samples: 0, payload_bytes: 0, ..row }
+            }
             Over::Before(before) => Row { wall_min: row.wall_min.max(before), ..row },
             Over::Nothing | Over::All => row,
         }

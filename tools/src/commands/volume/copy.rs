@@ -15,8 +15,8 @@ use crate::volume_argument;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use keha_fs::{
-    BlockState, CopyReport, Error, Finding, Retention, StreamId, StreamName, StreamSummary, TimeRange,
-    Volume, WallTime, Writer, WriterOptions, copy_stream, run_digest,
+    CopyReport, Error, Finding, Retention, StreamId, StreamName, StreamSummary, TimeRange, Volume, WallTime,
+    Writer, WriterOptions, copy_stream, run_digest,
 };
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
@@ -144,8 +144,7 @@ fn check_room(
             check_retention(job, source, &there, blocks * block_bytes, block_bytes, range)?;
         }
     }
-    let is_free = |state| matches!(state, BlockState::Free | BlockState::Erased | BlockState::Expired);
-    let free = into.blocks().iter().filter(|block| is_free(block.state)).count() as u64;
+    let free = into.free_blocks();
     let size = size::show(needed * block_bytes);
     if needed > u64::from(into.info().blocks) {
         return Err(Failure::failed(format!(
