@@ -23,5 +23,6 @@ pub mod process;
 pub mod record_json;
 pub mod rig;
 pub mod server;
+pub mod tried;
 pub mod usage;
 pub mod wait;

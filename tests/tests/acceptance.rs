@@ -7,6 +7,7 @@ use keha_tests::points::{
     clock, clocks, copy, corrupt, damage, faults, frames, holds, inputs, kill, lap, powercut, retention,
     scrub, stalls,
 };
+use keha_tests::tried::where_possible;
 use keha_tests::{fake_clock, faulty, power};
 use nix::errno::Errno;
 use std::time::Duration;
@@ -124,14 +125,6 @@ fn all_at_once<T: Send>(
             .into_iter()
             .try_for_each(|trial| trial.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a trial panicked"))))
     })
-}
-
-fn where_possible(possible: fn() -> Result<()>, test: impl FnOnce() -> Result<()>) -> Result<()> {
-    if let Err(why) = possible() {
-        eprintln!("not tried: {why}");
-        return Ok(());
-    }
-    test()
 }
 
 #[test]

@@ -8,6 +8,7 @@ use keha_tests::power;
 use keha_tests::probe::{self, Mkv};
 use keha_tests::process::now_ns;
 use keha_tests::server::{Auth, CameraServer, Options, SenderReports};
+use keha_tests::tried::where_possible;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -230,10 +231,10 @@ fn the_flaky_proxy_passes_and_cuts_on_command() -> Result<()> {
 
 #[test]
 fn a_power_cut_loses_what_was_not_made_durable_and_nothing_else() -> Result<()> {
-    if let Err(why) = power::possible() {
-        eprintln!("not tried: {why}");
-        return Ok(());
-    }
+    where_possible(power::possible, a_power_cut)
+}
+
+fn a_power_cut() -> Result<()> {
     let scratch = keha_tests::rig::scratch()?;
     let disk = power::Mounted::make(scratch.path(), 32)?;
     let (durable, hoped) = (disk.path().join("durable"), disk.path().join("hoped"));
