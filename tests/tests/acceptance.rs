@@ -107,7 +107,17 @@ fn a_full_filesystem_under_a_sparse_volume_stops_nothing_for_good() -> Result<()
 
 #[test]
 fn a_clock_that_is_set_costs_no_sample_and_lets_nothing_go_early() -> Result<()> {
-    let wanted = ["back by seconds, twice", "forward by ten years"];
+    let wanted = ["back by 6 s, then by 8 s more", "forward by ten years"];
+    let cases = clocks::cases().into_iter().filter(|case| wanted.contains(&case.name));
+    let kinds = [ClipKind::H265Cra, ClipKind::WithAac];
+    where_possible(fake_clock::possible, || all_at_once(cases, |case| clocks::whole(case, 2, &kinds, 3)))
+}
+
+#[test]
+fn a_clock_that_a_restart_finds_wrong_or_that_drifts_costs_no_sample_and_lets_nothing_go_early() -> Result<()>
+{
+    let wanted =
+        ["1970 at the restart", "ten years ahead at the restart", "200 ppm of drift", "5,000 ppm of drift"];
     let cases = clocks::cases().into_iter().filter(|case| wanted.contains(&case.name));
     let kinds = [ClipKind::H265Cra, ClipKind::WithAac];
     where_possible(fake_clock::possible, || all_at_once(cases, |case| clocks::whole(case, 2, &kinds, 3)))
