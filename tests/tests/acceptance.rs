@@ -153,8 +153,8 @@ fn footage_copied_into_another_volume_is_the_same() -> Result<()> {
 }
 
 #[test]
-fn what_is_erased_is_gone_whatever_comes_right_after() -> Result<()> {
-    retention::whole(1, 7)
+fn what_is_erased_comes_out_of_no_command_whatever_comes_right_after() -> Result<()> {
+    retention::whole(1, 8)
 }
 
 #[test]

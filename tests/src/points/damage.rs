@@ -100,10 +100,29 @@ fn lose_descriptions(file: &File) -> Result<()> {
 /// The same, but for the sessions at the end: by them a volume that was never full is known to be whole.
 pub(super) fn lose_all_but_sessions(file: &File) -> Result<()> {
     let (at, end) = (superblock_number(file, 232)?, superblock_number(file, 240)?);
-    let mut sessions = vec![0; usize::try_from(end - at)?];
-    file.read_exact_at(&mut sessions, at)?;
+    lose_all_but(file, &[(at, end)])
+}
+
+/// The same, but for the sessions and one copy of the holds, that at the front.
+pub(super) fn lose_all_but_sessions_and_holds(file: &File) -> Result<()> {
+    let (sessions, behind) = (superblock_number(file, 232)?, superblock_number(file, 240)?);
+    let (holds, next) = (superblock_number(file, 176)?, superblock_number(file, 184)?);
+    lose_all_but(file, &[(sessions, behind), (holds, next)])
+}
+
+fn lose_all_but(file: &File, kept: &[(u64, u64)]) -> Result<()> {
+    let read = |(at, end): &(u64, u64)| -> Result<(u64, Vec<u8>)> {
+        let mut bytes = vec![0; usize::try_from(end.saturating_sub(*at))?];
+        file.read_exact_at(&mut bytes, *at)?;
+        Ok((*at, bytes))
+    };
+    let kept = kept.iter().map(read).collect::<Result<Vec<_>>>()?;
     lose_descriptions(file)?;
-    Ok(file.write_all_at(&sessions, at)?)
+    for (at, bytes) in kept {
+        ensure!(!bytes.is_empty(), "nothing to keep at {at}");
+        file.write_all_at(&bytes, at)?;
+    }
+    Ok(())
 }
 
 impl Subject {
@@ -113,13 +132,15 @@ impl Subject {
             rig.server.stop(&camera.name)?;
             rig.server.add_with(&camera.name, &camera.clip, 8.0, false)?;
         }
-        lap(&rig, &rig.volume, 1, limit)?;
+        let blocks = blocks_of(&rig.volume)?;
+        fill(&rig, &rig.volume, blocks, limit)?;
         let earlier = rig.dir.path().join("earlier.ring");
         std::fs::copy(&rig.volume, &earlier)?;
-        lap(&rig, &rig.volume, 2, limit)?;
+        // Wherever that ended: a lap further, and some, every block is of another take.
+        fill(&rig, &rig.volume, newest(&earlier)? + blocks + 8, limit)?;
         let other = rig.dir.path().join("other.ring");
         rig::create_volume(&other, "64MiB", 2)?;
-        lap(&rig, &other, 1, limit)?;
+        fill(&rig, &other, blocks_of(&other)?, limit)?;
         rig::assert_check_clean(&rig.volume)?;
         let whole = rig.cameras.iter().map(|camera| Ok(counted(&rig.export(&camera.name)?)));
         let whole = whole.collect::<Result<Vec<_>>>()?;
@@ -370,18 +391,24 @@ fn counted(export: &Export) -> HashMap<NalHash, usize> {
     counts
 }
 
-/// Records both cameras until a volume was filled so many times.
-fn lap(rig: &Rig, volume: &Path, laps: u64, limit: Duration) -> Result<()> {
+fn blocks_of(volume: &Path) -> Result<u64> {
+    rig::volume_json("info", volume)?["volume"]["blocks"].as_u64().context("blocks")
+}
+
+/// How many blocks of a volume were ever taken.
+fn newest(volume: &Path) -> Result<u64> {
+    Ok(super::lap::sequences(&rig::volume_json("blocks", volume)?).into_iter().max().unwrap_or(0))
+}
+
+/// Records both cameras until so many blocks of a volume were taken.
+fn fill(rig: &Rig, volume: &Path, taken: u64, limit: Duration) -> Result<()> {
     let cameras = rig.cameras.iter().map(|camera| (camera.name.as_str(), camera.url.as_str()));
     let mut recorder = rig::record(volume, cameras, &[])?;
     record_json::await_durable(&mut recorder, &rig.cameras, Duration::from_secs(60))?;
-    let blocks = rig::volume_json("info", volume)?["volume"]["blocks"].as_u64().context("blocks")?;
     wait::until("the ring to be filled", limit, || {
         ensure!(recorder.ended()?.is_none(), "the recorder ended: {}", recorder.stderr().join("\n"));
         std::thread::sleep(Duration::from_millis(250));
-        let newest =
-            super::lap::sequences(&rig::volume_json("blocks", volume)?).into_iter().max().unwrap_or(0);
-        Ok((newest >= laps * blocks).then_some(()))
+        Ok((newest(volume)? >= taken).then_some(()))
     })?;
     ensure!(recorder.terminate(Duration::from_secs(30))?.success(), "SIGTERM");
     Ok(())

@@ -11,6 +11,7 @@ pub mod damage;
 pub mod diskerrors;
 pub mod faults;
 pub mod frames;
+mod gone;
 pub mod holds;
 pub mod inputs;
 pub mod kill;

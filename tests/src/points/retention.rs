@@ -1,71 +1,56 @@
 //! Erasing, quotas and maximum ages on a live volume: what `erase` acknowledged is gone whatever comes right after it, what is
 //! past its age comes out of no command, and what was to stay is there.
 
-use super::damage::lose_all_but_sessions;
+use super::damage::{lose_all_but_sessions, lose_all_but_sessions_and_holds};
 use super::figure;
+use super::gone::{self, Bytes, Gone, Volume::Live, Volume::Resting, nothing_of};
 use super::kill::{Life, judge_lapped};
 use crate::footage;
 use crate::media::ClipKind;
-use crate::process::{keha, keha_ok};
+use crate::media::nal::NalHash;
+use crate::process::{Running, keha, keha_ok};
 use crate::record_json;
 use crate::rig::{self, COMMAND_LIMIT, Rig, named, text};
+use crate::wait;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use std::fs::OpenOptions;
-use std::path::Path;
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Records three cameras for `seconds`, erases some seconds of the first and kills the recorder at once; `times` times.
+/// Records three cameras for `seconds`, erases some seconds of the first and kills the recorder at once; `times` times. Then once
+/// more beside a recorder that goes on, and asks every command for all that was erased: live, resting, and when all that describes
+/// the volume was lost and found again from its blocks.
 pub fn whole(times: usize, seconds: u64) -> Result<()> {
-    let mut rig = Rig::new(&named(3, &[ClipKind::Main, ClipKind::Main, ClipKind::H265Cra]), "96MiB")?;
+    let mut rig = Rig::new(&named(3, &[ClipKind::Plain720, ClipKind::Main, ClipKind::H265Cra]), "96MiB")?;
     let volume = text(&rig.volume)?.to_owned();
     let volume = volume.as_str();
-    let mut samples = 0;
+    let (mut samples, mut asked, mut sought) = (0, 0, 0);
     let mut lives = Vec::new();
+    let mut all_gone = Vec::new();
     for turn in 0..times {
-        let mut recorder = rig.record(&[])?;
-        record_json::await_durable(&mut recorder, &rig.cameras, Duration::from_secs(60))?;
+        let mut recorder = record(&rig)?;
         if turn == 0 {
             settings(volume)?;
         }
         std::thread::sleep(Duration::from_secs(seconds));
-        let held = ["--from=-1500ms", "--to=-1s"];
-        let hold = keha_ok(
-            &[&["hold", "add", "--json", volume, "--stream", "cam01"][..], &held].concat(),
-            COMMAND_LIMIT,
-        )?;
-        let hold: Value = serde_json::from_str(&hold)?;
-        let hold = hold["holds"].get(0).context("no hold in the answer")?.clone();
+        let hold = hold(volume, &["--from=-1500ms", "--to=-1s"])?;
         refusals(volume, &hold)?;
-        // Seconds before the held part: chunks go whole, holds begin at keyframes, and to hold took a while.
-        let range = ["--from=-8s", "--to=-6500ms"];
-        let erase = [&["erase", volume, "--stream", "cam01", "--json"][..], &range].concat();
-        let planned = keha_ok(&[&erase[..], &["--dry-run"]].concat(), COMMAND_LIMIT)?;
-        let planned: Value = serde_json::from_str(&planned)?;
-        ensure!(planned["samples"].as_u64() > Some(10), "hardly anything is to go: {planned}");
-        let erased = keha_ok(&[&erase[..], &["--yes"]].concat(), COMMAND_LIMIT)?;
+        let before = rig.export("cam01")?;
+        let erased = erase(volume)?;
         let end_ns = recorder.kill()?;
         lives.push(Life { end_ns, durable: record_json::last_durable(&recorder.stdout()) });
         rig.await_quiet()?;
-        let erased: Value = serde_json::from_str(&erased)?;
-        let moment = |of: &Value, field: &str| {
-            of[field].as_str().map(str::to_owned).with_context(|| format!("no {field} in {of}"))
-        };
-        let (from, to) = (moment(&erased, "from")?, moment(&erased, "to")?);
         samples += erased["samples"].as_u64().unwrap_or(0);
-        let gone = keha(
-            &["export", volume, "--stream", "cam01", "--from", &from, "--to", &to, "-o", "-"],
-            COMMAND_LIMIT,
-        )?;
-        let said = String::from_utf8_lossy(&gone.stderr);
-        ensure!(gone.status.code() == Some(4), "what was erased is exported: {}: {said}", gone.status);
-        let kept = rig.dir.path().join(format!("held{turn}.mkv"));
-        let range = ["--from", &moment(&hold, "from")?, "--to", &moment(&hold, "to")?];
-        let kept = rig::export(&rig.volume, "cam01", &kept, &range)?;
-        ensure!(kept.only()?.mkv.video()?.nal_hashes()?.len() > 5, "what is held is not there");
-        rig::assert_check_clean(&rig.volume)?;
-        let id = moment(&hold, "id")?;
-        keha_ok(&["hold", "lift", volume, &id], COMMAND_LIMIT)?;
+        let gone = Gone::named(&erased)?;
+        asked += nothing_of(&rig.volume, "cam01", gone, Resting)?;
+        if turn == 0 {
+            // Later the clip comes round to the same pictures.
+            sought = Bytes::of(&before, gone, &rig.export("cam01")?)?.stand_nowhere(&rig.volume)?;
+        }
+        all_gone.push(gone);
+        held_is_there(&rig, &hold).with_context(|| format!("turn {turn}"))?;
+        keha_ok(&["hold", "lift", volume, hold["id"].as_str().context("id")?], COMMAND_LIMIT)?;
     }
     for camera in rig.cameras.iter().skip(1) {
         judge_lapped(&rig, camera, &lives).with_context(|| camera.name.clone())?;
@@ -73,43 +58,162 @@ pub fn whole(times: usize, seconds: u64) -> Result<()> {
     let all = rig.export("cam01")?;
     let told = all.gaps().iter().filter(|(reason, ..)| reason == "erased").count();
     ensure!(told >= times, "the export tells of {told} erased stretches: {:?}", all.gaps());
-    figure("retention", &format!("{samples} samples erased beside a recorder that was killed {times} times"));
+
+    let mut recorder = record(&rig)?;
+    std::thread::sleep(Duration::from_secs(seconds + 2));
+    all_gone.push(Gone::named(&erase(volume)?)?);
+    for gone in &all_gone {
+        asked += nothing_of(&rig.volume, "cam01", *gone, Live)?;
+    }
+    ensure!(recorder.terminate(Duration::from_secs(30))?.success(), "the recorder ends badly");
+    for gone in &all_gone {
+        asked += nothing_of(&rig.volume, "cam01", *gone, Resting)?;
+    }
+    let image = rebuilt(&rig, lose_all_but_sessions)?;
+    for gone in &all_gone {
+        asked += nothing_of(&image, "cam01", *gone, Resting).context("after a rebuild")?;
+    }
+    figure(
+        "retention",
+        &format!(
+            "{samples} samples erased beside a recorder that was killed {times} times, {sought} pictures sought on the raw disk; \
+             {asked} commands asked live, resting and after a rebuild from the blocks: nothing of what was erased"
+        ),
+    );
     Ok(())
 }
 
-/// Records three cameras for `seconds`, two of them with a maximum age of some seconds, and asks every command for what is past it;
-/// again when all that describes the volume was lost and found again from its blocks. What is held of the first stays.
+/// Records three cameras for `seconds`, two of them with a maximum age of some seconds, and asks every command for what is past it:
+/// beside the recorder, when it has ended, and when all that describes the volume was lost and found again from its blocks, once
+/// with the holds left and once with them lost. What is held of the first stays as long as its hold is known.
 pub fn ages(seconds: u64) -> Result<()> {
-    const AGE: &str = "3s";
+    const AGE: Duration = Duration::from_secs(3);
     let mut rig = Rig::new(&named(3, &[ClipKind::Main, ClipKind::Main, ClipKind::H265Cra]), "96MiB")?;
     let volume = text(&rig.volume)?.to_owned();
-    let mut recorder = rig.record(&[])?;
-    record_json::await_durable(&mut recorder, &rig.cameras, Duration::from_secs(60))?;
+    let mut recorder = record(&rig)?;
     for camera in ["cam01", "cam02"] {
-        keha_ok(&["stream", "set", &volume, camera, "--max-age", AGE], COMMAND_LIMIT)?;
+        keha_ok(&["stream", "set", &volume, camera, "--max-age", "3s"], COMMAND_LIMIT)?;
     }
     std::thread::sleep(Duration::from_secs(seconds));
-    let held = ["--from=-1500ms", "--to=-500ms", "--json"];
-    keha_ok(&[&["hold", "add", &volume, "--stream", "cam01"][..], &held].concat(), COMMAND_LIMIT)?;
+    let hold = hold(&volume, &["--from=-1500ms", "--to=-500ms"])?;
     let fresh = rig.export("cam02")?;
     let pictures = fresh.only()?.mkv.video()?.frames.len();
-    ensure!((10..150).contains(&pictures), "{pictures} pictures are younger than {AGE}");
+    ensure!((10..150).contains(&pictures), "{pictures} pictures are younger than {AGE:?}");
+    let held = held_is_there(&rig, &hold)?;
+    let mut asked = nothing_of(&rig.volume, "cam02", Gone::older_than(AGE)?, Live)?;
+    wait_past(&hold, AGE)?;
+    asked += nothing_of(&rig.volume, "cam02", Gone::older_than(AGE)?, Live)?;
+    let kept = held_is_there(&rig, &hold).context("past its age, while it is recorded")?;
+    ensure!(kept == held, "{} pictures were held, {} stayed", held.len(), kept.len());
+    nothing_else_is_there(&rig, &rig.volume, &hold, Some(AGE)).context("while it is recorded")?;
+    ensure!(recorder.ended()?.is_none(), "the recorder ended: {}", recorder.stderr().join("\n"));
     ensure!(recorder.terminate(Duration::from_secs(30))?.success(), "the recorder ends badly");
     rig.await_quiet()?;
     // By now all is past its age.
-    std::thread::sleep(Duration::from_secs(5));
-    nothing_comes_out(&rig, "cam02")?;
-    let kept = rig::export(&rig.volume, "cam01", &rig.dir.path().join("kept.mkv"), &[])?;
-    let kept = kept.only()?.mkv.video()?.frames.len();
-    ensure!((10..150).contains(&kept), "{kept} pictures of a second or two are held");
+    std::thread::sleep(AGE + Duration::from_secs(2));
+    asked += nothing_of(&rig.volume, "cam02", Gone::older_than(AGE)?, Resting)?;
+    let kept = held_is_there(&rig, &hold).context("past its age")?;
+    ensure!(kept == held, "{} pictures were held, {} stayed", held.len(), kept.len());
+    nothing_else_is_there(&rig, &rig.volume, &hold, None)?;
     let info = rig::volume_json("info", &rig.volume)?;
     let aged = info["streams"].as_array().context("no streams")?;
     let shown = aged.iter().filter(|stream| stream["maximum_age_s"] == 3).count();
     ensure!(shown == 2, "the maximum ages are not shown: {info:#}");
-    rig::assert_check_clean(&rig.volume)?;
-    lose_all_but_sessions(&OpenOptions::new().read(true).write(true).open(&rig.volume)?)?;
-    let mut repair = vec!["volume".to_owned(), "check".into(), volume.clone(), "--repair".into()];
-    for stream in aged {
+
+    let image = rebuilt(&rig, lose_all_but_sessions_and_holds)?;
+    asked += nothing_of(&image, "cam02", Gone::older_than(AGE)?, Resting).context("rebuilt with holds")?;
+    let kept = held_of(&rig, &image, &hold).context("rebuilt with holds")?;
+    ensure!(kept == held, "{} pictures were held, {} stayed over a rebuild", held.len(), kept.len());
+    nothing_else_is_there(&rig, &image, &hold, None).context("rebuilt with holds")?;
+    std::fs::remove_file(&image)?;
+
+    let image = rebuilt(&rig, lose_all_but_sessions)?;
+    for camera in ["cam01", "cam02"] {
+        // With the holds it is lost what was held: that is past its age like the rest.
+        asked += nothing_of(&image, camera, Gone::older_than(AGE)?, Resting).context("holds lost, too")?;
+    }
+    let other = rig.cameras.last().context("no camera")?.clone();
+    for part in rig::export(&image, &other.name, &rig.dir.path().join("other.mkv"), &[])?.parts {
+        footage::video_run(&part.mkv, &other.clip)?;
+    }
+    figure(
+        "retention",
+        &format!(
+            "{asked} commands asked live, resting and after rebuilds from the blocks: nothing past its maximum age; \
+             {} pictures that are held stay, also over a rebuild with one copy of the holds left",
+            held.len()
+        ),
+    );
+    Ok(())
+}
+
+fn record(rig: &Rig) -> Result<Running> {
+    let mut recorder = rig.record(&[])?;
+    record_json::await_durable(&mut recorder, &rig.cameras, Duration::from_secs(60))?;
+    Ok(recorder)
+}
+
+/// Holds a range of the first camera.
+fn hold(volume: &str, range: &[&str]) -> Result<Value> {
+    let arguments = [&["hold", "add", "--json", volume, "--stream", "cam01"][..], range].concat();
+    let made: Value = serde_json::from_str(&keha_ok(&arguments, COMMAND_LIMIT)?)?;
+    made["holds"].get(0).cloned().context("no hold in the answer")
+}
+
+/// Erases a range of the first camera that begins 8 s ago, seconds before what is held of it: chunks go whole, holds begin at
+/// keyframes, and to hold took a while.
+fn erase(volume: &str) -> Result<Value> {
+    let erase = ["erase", volume, "--stream", "cam01", "--json", "--from=-8s", "--to=-6500ms"];
+    let planned = keha_ok(&[&erase[..], &["--dry-run"]].concat(), COMMAND_LIMIT)?;
+    let planned: Value = serde_json::from_str(&planned)?;
+    ensure!(planned["samples"].as_u64() > Some(10), "hardly anything is to go: {planned}");
+    Ok(serde_json::from_str(&keha_ok(&[&erase[..], &["--yes"]].concat(), COMMAND_LIMIT)?)?)
+}
+
+/// The pictures of what is held of the first camera.
+fn held_is_there(rig: &Rig, hold: &Value) -> Result<Vec<Vec<NalHash>>> {
+    held_of(rig, &rig.volume, hold)
+}
+
+fn held_of(rig: &Rig, volume: &Path, hold: &Value) -> Result<Vec<Vec<NalHash>>> {
+    let moment = |field: &str| hold[field].as_str().with_context(|| format!("no {field} in {hold}"));
+    let range = ["--force", "--from", moment("from")?, "--to", moment("to")?];
+    let kept = rig::export(volume, "cam01", &rig.dir.path().join("held.mkv"), &range)?;
+    let pictures = kept.only()?.mkv.video()?.nal_hashes()?;
+    ensure!(pictures.len() > 5, "what is held is not there");
+    Ok(pictures)
+}
+
+/// Waits until what is held is past its age.
+fn wait_past(hold: &Value, age: Duration) -> Result<()> {
+    wait::until("what is held to be past its age", Duration::from_secs(60), || {
+        let past = Gone::older_than(age)?;
+        Ok((Gone::named(hold)?.to_ns < past.to_ns).then_some(()))
+    })
+}
+
+/// Nothing of the first camera comes out but what is held and what is not yet of that age.
+fn nothing_else_is_there(rig: &Rig, volume: &Path, hold: &Value, age: Option<Duration>) -> Result<()> {
+    // Holds begin with the keyframe before, a second, and with the chunk that it stands in, another; and end with a chunk.
+    const AROUND_NS: i64 = 2_500_000_000;
+    let held = Gone::named(hold)?;
+    let past_ns = age.map(Gone::older_than).transpose()?.map_or(i64::MAX, |gone| gone.to_ns);
+    let all = rig::export(volume, "cam01", &rig.dir.path().join("rest.mkv"), &["--force"])?;
+    for at in gone::frame_times(&all)? {
+        let is_held = (held.from_ns - AROUND_NS..=held.to_ns + AROUND_NS).contains(&at);
+        ensure!(is_held || at >= past_ns, "a picture of {at} comes out, held is {held:?}, past is {past_ns}");
+    }
+    Ok(())
+}
+
+/// A copy of the volume of which `lose` destroyed what describes it, repaired from its blocks, with its cameras' names.
+fn rebuilt(rig: &Rig, lose: fn(&File) -> Result<()>) -> Result<PathBuf> {
+    let info = rig::volume_json("info", &rig.volume)?;
+    let image = rig.dir.path().join("rebuilt.ring");
+    std::fs::copy(&rig.volume, &image)?;
+    lose(&OpenOptions::new().read(true).write(true).open(&image)?)?;
+    let mut repair = vec!["volume".to_owned(), "check".into(), text(&image)?.into(), "--repair".into()];
+    for stream in info["streams"].as_array().context("no streams")? {
         let digits: String = stream["id"].as_str().context("id")?.split('-').take(1).collect();
         repair.extend([
             "--name".to_owned(),
@@ -117,49 +221,7 @@ pub fn ages(seconds: u64) -> Result<()> {
         ]);
     }
     keha_ok(&repair, COMMAND_LIMIT)?;
-    // With the holds it is lost what was held.
-    nothing_comes_out(&rig, "cam01")?;
-    nothing_comes_out(&rig, "cam02")?;
-    let other = rig.cameras.last().context("no camera")?.clone();
-    for part in rig.export(&other.name)?.parts {
-        footage::video_run(&part.mkv, &other.clip)?;
-    }
-    figure(
-        "retention",
-        "nothing past its maximum age comes out of any command, nor after a rebuild from the blocks",
-    );
-    Ok(())
-}
-
-/// Of a stream nothing is exported, copied or dumped.
-fn nothing_comes_out(rig: &Rig, camera: &str) -> Result<()> {
-    let volume = text(&rig.volume)?;
-    let into = rig.dir.path().join(format!("into-{camera}.ring"));
-    if !Path::new(&into).exists() {
-        rig::create_volume(&into, "64MiB", 2)?;
-    }
-    for arguments in [
-        &["export", volume, "--stream", camera, "-o", "-"][..],
-        &["export", volume, "--stream", camera, "--from=-1h", "--to=-1s", "-o", "-"],
-        &["export", volume, "--stream", camera, "--dry-run"],
-        &["volume", "copy", volume, text(&into)?, "--stream", camera],
-    ] {
-        let output = keha(arguments, COMMAND_LIMIT)?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.code() == Some(4), "{arguments:?}: {}: {said}", output.status);
-        ensure!(output.stdout.is_empty(), "{arguments:?} gives {} bytes", output.stdout.len());
-    }
-    let blocks = rig::volume_json("blocks", &rig.volume)?;
-    let rows = blocks["blocks"].as_array().context("no blocks")?;
-    let mut dumped = 0;
-    for row in rows.iter().filter(|row| row["stream"] == camera) {
-        let number = row["block"].as_u64().context("block")?.to_string();
-        let dump = keha_ok(&["volume", "dump", volume, "--block", &number], COMMAND_LIMIT)?;
-        ensure!(!dump.contains(" ticks "), "the dump of block {number} of {camera} tells of samples: {dump}");
-        dumped += 1;
-    }
-    ensure!(dumped > 0, "no block of {camera}: {blocks:#}");
-    Ok(())
+    Ok(image)
 }
 
 /// Settings are taken from a live recorder, and shown.
