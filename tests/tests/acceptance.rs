@@ -4,8 +4,8 @@ use anyhow::Result;
 use keha_tests::media::ClipKind;
 use keha_tests::points::diskerrors::{self, Refused};
 use keha_tests::points::{
-    clock, clocks, copy, corrupt, damage, faults, frames, holds, inputs, kill, lap, powercut, retention,
-    scrub, stalls,
+    clock, clocks, copy, corrupt, custody, damage, faults, forecast, frames, holds, inputs, kill, lap,
+    powercut, retention, scrub, stalls,
 };
 use keha_tests::tried::where_possible;
 use keha_tests::{fake_clock, faulty, power};
@@ -145,6 +145,16 @@ fn a_lapped_ring_holds_the_newest_footage_without_a_hole() -> Result<()> {
 #[test]
 fn what_is_held_outlives_a_kill_and_three_laps() -> Result<()> {
     holds::whole(3, Duration::from_secs(180))
+}
+
+#[test]
+fn who_had_the_volume_open_and_how_far_cameras_clocks_were_off_is_told_by_the_volume() -> Result<()> {
+    custody::whole()
+}
+
+#[test]
+fn the_oldest_footage_is_overwritten_about_when_it_was_forecast() -> Result<()> {
+    forecast::whole("128MiB", 8.0, Duration::from_secs(120))
 }
 
 #[test]

@@ -7,8 +7,8 @@ use anyhow::Result;
 use keha_tests::media::ClipKind;
 use keha_tests::points::diskerrors::{self, Refused};
 use keha_tests::points::{
-    clock, clocks, copy, corrupt, damage, faults, frames, holds, inputs, kill, lap, powercut, retention,
-    scrub, stalls,
+    clock, clocks, copy, corrupt, custody, damage, faults, forecast, frames, holds, inputs, kill, lap,
+    powercut, retention, scrub, stalls,
 };
 use nix::errno::Errno;
 use std::process::ExitCode;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// A point by name; it is given the count that was asked for.
 type Point = (&'static str, fn(Option<usize>) -> Result<()>);
 
-const POINTS: [Point; 17] = [
+const POINTS: [Point; 19] = [
     ("frames", |_| {
         frames::whole(16, &[ClipKind::MainLong], 60, "4GiB")?;
         frames::whole(
@@ -60,6 +60,8 @@ const POINTS: [Point; 17] = [
             clocks::whole(case, 3, &LIGHT, if case.drift_ppm == 0 { 10 } else { 60 })
         })
     }),
+    ("custody", |_| custody::whole()),
+    ("forecast", |_| forecast::whole("512MiB", 8.0, Duration::from_secs(600))),
     ("lap", |_| {
         lap::whole(50, 8.0, Duration::from_secs(1800))?;
         lap::filled("10GiB", 8.0, Duration::from_secs(1800))
