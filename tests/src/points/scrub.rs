@@ -42,7 +42,7 @@ pub fn whole(damaged: usize, every: &str, limit: Duration) -> Result<()> {
     let began = Instant::now();
     let hurt = hurt(&rig.volume, damaged)?;
     let first = await_damage(&mut recorder, &rig.volume, limit)?;
-    figure("scrub", &format!("the first of {damaged} changed bytes was told after {:.1?}", began.elapsed()));
+    let first_s = began.elapsed().as_secs_f64();
     let status = keha(&["status", text(&rig.volume)?], COMMAND_LIMIT)?;
     let told = String::from_utf8_lossy(&status.stdout).into_owned();
     ensure!(told.contains("damaged: stream cam"), "status for people does not tell it: {told}");
@@ -72,6 +72,7 @@ pub fn whole(damaged: usize, every: &str, limit: Duration) -> Result<()> {
             Ok(scrub.filter(|scrub| scrub["last"]["number"].as_u64() > number))
         })?;
     }
+    let all_s = began.elapsed().as_secs_f64();
     ensure!(recorder.terminate(Duration::from_secs(30))?.success(), "SIGTERM");
     told.extend(events(&recorder));
     told.sort_unstable();
@@ -84,9 +85,15 @@ pub fn whole(damaged: usize, every: &str, limit: Duration) -> Result<()> {
     let check = rig::check(&rig.volume)?;
     let places = check["findings"].as_array().context("findings")?.len();
     ensure!(places == damaged, "check finds {places}: {check:#}");
+    let count = |field: &str| last["last"][field].as_u64().context("a count of the pass");
     figure(
         "scrub",
-        &format!("{damaged} damaged blocks told once each, over a kill; {} verified", last["last"]["bytes"]),
+        &format!(
+            "{damaged} changed bytes, a pass in {every}: the first told after {first_s:.1} s, all told once each when their pass ended, \
+             {all_s:.1} s after, a kill in between; that pass verified {} blocks, {} bytes",
+            count("blocks")?,
+            count("bytes")?
+        ),
     );
     Ok(())
 }
