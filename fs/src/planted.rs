@@ -39,6 +39,32 @@ mod switches {
         BadTakenAgain,
         /// A block counts although it does not begin where its stream ends.
         BlockLinkUnchecked,
+        /// Chunks and block headers count whatever block they name.
+        BlockUnchecked,
+        /// Chunks count wherever in their block they stand.
+        OffsetUnchecked,
+        /// Where one page of a chunk cannot be read, none of it is.
+        UnreadablePageCostsChunk,
+        /// Both copies of a configuration or a gap record stand side by side.
+        CopiesTogether,
+        /// Both tables of a chunk may have bytes in one page.
+        TablesTogether,
+        /// A volume in which a crash left the copies of the directory apart is not opened for writing.
+        CopiesNeedOperator,
+        /// Each opening counts as a minute in which the volume was open.
+        OpeningAges,
+        /// What a crash or an end left parked is forgotten by the next writer.
+        ParkedLostAtOpening,
+        /// The session is noted in the first block.
+        SessionOverFootage,
+        /// Whose process opened the volume is not noted.
+        SessionUserForgotten,
+        /// How far the camera's clock was off is not stored.
+        CameraClockForgotten,
+        /// Each stream may have what all together may have, whatever others left behind.
+        BudgetForEachStream,
+        /// A block of which a write failed is left for another, and not withdrawn.
+        FaultTakesQuietly,
         /// Chunks count whatever number and predecessor they name.
         ChainUnchecked,
         /// Whatever the scrub finds counts, also where the ring took the block meanwhile.

@@ -119,11 +119,13 @@ impl<'a> Scanner<'a> {
 
     fn is_of(&self, header: &ChunkHeader, take: &Take, offset: usize) -> bool {
         let page = self.geometry.page_bytes;
+        let block = header.block == take.block || planted!(BlockUnchecked);
+        let place = header.offset as usize == offset || planted!(OffsetUnchecked);
         (header.volume == self.volume || planted!(VolumeUnchecked))
-            && header.block == take.block
+            && block
             && (header.sequence == take.sequence || planted!(SequenceUnchecked))
             && (header.stream == take.stream || planted!(StreamUnchecked))
-            && header.offset as usize == offset
+            && place
             && (header.bytes as usize).is_multiple_of(page)
             && header.bytes > 0
             && offset + header.bytes as usize <= self.geometry.block_bytes
@@ -216,6 +218,7 @@ impl<'a> Scanner<'a> {
         }
         let bytes = match self.read(take.block, offset, length) {
             Ok(bytes) => bytes,
+            Err(_) if planted!(UnreadablePageCostsChunk) => return None,
             Err(_) => Bytes::from(self.read_what_can_be(take.block, offset, length)),
         };
         let located = self

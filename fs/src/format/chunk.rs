@@ -5,7 +5,8 @@
 //! | header | anchors | entries | payloads, back to back | zeros to the page | anchors | entries | header (tail magic) |
 //! ```
 //!
-//! An entry is one sample, or a fragment of one. Configuration and event chunks hold their content as two equal entries.
+//! An entry is one sample, or a fragment of one. Configuration and event chunks hold their content as two equal entries, with
+//! one of zeros between them where both would have bytes in the same page.
 
 use super::{Field, Framed, Spare, Zero, record, round_up};
 use crate::sample::{Anchor, ClockSource, SampleFlags};
@@ -178,7 +179,7 @@ impl AnchorRecord {
             ticks: anchor.ticks,
             wall: anchor.wall,
             arrival: anchor.arrival,
-            camera_offset_ns: anchor.camera_offset_ns,
+            camera_offset_ns: if planted!(CameraClockForgotten) { 0 } else { anchor.camera_offset_ns },
             uncertainty_us: anchor.uncertainty_us,
             first_entry,
         }
@@ -233,7 +234,7 @@ impl Field for SampleFlags {
 
 /// The bytes of a chunk before padding.
 pub(crate) fn bytes_unpadded(anchors: usize, entries: usize, payload: usize) -> usize {
-    2 * (ChunkHeader::SIZE + anchors * AnchorRecord::BYTES + entries * Entry::BYTES) + payload
+    2 * payload_at(anchors, entries) + payload
 }
 
 /// An entry and the pieces of its payload.
@@ -432,9 +433,17 @@ fn times(anchors: &[AnchorRecord], entries: &[Entry]) -> Vec<Option<EntryTime>> 
     out
 }
 
-/// The padded length of a chunk in bytes.
+/// Where the payloads begin, in bytes from the chunk's beginning.
+pub(crate) fn payload_at(anchors: usize, entries: usize) -> usize {
+    ChunkHeader::SIZE + anchors * AnchorRecord::BYTES + entries * Entry::BYTES
+}
+
+/// The padded length of a chunk in bytes: such that no page holds bytes of both tables, unless it holds all of the chunk.
 pub(crate) fn bytes_padded(anchors: usize, entries: usize, payload: usize, page_bytes: usize) -> usize {
-    round_up(bytes_unpadded(anchors, entries, payload), page_bytes)
+    let padded = round_up(bytes_unpadded(anchors, entries, payload), page_bytes);
+    let head = payload_at(anchors, entries);
+    let shared = padded > page_bytes && (head - 1) / page_bytes == (padded - head) / page_bytes;
+    if shared && !planted!(TablesTogether) { padded + page_bytes } else { padded }
 }
 
 #[cfg(test)]

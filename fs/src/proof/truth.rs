@@ -17,11 +17,11 @@ use std::path::Path;
 
 /// A sample that an undamaged volume serves.
 #[derive(Clone, Copy, Debug)]
-struct Known {
+pub(super) struct Known {
     /// Where its last chunk stands.
-    block: BlockIndex,
+    pub(super) block: BlockIndex,
     /// Whether that block alone is enough to begin reading before it.
-    by_block_alone: bool,
+    pub(super) by_block_alone: bool,
 }
 
 /// A full volume and what it holds.
@@ -171,7 +171,8 @@ impl Truth {
     }
 }
 
-fn known_samples(volume: &Volume, stream: StreamId) -> Verdict<BTreeMap<i64, Known>> {
+/// All samples of a stream, by number.
+pub(super) fn known_samples(volume: &Volume, stream: StreamId) -> Verdict<BTreeMap<i64, Known>> {
     let rows: Vec<_> =
         volume.state().rows.iter().enumerate().filter(|(_, row)| row.stream == stream).collect();
     let mut known = BTreeMap::new();

@@ -3,7 +3,7 @@
 use super::{OpenBlock, Starved, Stream, twice};
 use crate::disk::Disk;
 use crate::format::block::{BlockHeader, BlockTrailer, seal_header_page};
-use crate::format::chunk::{ChunkKind, bytes_padded};
+use crate::format::chunk::ChunkKind;
 use crate::format::footer::Footer;
 use crate::format::table::{PART_VOID, Row};
 use crate::format::{FORMAT_VERSION, Framed, round_up};
@@ -12,15 +12,16 @@ use crate::recover::examine;
 use crate::report::BlockState;
 use crate::scan::Take;
 use crate::writer::core::{Core, Named};
+use crate::writer::draft::Draft;
 use crate::writer::writes::Purpose;
 use std::sync::Arc;
 
 impl Stream {
-    /// Makes a block open that has room for a chunk with two copies of `bytes`.
-    pub(super) fn ensure_room<D: Disk>(&mut self, core: &mut Core<D>, bytes: usize) -> Result<(), Starved> {
+    /// Makes a block open that has room for a chunk.
+    pub(super) fn ensure_room<D: Disk>(&mut self, core: &mut Core<D>, chunk: &Draft) -> Result<(), Starved> {
         loop {
             self.ensure_block(core, false)?;
-            let wanted = bytes_padded(0, 2, 2 * bytes, core.geometry.page_bytes);
+            let wanted = chunk.bytes(core.geometry.page_bytes);
             if wanted <= self.limits(core).0 {
                 return Ok(());
             }
@@ -47,12 +48,12 @@ impl Stream {
         if stands == Some(configuration.hash) || !(configured || first) || once {
             return Ok(());
         }
-        let wanted = bytes_padded(0, 2, 2 * configuration.bytes.len(), core.geometry.page_bytes);
-        if wanted > self.limits(core).0 {
+        let chunk = twice(&configuration.bytes, core.geometry.page_bytes);
+        if chunk.bytes(core.geometry.page_bytes) > self.limits(core).0 {
             self.seal(core);
             return self.ensure_block(core, configured);
         }
-        self.emit(core, ChunkKind::CONFIGURATION, twice(&configuration.bytes));
+        self.emit(core, ChunkKind::CONFIGURATION, chunk);
         Ok(())
     }
 

@@ -15,12 +15,12 @@ use super::core::Core;
 use super::draft::{Draft, Part, TrackEnd};
 use super::writes::Purpose;
 use crate::disk::{AlignedBuffer, Disk};
-use crate::format::FORMAT_VERSION;
 use crate::format::chunk::{
     self, ChunkHeader, ChunkKind, Entry, NO_TRACK, Piece, Tables, VOUCHED, bytes_padded,
 };
 use crate::format::footer::Footer;
 use crate::format::table::Row;
+use crate::format::{FORMAT_VERSION, round_up};
 use crate::gap::Gap;
 use crate::progress::Progress;
 use crate::recover::StreamEnd;
@@ -293,9 +293,10 @@ impl Stream {
         }
         self.cut(core);
         let content = Bytes::from(gap.encode());
-        self.ensure_room(core, content.len())?;
         let wall = (gap.from, gap.to.unwrap_or(gap.from));
-        self.emit(core, ChunkKind::EVENT, Draft { wall: Some(wall), ..twice(&content) });
+        let draft = Draft { wall: Some(wall), ..twice(&content, core.geometry.page_bytes) };
+        self.ensure_room(core, &draft)?;
+        self.emit(core, ChunkKind::EVENT, draft);
         Ok(())
     }
 
@@ -405,11 +406,19 @@ impl Stream {
     }
 }
 
-/// A draft that holds its content as two equal entries.
-fn twice(content: &Bytes) -> Draft {
-    let entry = Entry { track: NO_TRACK, ..Entry::default() };
-    let piece = Piece { entry, data: vec![content.clone()] };
-    Draft { pieces: vec![piece.clone(), piece], payload: 2 * content.len(), ..Draft::default() }
+/// A draft that holds its content as two equal entries of which none has bytes in a page with the other: zeros keep small ones
+/// apart.
+fn twice(content: &Bytes, page_bytes: usize) -> Draft {
+    let piece = |data| Piece { entry: Entry { track: NO_TRACK, ..Entry::default() }, data: vec![data] };
+    let copy = piece(content.clone());
+    let ends = chunk::payload_at(0, 2) + content.len();
+    if ends.is_multiple_of(page_bytes) || planted!(CopiesTogether) {
+        return Draft { pieces: vec![copy.clone(), copy], payload: 2 * content.len(), ..Draft::default() };
+    }
+    let ends = chunk::payload_at(0, 3) + content.len();
+    let apart = round_up(ends, page_bytes) - ends;
+    let pieces = vec![copy.clone(), piece(Bytes::from(vec![0; apart])), copy];
+    Draft { pieces, payload: 2 * content.len() + apart, ..Draft::default() }
 }
 
 /// The pieces between two places of their concatenation.

@@ -1,0 +1,272 @@
+//! One sector, or one page, that cannot be read: of the footage exactly those samples are missing of which bytes stand there,
+//! everything else is given as before, to the last byte; what stands twice costs nothing.
+
+use super::driver::{Cuts, Driver, shared};
+use super::material::{Shape, is_payload};
+use super::oracle::Model;
+use super::{Verdict, demand, for_seeds};
+use crate::disk::ReadAt;
+use crate::disk::sim::{Errno, Kinds, SimDisk, SimImage};
+use crate::format::chunk::{ChunkHeader, ChunkKind};
+use crate::format::{Framed, SECTOR_BYTES};
+use crate::gap::Gap;
+use crate::reader::Volume;
+use crate::recover::{Recovered, examine, recover};
+use crate::report::{BlockState, Finding, Item, TimeRange};
+use crate::sample::StoredSample;
+use crate::scan::Scanner;
+use crate::types::BlockIndex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Two cameras on their second lap, one with sound in tiny samples, so that sample tables are long and chunks small; some of the
+/// first lap is held, and configurations, runs and gaps come and go.
+fn recorded(shape: Shape, seed: u64) -> Verdict<(SimImage, Model)> {
+    let mut driver = Driver::new(shape, seed, Cuts::NONE)?;
+    // After all that the cameras' clocks say.
+    driver.clock.advance(Duration::from_secs(5 * 3600));
+    driver.admit("cam0")?;
+    driver.admit("cam2")?;
+    driver.lap()?;
+    let (from, to) = super::hold_tests::oldest(&driver, "cam0", 4)?;
+    driver.hold("cam0", from, to, None)?.ok_or("there is room")?;
+    driver.lap()?;
+    for turn in 0..40 {
+        driver.push_any(0)?;
+        for _ in 0..driver.rng.below(80) {
+            let length = 1 + driver.rng.below(10);
+            driver.push(1, length)?;
+        }
+        match turn % 12 {
+            1 => driver.gap(1)?,
+            3 => driver.push(0, 9000)?,
+            5 => driver.push(0, 40_000)?,
+            7 => driver.gap(0)?,
+            9 => driver.configure(0, turn % 5)?,
+            10 => driver.configure(1, turn % 7)?,
+            11 => driver.begin_run(0)?,
+            _ => {}
+        }
+        driver.round()?;
+    }
+    driver.close()
+}
+
+/// Two copies of the same.
+struct Twice {
+    what: &'static str,
+    block: BlockIndex,
+    copies: [Range<u64>; 2],
+}
+
+/// Where everything stands, found chunk by chunk.
+#[derive(Default)]
+struct Places {
+    /// The pieces of each sample, by number.
+    samples: BTreeMap<i64, Vec<Range<u64>>>,
+    twice: Vec<Twice>,
+}
+
+impl Places {
+    fn of(image: &SimImage, state: &Recovered) -> Verdict<Places> {
+        let scanner = Scanner { disk: image, geometry: &state.geometry, volume: state.volume() };
+        let mut places = Places::default();
+        for (block, row) in state.geometry.all_blocks().zip(&state.rows).filter(|(_, row)| row.is_live()) {
+            let take = Recovered::take(block, row);
+            let begins = state.geometry.block_at(block);
+            let stop = row.last_chunk().next();
+            for place in &examine(&scanner, &take, row.used_bytes as usize, Some(stop)).progress.footer.chunks
+            {
+                let loaded = scanner.load_at(&take, place.offset as usize, place.bytes as usize);
+                let loaded = loaded.ok_or_else(|| format!("no chunk at {place:?} of {take:?}"))?;
+                let header = loaded.header();
+                let begin = begins + u64::from(place.offset);
+                let at = |from: usize, bytes: usize| begin + from as u64..begin + (from + bytes) as u64;
+                let end = header.bytes as usize;
+                let (head, tables) = (ChunkHeader::SIZE, header.table_bytes());
+                let mut twice = |what, copies| places.twice.push(Twice { what, block, copies });
+                twice("chunk header", [at(0, head), at(end - head, head)]);
+                if tables > 0 {
+                    twice("sample table", [at(head, tables), at(end - head - tables, tables)]);
+                }
+                let payloads = loaded.payloads();
+                let ranges: Vec<_> =
+                    payloads.iter().map(|payload| at(payload.at, payload.entry.bytes as usize)).collect();
+                if header.kind == ChunkKind::MEDIA {
+                    let tables = loaded.tables.as_ref().ok_or("no sample table")?;
+                    for (entry, range) in (0..).zip(ranges) {
+                        let (number, _) = tables.time_of(entry).ok_or("a sample without an anchor")?;
+                        places.samples.entry(number).or_default().push(range);
+                    }
+                } else if let Ok(copies) = <[_; 2]>::try_from(ranges) {
+                    twice("configuration or gap record", copies);
+                }
+            }
+        }
+        Ok(places)
+    }
+
+    /// The samples of which bytes stand in a range, and those of them of which bytes do that are not zero: what cannot be read
+    /// counts as zeros, and may be right then.
+    fn in_range(&self, image: &SimImage, range: &Range<u64>) -> Verdict<[BTreeSet<i64>; 2]> {
+        let mut bytes = vec![0; (range.end - range.start) as usize];
+        image.read_exact_at(&mut bytes, range.start).map_err(|error| error.to_string())?;
+        let (mut may, mut must) = (BTreeSet::new(), BTreeSet::new());
+        for (number, pieces) in &self.samples {
+            for piece in pieces {
+                let (from, to) = (piece.start.max(range.start), piece.end.min(range.end));
+                if from < to {
+                    may.insert(*number);
+                    let here = &bytes[(from - range.start) as usize..(to - range.start) as usize];
+                    must.extend(here.iter().any(|byte| *byte != 0).then_some(*number));
+                }
+            }
+        }
+        Ok([may, must])
+    }
+}
+
+/// What a reader is given of all streams.
+#[derive(Default)]
+struct Given {
+    samples: BTreeMap<i64, StoredSample>,
+    gaps: Vec<Gap>,
+    damage: Vec<Finding>,
+}
+
+fn given(disk: Arc<dyn ReadAt>) -> Verdict<Given> {
+    super::count_judged();
+    let volume = Volume::from_disk(disk, Path::new("proof")).map_err(|error| error.to_string())?;
+    let mut given = Given::default();
+    for stream in volume.streams() {
+        let mut cursor = volume.read(stream.id, TimeRange::default()).map_err(|error| error.to_string())?;
+        while let Some(item) = cursor.next_item().map_err(|error| error.to_string())? {
+            match item {
+                Item::Sample(sample) => {
+                    let number = sample.ticks;
+                    demand!(is_payload(number as u64, &sample.data), "sample {number} has other bytes");
+                    let before = given.samples.insert(number, sample);
+                    demand!(before.is_none(), "sample {number} is given twice");
+                }
+                Item::Gap(gap) => given.gaps.push(gap),
+                Item::Damage(finding) => given.damage.push(finding),
+                _ => {}
+            }
+        }
+    }
+    Ok(given)
+}
+
+#[test]
+fn an_unreadable_sector_costs_the_samples_of_which_bytes_stand_in_it_and_nothing_else() {
+    for_seeds("unreadable sectors", 3100, 1, unreadable);
+}
+
+pub(super) fn unreadable(seed: u64) -> Verdict<u64> {
+    Ok(each_sector(Shape::SMALL, seed, SECTOR_BYTES)? + each_sector(Shape::OF_LARGE_SECTORS, seed, 4096)?)
+}
+
+#[test]
+fn one_bad_sector_in_a_page_of_several_costs_no_more_than_the_page() {
+    let shape = Shape { page_bytes: 1024, ..Shape::SMALL };
+    for_seeds("unreadable sectors of pages", 3110, 1, |seed| each_sector(shape, seed, SECTOR_BYTES));
+}
+
+/// Reads a volume with one bad sector after the other. A page is read whole or not at all.
+fn each_sector(shape: Shape, seed: u64, sector_bytes: usize) -> Verdict<u64> {
+    let (image, model) = recorded(shape, seed)?;
+    let state = recover(&image, Path::new("proof")).map_err(|error| error.to_string())?;
+    let places = Places::of(&image, &state)?;
+    let whole = given(shared(&image))?;
+    demand!(whole.damage.is_empty(), "damaged before: {:?}", whole.damage);
+    let unit = (sector_bytes.max(shape.page_bytes)) as u64;
+    let table = state.geometry.table_at()..state.geometry.table_at() + state.geometry.table_bytes as u64;
+    let mut judged = 0;
+    for at in (0..image.len_bytes() as u64).step_by(sector_bytes) {
+        let disk = SimDisk::from_image(image.clone(), seed);
+        disk.fail_range(at..at + sector_bytes as u64, Errno::EIO, Kinds::READS);
+        let judge = || -> Verdict {
+            let now = given(Arc::new(disk.control().reader()))?;
+            let [may, must] = places.in_range(&image, &(at / unit * unit..(at / unit + 1) * unit))?;
+            let known = |numbers: BTreeSet<i64>| -> BTreeSet<i64> {
+                numbers.into_iter().filter(|number| whole.samples.contains_key(number)).collect()
+            };
+            let (may, must) = (known(may), known(must));
+            let missing: BTreeSet<i64> =
+                whole.samples.keys().filter(|number| !now.samples.contains_key(number)).copied().collect();
+            let others: Vec<_> = missing.difference(&may).collect();
+            demand!(
+                others.is_empty(),
+                "{others:?} are missing, and stand elsewhere; told is {:?}",
+                now.damage
+            );
+            demand!(
+                missing.is_superset(&must),
+                "of {must:?}, which stand there, only {missing:?} are missing"
+            );
+            demand!(missing.is_empty() || !now.damage.is_empty(), "{missing:?} are missing silently");
+            let other = now
+                .samples
+                .iter()
+                .find(|(number, sample)| whole.samples.get(number).is_some_and(|before| before != *sample));
+            demand!(other.is_none(), "a sample is another than before: {other:?}");
+            // What was given up stands in its block until that is taken; the table alone says so.
+            let back: Vec<_> =
+                now.samples.keys().filter(|number| !whole.samples.contains_key(number)).collect();
+            demand!(back.is_empty() || table.contains(&at), "{back:?} are back");
+            let pushed = |number: &&i64| model_has(&model, **number);
+            demand!(back.iter().all(pushed), "{back:?} were never pushed");
+            let gaps: Vec<_> = now.gaps.iter().filter(|gap| whole.gaps.contains(gap)).collect();
+            demand!(gaps.len() == whole.gaps.len(), "of {} gaps {} are left", whole.gaps.len(), gaps.len());
+            Ok(())
+        };
+        judge().map_err(|why| format!("{sector_bytes} bytes at {at}, {}: {why}", place_of(&state, at)))?;
+        judged += 1;
+    }
+    Ok(judged)
+}
+
+fn model_has(model: &Model, number: i64) -> bool {
+    let samples = model.streams.values().flat_map(|stream| &stream.entries);
+    samples.into_iter().any(|entry| entry.key() == number as u64)
+}
+
+/// Where a byte stands, for whoever looks into a failure.
+fn place_of(state: &Recovered, at: u64) -> String {
+    let geometry = &state.geometry;
+    let mut blocks = geometry.all_blocks();
+    let block = blocks.find(|block| {
+        (geometry.block_at(*block)..geometry.block_at(*block) + geometry.block_bytes as u64).contains(&at)
+    });
+    block.map_or_else(
+        || "in no block".to_owned(),
+        |block| format!("{} into block {block}, {:?}", at - geometry.block_at(block), state.row(block).state),
+    )
+}
+
+#[test]
+fn no_sector_holds_both_copies_of_what_stands_twice() {
+    for_seeds("copies apart", 3120, 2, copies_apart);
+}
+
+pub(super) fn copies_apart(seed: u64) -> Verdict<u64> {
+    let mut judged = 0;
+    for shape in [Shape::SMALL, Shape { page_bytes: 1024, ..Shape::SMALL }, Shape::OF_LARGE_SECTORS] {
+        let (image, _) = recorded(shape, seed)?;
+        let state = recover(&image, Path::new("proof")).map_err(|error| error.to_string())?;
+        let sealed = state.rows.iter().filter(|row| row.state == BlockState::Sealed).count();
+        demand!(sealed > 0, "no block was filled");
+        for Twice { what, block, copies: [first, second] } in Places::of(&image, &state)?.twice {
+            let sector = SECTOR_BYTES as u64;
+            demand!(
+                (first.end - 1) / sector < second.start / sector,
+                "in block {block} both copies of a {what} share a sector: {first:?} and {second:?}"
+            );
+            judged += 1;
+        }
+    }
+    Ok(judged)
+}
