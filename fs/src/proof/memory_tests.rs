@@ -1,15 +1,17 @@
-//! How much waits in memory: while the disk is slow, fails, or lets nothing through, no more of a stream than it may have,
-//! counted from what the writer really keeps; and all that was taken in comes to the disk and makes room again.
+//! How much waits in memory: while the disk is slow, fails, or lets nothing through, no more of a stream than it may have, and of
+//! all together no more than the budget, whoever comes and goes; counted from what the writer really keeps; and all that was taken in comes to the disk and makes room again.
 
 use super::driver::{Cuts, Driver};
 use super::material::Shape;
 use super::{Verdict, demand, for_seeds};
 use crate::disk::sim::{Errno, Kinds, Repeat};
 use crate::sample::QUEUED_OVERHEAD_BYTES;
-use crate::writer::room::Room;
+use crate::writer::room::{Budget, Room};
 
-/// How much of a stream may wait, in bytes. Small, so that few samples fill it.
-const LIMIT_BYTES: usize = 16 << 10;
+/// How much may wait of both streams, in bytes. Small, so that few samples fill it.
+const BUDGET: Budget = Budget { bytes: 32 << 10, stream_bytes_min: 4 << 10 };
+/// How much of one.
+const LIMIT_BYTES: usize = BUDGET.bytes / 2;
 /// What the writer really keeps may be so much more: chunks have headers, tables and padding.
 const IN_CHUNKS: usize = 2;
 
@@ -17,6 +19,8 @@ const IN_CHUNKS: usize = 2;
 struct Recorder {
     driver: Driver,
     room: Room,
+    /// The first camera is away: the other has the whole budget, but for what still waits of the first.
+    alone: bool,
     taken: u64,
     refused: u64,
 }
@@ -25,7 +29,8 @@ impl Recorder {
     fn offer(&mut self) -> Verdict {
         for which in [0, 0, 1] {
             let length = 300 + self.driver.rng.below(1700);
-            match self.room.take(which, length + QUEUED_OVERHEAD_BYTES, LIMIT_BYTES) {
+            let (which, recorded) = if self.alone { (1, 1) } else { (which, 2) };
+            match self.room.take(which, length + QUEUED_OVERHEAD_BYTES, BUDGET, recorded) {
                 Ok(()) => {
                     self.driver.push(which, length)?;
                     self.taken += 1;
@@ -55,12 +60,19 @@ impl Recorder {
     }
 
     fn is_bounded(&mut self) -> Verdict {
-        for (index, bytes) in self.driver.engine()?.memory_bytes().into_iter().enumerate() {
+        let memory = self.driver.engine()?.memory_bytes();
+        let limit = if self.alone { BUDGET.bytes } else { LIMIT_BYTES };
+        for (index, bytes) in memory.iter().enumerate() {
             demand!(
-                bytes <= IN_CHUNKS * LIMIT_BYTES,
-                "of stream {index}, which may have {LIMIT_BYTES} bytes waiting, {bytes} are in memory"
+                *bytes <= IN_CHUNKS * limit,
+                "of stream {index}, which may have {limit} bytes waiting, {bytes} are in memory"
             );
         }
+        let counted: usize = (0..memory.len()).map(|index| self.room.waiting(index)).sum();
+        let most = BUDGET.bytes + BUDGET.stream_bytes_min;
+        demand!(counted <= most, "{counted} bytes wait in all, {} may", BUDGET.bytes);
+        let all: usize = memory.iter().sum();
+        demand!(all <= IN_CHUNKS * most, "{all} bytes are in memory, where {} may wait", BUDGET.bytes);
         Ok(())
     }
 
@@ -91,7 +103,7 @@ pub(super) fn bounded(seed: u64) -> Verdict<u64> {
         driver.admit(name)?;
         room.admit(index);
     }
-    let mut recorder = Recorder { driver, room, taken: 0, refused: 0 };
+    let mut recorder = Recorder { driver, room, alone: false, taken: 0, refused: 0 };
     for _ in 0..6 {
         recorder.busy_round()?;
     }
@@ -103,7 +115,15 @@ pub(super) fn bounded(seed: u64) -> Verdict<u64> {
         for _ in 0..20 {
             recorder.busy_round()?;
         }
+        // The first camera goes, and what it sent waits on.
+        recorder.alone = true;
+        for _ in 0..5 {
+            recorder.busy_round()?;
+        }
         recorder.driver.disk.clear_faults();
+        recorder.driver.settle()?;
+        recorder.round()?;
+        recorder.alone = false;
         recorder.has_room_again()?;
     }
     recorder.driver.power_cut()?;

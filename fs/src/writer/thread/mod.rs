@@ -7,7 +7,7 @@ mod body;
 
 use super::engine::{Engine, EngineOptions};
 use super::erase::EraseRequest;
-use super::room::Room;
+use super::room::{Budget, Room};
 use super::scrubber::Scrubber;
 use super::stream::Input;
 use super::{Pending, Rejected, WriterOptions};
@@ -260,8 +260,9 @@ impl Shared {
         if inbox.stopped.is_some() {
             return Err(Rejected::Stopped);
         }
-        let limit = (self.buffer_bytes / inbox.in_use.len().max(1)).max(STREAM_BYTES_MIN);
-        inbox.room.take(index, bytes, limit)?;
+        let budget = Budget { bytes: self.buffer_bytes, stream_bytes_min: STREAM_BYTES_MIN };
+        let recorded = inbox.in_use.len();
+        inbox.room.take(index, bytes, budget, recorded)?;
         if let Some(small) = inbox.small.get_mut(index) {
             small.parked = false;
         }
