@@ -6,10 +6,12 @@ use super::hold_tests::lapped;
 use super::oracle::Entry;
 use super::{Verdict, demand, for_seeds};
 use crate::disk::sim::{CrashPlan, Errno, Kinds, Repeat, SimDisk};
+use crate::format::SECTOR_BYTES;
+use crate::format::chunk::ChunkKind;
 use crate::format::table::Row;
-use crate::recover::contents;
+use crate::recover::{contents, examine};
 use crate::report::{BlockState, TimeRange};
-use crate::scan::Scanner;
+use crate::scan::{Scanner, Take};
 use crate::types::{BlockIndex, StreamName, WallTime};
 use crate::writer::EraseRequest;
 use std::ops::Range;
@@ -53,8 +55,9 @@ pub(super) fn withheld(seed: u64) -> Verdict<u64> {
 
 /// All that is told of those who ask again.
 pub(super) fn again(seed: u64) -> Verdict<u64> {
-    let all = [asked_again, withheld_beside, given_up, given_up_cut, refused_left, unreadable_asked];
-    all.into_iter().try_fold(0, |judged, one| Ok(judged + one(seed)?))
+    let given_up = [given_up, given_up_cut, given_up_amid];
+    let all = [asked_again, withheld_beside, refused_left, unreadable_asked, beside_refusing_table];
+    given_up.into_iter().chain(all).try_fold(0, |judged, one| Ok(judged + one(seed)?))
 }
 
 #[test]
@@ -197,6 +200,119 @@ pub(super) fn given_up(seed: u64) -> Verdict<u64> {
     driver.power_cut()?;
     (0..2).try_for_each(|_| driver.lap())?;
     Ok(driver.judged)
+}
+
+#[test]
+fn a_part_of_what_was_given_up_is_told_again_until_it_is_gone() {
+    for_seeds("a part of what was given up", 9021, 6, given_up_amid);
+}
+
+/// A stretch amid a block that was given up is asked to be erased while the disk refuses it, or is cut off on the way, or both.
+pub(super) fn given_up_amid(seed: u64) -> Verdict<u64> {
+    let mut driver = lapped(seed, Cuts::NONE)?;
+    let granted: Vec<_> = driver.view().granted.into_iter().collect();
+    driver.power_cut_with(CrashPlan::None)?;
+    let (block, name, from, to) = granted
+        .iter()
+        .find_map(|block| amid(&driver, *block).transpose())
+        .ok_or("no block that was given up has three chunks of media")??;
+    let (refused, cut) = (!seed.is_multiple_of(3), seed % 3 != 1);
+    driver.faulty = refused;
+    if refused {
+        let place = driver.place(block);
+        // All of it, or what comes last of it.
+        let places = if seed.is_multiple_of(2) { place } else { tail(&place) };
+        driver.refuse_writes(std::slice::from_ref(&places));
+        for turn in 0..2 {
+            let done = driver.erase(&name, from, to)?;
+            demand!(!done, "asked {turn} times before, it is said to be erased");
+        }
+    }
+    if cut {
+        if !refused {
+            driver.begin_erasing(&name, from, to)?;
+            (0..1 + seed % 5).try_for_each(|_| driver.round())?;
+        }
+        driver.power_cut()?;
+    }
+    driver.refuse_writes(&[]);
+    let done = driver.erase(&name, from, to)?;
+    // That nothing is left of what is said to be erased is judged there.
+    let withdrawn = driver.volume()?.state().row(block).state == BlockState::Bad;
+    // Where nothing refused it a power cut may have come after its end: then nothing of it is known any more.
+    demand!(done || withdrawn || !refused, "it is not erased, though nothing refuses it");
+    nothing_of(&driver, &name, from, to)?;
+    (0..2).try_for_each(|_| driver.lap())?;
+    Ok(driver.judged)
+}
+
+/// The moments of a chunk of media between others, as the block's own chunks have it, and whose it is.
+fn amid(driver: &Driver, block: BlockIndex) -> Verdict<Option<(BlockIndex, String, WallTime, WallTime)>> {
+    let (image, volume) = (driver.disk.snapshot(), driver.volume()?);
+    let state = volume.state();
+    let scanner = Scanner { disk: &image, geometry: &state.geometry, volume: state.volume() };
+    let header = scanner.block_header(block).map_err(|error| error.to_string())?.ok_or("no header")?;
+    let take = Take { block, sequence: header.sequence, stream: header.stream };
+    let places = examine(&scanner, &take, 0, None).progress.footer.chunks;
+    let media: Vec<_> = places.iter().filter(|place| place.kind == ChunkKind::MEDIA).collect();
+    let name = driver.model.streams.iter().find(|(_, stream)| stream.id == header.stream);
+    let name = name.map(|(name, _)| name.clone()).ok_or("nobody's block")?;
+    Ok(match media[..] {
+        [_, second, _, ..] => Some((block, name, second.wall_min, second.wall_max.plus_ns(1))),
+        _ => None,
+    })
+}
+
+/// That no reader is given anything of these moments of a stream.
+fn nothing_of(driver: &Driver, name: &str, from: WallTime, to: WallTime) -> Verdict {
+    let there = super::holds::numbers(&driver.volume()?, name, TimeRange::default())?;
+    let stream = driver.model.streams.get(name).ok_or("no such stream")?;
+    let meant = |entry: &Entry| match entry {
+        Entry::Sample(pushed) => (from..to).contains(&pushed.run.wall(pushed.number as i64)),
+        Entry::Gap(_) => false,
+    };
+    let mut given = stream.entries.iter().filter(|entry| meant(entry)).map(Entry::key);
+    let given = given.find(|number| there.contains(&(*number as i64)));
+    demand!(given.is_none(), "sample {given:?} was to be erased, and is given");
+    Ok(())
+}
+
+#[test]
+fn footage_is_erased_also_while_sectors_of_the_table_refuse_to_be_written() {
+    for_seeds("erasing beside a refusing table", 9031, 2, beside_refusing_table);
+}
+
+/// Each sector of the table in turn refuses to be written, while a part of a stream is erased and then all of it, with a power
+/// cut after each.
+pub(super) fn beside_refusing_table(seed: u64) -> Verdict<u64> {
+    let sectors = {
+        let geometry = super::hold_tests::shape(seed).geometry();
+        (geometry.blocks as usize).div_ceil(crate::format::table::ROWS_PER_SECTOR)
+    };
+    let mut judged = 0;
+    for sector in 0..sectors {
+        let trial = || -> Verdict<u64> {
+            let mut driver = lapped(seed, Cuts::NONE)?;
+            driver.faulty = true;
+            let at = driver.shape.geometry().table_at() + (sector * SECTOR_BYTES) as u64;
+            let refused = at..at + SECTOR_BYTES as u64;
+            driver.refuse_writes(std::slice::from_ref(&refused));
+            let (from, to) = range(&driver, "cam0", 12, 30)?;
+            demand!(driver.erase("cam0", from, to)?, "a part is not erased");
+            nothing_of(&driver, "cam0", from, to)?;
+            driver.power_cut()?;
+            nothing_of(&driver, "cam0", from, to)?;
+            demand!(driver.erase("cam0", WallTime::MIN, WallTime::MAX)?, "the rest is not erased");
+            driver.gives_nothing_of("cam0")?;
+            driver.power_cut()?;
+            driver.gives_nothing_of("cam0")?;
+            driver.refuse_writes(&[]);
+            driver.lap()?;
+            Ok(driver.judged)
+        };
+        judged += trial().map_err(|why| format!("sector {sector} of the table: {why}"))?;
+    }
+    Ok(judged)
 }
 
 #[test]

@@ -2,11 +2,13 @@
 //!
 //! `tests/fixtures` has each with a list of what it holds. They are made by the recipes here, which depend on nothing but
 //! their seeds; after a change of the format's version: `KEHA_WRITE_FIXTURES=1 cargo test -p keha-fs fixture` writes those
-//! of the new one. Those of older versions are never written again.
+//! of the new one. What is kept is frozen: a file that is there is never written again.
 
-use super::driver::{Cuts, Driver, open_engine, shared};
-use super::material::Shape;
+use super::driver::{Cuts, Driver, open_engine_at, shared};
+use super::material::{BEGIN, Pushed, Run, Shape, VIDEO, camera, configuration, is_payload};
+use super::truth::known_samples;
 use super::{Verdict, demand};
+use crate::clock::SimClock;
 use crate::copy::run_digest;
 use crate::disk::sim::{CrashPlan, SimDisk, SimImage};
 use crate::format::hold::{HoldSlot, SLOT_HELD};
@@ -15,11 +17,16 @@ use crate::reader::Volume;
 use crate::recover::recover;
 use crate::report::{Item, TimeRange};
 use crate::retention::Retention;
+use crate::sample::SampleFlags;
 use crate::session::SessionEnd;
-use crate::types::{HoldId, StreamId, StreamName, Uuid, WallTime};
-use std::collections::BTreeSet;
+use crate::types::{HoldId, RunId, StreamId, StreamName, Uuid, WallTime};
+use crate::writer::{Input, StoredConfiguration};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 const TEN_YEARS_S: u64 = 10 * 365 * 86_400;
@@ -216,21 +223,103 @@ fn opens_for_good(version: u16, name: &str) -> Verdict {
     demand!(found.is_empty(), "check finds {found:?}");
     let listed = listing(&volume)?;
     demand!(listed == expected, "it holds\n{listed}\nnot\n{expected}");
-    let disk = SimDisk::from_image(image, 1);
-    let control = disk.control();
-    let mut engine = open_engine(disk)?;
-    let camera = StreamName::new("later").map_err(|error| error.to_string())?;
-    let admitted = engine.admit(&camera);
-    demand!(admitted.is_ok() || volume.info().streams_max == 2, "no stream can be added: {admitted:?}");
-    engine.round();
-    engine.close().map_err(|error| error.to_string())?;
-    let written = open(&control.snapshot())?;
-    let found = written.check(&mut |_, _| ()).map_err(|error| error.to_string())?.findings;
-    demand!(found.is_empty(), "written on, check finds {found:?}");
+    // Opened for writing and closed again it is the same.
+    let opened = written_on(&image, 0..0)?;
     let streams = |volume: &Volume| -> Vec<_> {
         volume.streams().into_iter().map(|stream| (stream.id, stream.samples)).collect()
     };
-    demand!(streams(&written) == streams(&volume), "opening it for writing cost samples");
+    demand!(streams(&open(&opened)?) == streams(&volume), "opening it for writing cost samples");
+    // Written on twice, each time by another writer.
+    let once = written_on(&opened, NEW..NEW + 40)?;
+    let twice = written_on(&once, NEW + 40..NEW + 80)?;
+    goes_on(&volume, &open(&once)?, NEW..NEW + 40).map_err(|why| format!("written on: {why}"))?;
+    goes_on(&volume, &open(&twice)?, NEW..NEW + 80).map_err(|why| format!("written on twice: {why}"))
+}
+
+/// Samples of which no recipe makes any.
+const NEW: u64 = 1 << 32;
+
+/// Opens a volume for writing, has each of its streams, and one more if there is room, record these samples in turn, and closes it.
+fn written_on(image: &SimImage, numbers: Range<u64>) -> Verdict<SimImage> {
+    let disk = SimDisk::from_image(image.clone(), 1);
+    let control = disk.control();
+    let clock = Arc::new(SimClock::new(BEGIN));
+    let (mut engine, _) = open_engine_at(disk, Arc::clone(&clock))?;
+    // What stands there is past its minimum age.
+    clock.advance(Duration::from_secs(3600));
+    let camera = camera(0);
+    let configuration = configuration(&camera, 6);
+    let (bytes, hash) = configuration.stored();
+    let stored = Arc::new(StoredConfiguration { bytes, hash, video: vec![VIDEO] });
+    let run = Run { id: RunId(Uuid::from_u64_pair(numbers.start, 1)), offset_ns: 0 };
+    let mut streams = Vec::new();
+    for name in ["cam0", "cam1", "later"] {
+        let admitted = engine.admit(&StreamName::new(name).map_err(|error| error.to_string())?);
+        demand!(admitted.is_ok() || name == "later", "{name} cannot be recorded: {admitted:?}");
+        streams.extend(admitted.ok().filter(|_| !numbers.is_empty()));
+    }
+    for stream in &streams {
+        engine.accept(*stream, Input::Configure(Arc::clone(&stored)));
+        engine.accept(*stream, Input::Run(run.id));
+        engine.accept(*stream, Input::Anchor(run.anchor(VIDEO, numbers.start as i64)));
+    }
+    for (number, stream) in numbers.clone().zip(streams.iter().cycle()) {
+        let flags = if number % 5 == 0 { SampleFlags::default() } else { SampleFlags::SYNC };
+        let length = if number % 16 == 7 { 12_000 } else { 600 };
+        let pushed = Pushed {
+            number,
+            track: VIDEO,
+            flags,
+            length,
+            run,
+            configuration: hash,
+            anchored: numbers.start as i64,
+        };
+        engine.accept(*stream, Input::Sample(pushed.sample()));
+        if number % 8 == 0 {
+            clock.advance(Duration::from_secs(1));
+            engine.round();
+        }
+    }
+    engine.round();
+    engine.close().map_err(|error| error.to_string())?;
+    Ok(control.crash(CrashPlan::None))
+}
+
+/// A volume that was written on has all the new samples, and of the old ones all but those in blocks that were taken for them.
+fn goes_on(old: &Volume, new: &Volume, numbers: Range<u64>) -> Verdict {
+    let found = new.check(&mut |_, _| ()).map_err(|error| error.to_string())?.findings;
+    demand!(found.is_empty(), "check finds {found:?}");
+    let (mut samples, mut fresh) = (BTreeMap::new(), BTreeSet::new());
+    for stream in new.streams() {
+        let mut cursor = new.read(stream.id, TimeRange::default()).map_err(|error| error.to_string())?;
+        while let Some(item) = cursor.next_item().map_err(|error| error.to_string())? {
+            let Item::Sample(sample) = item else { continue };
+            demand!(is_payload(sample.ticks as u64, &sample.data), "sample {} has other bytes", sample.ticks);
+            if numbers.contains(&(sample.ticks as u64)) {
+                demand!(fresh.insert(sample.ticks as u64), "sample {} is there twice", sample.ticks);
+            }
+            samples.insert((stream.id, sample.ticks), sample);
+        }
+    }
+    demand!(fresh.iter().copied().eq(numbers), "of the new samples there are {fresh:?}");
+    for stream in old.streams() {
+        let known = known_samples(old, stream.id)?;
+        let mut cursor = old.read(stream.id, TimeRange::default()).map_err(|error| error.to_string())?;
+        while let Some(item) = cursor.next_item().map_err(|error| error.to_string())? {
+            let Item::Sample(sample) = item else { continue };
+            let place = known.get(&sample.ticks).ok_or("a sample that nobody knows")?;
+            let taken = old.state().row(place.block).sequence != new.state().row(place.block).sequence;
+            let now = samples.get(&(stream.id, sample.ticks));
+            demand!(
+                now.is_none_or(|now| *now == sample),
+                "sample {} is {now:?}, not {sample:?}",
+                sample.ticks
+            );
+            let may_go = taken || !place.by_block_alone;
+            demand!(now.is_some() || may_go, "sample {} of {} is gone", sample.ticks, stream.name);
+        }
+    }
     Ok(())
 }
 
@@ -256,6 +345,23 @@ fn fixtures_of_every_version_are_read_and_written_on() {
     }
 }
 
+/// Keeps a file, unless one is kept there already: what was once released with a version never changes.
+fn write_new(path: &Path, bytes: &[u8]) {
+    let mut file = fs::File::create_new(path)
+        .unwrap_or_else(|error| panic!("{} is frozen if it is there: {error}", path.display()));
+    file.write_all(bytes).expect("it is written");
+}
+
+#[test]
+fn what_is_kept_is_never_written_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("volume-v1-kept.ring");
+    write_new(&path, b"first");
+    let again = std::panic::catch_unwind(|| write_new(&path, b"second"));
+    assert!(again.is_err());
+    assert_eq!(fs::read(&path).expect("it stands"), b"first");
+}
+
 #[test]
 fn fixture_recipes_give_the_same_bytes_each_time() {
     for recipe in &RECIPES {
@@ -265,8 +371,8 @@ fn fixture_recipes_give_the_same_bytes_each_time() {
             let volume = Volume::from_disk(shared(&image), Path::new(recipe.name)).expect("it opens");
             let listed = listing(&volume).unwrap_or_else(|why| panic!("{}: {why}", recipe.name));
             fs::create_dir_all(folder()).expect("the folder");
-            fs::write(path(FORMAT_VERSION, recipe.name, "ring"), image.to_vec()).expect("it is written");
-            fs::write(path(FORMAT_VERSION, recipe.name, "txt"), listed).expect("it is written");
+            write_new(&path(FORMAT_VERSION, recipe.name, "ring"), &image.to_vec());
+            write_new(&path(FORMAT_VERSION, recipe.name, "txt"), listed.as_bytes());
         }
     }
 }

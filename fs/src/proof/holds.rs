@@ -6,11 +6,12 @@ use super::material::VIDEO;
 use super::oracle::Model;
 use super::{Verdict, demand};
 use crate::error::Error;
-use crate::hold::{Hold, HoldRequest};
+use crate::format::table::Row;
+use crate::hold::{HeldSpan, Hold, HoldRequest};
 use crate::reader::Volume;
 use crate::report::{BlockSummary, Item, TimeRange};
 use crate::sample::SampleFlags;
-use crate::types::{HoldId, StreamId, StreamName, WallTime};
+use crate::types::{HoldId, RunId, StreamId, StreamName, WallTime};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -107,6 +108,21 @@ impl Driver {
         Volume::from_disk(image, Path::new("proof")).map_err(|error| error.to_string())
     }
 
+    /// What a hold of a range may come to, roughly: the blocks that it touches, and those that a sync sample before it may be in.
+    fn about_to_be_held(&self, name: &str, from: WallTime, to: WallTime) -> Verdict<Option<Hold>> {
+        let stream = self.id_of(name);
+        let volume = self.volume()?;
+        let mut rows: Vec<_> =
+            volume.state().rows.iter().filter(|row| row.is_live() && row.stream == stream).collect();
+        rows.sort_by_key(|row| row.sequence);
+        let touches = |row: &&Row| row.wall_max >= from && row.wall_min < to;
+        let Some(first) = rows.iter().position(touches) else { return Ok(None) };
+        let last = rows.iter().rposition(touches).map(|last| rows[last].last_chunk());
+        let first_chunk = rows[first.saturating_sub(2)].first_chunk;
+        let span = HeldSpan { first_chunk, last_chunk: last, first_run: RunId::default(), last_run: None };
+        Ok(Some(Hold { stream, spans: vec![span], ..Hold::default() }))
+    }
+
     /// Holds a range of a stream; `None` if that is refused for want of room or footage.
     pub(super) fn hold(
         &mut self,
@@ -123,6 +139,9 @@ impl Driver {
             label: "proof".to_owned(),
             expires: expires.map(|after| self.clock.wall().plus(after)),
         };
+        // What is about to be held is passed over before the hold stands: a crash may leave the one without the other.
+        let known = self.model.once_held.len();
+        self.model.once_held.extend(self.about_to_be_held(name, from, to)?);
         let held = self.watched_with(|engine| engine.add_hold(&request), true)?;
         let hold = match held {
             Ok(hold) => hold,
@@ -133,6 +152,7 @@ impl Driver {
             Err(error) => return Err(error.to_string()),
         };
         let numbers = needed(&self.volume()?, name, hold.range)?;
+        self.model.once_held.truncate(known);
         self.model.once_held.push(hold.clone());
         self.model.holds.insert(hold.id, HeldModel { stream: name.to_owned(), numbers, doomed: false });
         let view = self.view();

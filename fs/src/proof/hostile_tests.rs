@@ -62,6 +62,7 @@ fn write_whatever_goes(image: &SimImage, seed: u64) {
                 length: 700,
                 run,
                 configuration: Default::default(),
+                anchored: 1,
             };
             engine.accept(index, Input::Sample(pushed.sample()));
             if number % 8 == 0 {

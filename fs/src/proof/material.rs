@@ -195,6 +195,8 @@ pub(super) struct Pushed {
     pub(super) length: usize,
     pub(super) run: Run,
     pub(super) configuration: crate::types::ConfigurationHash,
+    /// For which ticks the clock anchor was given that holds for it.
+    pub(super) anchored: i64,
 }
 
 /// A run, and how far its clock is off.
@@ -210,22 +212,31 @@ impl Run {
         BEGIN.plus_ns(ticks * 1_000_000 + self.offset_ns)
     }
 
-    /// The anchor at a tick.
+    /// The anchor at a tick; where its time comes from, and how well it is known, is another each time.
     pub(super) fn anchor(&self, track: TrackNumber, ticks: i64) -> Anchor {
+        const SOURCES: [ClockSource; 3] =
+            [ClockSource::Arrival, ClockSource::SenderReport, ClockSource::Camera];
+        let (high, low) = self.id.0.as_u64_pair();
+        let mut rng = SimRng::new(high ^ low ^ ticks as u64 ^ u64::from(track.0));
         Anchor {
             track,
             timescale: 1000,
             ticks,
             wall: self.wall(ticks),
-            source: ClockSource::SenderReport,
-            uncertainty_us: 10,
-            arrival: self.wall(ticks),
-            camera_offset_ns: 5,
+            source: SOURCES[rng.below(SOURCES.len())],
+            uncertainty_us: rng.below(5_000_000) as u32,
+            arrival: self.wall(ticks).plus_ns(rng.below(1 << 30) as i64),
+            camera_offset_ns: rng.next_u64() as i64 >> rng.below(40),
         }
     }
 }
 
 impl Pushed {
+    /// The clock anchor that holds for it.
+    pub(super) fn anchor(&self) -> Anchor {
+        self.run.anchor(self.track, self.anchored)
+    }
+
     /// As a camera would hand it in.
     pub(super) fn sample(&self) -> Sample {
         let bytes = Bytes::from(payload(self.number, self.length));

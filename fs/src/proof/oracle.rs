@@ -372,9 +372,13 @@ fn same_by_reader(volume: &Volume, name: &str, stream: &StreamModel, walk: &Walk
     let mut expected = expected.into_iter();
     let mut run = None;
     let mut configuration = None;
+    let mut anchors = BTreeMap::new();
     while let Some(item) = cursor.next_item().map_err(|error| error.to_string())? {
         match item {
-            Item::Run(id) => run = Some(id),
+            Item::Run(id) => {
+                run = Some(id);
+                anchors.clear();
+            }
             Item::Configuration(hash, content) => {
                 demand!(model.configurations.get(&hash) == Some(&*content), "another configuration");
                 configuration = Some(hash);
@@ -398,10 +402,20 @@ fn same_by_reader(volume: &Volume, name: &str, stream: &StreamModel, walk: &Walk
                     sample.ticks,
                     (sample.track, sample.flags, sample.run, sample.wall)
                 );
+                let anchor = anchors.get(&sample.track);
+                demand!(
+                    anchor == Some(&pushed.anchor()),
+                    "for sample {} holds {anchor:?}, given was {:?}",
+                    sample.ticks,
+                    pushed.anchor()
+                );
                 let right = sample.data.len() == pushed.length && is_payload(pushed.number, &sample.data);
                 demand!(right, "sample {} is read with other bytes", sample.ticks);
             }
-            Item::Anchor(_) | Item::Erased(_) => {}
+            Item::Anchor(anchor) => {
+                anchors.insert(anchor.track, anchor);
+            }
+            Item::Erased(_) => {}
             Item::Damage(finding) => return Err(format!("the reader meets damage: {finding:?}")),
         }
     }

@@ -79,6 +79,18 @@ pub(super) fn untouched(
     Ok(())
 }
 
+/// Opening writes nothing where footage stands, but to finish what was being overwritten.
+pub(super) fn unwritten(written: &[Range<u64>], found: &View, opened: &View, geometry: &Geometry) -> Verdict {
+    let kept = found.live.iter().filter(|live| !opened.reserved.contains(&live.block));
+    for live in kept {
+        let begin = geometry.block_at(live.block);
+        let mine = begin..begin + u64::from(live.used_bytes);
+        let hit = written.iter().find(|written| written.start < mine.end && mine.start < written.end);
+        demand!(hit.is_none(), "opening writes {hit:?} in {mine:?} of {live:?}");
+    }
+    Ok(())
+}
+
 /// What an image holds, as a view: all of it must be there after opening, however that is cut short. It excuses nothing.
 pub(super) fn found(state: &Recovered) -> View {
     let rows = state.rows.iter().enumerate().filter(|(_, row)| row.is_live());

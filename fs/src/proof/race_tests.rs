@@ -54,7 +54,8 @@ fn write<D: Disk>(mut engine: Engine<D>, race: &Race, seed: u64) -> Verdict<u64>
             number += 1;
             let flags = if number % GOP == 1 { SampleFlags::SYNC } else { SampleFlags::default() };
             let length = length_of(number);
-            let pushed = Pushed { number, track: VIDEO, flags, length, run, configuration: hash };
+            let (track, configuration, anchored) = (VIDEO, hash, 1);
+            let pushed = Pushed { number, track, flags, length, run, configuration, anchored };
             engine.accept(index, Input::Sample(pushed.sample()));
         }
         if rng.below(3) == 0 {

@@ -3,17 +3,33 @@
 
 use super::oracle::Claim;
 use super::{Verdict, demand};
+use crate::clock::ClockSync;
 use crate::reader::Volume;
-use crate::session::SessionEnd;
-use crate::types::{Epoch, WallTime};
+use crate::session::{Opener, SessionEnd};
+use crate::types::{Epoch, Uuid, WallTime};
 use std::collections::BTreeMap;
 
 /// A session that was begun.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct SessionModel {
     pub(super) began: WallTime,
-    /// It was closed, and that was acknowledged.
-    pub(super) closed: bool,
+    /// How its clock was kept then.
+    pub(super) clock: ClockSync,
+    pub(super) opener: Opener,
+    /// It was closed, and that was acknowledged: when, and how its clock was kept then.
+    pub(super) closed: Option<(WallTime, ClockSync)>,
+}
+
+/// Who opens a volume behind an epoch: somebody else each time.
+pub(super) fn opener(behind: Epoch) -> Opener {
+    let which = behind.0;
+    Opener {
+        purpose: format!("proof {which}"),
+        software: format!("keha {}.{}.0", which % 7, which % 5),
+        host: format!("recorder-{}", which % 3),
+        machine: Uuid::from_u64_pair(which.into(), 7),
+        user: format!("user {}", which % 11),
+    }
 }
 
 /// What each writer said, by its epoch.
@@ -35,8 +51,18 @@ pub(super) fn judge(volume: &Volume, claim: &Claim<'_>) -> Verdict {
             continue;
         };
         demand!(session.began == model.began, "{session:?} began at {}", model.began.0);
-        let closed = matches!(session.end, SessionEnd::Closed { .. });
-        demand!(closed || !model.closed || claim.faulty, "{session:?} was closed");
+        let (opener, clock) = (&session.opener, session.began_clock);
+        demand!((opener, clock) == (&model.opener, model.clock), "{session:?} is not {model:?}");
+        let closed = match session.end {
+            SessionEnd::Closed { at, clock, .. } => Some((at, clock)),
+            _ => None,
+        };
+        let right = match (model.closed, closed) {
+            (None, _) => true,
+            (Some(_), None) => claim.faulty,
+            (said, found) => said == found,
+        };
+        demand!(right, "{session:?} was closed: {model:?}");
     }
     Ok(())
 }

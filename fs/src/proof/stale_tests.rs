@@ -73,7 +73,8 @@ fn written_a_little(image: &SimImage, seed: u64) -> Verdict<SimImage> {
     engine.accept(index, Input::Anchor(run.anchor(VIDEO, 1)));
     for number in 1..20 {
         let (track, flags) = (VIDEO, SampleFlags::SYNC);
-        let pushed = Pushed { number, track, flags, length: 1000, run, configuration: Default::default() };
+        let (length, configuration, anchored) = (1000, Default::default(), 1);
+        let pushed = Pushed { number, track, flags, length, run, configuration, anchored };
         engine.accept(index, Input::Sample(pushed.sample()));
         engine.round();
     }

@@ -10,8 +10,8 @@ use super::words::{deeds, recorder};
 use super::{
     Verdict, age_tests, crash_tests, cut_tests, damage_tests, erase_beside_tests, erase_left_tests,
     erase_tests, fault_tests, fuzz, hold_tests, hostile_tests, judged, lap_tests, nth_tests, number,
-    overwriting_tests, race_tests, reader_tests, repair_tests, retention_tests, scrub_tests, sequence_tests,
-    stale_tests, swap_tests,
+    overwriting_tests, race_tests, reader_tests, repair_tests, retention_tests, scrub_tests, sector_tests,
+    sequence_tests, stale_tests, swap_tests,
 };
 use crate::disk::sim::{CrashPlan, SimRng};
 use std::collections::BTreeSet;
@@ -26,10 +26,10 @@ const PLANS: usize = 1024;
 
 /// Cases of one kind.
 struct Part {
-    name: &'static str,
+    name: String,
     /// How many there are, if there is an end.
     cases: u64,
-    run: fn(u64) -> Verdict<u64>,
+    run: Box<dyn Fn(u64) -> Verdict<u64> + Send + Sync>,
     /// How much of the time it gets, in relation to the others.
     share: f64,
 }
@@ -38,25 +38,26 @@ const ENDLESS: u64 = u64::MAX;
 
 /// All parts. Seeds begin where those of `make test` do not reach.
 fn parts() -> Vec<Part> {
-    let part = |name, cases, share, run| Part { name, cases, share, run };
     let recordings = nth_tests::RECORDINGS.len() as u64;
-    vec![
+    let mut parts = vec![
         part("sequences", sequence_tests::count(), 40.0, |case| sequence_tests::try_sequence(case, 40)),
         part("all subsets", recordings * 2, 20.0, all_subsets),
         part("recovery", ENDLESS, 15.0, recovery),
         part("failing operations", recordings * 2, 15.0, |case| {
             nth_tests::every_operation_fails(case as usize, true)
         }),
-        part("failing reads of the writer", ENDLESS, 1.0, |case| nth_tests::every_read_fails(case as usize)),
+        part("failing reads of the writer", ENDLESS, 1.0, |case| {
+            nth_tests::every_read_fails(case as usize, true)
+        }),
         part("power cuts", ENDLESS, 20.0, |case| crash_tests::power_cuts(100_000 + case)),
         part("discarded suffixes", ENDLESS, 3.0, |case| crash_tests::discarded_suffixes(100_000 + case)),
         part("laps", ENDLESS, 1.0, |case| lap_tests::laps(100_000 + case)),
         part("failing I/O", ENDLESS, 3.0, |case| fault_tests::failing_io(100_000 + case)),
         part("bad places", ENDLESS, 2.0, |case| fault_tests::bad_places(100_000 + case)),
         part("failing recovery", ENDLESS, 2.0, |case| fault_tests::failing_recovery(100_000 + case, true)),
-        part("failing reads", ENDLESS, 2.0, |case| fault_tests::failing_reads(100_000 + case)),
+        part("failing reads", ENDLESS, 2.0, |case| fault_tests::failing_reads(100_000 + case, true)),
         part("changed bytes", ENDLESS, 3.0, |case| damage_tests::changed_bytes(100_000 + case)),
-        part("unreadable sectors", ENDLESS, 1.0, |case| damage_tests::unreadable_sectors(100_000 + case)),
+        part("unreadable sectors", ENDLESS, 1.0, |case| sector_tests::unreadable(100_000 + case)),
         part("lying disk", ENDLESS, 2.0, |case| hostile_tests::lying_disk(100_000 + case)),
         part("forged structures", ENDLESS, 1.0, |case| hostile_tests::forged_structures(100_000 + case)),
         part("junk", ENDLESS, 1.0, |case| hostile_tests::junk(100_000 + case)),
@@ -76,7 +77,6 @@ fn parts() -> Vec<Part> {
         part("repair of outdated metadata", ENDLESS, 1.0, repair_otherwise),
         part("races, simulated disk", ENDLESS, 2.0, |case| race_tests::simulated(100_000 + case, 100_000)),
         part("races, real file", ENDLESS, 1.0, |case| race_tests::real_file(100_000 + case, 100_000)),
-        part("fuzzed structures", ENDLESS, 1.0, |case| fuzz::structures(100_000 + case, 20_000)),
         part("fuzzed images", ENDLESS, 2.0, |case| fuzz::images(100_000 + case, 300)),
         part("erasing at random", ENDLESS, 5.0, |case| erase_tests::at_random(100_000 + case)),
         part("erasing, every event", ENDLESS, 3.0, |case| erase_tests::every_event(100_000 + case)),
@@ -90,7 +90,22 @@ fn parts() -> Vec<Part> {
         part("maximum ages", ENDLESS, 3.0, |case| age_tests::aged_events(100_000 + case)),
         part("maximum ages and clocks", ENDLESS, 1.0, |case| age_tests::jumps(100_000 + case)),
         part("passed reader", ENDLESS, 1.0, |case| reader_tests::passed_reader(100_000 + case)),
-    ]
+    ];
+    parts.extend(fuzz::STRUCTURES.into_iter().map(|name| {
+        part(&format!("fuzzed: {name}"), ENDLESS, 0.5, move |case| {
+            fuzz::structure(name, 100_000 + case, 20_000)
+        })
+    }));
+    parts
+}
+
+fn part(
+    name: &str,
+    cases: u64,
+    share: f64,
+    run: impl Fn(u64) -> Verdict<u64> + Send + Sync + 'static,
+) -> Part {
+    Part { name: name.to_owned(), cases, share, run: Box::new(run) }
 }
 
 fn repair_otherwise(case: u64) -> Verdict<u64> {
@@ -189,7 +204,7 @@ impl Torture {
         let parts = parts();
         let file = std::env::var_os("KEHA_TORTURE_STATE").map(PathBuf::from);
         let noted = file.as_ref().and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
-        let progress = parts.iter().map(|part| noted_progress(&noted, part.name)).collect();
+        let progress = parts.iter().map(|part| noted_progress(&noted, &part.name)).collect();
         let began = Instant::now();
         let seconds = number("KEHA_TORTURE_SECONDS").unwrap_or(4 * 3600);
         let until = began + Duration::from_secs(seconds);
@@ -263,8 +278,8 @@ impl Torture {
             let rate = progress.states as f64 / progress.seconds.max(0.001);
             let _ok = writeln!(
                 text,
-                "{:20} {:>6}{of} cases, {:>10} states judged, {rate:.0} a second and core",
-                part.name, progress.low, progress.states
+                "{:28} {:>6}{of} cases, {:>10} states judged in {:.0} s, {rate:.0} a second and core",
+                part.name, progress.low, progress.states, progress.seconds
             );
         }
         let states: u64 = all.iter().map(|progress| progress.states).sum();
@@ -324,6 +339,20 @@ fn torture() {
     println!("{}", torture.summary());
     let failures = torture.failures.into_inner().unwrap_or_default();
     assert!(failures.is_empty(), "{} cases failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// In four hours on two cores, of which a thirtieth goes to what cameras send.
+#[test]
+fn each_structure_and_the_whole_images_are_fuzzed_for_a_minute_at_least_in_a_long_run() {
+    let parts = parts();
+    let all: f64 = parts.iter().map(|part| part.share).sum();
+    let seconds = 2.0 * 4.0 * 3600.0 * 29.0 / 30.0;
+    let fuzzed: Vec<_> = parts.iter().filter(|part| part.name.starts_with("fuzzed")).collect();
+    assert_eq!(fuzzed.len(), fuzz::STRUCTURES.len() + 1);
+    for part in fuzzed {
+        let mine = part.share / all * seconds;
+        assert!(mine >= 60.0, "{}: {mine:.0} s", part.name);
+    }
 }
 
 #[test]

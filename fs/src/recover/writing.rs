@@ -80,7 +80,9 @@ pub(crate) fn recover_to_write(disk: &dyn ReadAt, path: &Path, pause: Pause) -> 
 }
 
 fn with_directory(recovered: Recovered) -> Result<Recovered> {
-    if !recovered.directory_stands && !planted!(ReadErrorsBelieved) {
+    let [front, back] = &recovered.directories;
+    let apart = planted!(CopiesNeedOperator) && front != back;
+    if !recovered.directory_stands && !planted!(ReadErrorsBelieved) || apart {
         let what = "the stream directory (neither copy can be read and verified; nothing was written; \
                     `keha volume check --repair` makes a new one from the blocks)"
             .to_owned();

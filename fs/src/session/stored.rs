@@ -21,7 +21,7 @@ pub(crate) fn begun(opener: &Opener, epoch: Epoch, at: WallTime, clock: ClockSyn
         purpose: cut(&opener.purpose),
         software: cut(&opener.software),
         host: cut(&opener.host),
-        user: cut(&opener.user),
+        user: if planted!(SessionUserForgotten) { Text::default() } else { cut(&opener.user) },
         ..SessionSlot::default()
     }
 }

@@ -25,9 +25,10 @@ use crate::format::Text;
 use crate::format::directory::{Directory, DirectoryEntry};
 use crate::format::geometry::{Geometry, record_capacity};
 use crate::format::superblock::Superblock;
+use crate::format::table::Row;
 use crate::hold::Guard;
 use crate::recover::{Pause, Recovered, recover_to_write};
-use crate::report::{DurableStream, DurableTrack, Health, OpenReport, RoundReport};
+use crate::report::{BlockState, DurableStream, DurableTrack, Health, OpenReport, RoundReport};
 use crate::session::Opener;
 use crate::types::{BlockIndex, Epoch, StreamId, StreamName, VolumeId, WallTime};
 use std::collections::BTreeSet;
@@ -142,7 +143,13 @@ impl<D: Disk> Engine<D> {
             .filter(|_| !planted!(BegunNotFinished))
             .map(|block| (*block, recovered.row(*block)));
         let erasing = Erasing::finishing(unfinished.collect::<Vec<_>>().into_iter());
-        let mut ledger = Ledger::new(recovered.rows, &recovered.changed, recovered.highest, guard);
+        let mut rows = recovered.rows;
+        if planted!(ParkedLostAtOpening) {
+            rows.iter_mut()
+                .filter(|row| row.state == BlockState::Parked)
+                .for_each(|row| *row = Row::default());
+        }
+        let mut ledger = Ledger::new(rows, &recovered.changed, recovered.highest, guard);
         if many {
             let (geometry, volume) = (&recovered.geometry, recovered.superblock.volume);
             let round = recovered.round;
@@ -173,7 +180,7 @@ impl<D: Disk> Engine<D> {
             epoch: report.epoch,
             round: recovered.round,
             clock,
-            running_seconds_before: recovered.running_seconds,
+            running_seconds_before: recovered.running_seconds + if planted!(OpeningAges) { 60 } else { 0 },
             started,
             reader,
             writes,

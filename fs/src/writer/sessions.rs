@@ -9,7 +9,7 @@ use crate::format::session::{SESSION_OPEN, SessionSlot};
 use crate::format::{Framed, geometry::Geometry};
 use crate::recover::Recovered;
 use crate::session::{ClockWatch, Opener, Reading, begun, closed, merge};
-use crate::types::{Epoch, VolumeId};
+use crate::types::{BlockIndex, Epoch, VolumeId};
 use std::time::Duration;
 
 /// How often what was noted of the clock is written at most.
@@ -146,6 +146,8 @@ impl<D: Disk> Engine<D> {
         let mut stand = true;
         for at in self.core.geometry.sessions_at().into_iter().take(copies) {
             let at = at + u64::from(first) * SessionSlot::SIZE as u64;
+            let astray = self.core.geometry.block_at(BlockIndex(0)) + self.core.geometry.page_bytes as u64;
+            let at = if planted!(SessionOverFootage) { astray } else { at };
             if let Err(error) = self.write_page(at, page, "note who opened") {
                 tracing::warn!(%error, "the session could not be noted in one of its two places");
                 stand = false;

@@ -75,7 +75,9 @@ impl Driver {
     /// A stream's clock anchors are given anew.
     pub(in crate::proof) fn anchor(&mut self, which: usize) -> Verdict {
         let ticks = self.numbers as i64;
-        let feed = self.feed(which)?.clone();
+        let feed = self.feed(which)?;
+        feed.anchored = ticks;
+        let feed = feed.clone();
         let Some(run) = feed.run else { return Ok(()) };
         if feed.camera.video {
             self.give(which, Input::Anchor(run.anchor(VIDEO, ticks)))?;
@@ -112,6 +114,7 @@ impl Driver {
             length: length.max(1),
             run: feed.run.unwrap_or_default(),
             configuration: feed.configuration,
+            anchored: feed.anchored,
         };
         self.give(which, Input::Sample(pushed.sample()))?;
         self.note(which, Entry::Sample(pushed))

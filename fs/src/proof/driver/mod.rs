@@ -9,9 +9,9 @@ pub(super) use power::after_crash;
 use super::material::{Camera, Run, Shape, camera, empty_volume};
 use super::oracle::{Claim, Entry, Holdings, Model, judge};
 use super::order::Order;
-use super::sessions::SessionModel;
+use super::sessions::{self, SessionModel};
 use super::{Verdict, demand, presence};
-use crate::clock::{Clock, SimClock};
+use crate::clock::{Clock, ClockSync, SimClock};
 use crate::disk::ReadAt;
 use crate::disk::sim::{CrashPlan, CrashPoint, Errno, Kinds, SimControl, SimDisk, SimImage, SimRng};
 use crate::recover::recover;
@@ -41,6 +41,8 @@ struct Feed {
     configuration: ConfigurationHash,
     variant: u64,
     since_keyframe: u64,
+    /// For which ticks its clock anchors were given last.
+    anchored: i64,
 }
 
 /// Which instants are tried, and how hard.
@@ -132,6 +134,8 @@ impl Driver {
 
     fn beside(image: SimImage, shape: Shape, model: Model, seed: u64, cuts: Cuts) -> Driver {
         let disk = SimDisk::from_image(image, seed);
+        let clock = SimClock::new(WallTime(1_700_000_000_000_000_000));
+        clock.set_sync(if seed.is_multiple_of(2) { ClockSync::Unknown } else { ClockSync::FreeRunning });
         let numbers = model
             .streams
             .values()
@@ -150,7 +154,7 @@ impl Driver {
             faulty: false,
             on_time: false,
             judged: 0,
-            clock: Arc::new(SimClock::new(WallTime(1_700_000_000_000_000_000))),
+            clock: Arc::new(clock),
             engine: None,
             feeds: Vec::new(),
             // Numbers of what a crash discarded are not given again.
@@ -178,7 +182,10 @@ impl Driver {
         let state = recover(&self.disk.snapshot(), path).map_err(|error| error.to_string())?;
         let found = View { epoch: self.model.epoch, ..presence::found(&state) };
         self.arm();
-        let opened = open_engine_at(disk, Arc::clone(&self.clock));
+        self.disk.take_written();
+        let before_opening = self.clock.monotonic();
+        let opener = sessions::opener(self.model.epoch);
+        let opened = open_engine_as(disk, Arc::clone(&self.clock), opener.clone());
         self.disk.off_event();
         let (engine, report) = opened?;
         let harmless = report.findings.iter().all(|finding| self.faulty && !finding.footage_lost);
@@ -191,13 +198,18 @@ impl Driver {
         );
         let view = engine.view();
         self.order.opened(&view);
+        let passed = self.clock.monotonic().saturating_sub(before_opening).as_secs();
+        let ran = view.running_s.saturating_sub(state.running_seconds);
+        demand!(ran <= passed, "opening took {passed} s and counts as {ran} s of running");
         if !self.faulty {
             presence::unchanged(&found, &view)?;
+            presence::unwritten(&self.disk.take_written(), &found, &view, &self.shape.geometry())?;
         }
         let views = [views, vec![found, view]].concat();
         self.judge_points(views.clone()).map_err(|why| format!("opening cut short: {why}"))?;
         self.model.epoch = report.epoch;
-        let session = SessionModel { began: self.clock.wall(), closed: false };
+        let (began, clock) = (self.clock.wall(), self.clock.sync());
+        let session = SessionModel { began, clock, opener, closed: None };
         self.model.sessions.insert(report.epoch, session);
         self.engine = Some(engine);
         self.settings_found()?;
@@ -263,6 +275,7 @@ impl Driver {
             configuration: ConfigurationHash::default(),
             variant: 0,
             since_keyframe: 0,
+            anchored: 0,
         });
         Ok(())
     }
@@ -376,7 +389,7 @@ impl Driver {
             stream.durable = stream.entries.len();
         }
         if let Some(session) = self.model.sessions.get_mut(&self.model.epoch) {
-            session.closed = true;
+            session.closed = Some((self.clock.wall(), self.clock.sync()));
         }
         let mut after = self.view();
         after.granted.clear();
@@ -426,8 +439,15 @@ pub(in crate::proof) fn open_engine_at(
     disk: SimDisk,
     clock: Arc<SimClock>,
 ) -> Verdict<(Engine<SimDisk>, OpenReport)> {
+    open_engine_as(disk, clock, Opener { purpose: "proof".to_owned(), ..Opener::default() })
+}
+
+fn open_engine_as(
+    disk: SimDisk,
+    clock: Arc<SimClock>,
+    opener: Opener,
+) -> Verdict<(Engine<SimDisk>, OpenReport)> {
     let reader: Arc<dyn ReadAt> = Arc::new(disk.control().reader());
-    let opener = Opener { purpose: "proof".to_owned(), ..Opener::default() };
     let path = PathBuf::from("proof");
     let options =
         EngineOptions { chunk_bytes: 4096, path, scrub: Some(SCRUB_EVERY), pause: |_| (), stream_id, opener };

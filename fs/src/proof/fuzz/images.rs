@@ -10,6 +10,7 @@ use super::mutate::{change, seal};
 use crate::disk::ReadAt;
 use crate::disk::sim::{SimDisk, SimImage, SimRng};
 use crate::format::Framed;
+use crate::format::scrub::ScrubSlot;
 use crate::format::session::SessionSlot;
 use crate::format::table::table_magic;
 use crate::reader::Volume;
@@ -76,13 +77,14 @@ fn frames(image: &SimImage) -> Verdict<Vec<Frame>> {
     let state = recover(image, Path::new("proof")).map_err(|error| error.to_string())?;
     let bytes = image.to_vec();
     let table = table_magic(state.superblock.volume);
-    let known: [(&[u8; 8], usize, Option<usize>); 12] = [
+    let known: [(&[u8; 8], usize, Option<usize>); 13] = [
         (b"KEHA-VOL", 512, None),
         (b"KEHA-DIR", 512, None),
         (b"KEHA-STR", 512, None),
         (b"KEHA-RND", 128, Some(68)),
         (b"KEHA-HLD", 512, None),
         (&SessionSlot::MAGIC, 512, None),
+        (&ScrubSlot::MAGIC, ScrubSlot::SIZE, None),
         (&table, 512, None),
         (b"KEHA-BLK", 256, None),
         (b"KEHA-CHK", 256, None),
@@ -163,7 +165,8 @@ fn write(image: &SimImage, seed: u64) {
         engine.accept(index, Input::Anchor(run.anchor(VIDEO, 1)));
         for number in 1..40 {
             let (track, flags) = (VIDEO, SampleFlags::SYNC);
-            let pushed = Pushed { number, track, flags, length: 900, run, configuration: Default::default() };
+            let (length, configuration, anchored) = (900, Default::default(), 1);
+            let pushed = Pushed { number, track, flags, length, run, configuration, anchored };
             engine.accept(index, Input::Sample(pushed.sample()));
             if number % 8 == 0 {
                 engine.round();

@@ -10,11 +10,15 @@ mod images;
 mod mutate;
 mod structures;
 
+pub(super) use structures::NAMES as STRUCTURES;
+
 use super::{Verdict, for_seeds};
 
 #[test]
 fn no_structure_makes_its_reader_panic_or_read_back_as_something_else() {
-    for_seeds("fuzzed structures", 9800, 2, |seed| structures(seed, 3000));
+    for_seeds("fuzzed structures", 9800, 2, |seed| {
+        STRUCTURES.iter().try_fold(0, |fed, name| Ok(fed + structure(name, seed, 3000)?))
+    });
 }
 
 #[test]
@@ -22,9 +26,9 @@ fn no_image_makes_opening_reading_writing_or_repair_run_for_ever_or_ask_for_too_
     for_seeds("fuzzed images", 9900, 2, |seed| images(seed, 60));
 }
 
-/// So many inputs for each structure.
-pub(super) fn structures(seed: u64, turns: usize) -> Verdict<u64> {
-    structures::run(seed, turns)
+/// So many inputs for one of [`STRUCTURES`].
+pub(super) fn structure(name: &str, seed: u64, turns: usize) -> Verdict<u64> {
+    structures::run(name, seed, turns)
 }
 
 /// So many images.

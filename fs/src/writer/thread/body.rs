@@ -244,3 +244,7 @@ impl Body {
         result
     }
 }
+
+#[cfg(test)]
+#[path = "body_tests.rs"]
+mod tests;

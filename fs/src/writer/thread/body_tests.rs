@@ -1,0 +1,145 @@
+//! Who waits for an erasure is answered whatever else is asked meanwhile: without the thread, ask by ask.
+
+use super::super::{Ask, Inbox, Pulse, Shared};
+use super::Body;
+use crate::clock::SimClock;
+use crate::configuration::{Configuration, TrackConfiguration, TrackKind};
+use crate::create::{CreateOptions, create};
+use crate::disk::{FileDisk, FileOptions, FileReader};
+use crate::error::Result;
+use crate::hold::{Hold, HoldRequest};
+use crate::retention::erase::Erased;
+use crate::sample::{Anchor, ClockSource, Sample, SampleFlags};
+use crate::session::Opener;
+use crate::types::{RunId, StreamId, StreamName, TrackNumber, WallTime};
+use crate::writer::engine::{Engine, EngineOptions};
+use crate::writer::{EraseRequest, Input, StoredConfiguration};
+use bytes::Bytes;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+const VIDEO: TrackNumber = TrackNumber(1);
+const BEGIN: WallTime = WallTime(1_700_000_000_000_000_000);
+const FRAME_NS: i64 = 40_000_000;
+
+fn wall(frame: i64) -> WallTime {
+    BEGIN.plus_ns(frame * FRAME_NS)
+}
+
+fn opened(path: &Path) -> Engine<FileDisk> {
+    let options = CreateOptions { size_bytes: 24 << 20, ..CreateOptions::default() };
+    create(path, &options, &mut |_, _| ControlFlow::Continue(())).expect("the volume is created");
+    let disk = FileDisk::open(path, &FileOptions::default()).expect("a disk");
+    let reader = Arc::new(FileReader::open(path).expect("a reader"));
+    let options = EngineOptions {
+        chunk_bytes: 1 << 20,
+        path: path.to_owned(),
+        opener: Opener::default(),
+        scrub: None,
+        pause: |_| (),
+        stream_id: |_, _| StreamId::random(),
+    };
+    Engine::open(disk, reader, Arc::new(SimClock::new(BEGIN)), options).expect("it opens").0
+}
+
+fn configured(engine: &mut Engine<FileDisk>, name: &StreamName) -> usize {
+    let index = engine.admit(name).expect("the stream");
+    let track = TrackConfiguration {
+        track: VIDEO,
+        kind: TrackKind::Video,
+        codec: *b"avc1",
+        timescale: 1000,
+        width: 0,
+        height: 0,
+        channels: 0,
+        sample_rate: 0,
+        private: b"avcC".to_vec(),
+    };
+    let (bytes, hash) = Configuration { tracks: vec![track], session: Vec::new() }.stored();
+    engine.accept(index, Input::Configure(Arc::new(StoredConfiguration { bytes, hash, video: vec![VIDEO] })));
+    engine.accept(index, Input::Run(RunId::random()));
+    engine.accept(
+        index,
+        Input::Anchor(Anchor {
+            track: VIDEO,
+            timescale: 1000,
+            ticks: 0,
+            wall: BEGIN,
+            source: ClockSource::Arrival,
+            uncertainty_us: 0,
+            arrival: BEGIN,
+            camera_offset_ns: 0,
+        }),
+    );
+    index
+}
+
+fn frame(number: i64) -> Input {
+    let data = vec![Bytes::from(vec![number as u8; 60_000])];
+    Input::Sample(Sample { track: VIDEO, ticks: number * 40, flags: SampleFlags::SYNC, data })
+}
+
+/// Asks as another thread would, and has it answered.
+fn ask<T>(body: &mut Body, ask: impl FnOnce(SyncSender<Result<T>>) -> Ask) -> Receiver<Result<T>> {
+    let (answer, answered) = sync_channel(1);
+    body.shared.lock().asks_waiting += 1;
+    body.answer(ask(answer));
+    answered
+}
+
+#[test]
+fn who_waits_for_an_erasure_is_answered_also_when_it_ends_while_a_hold_is_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.ring");
+    let mut engine = opened(&path);
+    let [front, back] = ["front", "back"].map(|name| StreamName::new(name).expect("a constant"));
+    let indices = [&front, &back].map(|name| configured(&mut engine, name));
+    let mut next = 0;
+    for _ in 0..60 {
+        indices.iter().for_each(|index| engine.accept(*index, frame(next)));
+        next += 1;
+        engine.round();
+    }
+    let shared = Arc::new(Shared {
+        inbox: Mutex::new(Inbox::default()),
+        wake: Condvar::new(),
+        gone: Condvar::new(),
+        pulse: Mutex::new(Pulse::default()),
+        buffer_bytes: 0,
+        path,
+    });
+    let mut body = Body::new(engine, shared, Duration::from_secs(1), Box::new(|_| ()));
+    let mut within_holds = 0;
+    for turn in 0..6 {
+        let (from, to) = (wall(turn * 3), wall(turn * 3 + 2));
+        let request = EraseRequest { stream: front.clone(), from, to };
+        let erased: Receiver<Result<Erased>> = ask(&mut body, |answer| Ask::Erase(request, answer));
+        let mut answer = erased.try_recv().ok();
+        // No round of its own: only those that holds make.
+        for _ in 0..200 {
+            if answer.is_some() {
+                break;
+            }
+            indices.iter().for_each(|index| body.engine.accept(*index, frame(next)));
+            let (from, to) = (wall(next - 4), wall(next - 2));
+            next += 1;
+            let label = "case".to_owned();
+            let request = HoldRequest { stream: back.clone(), from, to, label, expires: None };
+            let held: Receiver<Result<Hold>> = ask(&mut body, |answer| Ask::Hold(request, answer));
+            let hold = held.try_recv().expect("an answer").expect("it is held");
+            within_holds += u64::from(answer.is_none());
+            let lifted: Receiver<Result<Hold>> = ask(&mut body, |answer| Ask::Lift(hold.id, answer));
+            lifted.try_recv().expect("an answer").expect("it is lifted");
+            answer = erased.try_recv().ok();
+        }
+        let answer = answer.expect("whoever waits for an erasure is told what came of it");
+        let erased = answer.expect("it is erased");
+        assert!(erased.samples > 0, "{erased:?}");
+    }
+    assert!(within_holds > 0, "no erasure was under way while a hold was made");
+    assert_eq!(body.shared.lock().asks_waiting, 0);
+    body.close().expect("closed");
+}
