@@ -101,8 +101,8 @@ impl Places {
                         let (number, _) = tables.time_of(entry).ok_or("a sample without an anchor")?;
                         places.samples.entry(number).or_default().push(range);
                     }
-                } else if let Ok(copies) = <[_; 2]>::try_from(ranges) {
-                    twice("configuration or gap record", copies);
+                } else if let [first, .., last] = &ranges[..] {
+                    twice(RECORD, [first.clone(), last.clone()]);
                 }
             }
         }
@@ -128,6 +128,9 @@ impl Places {
         Ok([may, must])
     }
 }
+
+/// What a configuration or event chunk holds, as findings call it.
+const RECORD: &str = "configuration or gap record";
 
 /// What a reader is given of all streams.
 #[derive(Default)]
@@ -268,5 +271,42 @@ pub(super) fn copies_apart(seed: u64) -> Verdict<u64> {
             judged += 1;
         }
     }
+    Ok(judged)
+}
+
+#[test]
+fn what_stands_twice_is_lost_when_both_copies_are_and_not_before() {
+    for_seeds("both copies rotten", 3130, 2, both_copies);
+}
+
+/// One byte of either copy of each configuration and gap record is changed, then of both.
+pub(super) fn both_copies(seed: u64) -> Verdict<u64> {
+    let mut judged = 0;
+    for shape in [Shape::SMALL, Shape::OF_LARGE_SECTORS] {
+        let (image, _) = recorded(shape, seed)?;
+        let state = recover(&image, Path::new("proof")).map_err(|error| error.to_string())?;
+        let live = |block: BlockIndex| state.row(block).is_live();
+        let twice = Places::of(&image, &state)?.twice;
+        for Twice { block, copies, .. } in twice.iter().filter(|one| one.what == RECORD && live(one.block)) {
+            for which in [0..1, 1..2, 0..2] {
+                let mut image = image.clone();
+                for copy in &copies[which.clone()] {
+                    let mut byte = [0];
+                    image.read_exact_at(&mut byte, copy.start).map_err(|error| error.to_string())?;
+                    image.write(copy.start, &[byte[0] ^ 1]);
+                }
+                super::count_judged();
+                let volume = Volume::from_disk(shared(&image), Path::new("proof"));
+                let volume = volume.map_err(|error| error.to_string())?;
+                let findings = volume.check(&mut |_, _| ()).map_err(|error| error.to_string())?.findings;
+                let told = findings.iter().filter(|finding| finding.what == RECORD).count();
+                let lost = findings.iter().any(|finding| finding.what == RECORD && finding.footage_lost);
+                demand!(told == which.len(), "block {block}, copies {which:?}: told is {findings:#?}");
+                demand!(lost == (which.len() == 2), "block {block}, copies {which:?}: {findings:#?}");
+                judged += 1;
+            }
+        }
+    }
+    demand!(judged > 0, "nothing stands twice");
     Ok(judged)
 }

@@ -292,7 +292,8 @@ impl<D: Disk> Engine<D> {
     fn begin_job(&mut self, jobs_max: usize) -> bool {
         let (named_max, granted_max, _) = record_capacity(self.core.geometry.streams_max);
         // Streams must find room for blocks of their own, and for their rows.
-        let taken = if planted!(ErasingFillsRecord) { 0 } else { self.streams.len() + granted_max };
+        let begun = self.erasing.queue.iter().any(|target| target.what == What::Begun);
+        let taken = if begun || planted!(ErasingFillsRecord) { 0 } else { self.streams.len() + granted_max };
         if self.core.named.len() + self.streams.len() >= named_max {
             return false;
         }

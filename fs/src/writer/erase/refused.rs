@@ -4,6 +4,7 @@
 use super::{Job, Target, What, cover};
 use crate::disk::Disk;
 use crate::error::Error;
+use crate::format::SECTOR_BYTES;
 use crate::format::chunk::ChunkKind;
 use crate::format::footer::Footer;
 use crate::format::table::Row;
@@ -56,7 +57,9 @@ impl<D: Disk> Engine<D> {
         let mut withheld = row.clone();
         withheld.withhold(from, to);
         let number = |place: u32| ChunkNumber(row.first_chunk.0.saturating_add(place.into()));
-        let more = (0..row.chunks)
+        // Whatever a row says, no block has more chunks.
+        let chunks_max = (self.core.geometry.block_bytes / SECTOR_BYTES) as u32;
+        let more = (0..row.chunks.min(chunks_max))
             .filter(|place| withheld.withholds(number(*place)) && !row.withholds(number(*place)));
         let more: Vec<u32> = more.collect();
         let guard = self.core.ledger.guard();

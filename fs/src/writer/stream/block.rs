@@ -5,7 +5,7 @@ use crate::disk::Disk;
 use crate::format::block::{BlockHeader, BlockTrailer, seal_header_page};
 use crate::format::chunk::ChunkKind;
 use crate::format::footer::Footer;
-use crate::format::table::{PART_VOID, Row};
+use crate::format::table::{NO_FOOTER, PART_VOID, Row};
 use crate::format::{FORMAT_VERSION, Framed, round_up};
 use crate::progress::Progress;
 use crate::recover::examine;
@@ -59,16 +59,21 @@ impl Stream {
 
     /// Room left in the open block, and how large the next chunk may be, in bytes.
     pub(super) fn limits<D: Disk>(&self, core: &Core<D>) -> (usize, usize) {
-        let Some(open) = &self.open else { return (0, 0) };
+        // One more sync sample than the draft has.
+        let room = self.room_for(core, self.draft.sync_samples as usize + 1);
+        (room, room.min(core.chunk_bytes_max))
+    }
+
+    /// Room left in the open block for one more chunk with so many sync samples, in bytes: the footer has a place for each.
+    pub(super) fn room_for<D: Disk>(&self, core: &Core<D>, syncs: usize) -> usize {
+        let Some(open) = &self.open else { return 0 };
         let geometry = &core.geometry;
         let footer = &open.progress.footer;
-        // One more chunk, and one more sync sample than the draft has.
-        let syncs = footer.syncs.len() + self.draft.sync_samples as usize + 1;
-        let footer_bytes = round_up(Footer::bytes_for(footer.chunks.len() + 1, syncs), geometry.page_bytes);
+        let footer_bytes = Footer::bytes_for(footer.chunks.len() + 1, footer.syncs.len() + syncs);
+        let footer_bytes = round_up(footer_bytes, geometry.page_bytes);
         let end = geometry.block_bytes - geometry.page_bytes;
         let footer_bytes = if planted!(FooterRoomForgotten) { 0 } else { footer_bytes };
-        let room = end.saturating_sub(footer_bytes + open.progress.row.used_bytes as usize);
-        (room, room.min(core.chunk_bytes_max))
+        end.saturating_sub(footer_bytes + open.progress.row.used_bytes as usize)
     }
 
     fn resume<D: Disk>(&mut self, core: &mut Core<D>) {
@@ -140,7 +145,12 @@ impl Stream {
         let rank = if planted!(RankForgotten) { take.sequence } else { core.ledger.highest() };
         let row = Row { state: BlockState::Sealed, rank, ..progress.row };
         let padded = round_up(progress.footer.bytes(), geometry.page_bytes);
-        let footer_at = geometry.block_bytes - geometry.page_bytes - padded;
+        let footer_at = (geometry.block_bytes - geometry.page_bytes).saturating_sub(padded);
+        if footer_at < row.used_bytes as usize && !planted!(FooterRoomForgotten) {
+            // Nothing that was written is overwritten for a footer: without one a block is read by its chunk headers.
+            core.block_ended(take.block, Row { flags: row.flags | NO_FOOTER, ..row });
+            return;
+        }
         let mut buffer = core.writes.buffer(padded + geometry.page_bytes);
         let footer_checksum = progress.footer.seal(core.volume, take.block, take.sequence, &mut buffer);
         let trailer = BlockTrailer {

@@ -50,7 +50,7 @@ impl Stream {
     fn send_again<D: Disk>(&mut self, core: &mut Core<D>, chunk: &Undurable) -> Result<(), Starved> {
         loop {
             self.ensure_block(core, true)?;
-            if chunk.header.bytes as usize <= self.limits(core).0 {
+            if chunk.header.bytes as usize <= self.room_for(core, chunk.header.sync_samples as usize) {
                 break;
             }
             self.seal(core);
