@@ -60,7 +60,8 @@ fn instant(text: &str) -> Option<i64> {
     i64::try_from(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond()).ok()
 }
 
-fn shown(ns: i64) -> Result<String> {
+/// A moment as commands take it.
+pub(super) fn shown(ns: i64) -> Result<String> {
     Ok(jiff::Timestamp::from_nanosecond(i128::from(ns))?.to_string())
 }
 

@@ -3,12 +3,12 @@
 
 use super::damage::{lose_all_but_sessions, lose_all_but_sessions_and_holds};
 use super::figure;
-use super::gone::{self, Bytes, Gone, Volume::Live, Volume::Resting, nothing_of};
+use super::gone::{self, Bytes, Gone, Volume::Live, Volume::Resting, nothing_of, shown};
 use super::kill::{Life, judge_lapped};
 use crate::footage;
 use crate::media::ClipKind;
 use crate::media::nal::NalHash;
-use crate::process::{Running, keha, keha_ok};
+use crate::process::{Running, keha, keha_ok, now_ns};
 use crate::record_json;
 use crate::rig::{self, COMMAND_LIMIT, Rig, named, text};
 use crate::wait;
@@ -37,7 +37,7 @@ pub fn whole(times: usize, seconds: u64) -> Result<()> {
         let hold = hold(volume, &["--from=-1500ms", "--to=-1s"])?;
         refusals(volume, &hold)?;
         let before = rig.export("cam01")?;
-        let erased = erase(volume)?;
+        let erased = erase(volume, Gone::named(&hold)?.from_ns)?;
         let end_ns = recorder.kill()?;
         lives.push(Life { end_ns, durable: record_json::last_durable(&recorder.stdout()) });
         rig.await_quiet()?;
@@ -61,7 +61,7 @@ pub fn whole(times: usize, seconds: u64) -> Result<()> {
 
     let mut recorder = record(&rig)?;
     std::thread::sleep(Duration::from_secs(seconds + 2));
-    all_gone.push(Gone::named(&erase(volume)?)?);
+    all_gone.push(Gone::named(&erase(volume, i64::try_from(now_ns())?)?)?);
     for gone in &all_gone {
         asked += nothing_of(&rig.volume, "cam01", *gone, Live)?;
     }
@@ -160,10 +160,11 @@ fn hold(volume: &str, range: &[&str]) -> Result<Value> {
     made["holds"].get(0).cloned().context("no hold in the answer")
 }
 
-/// Erases a range of the first camera that begins 8 s ago, seconds before what is held of it: chunks go whole, holds begin at
-/// keyframes, and to hold took a while.
-fn erase(volume: &str) -> Result<Value> {
-    let erase = ["erase", volume, "--stream", "cam01", "--json", "--from=-8s", "--to=-6500ms"];
+/// Erases a range of the first camera that ended 4.5 s before a moment from which on it may be held: chunks go whole, and holds begin at
+/// keyframes.
+fn erase(volume: &str, before_ns: i64) -> Result<Value> {
+    let (from, to) = (shown(before_ns - 6_000_000_000)?, shown(before_ns - 4_500_000_000)?);
+    let erase = ["erase", volume, "--stream", "cam01", "--json", "--from", &from, "--to", &to];
     let planned = keha_ok(&[&erase[..], &["--dry-run"]].concat(), COMMAND_LIMIT)?;
     let planned: Value = serde_json::from_str(&planned)?;
     ensure!(planned["samples"].as_u64() > Some(10), "hardly anything is to go: {planned}");
