@@ -205,7 +205,9 @@ impl Driver {
             presence::unchanged(&found, &view)?;
             presence::unwritten(&self.disk.take_written(), &found, &view, &self.shape.geometry())?;
         }
-        let views = [views, vec![found, view]].concat();
+        // What the image holds was judged by what writers knew, and is `found`: they may have known of more at other moments.
+        let known = views.into_iter().map(|view| View { live: Vec::new(), ..view });
+        let views: Vec<View> = known.chain([found, view]).collect();
         self.judge_points(views.clone()).map_err(|why| format!("opening cut short: {why}"))?;
         self.model.epoch = report.epoch;
         let (began, clock) = (self.clock.wall(), self.clock.sync());
