@@ -1,5 +1,6 @@
 //! How much waits in memory: while the disk is slow, fails, or lets nothing through, no more of a stream than it may have, and of
-//! all together no more than the budget, whoever comes and goes; counted from what the writer really keeps; and all that was taken in comes to the disk and makes room again.
+//! all together no more than the budget, whoever comes and goes; counted from what the writer really keeps; and all that was taken in
+//! comes to the disk and makes room again.
 
 use super::driver::{Cuts, Driver};
 use super::material::Shape;

@@ -222,7 +222,7 @@ impl Volume {
     pub fn free_blocks(&self) -> u64 {
         let is_free =
             |row: &Row| matches!(row.state, BlockState::Free | BlockState::Erased | BlockState::Expired);
-        let rows = (0..).map(BlockIndex).zip(&self.state.rows);
+        let rows = self.state.geometry.all_blocks().zip(&self.state.rows);
         rows.filter(|(block, row)| is_free(row) && !self.state.given_up.contains(block)).count() as u64
     }
 

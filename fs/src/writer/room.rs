@@ -1,5 +1,6 @@
-//! How much may wait in memory for the disk, of each stream and of all together. Pure counting: a sample is counted in before it is handed over, and
-//! out once the engine says that it is safe; whoever has no room is told so at once. What becomes of the samples is not known here.
+//! How much may wait in memory for the disk, of each stream and of all together. Pure counting: a sample is counted in before it is
+//! handed over, and out once the engine says that it is safe; whoever has no room is told so at once. What becomes of the samples is
+//! not known here.
 
 use super::Rejected;
 
