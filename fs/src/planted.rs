@@ -49,6 +49,12 @@ mod switches {
         CopiesTogether,
         /// Both tables of a chunk may have bytes in one page.
         TablesTogether,
+        /// Where damage hides chunks of a block, no number of the others is known.
+        DamageHidesNumbers,
+        /// A chunk that moves needs room for the place of one sync sample in the footer.
+        MovedSyncsForgotten,
+        /// A footer is written over what stands there.
+        FooterOverChunks,
         /// A volume in which a crash left the copies of the directory apart is not opened for writing.
         CopiesNeedOperator,
         /// Each opening counts as a minute in which the volume was open.

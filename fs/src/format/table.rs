@@ -118,9 +118,12 @@ impl Row {
         if before.withheld == 0 || planted!(WithheldForgotten) {
             return;
         }
-        let first = before.first_chunk.0.saturating_sub(self.first_chunk.0);
-        let from = u32::try_from(first).unwrap_or(u32::MAX).saturating_add(before.withheld_from);
-        self.withhold(from, from.saturating_add(before.withheld - 1));
+        // Damage may hide the first chunks, withheld ones too; never is nothing withheld, as they may be read again.
+        let from = before.first_chunk.0.saturating_add(u64::from(before.withheld_from));
+        let last = from.saturating_add(u64::from(before.withheld - 1));
+        let place =
+            |number: u64| u32::try_from(number.saturating_sub(self.first_chunk.0)).unwrap_or(u32::MAX);
+        self.withhold(place(from), place(last));
     }
 
     /// Whether any sample stands in it.
@@ -201,4 +204,32 @@ pub(crate) fn table_magic(volume: VolumeId) -> [u8; 8] {
     let id = volume.0.as_bytes();
     magic[4..].copy_from_slice(&id[..4]);
     magic
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Row;
+    use crate::types::ChunkNumber;
+
+    fn row(first_chunk: u64) -> Row {
+        Row { first_chunk: ChunkNumber(first_chunk), chunks: 20, ..Row::default() }
+    }
+
+    fn withheld(row: &Row) -> Vec<u64> {
+        (0..40).filter(|number| row.withholds(ChunkNumber(*number))).collect()
+    }
+
+    #[test]
+    fn what_is_withheld_stays_so_by_its_number_where_damage_hides_the_first_chunks() {
+        let mut before = row(10);
+        before.withhold(2, 3);
+        for (first, expected) in [(10, vec![12, 13]), (8, vec![12, 13]), (11, vec![12, 13]), (13, vec![13])] {
+            let mut after = row(first);
+            after.withhold_as(&before);
+            assert_eq!(withheld(&after), expected, "from {first}");
+        }
+        let mut behind = row(14);
+        behind.withhold_as(&before);
+        assert!(behind.withheld > 0, "12 and 13 may be read again, and all of a block counts then");
+    }
 }

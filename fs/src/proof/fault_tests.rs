@@ -6,7 +6,10 @@ use super::material::Shape;
 use super::oracle::{Claim, Holdings, Model, judge};
 use super::{Verdict, demand, for_seeds, nth_tests};
 use crate::disk::sim::{CrashPlan, Errno, Kinds, Repeat, SimDisk, SimImage};
+use crate::format::table::{NO_FOOTER, Row};
+use crate::recover::recover;
 use crate::report::BlockState;
+use std::path::Path;
 
 const SHAPE: Shape = Shape::SMALL;
 
@@ -169,6 +172,47 @@ pub(super) fn bad_places(seed: u64) -> Verdict<u64> {
             judged += trial().map_err(|why| format!("bad bytes {bad:?} in block {block}: {why}"))?;
         }
     }
+    Ok(judged)
+}
+
+#[test]
+fn chunks_of_many_sync_samples_that_move_leave_room_for_the_footer_of_their_block() {
+    for_seeds("moved sync samples", 2200, 2, moved_syncs);
+}
+
+/// Nothing but tiny sync samples is recorded, so that footers are long, and one place refuses writes, so that chunks move.
+pub(super) fn moved_syncs(seed: u64) -> Verdict<u64> {
+    let geometry = SHAPE.geometry();
+    let mut judged = 0;
+    for block in geometry.all_blocks() {
+        for page in (seed as usize % 3..geometry.block_bytes / geometry.page_bytes).step_by(3) {
+            let at = geometry.block_at(block) + (page * geometry.page_bytes) as u64;
+            judged += moved_from(at, seed).map_err(|why| format!("page {page} of block {block}: {why}"))?;
+        }
+    }
+    Ok(judged)
+}
+
+fn moved_from(at: u64, seed: u64) -> Verdict<u64> {
+    let mut driver = Driver::new(SHAPE, seed ^ at, Cuts::NONE)?;
+    driver.admit("cam0")?;
+    driver.faulty = true;
+    driver.disk.fail_range(at..at + 1, Errno::EIO, Kinds::WRITES);
+    for _ in 0..6 {
+        for _ in 0..100 + driver.rng.below(400) {
+            let length = 1 + driver.rng.below(6);
+            driver.push_as(0, length, true)?;
+        }
+        driver.round()?;
+    }
+    driver.settle().map_err(|why| format!("while the place is bad: {why}"))?;
+    driver.reopen()?;
+    let judged = driver.judged;
+    let (image, _) = driver.close()?;
+    let state = recover(&image, Path::new("proof")).map_err(|error| error.to_string())?;
+    let without = |row: &&Row| row.state == BlockState::Sealed && row.flags & NO_FOOTER != 0;
+    let without = state.rows.iter().filter(without).count();
+    demand!(without <= 1, "{without} blocks have no footer, and one was left");
     Ok(judged)
 }
 

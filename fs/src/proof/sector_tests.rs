@@ -2,18 +2,19 @@
 //! everything else is given as before, to the last byte; what stands twice costs nothing.
 
 use super::driver::{Cuts, Driver, shared};
-use super::material::{Shape, is_payload};
+use super::material::{Shape, VIDEO, is_payload};
 use super::oracle::Model;
 use super::{Verdict, demand, for_seeds};
 use crate::disk::ReadAt;
 use crate::disk::sim::{Errno, Kinds, SimDisk, SimImage};
+use crate::error::Error;
 use crate::format::chunk::{ChunkHeader, ChunkKind};
 use crate::format::{Framed, SECTOR_BYTES};
 use crate::gap::Gap;
 use crate::reader::Volume;
 use crate::recover::{Recovered, examine, recover};
 use crate::report::{BlockState, Finding, Item, TimeRange};
-use crate::sample::StoredSample;
+use crate::sample::{SampleFlags, StoredSample};
 use crate::scan::Scanner;
 use crate::types::BlockIndex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,11 +56,12 @@ fn recorded(shape: Shape, seed: u64) -> Verdict<(SimImage, Model)> {
     driver.close()
 }
 
-/// Two copies of the same.
+/// Two copies of the same, of which no `unit_bytes` of the disk hold bytes of both.
 struct Twice {
     what: &'static str,
     block: BlockIndex,
     copies: [Range<u64>; 2],
+    unit_bytes: u64,
 }
 
 /// Where everything stands, found chunk by chunk.
@@ -87,9 +89,12 @@ impl Places {
                 let at = |from: usize, bytes: usize| begin + from as u64..begin + (from + bytes) as u64;
                 let end = header.bytes as usize;
                 let (head, tables) = (ChunkHeader::SIZE, header.table_bytes());
-                let mut twice = |what, copies| places.twice.push(Twice { what, block, copies });
+                let page_bytes = state.geometry.page_bytes;
+                let unit_bytes = if end > page_bytes { page_bytes } else { SECTOR_BYTES } as u64;
+                let mut twice = |what, copies| places.twice.push(Twice { what, block, copies, unit_bytes });
                 twice("chunk header", [at(0, head), at(end - head, head)]);
-                if tables > 0 {
+                // A page that is a whole chunk is lost or not.
+                if tables > 0 && end > page_bytes {
                     twice("sample table", [at(head, tables), at(end - head - tables, tables)]);
                 }
                 let payloads = loaded.payloads();
@@ -107,6 +112,30 @@ impl Places {
             }
         }
         Ok(places)
+    }
+
+    /// The pictures that nothing decodes any more: where a page is lost in a block without a footer, and with it the keyframe that a
+    /// run begins with, those of that run up to the next keyframe.
+    fn undecodable_without(&self, page: &Range<u64>, state: &Recovered, whole: &Given) -> BTreeSet<i64> {
+        let sealed = |block| state.row(block).state == BlockState::Sealed;
+        if block_around(state, page.start).is_none_or(|(block, _)| sealed(block)) {
+            return BTreeSet::new();
+        }
+        let is_lost = |number: i64| {
+            let pieces = self.samples.get(&number).into_iter().flatten();
+            pieces.into_iter().any(|piece| piece.start < page.end && page.start < piece.end)
+        };
+        let mut runs = BTreeMap::<_, Vec<&StoredSample>>::new();
+        for sample in whole.samples.values().filter(|sample| sample.track == VIDEO) {
+            runs.entry(sample.run).or_default().push(sample);
+        }
+        let is_keyframe = |sample: &StoredSample| sample.flags.contains(SampleFlags::SYNC);
+        let mut undecodable = BTreeSet::new();
+        for run in runs.values().filter(|run| run.first().is_some_and(|first| is_lost(first.ticks))) {
+            let behind = run.iter().skip_while(|sample| is_lost(sample.ticks));
+            undecodable.extend(behind.take_while(|sample| !is_keyframe(sample)).map(|sample| sample.ticks));
+        }
+        undecodable
     }
 
     /// The samples of which bytes stand in a range, and those of them of which bytes do that are not zero: what cannot be read
@@ -140,12 +169,15 @@ struct Given {
     damage: Vec<Finding>,
 }
 
-fn given(disk: Arc<dyn ReadAt>) -> Verdict<Given> {
+fn given(disk: Arc<dyn ReadAt>, range: TimeRange) -> Verdict<Given> {
     super::count_judged();
     let volume = Volume::from_disk(disk, Path::new("proof")).map_err(|error| error.to_string())?;
     let mut given = Given::default();
     for stream in volume.streams() {
-        let mut cursor = volume.read(stream.id, TimeRange::default()).map_err(|error| error.to_string())?;
+        let mut cursor = match volume.read(stream.id, range) {
+            Err(Error::NotRecorded { .. }) => continue,
+            cursor => cursor.map_err(|error| error.to_string())?,
+        };
         while let Some(item) = cursor.next_item().map_err(|error| error.to_string())? {
             match item {
                 Item::Sample(sample) => {
@@ -166,6 +198,8 @@ fn given(disk: Arc<dyn ReadAt>) -> Verdict<Given> {
 #[test]
 fn an_unreadable_sector_costs_the_samples_of_which_bytes_stand_in_it_and_nothing_else() {
     for_seeds("unreadable sectors", 3100, 1, unreadable);
+    // One of the parts of a sample stands in a block of which another chunk is lost.
+    for_seeds("unreadable sectors", 100_011, 1, unreadable);
 }
 
 pub(super) fn unreadable(seed: u64) -> Verdict<u64> {
@@ -183,7 +217,7 @@ fn each_sector(shape: Shape, seed: u64, sector_bytes: usize) -> Verdict<u64> {
     let (image, model) = recorded(shape, seed)?;
     let state = recover(&image, Path::new("proof")).map_err(|error| error.to_string())?;
     let places = Places::of(&image, &state)?;
-    let whole = given(shared(&image))?;
+    let whole = given(shared(&image), TimeRange::default())?;
     demand!(whole.damage.is_empty(), "damaged before: {:?}", whole.damage);
     let unit = (sector_bytes.max(shape.page_bytes)) as u64;
     let table = state.geometry.table_at()..state.geometry.table_at() + state.geometry.table_bytes as u64;
@@ -192,15 +226,18 @@ fn each_sector(shape: Shape, seed: u64, sector_bytes: usize) -> Verdict<u64> {
         let disk = SimDisk::from_image(image.clone(), seed);
         disk.fail_range(at..at + sector_bytes as u64, Errno::EIO, Kinds::READS);
         let judge = || -> Verdict {
-            let now = given(Arc::new(disk.control().reader()))?;
-            let [may, must] = places.in_range(&image, &(at / unit * unit..(at / unit + 1) * unit))?;
+            let now = given(Arc::new(disk.control().reader()), TimeRange::default())?;
+            let page = at / unit * unit..(at / unit + 1) * unit;
+            let [may, must] = places.in_range(&image, &page)?;
             let known = |numbers: BTreeSet<i64>| -> BTreeSet<i64> {
                 numbers.into_iter().filter(|number| whole.samples.contains_key(number)).collect()
             };
             let (may, must) = (known(may), known(must));
             let missing: BTreeSet<i64> =
                 whole.samples.keys().filter(|number| !now.samples.contains_key(number)).copied().collect();
-            let others: Vec<_> = missing.difference(&may).collect();
+            let undecodable = places.undecodable_without(&page, &state, &whole);
+            let others: Vec<_> =
+                missing.difference(&may).filter(|number| !undecodable.contains(number)).collect();
             demand!(
                 others.is_empty(),
                 "{others:?} are missing, and stand elsewhere; told is {:?}",
@@ -224,6 +261,16 @@ fn each_sector(shape: Shape, seed: u64, sector_bytes: usize) -> Verdict<u64> {
             demand!(back.iter().all(pushed), "{back:?} were never pushed");
             let gaps: Vec<_> = now.gaps.iter().filter(|gap| whole.gaps.contains(gap)).collect();
             demand!(gaps.len() == whole.gaps.len(), "of {} gaps {} are left", whole.gaps.len(), gaps.len());
+            // Who asks for what lies behind the damage alone is given no less of it.
+            let Some(last) = missing.last() else { return Ok(()) };
+            let mut behind = now.samples.range(last + 1..).map(|(_, sample)| sample);
+            let run = whole.samples[last].run;
+            let Some(first) = behind.find(|sample| sample.run == run) else { return Ok(()) };
+            let range = TimeRange { from: Some(first.wall), to: None };
+            let from_there = given(Arc::new(disk.control().reader()), range)?;
+            let mut wanted = now.samples.iter().filter(|(_, sample)| sample.wall >= first.wall);
+            let lacks = wanted.find(|(number, sample)| from_there.samples.get(number) != Some(sample));
+            demand!(lacks.is_none(), "from {:?} on {lacks:?} is not given", first.wall);
             Ok(())
         };
         judge().map_err(|why| format!("{sector_bytes} bytes at {at}, {}: {why}", place_of(&state, at)))?;
@@ -237,21 +284,23 @@ fn model_has(model: &Model, number: i64) -> bool {
     samples.into_iter().any(|entry| entry.key() == number as u64)
 }
 
+/// The block in which a byte stands, and all bytes of that.
+fn block_around(state: &Recovered, at: u64) -> Option<(BlockIndex, Range<u64>)> {
+    let geometry = &state.geometry;
+    let bytes = |block| geometry.block_at(block)..geometry.block_at(block) + geometry.block_bytes as u64;
+    geometry.all_blocks().map(|block| (block, bytes(block))).find(|(_, bytes)| bytes.contains(&at))
+}
+
 /// Where a byte stands, for whoever looks into a failure.
 fn place_of(state: &Recovered, at: u64) -> String {
-    let geometry = &state.geometry;
-    let mut blocks = geometry.all_blocks();
-    let block = blocks.find(|block| {
-        (geometry.block_at(*block)..geometry.block_at(*block) + geometry.block_bytes as u64).contains(&at)
-    });
-    block.map_or_else(
+    block_around(state, at).map_or_else(
         || "in no block".to_owned(),
-        |block| format!("{} into block {block}, {:?}", at - geometry.block_at(block), state.row(block).state),
+        |(block, bytes)| format!("{} into block {block}, {:?}", at - bytes.start, state.row(block).state),
     )
 }
 
 #[test]
-fn no_sector_holds_both_copies_of_what_stands_twice() {
+fn no_page_and_no_sector_holds_both_copies_of_what_stands_twice() {
     for_seeds("copies apart", 3120, 2, copies_apart);
 }
 
@@ -262,11 +311,10 @@ pub(super) fn copies_apart(seed: u64) -> Verdict<u64> {
         let state = recover(&image, Path::new("proof")).map_err(|error| error.to_string())?;
         let sealed = state.rows.iter().filter(|row| row.state == BlockState::Sealed).count();
         demand!(sealed > 0, "no block was filled");
-        for Twice { what, block, copies: [first, second] } in Places::of(&image, &state)?.twice {
-            let sector = SECTOR_BYTES as u64;
+        for Twice { what, block, copies: [first, second], unit_bytes } in Places::of(&image, &state)?.twice {
             demand!(
-                (first.end - 1) / sector < second.start / sector,
-                "in block {block} both copies of a {what} share a sector: {first:?} and {second:?}"
+                (first.end - 1) / unit_bytes < second.start / unit_bytes,
+                "in block {block} both copies of a {what} share {unit_bytes} bytes: {first:?} and {second:?}"
             );
             judged += 1;
         }

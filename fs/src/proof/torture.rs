@@ -54,6 +54,7 @@ fn parts() -> Vec<Part> {
         part("laps", ENDLESS, 1.0, |case| lap_tests::laps(100_000 + case)),
         part("failing I/O", ENDLESS, 3.0, |case| fault_tests::failing_io(100_000 + case)),
         part("bad places", ENDLESS, 2.0, |case| fault_tests::bad_places(100_000 + case)),
+        part("moved sync samples", ENDLESS, 1.0, |case| fault_tests::moved_syncs(100_000 + case)),
         part("failing recovery", ENDLESS, 2.0, |case| fault_tests::failing_recovery(100_000 + case, true)),
         part("failing reads", ENDLESS, 2.0, |case| fault_tests::failing_reads(100_000 + case, true)),
         part("changed bytes", ENDLESS, 3.0, |case| damage_tests::changed_bytes(100_000 + case)),

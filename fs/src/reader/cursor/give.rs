@@ -221,7 +221,7 @@ impl Cursor<'_> {
             return Some(sample);
         }
         let mut split = self.split.take()?;
-        let mut between = (split.chunk.0 + 1..sample.chunk.0).map(ChunkNumber);
+        let mut between = (split.chunk.next().0..sample.chunk.0).map(ChunkNumber);
         let nothing_between = sample.chunk > split.chunk
             && sample.chunk.0 - split.chunk.0 < QUIET_REACH
             && between.all(|number| self.quiet.contains(&number));

@@ -136,9 +136,8 @@ impl<'a> Cursor<'a> {
         self.report(&take, findings)?;
         // A sample's parts lie close together.
         self.quiet = self.quiet.split_off(&ChunkNumber(row.first_chunk.0.saturating_sub(QUIET_REACH)));
-        // Where only the end is unsettled, all before it is known.
-        let chunks = if self.unsettled { footer.chunks.len() as u32 } else { row.chunks };
-        note_quiet(&mut self.quiet, &Row { chunks, ..row.clone() }, &footer);
+        let hidden = self.hidden_before(&row, &footer);
+        note_quiet(&mut self.quiet, &row, &footer, &hidden);
         let mut void = None;
         for (chunk, place) in (0..).zip(&footer.chunks) {
             let step = |from_entry| Step { take, place: place.clone(), from_entry, lead: false };
@@ -240,7 +239,8 @@ impl<'a> Cursor<'a> {
             if last_run(&footer) != Some(run) {
                 return false;
             }
-            note_quiet(&mut self.quiet, row, &footer);
+            let hidden = self.hidden_before(row, &footer);
+            note_quiet(&mut self.quiet, row, &footer, &hidden);
             let void = (0..).zip(&footer.chunks).filter(|(_, place)| place.kind.is_void()).last();
             let void: Option<u32> = void.map(|(chunk, _)| chunk);
             let start = self
@@ -263,6 +263,19 @@ impl<'a> Cursor<'a> {
             }
         }
         false
+    }
+
+    /// Before which chunks of a block damage hides others, or what is unsettled is left out; at last, whether behind all of them.
+    fn hidden_before(&self, row: &Row, footer: &Footer) -> Vec<bool> {
+        let mut end = self.volume.state.geometry.page_bytes as u32;
+        let mut hidden = Vec::with_capacity(footer.chunks.len() + 1);
+        for place in &footer.chunks {
+            hidden.push(place.offset != end);
+            end = place.offset.saturating_add(place.bytes);
+        }
+        // Of a block that refuses writes the row tells more bytes than are used.
+        hidden.push(footer.chunks.len() < row.chunks as usize && end != row.used_bytes);
+        hidden
     }
 
     /// Something does not verify: the ring has passed, or it is damage, which is reported and skipped.
@@ -320,13 +333,27 @@ struct Start {
     wall: WallTime,
 }
 
-/// Notes which chunks of a block hold no samples; nothing of a block in which damage hides chunks, and with them numbers.
-fn note_quiet(quiet: &mut BTreeSet<ChunkNumber>, row: &Row, footer: &Footer) {
-    if footer.chunks.len() != row.chunks as usize {
+/// Notes which chunks of a block hold no samples. Where damage hides chunks (see [`Cursor::hidden_before`]), those before it are
+/// numbered from the block's first chunk, those behind it from the last, and those between two such places not at all.
+fn note_quiet(quiet: &mut BTreeSet<ChunkNumber>, row: &Row, footer: &Footer, hidden: &[bool]) {
+    let chunks = footer.chunks.len();
+    let is_hidden = hidden.contains(&true);
+    let numbered = if is_hidden { chunks < row.chunks as usize } else { chunks == row.chunks as usize };
+    if !numbered || is_hidden && planted!(DamageHidesNumbers) {
         return;
     }
-    let silent = (0..)
-        .zip(&footer.chunks)
-        .filter(|(_, place)| place.kind != ChunkKind::MEDIA && !place.kind.is_void());
-    quiet.extend(silent.map(|(index, _)| ChunkNumber(row.first_chunk.0.saturating_add(index))));
+    let first_hidden = hidden.iter().position(|hidden| *hidden).unwrap_or(chunks);
+    let last_hidden = hidden.iter().rposition(|hidden| *hidden).unwrap_or(chunks);
+    for (index, place) in footer.chunks.iter().enumerate() {
+        let number = if index < first_hidden {
+            row.first_chunk.0.saturating_add(index as u64)
+        } else if index >= last_hidden {
+            row.last_chunk().0.saturating_sub((chunks - 1 - index) as u64)
+        } else {
+            continue;
+        };
+        if place.kind != ChunkKind::MEDIA && !place.kind.is_void() {
+            quiet.insert(ChunkNumber(number));
+        }
+    }
 }

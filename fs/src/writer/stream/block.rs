@@ -146,7 +146,7 @@ impl Stream {
         let row = Row { state: BlockState::Sealed, rank, ..progress.row };
         let padded = round_up(progress.footer.bytes(), geometry.page_bytes);
         let footer_at = (geometry.block_bytes - geometry.page_bytes).saturating_sub(padded);
-        if footer_at < row.used_bytes as usize && !planted!(FooterRoomForgotten) {
+        if footer_at < row.used_bytes as usize && !planted!(FooterOverChunks) {
             // Nothing that was written is overwritten for a footer: without one a block is read by its chunk headers.
             core.block_ended(take.block, Row { flags: row.flags | NO_FOOTER, ..row });
             return;
