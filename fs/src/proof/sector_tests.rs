@@ -9,6 +9,7 @@ use crate::disk::ReadAt;
 use crate::disk::sim::{Errno, Kinds, SimDisk, SimImage};
 use crate::error::Error;
 use crate::format::chunk::{ChunkHeader, ChunkKind};
+use crate::format::table::{NO_FOOTER, Row};
 use crate::format::{Framed, SECTOR_BYTES};
 use crate::gap::Gap;
 use crate::reader::Volume;
@@ -67,16 +68,21 @@ struct Twice {
 /// Where everything stands, found chunk by chunk.
 #[derive(Default)]
 struct Places {
-    /// The pieces of each sample, by number.
+    /// The pieces of each sample, by number, in their order.
     samples: BTreeMap<i64, Vec<Range<u64>>>,
     twice: Vec<Twice>,
+    /// The pages that are a whole chunk.
+    lone_pages: BTreeSet<u64>,
 }
 
 impl Places {
     fn of(image: &SimImage, state: &Recovered) -> Verdict<Places> {
         let scanner = Scanner { disk: image, geometry: &state.geometry, volume: state.volume() };
         let mut places = Places::default();
-        for (block, row) in state.geometry.all_blocks().zip(&state.rows).filter(|(_, row)| row.is_live()) {
+        let live = state.geometry.all_blocks().zip(&state.rows).filter(|(_, row)| row.is_live());
+        let mut live: Vec<_> = live.collect();
+        live.sort_by_key(|(_, row)| (row.stream, row.first_chunk));
+        for (block, row) in live {
             let take = Recovered::take(block, row);
             let begins = state.geometry.block_at(block);
             let stop = row.last_chunk().next();
@@ -91,6 +97,7 @@ impl Places {
                 let (head, tables) = (ChunkHeader::SIZE, header.table_bytes());
                 let page_bytes = state.geometry.page_bytes;
                 let unit_bytes = if end > page_bytes { page_bytes } else { SECTOR_BYTES } as u64;
+                places.lone_pages.extend((end == page_bytes).then_some(begin));
                 let mut twice = |what, copies| places.twice.push(Twice { what, block, copies, unit_bytes });
                 twice("chunk header", [at(0, head), at(end - head, head)]);
                 // A page that is a whole chunk is lost or not.
@@ -114,16 +121,17 @@ impl Places {
         Ok(places)
     }
 
-    /// The pictures that nothing decodes any more: where a page is lost in a block without a footer, and with it the keyframe that a
-    /// run begins with, those of that run up to the next keyframe.
+    /// The pictures that nothing decodes any more: where a lost page was a whole chunk, in a block without a footer, and the keyframe that
+    /// a run begins with began there, those of that run up to the next keyframe.
     fn undecodable_without(&self, page: &Range<u64>, state: &Recovered, whole: &Given) -> BTreeSet<i64> {
-        let sealed = |block| state.row(block).state == BlockState::Sealed;
-        if block_around(state, page.start).is_none_or(|(block, _)| sealed(block)) {
+        let has_footer = |row: Row| row.state == BlockState::Sealed && row.flags & NO_FOOTER == 0;
+        let footer = block_around(state, page.start).is_none_or(|(block, _)| has_footer(state.row(block)));
+        if footer || !self.lone_pages.contains(&page.start) {
             return BTreeSet::new();
         }
         let is_lost = |number: i64| {
-            let pieces = self.samples.get(&number).into_iter().flatten();
-            pieces.into_iter().any(|piece| piece.start < page.end && page.start < piece.end)
+            let begin = self.samples.get(&number).and_then(|pieces| pieces.first());
+            begin.is_some_and(|begin| page.contains(&begin.start))
         };
         let mut runs = BTreeMap::<_, Vec<&StoredSample>>::new();
         for sample in whole.samples.values().filter(|sample| sample.track == VIDEO) {

@@ -136,8 +136,8 @@ impl<'a> Cursor<'a> {
         self.report(&take, findings)?;
         // A sample's parts lie close together.
         self.quiet = self.quiet.split_off(&ChunkNumber(row.first_chunk.0.saturating_sub(QUIET_REACH)));
-        let hidden = self.hidden_before(&row, &footer);
-        note_quiet(&mut self.quiet, &row, &footer, &hidden);
+        let page_bytes = self.volume.state.geometry.page_bytes;
+        note_quiet(&mut self.quiet, &row, &footer, page_bytes);
         let mut void = None;
         for (chunk, place) in (0..).zip(&footer.chunks) {
             let step = |from_entry| Step { take, place: place.clone(), from_entry, lead: false };
@@ -239,8 +239,7 @@ impl<'a> Cursor<'a> {
             if last_run(&footer) != Some(run) {
                 return false;
             }
-            let hidden = self.hidden_before(row, &footer);
-            note_quiet(&mut self.quiet, row, &footer, &hidden);
+            note_quiet(&mut self.quiet, row, &footer, self.volume.state.geometry.page_bytes);
             let void = (0..).zip(&footer.chunks).filter(|(_, place)| place.kind.is_void()).last();
             let void: Option<u32> = void.map(|(chunk, _)| chunk);
             let start = self
@@ -263,19 +262,6 @@ impl<'a> Cursor<'a> {
             }
         }
         false
-    }
-
-    /// Before which chunks of a block damage hides others, or what is unsettled is left out; at last, whether behind all of them.
-    fn hidden_before(&self, row: &Row, footer: &Footer) -> Vec<bool> {
-        let mut end = self.volume.state.geometry.page_bytes as u32;
-        let mut hidden = Vec::with_capacity(footer.chunks.len() + 1);
-        for place in &footer.chunks {
-            hidden.push(place.offset != end);
-            end = place.offset.saturating_add(place.bytes);
-        }
-        // Of a block that refuses writes the row tells more bytes than are used.
-        hidden.push(footer.chunks.len() < row.chunks as usize && end != row.used_bytes);
-        hidden
     }
 
     /// Something does not verify: the ring has passed, or it is damage, which is reported and skipped.
@@ -333,13 +319,18 @@ struct Start {
     wall: WallTime,
 }
 
-/// Notes which chunks of a block hold no samples. Where damage hides chunks (see [`Cursor::hidden_before`]), those before it are
-/// numbered from the block's first chunk, those behind it from the last, and those between two such places not at all.
-fn note_quiet(quiet: &mut BTreeSet<ChunkNumber>, row: &Row, footer: &Footer, hidden: &[bool]) {
-    let chunks = footer.chunks.len();
-    let is_hidden = hidden.contains(&true);
-    let numbered = if is_hidden { chunks < row.chunks as usize } else { chunks == row.chunks as usize };
-    if !numbered || is_hidden && planted!(DamageHidesNumbers) {
+/// Notes which chunks of a block hold no samples. Where damage hides chunks, those before it are numbered from the block's first chunk,
+/// those behind it from the last, and those between two such places not at all.
+fn note_quiet(quiet: &mut BTreeSet<ChunkNumber>, row: &Row, footer: &Footer, page_bytes: usize) {
+    let hidden = hidden_before(row, footer, page_bytes);
+    let (chunks, all) = (footer.chunks.len(), row.chunks as usize);
+    // A row that was made when the first chunks could not be read begins behind them.
+    let numbered = match hidden.first() {
+        Some(true) => chunks <= all,
+        _ if hidden.contains(&true) => chunks < all,
+        _ => chunks == all,
+    };
+    if !numbered || hidden.contains(&true) && planted!(DamageHidesNumbers) {
         return;
     }
     let first_hidden = hidden.iter().position(|hidden| *hidden).unwrap_or(chunks);
@@ -356,4 +347,17 @@ fn note_quiet(quiet: &mut BTreeSet<ChunkNumber>, row: &Row, footer: &Footer, hid
             quiet.insert(ChunkNumber(number));
         }
     }
+}
+
+/// Before which chunks of a block damage hides others; at last, whether behind all of them, where also what is unsettled is left out.
+fn hidden_before(row: &Row, footer: &Footer, page_bytes: usize) -> Vec<bool> {
+    let mut end = page_bytes as u32;
+    let mut hidden = Vec::with_capacity(footer.chunks.len() + 1);
+    for place in &footer.chunks {
+        hidden.push(place.offset != end);
+        end = place.offset.saturating_add(place.bytes);
+    }
+    // Of a block that refuses writes the row tells more bytes than are used.
+    hidden.push(footer.chunks.len() < row.chunks as usize && end != row.used_bytes);
+    hidden
 }
