@@ -52,6 +52,14 @@ pub enum Error {
     /// A part of the container could not be encoded.
     #[error("cannot encode the Matroska {0}")]
     Container(String),
+    /// Footage cannot be put into MP4, or not in that form.
+    #[error("cannot make MP4 of {at}: {reason}")]
+    Mp4 {
+        /// Of what: a track, a sample, a file.
+        at: String,
+        /// Why, and what to do about it.
+        reason: String,
+    },
     /// The caller asked to stop. What was written so far has been removed.
     #[error("stopped before the end; nothing was kept")]
     Cancelled,

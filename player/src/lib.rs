@@ -1,13 +1,15 @@
-//! Keha's player: footage out of a ring volume, as Matroska files that stand as evidence.
+//! Keha's player: footage out of a ring volume, as Matroska files that stand as evidence, and as MP4 for browsers.
 //!
 //! It reads volumes through `keha-fs` and hands out original samples: nothing is decoded, filtered or re-timed.
 //! Every file comes with a manifest that names what it holds, what is missing and why, and the hashes of both.
 //! What must not live here: HTTP, the command line, anything that writes to a volume.
 #![forbid(unsafe_code)]
 
+mod codec_private;
 mod error;
 mod export;
 mod mkv;
+pub mod mp4;
 mod time;
 
 pub use error::{Error, Result};

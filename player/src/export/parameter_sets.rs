@@ -1,11 +1,10 @@
 //! Whether samples recorded under two configurations can share one track of one file.
 //!
 //! They can when everything but the parameter sets is equal and one configuration has all parameter sets of the other,
-//! byte for byte: then the larger one initialises a decoder for both. Pure; reads avcC (ISO/IEC 14496-15, 5.3.3.1) and
-//! hvcC (8.3.3.1) without trusting their lengths.
+//! byte for byte: then the larger one initialises a decoder for both. Pure.
 
+use crate::codec_private::{avc_sets, hevc_sets};
 use keha_fs::{Configuration, TrackConfiguration};
-use std::collections::BTreeSet;
 
 /// How a configuration relates to the one a file has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,66 +67,6 @@ fn relate_tracks(old: &TrackConfiguration, new: &TrackConfiguration) -> Result<(
         return Err("the profile, level or length size changed");
     }
     Ok((new_sets.is_subset(&old_sets), old_sets.is_subset(&new_sets)))
-}
-
-type Sets<'a> = (Vec<u8>, BTreeSet<&'a [u8]>);
-
-/// What must not change in an avcC, and its parameter sets.
-fn avc_sets(record: &[u8]) -> Option<Sets<'_>> {
-    let mut input = Input(record);
-    let fixed = input.take(5)?.to_vec();
-    let mut sets = BTreeSet::new();
-    for _ in 0..input.u8()? & 0x1f {
-        sets.insert(input.sized()?);
-    }
-    for _ in 0..input.u8()? {
-        sets.insert(input.sized()?);
-    }
-    // High profiles: chroma format, bit depths and SPS extensions follow; the SPS themselves say the same.
-    Some((fixed, sets))
-}
-
-/// What must not change in an hvcC, and its parameter sets.
-fn hevc_sets(record: &[u8]) -> Option<Sets<'_>> {
-    let mut input = Input(record);
-    let profile = input.take(13)?;
-    let _segmentation_and_parallelism = input.take(3)?;
-    let formats = input.take(3)?;
-    let _average_frame_rate = input.take(2)?;
-    let length_size = input.u8()? & 0x03;
-    let mut fixed = [profile, formats].concat();
-    fixed.push(length_size);
-    let mut sets = BTreeSet::new();
-    for _ in 0..input.u8()? {
-        let _nal_unit_type = input.u8()?;
-        for _ in 0..input.u16()? {
-            sets.insert(input.sized()?);
-        }
-    }
-    Some((fixed, sets))
-}
-
-struct Input<'a>(&'a [u8]);
-
-impl<'a> Input<'a> {
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (head, tail) = self.0.split_at_checked(length)?;
-        self.0 = tail;
-        Some(head)
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        self.take(1)?.first().copied()
-    }
-
-    fn u16(&mut self) -> Option<u16> {
-        Some(u16::from_be_bytes(self.take(2)?.try_into().ok()?))
-    }
-
-    fn sized(&mut self) -> Option<&'a [u8]> {
-        let length = self.u16()?;
-        self.take(usize::from(length))
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,172 @@
+//! A progressive MP4 file laid out before a sample is read: its length, its head, and what stands at each of its bytes.
+//!
+//! Invariants:
+//! - The file is the head (`ftyp`, `moov`, the header of `mdat`), then windows of about a second; in a window, for each
+//!   track in turn, its samples as one chunk. Nothing lies between them and nothing behind.
+//! - The same samples pushed in the same order give the same file.
+//! - A layout takes 4 bytes a sample, 24 a chunk, and a `moov` of about the same size.
+//!
+//! Nothing here reads samples: whoever serves a range asks for its pieces, reads those samples, and takes from
+//! [`crate::mp4::Track::file_payload`] what stands in the file.
+
+mod builder;
+mod head;
+mod table;
+
+pub use builder::{LayoutBuilder, LayoutSample};
+
+use crate::mp4::track::Track;
+use bytes::Bytes;
+use std::ops::Range;
+
+/// A file laid out. Made by [`LayoutBuilder`].
+#[derive(Clone, Debug)]
+pub struct Layout {
+    head: Bytes,
+    tracks: Vec<LaidTrack>,
+    /// In the order of the file.
+    chunks: Vec<Chunk>,
+    windows: Vec<WindowStart>,
+    /// Samples of all tracks.
+    samples: u64,
+    bytes: u64,
+}
+
+#[derive(Clone, Debug)]
+struct LaidTrack {
+    track: Track,
+    sizes: Vec<u32>,
+}
+
+/// Samples of one track that stand together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Chunk {
+    /// From the beginning of the media data.
+    at: u64,
+    track: u32,
+    /// The first of its samples, in its track.
+    first: u32,
+    count: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct WindowStart {
+    chunk: usize,
+    /// Samples pushed before.
+    pushed: u64,
+}
+
+/// A piece of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// These bytes.
+    Head(Bytes),
+    /// Bytes of a sample's [`crate::mp4::Track::file_payload`].
+    Sample {
+        /// Its track, as an index into the tracks that the builder was given.
+        track: usize,
+        /// Which sample of the track, in the order of pushing, from 0.
+        sample: u32,
+        /// Which of its bytes.
+        bytes: Range<u32>,
+    },
+}
+
+impl Piece {
+    /// How many bytes it has.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Piece::Head(data) => data.len() as u64,
+            Piece::Sample { bytes, .. } => u64::from(bytes.end - bytes.start),
+        }
+    }
+}
+
+/// A stretch of a file for which a stretch of the recording has to be read: no sample outside has a part in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Where it stands in the file.
+    pub bytes: Range<u64>,
+    /// Its samples, counted over all tracks in the order of pushing, from 0.
+    pub pushed: Range<u64>,
+    /// For each track its first sample in the window, if it has one there, counted in the track from 0.
+    pub first: Vec<Option<u32>>,
+}
+
+impl Layout {
+    /// The length of the file in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The beginning of the file, to where the samples begin.
+    pub fn head(&self) -> &Bytes {
+        &self.head
+    }
+
+    /// The tracks, in the order that the builder was given.
+    pub fn tracks(&self) -> impl Iterator<Item = &Track> {
+        self.tracks.iter().map(|laid| &laid.track)
+    }
+
+    /// What stands in a range of the file, in order and without gaps; what lies behind the end is left out.
+    pub fn pieces(&self, range: Range<u64>) -> impl Iterator<Item = Piece> + '_ {
+        let end = range.end.min(self.bytes);
+        let head_bytes = self.head.len() as u64;
+        let head_end = end.min(head_bytes);
+        let head = (range.start < head_end).then(|| {
+            // Both lie within the head, which is in memory.
+            Piece::Head(self.head.slice(range.start as usize..head_end as usize))
+        });
+        let media = range.start.saturating_sub(head_bytes)..end.saturating_sub(head_bytes);
+        let first = self.chunks.partition_point(|chunk| chunk.at <= media.start).saturating_sub(1);
+        let chunks = self.chunks.get(first..).unwrap_or_default().iter();
+        let within = chunks.take_while({
+            let end = media.end;
+            move |chunk| chunk.at < end
+        });
+        head.into_iter().chain(within.flat_map(move |chunk| self.pieces_of(chunk, media.clone())))
+    }
+
+    /// The window in which a byte of the file stands; `None` for the head and behind the end.
+    pub fn window_at(&self, at: u64) -> Option<Window> {
+        let media = at.checked_sub(self.head.len() as u64).filter(|_| at < self.bytes)?;
+        let start_of =
+            |window: &WindowStart| self.chunks.get(window.chunk).map_or(u64::MAX, |chunk| chunk.at);
+        let index = self.windows.partition_point(|window| start_of(window) <= media).checked_sub(1)?;
+        let (window, next) = (self.windows.get(index)?, self.windows.get(index + 1));
+        let chunks = self.chunks.get(window.chunk..next.map_or(self.chunks.len(), |next| next.chunk))?;
+        let mut first = vec![None; self.tracks.len()];
+        for chunk in chunks {
+            if let Some(first) = first.get_mut(chunk.track as usize) {
+                first.get_or_insert(chunk.first);
+            }
+        }
+        let head = self.head.len() as u64;
+        let end = next.map_or(self.bytes, |next| head + start_of(next));
+        let pushed = window.pushed..next.map_or(self.samples, |next| next.pushed);
+        Some(Window { bytes: head + start_of(window)..end, pushed, first })
+    }
+
+    /// The parts of a chunk's samples that lie in a range of the media data.
+    fn pieces_of(&self, chunk: &Chunk, media: Range<u64>) -> impl Iterator<Item = Piece> + '_ {
+        let Chunk { at, track, first, count } = *chunk;
+        let (track, start) = (track as usize, first as usize);
+        let sizes = self.tracks.get(track).and_then(|laid| laid.sizes.get(start..start + count as usize));
+        let placed = sizes.unwrap_or_default().iter().zip(first..).scan(at, |at, (size, sample)| {
+            let begins = *at;
+            *at += u64::from(*size);
+            Some((begins, *size, sample))
+        });
+        placed.filter_map(move |(begins, size, sample)| {
+            let from = media.start.max(begins);
+            let to = media.end.min(begins + u64::from(size));
+            // Both differences are within the sample's size, which has 32 bits.
+            (from < to).then(|| Piece::Sample {
+                track,
+                sample,
+                bytes: (from - begins) as u32..(to - begins) as u32,
+            })
+        })
+    }
+}

@@ -1,0 +1,119 @@
+//! From a sample as it is stored to the bytes that stand for it in MP4.
+//!
+//! Stored samples of H.264 and H.265 have 4-byte lengths before their NAL units already, as MP4 has (docs/format.md).
+//! With `avc1` and `hvc1` parameter sets must not stand in samples: there they are taken out.
+
+use crate::error::Result;
+use crate::mp4::entry::Coding;
+use crate::mp4::failed;
+use crate::mp4::track::{ParameterSets, Track};
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// The bytes that stand for a sample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// They.
+    pub data: Bytes,
+    /// It carried a parameter set that the track's sample entry does not have, and that was taken out: what follows may
+    /// not decode. Make a track of the configuration that the volume gives for it, and another init segment.
+    pub needs_init: bool,
+}
+
+impl Track {
+    /// A sample's bytes in a segment. `ticks` is its presentation time.
+    ///
+    /// Errors: [`crate::Error::Mp4`] if the sample is not made of NAL units, or a G.711 packet is no FLAC frame.
+    pub fn segment_payload(&self, data: &Bytes, ticks: i64) -> Result<Payload> {
+        match self.coding {
+            Coding::G711(format) => self.whole(format.compact(data, self.number(ticks)), ticks),
+            _ => self.recorded(data, ticks),
+        }
+    }
+
+    /// A sample's bytes in a [`crate::mp4::Layout`]: those of a segment, but G.711 so that its length does not depend on
+    /// what is heard. `ticks` and errors are those of [`Track::segment_payload`].
+    pub fn file_payload(&self, data: &Bytes, ticks: i64) -> Result<Payload> {
+        match self.coding {
+            Coding::G711(format) => self.whole(format.plain(data, self.number(ticks)), ticks),
+            _ => self.recorded(data, ticks),
+        }
+    }
+
+    /// The length of [`Track::file_payload`] of a sample of which only the stored length is known; `None` where that does
+    /// not tell: H.264 and H.265 with [`ParameterSets::SampleEntry`], and G.711 packets that are no frame.
+    pub fn file_bytes(&self, stored_bytes: usize, ticks: i64) -> Option<u32> {
+        match (self.coding, self.sets) {
+            (Coding::G711(format), _) => format.plain_bytes(stored_bytes, self.number(ticks)).ok(),
+            (Coding::Avc | Coding::Hevc, ParameterSets::SampleEntry) => None,
+            _ => u32::try_from(stored_bytes).ok(),
+        }
+    }
+
+    fn recorded(&self, data: &Bytes, ticks: i64) -> Result<Payload> {
+        let is_set = match (self.coding, self.sets) {
+            (Coding::Avc, ParameterSets::SampleEntry) => is_avc_set,
+            (Coding::Hevc, ParameterSets::SampleEntry) => is_hevc_set,
+            _ => return Ok(Payload { data: data.clone(), needs_init: false }),
+        };
+        let wrong =
+            || failed(self.at(ticks), "it is not made of NAL units behind 4-byte lengths; check the volume");
+        let units = NalUnits(data).collect::<Option<Vec<_>>>().ok_or_else(wrong)?;
+        if !units.iter().any(|unit| is_set(unit)) {
+            return Ok(Payload { data: data.clone(), needs_init: false });
+        }
+        let (mut kept, mut needs_init) = (BytesMut::with_capacity(data.len()), false);
+        for unit in units {
+            if is_set(unit) {
+                needs_init |= !self.known_sets.contains(unit);
+            } else {
+                kept.put_u32(unit.len() as u32);
+                kept.put_slice(unit);
+            }
+        }
+        Ok(Payload { data: kept.freeze(), needs_init })
+    }
+
+    fn whole(&self, frame: Result<Vec<u8>, String>, ticks: i64) -> Result<Payload> {
+        let frame = frame.map_err(|reason| failed(self.at(ticks), reason))?;
+        Ok(Payload { data: frame.into(), needs_init: false })
+    }
+
+    /// The number of the first sample of sound at a time.
+    fn number(&self, ticks: i64) -> i64 {
+        let samples =
+            i128::from(ticks) * i128::from(self.configuration.sample_rate) / i128::from(self.timescale());
+        i64::try_from(samples).unwrap_or(0)
+    }
+
+    fn at(&self, ticks: i64) -> String {
+        format!("track {}, the sample at {ticks} ticks", self.id)
+    }
+}
+
+/// SPS, PPS and SPS extension (ITU-T H.264, table 7-1).
+fn is_avc_set(unit: &[u8]) -> bool {
+    unit.first().is_some_and(|byte| matches!(byte & 0x1f, 7 | 8 | 13))
+}
+
+/// VPS, SPS and PPS (ITU-T H.265, table 7-1).
+fn is_hevc_set(unit: &[u8]) -> bool {
+    unit.first().is_some_and(|byte| matches!(byte >> 1 & 0x3f, 32..=34))
+}
+
+/// The NAL units of a sample; ends with a `None` item where it breaks off.
+struct NalUnits<'a>(&'a [u8]);
+
+impl<'a> Iterator for NalUnits<'a> {
+    type Item = Option<&'a [u8]>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let split = self.0.split_first_chunk::<4>().and_then(|(length, rest)| {
+            rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
+        });
+        self.0 = split.map_or(&[], |(_, rest)| rest);
+        Some(split.map(|(unit, _)| unit))
+    }
+}
