@@ -9,6 +9,7 @@ mod error;
 mod export;
 mod mkv;
 mod time;
+pub mod timeline;
 
 pub use error::{Error, Result};
 pub use export::{
