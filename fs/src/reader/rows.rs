@@ -16,7 +16,7 @@ pub struct StreamRow {
     pub block: BlockIndex,
     /// When it was taken, in the order of takes.
     pub sequence: Sequence,
-    /// Its state. Open: it is being written, or was when the recorder was cut off. Erased, expired: nothing is left of it.
+    /// Its state. Erased, expired: nothing is left of it.
     pub state: BlockState,
     /// The first of its chunks.
     pub first_chunk: ChunkNumber,
@@ -39,6 +39,12 @@ pub struct StreamRow {
 }
 
 impl Volume {
+    /// Whether the volume was being written when it was opened or refreshed last, or its recorder was cut off: nobody has closed
+    /// it.
+    pub fn is_unclosed(&self) -> bool {
+        self.state.after_crash
+    }
+
     /// The blocks of a stream in the order of recording, also those of which nothing is left: they say that footage stood there.
     /// Found in the block table, as it was when the volume was opened or refreshed last; nothing is read.
     pub fn stream_rows(&self, stream: StreamId) -> Vec<StreamRow> {

@@ -21,7 +21,7 @@ pub struct Timeline {
     /// What is recorded more than once: clocks were set back. Where a block was not looked into, only if by more than
     /// [`PAUSE_NS`].
     pub overlaps: Vec<Recorded>,
-    /// The stream is being written: behind its last sample nothing is known. Also where its recorder was cut off.
+    /// The volume is being written, or its recorder was cut off: behind the last sample nothing is known.
     pub live: bool,
     /// How many blocks had to be looked into that were not known yet.
     pub outlines_read: usize,
@@ -69,7 +69,7 @@ pub fn timeline(
         gaps: explained.map(gap).collect(),
         recorded,
         overlaps,
-        live: mine.is_live(),
+        live: index.is_live(),
         outlines_read: walked.read,
     })
 }

@@ -6,7 +6,7 @@
 use super::shape::Shape;
 use super::source::TimelineSource;
 use crate::error::Result;
-use keha_fs::{BlockState, StreamId, StreamRow};
+use keha_fs::{StreamId, StreamRow};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug, Default)]
 pub struct Index {
     streams: BTreeMap<StreamId, Stream>,
+    live: bool,
 }
 
 /// One stream.
@@ -41,12 +42,14 @@ impl Index {
     /// Takes over what the source's rows say now. What was learnt of blocks whose rows are the same is kept; nothing is read.
     pub fn refresh(&mut self, source: &dyn TimelineSource) {
         let streams = source.streams();
+        self.live = source.is_live();
         self.streams.retain(|stream, _| streams.contains(stream));
         streams.into_iter().for_each(|stream| self.refresh_stream(source, stream));
     }
 
     /// The same for one stream.
     pub fn refresh_stream(&mut self, source: &dyn TimelineSource, stream: StreamId) {
+        self.live = source.is_live();
         let mine = self.streams.entry(stream).or_default();
         mine.replace(source.rows(stream));
     }
@@ -56,9 +59,9 @@ impl Index {
         self.streams.values().map(|stream| stream.rows.len()).sum()
     }
 
-    /// Whether the newest block of a stream is being written, or was when the recorder was cut off.
-    pub fn is_live(&self, stream: StreamId) -> bool {
-        self.stream(stream).is_some_and(Stream::is_live)
+    /// Whether streams may be going on: what is behind their last samples is not known.
+    pub fn is_live(&self) -> bool {
+        self.live
     }
 
     pub(super) fn stream(&self, stream: StreamId) -> Option<&Stream> {
@@ -83,10 +86,6 @@ impl Stream {
 
     fn shapes(&self) -> MutexGuard<'_, HashMap<usize, Arc<Shape>>> {
         self.shapes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn is_live(&self) -> bool {
-        self.rows.last().is_some_and(|row| row.state == BlockState::Open)
     }
 
     /// What is known of a block, read if need be; `read` counts that.

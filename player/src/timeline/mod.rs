@@ -9,6 +9,7 @@
 //! - A moment is *recorded* from the first sample that can be decoded of a stretch to its last one, and in between, as long as no
 //!   gap record, no overwritten chunk and no pause of more than [`PAUSE_NS`] lies there. Sound before the first picture of a stretch
 //!   does not count; without video every chunk's first sample is such a beginning.
+//! - A chunk, about a second of recording, is never cut: a hole within one is not seen.
 //! - Ranges and gaps at a resolution differ from those at resolution zero only by joining what is no further apart than that; their
 //!   ends are moments of samples, or those of the range asked for.
 //! - Clocks that were set back make stretches overlap. All are found: by [`seek`] each, by [`timeline`] as overlaps.

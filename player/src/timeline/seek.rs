@@ -18,11 +18,11 @@ const EVERY_BLOCK: i64 = -1;
 pub struct SeekAnswer {
     /// Every stretch of a run that covers it, in the order of recording; several where a clock was set back.
     pub at: Vec<SeekPoint>,
-    /// The last sample before the moment outside of these, if any.
+    /// Where nothing covers the moment, the last sample before it, if any.
     pub before: Option<WallTime>,
-    /// The first sample behind it outside of these, if any.
+    /// Where nothing covers it, the first sample behind it, if any.
     pub behind: Option<WallTime>,
-    /// The stream is being written: behind its last sample nothing is known.
+    /// The volume is being written, or its recorder was cut off: behind the last sample nothing is known.
     pub live: bool,
 }
 
@@ -60,7 +60,7 @@ pub fn seek(
     let mut marked = window(&mine.rows, range);
     mark_nearest(&mine.rows, wall, &mut marked);
     let walked = walk(source, (stream, mine), &marked, EVERY_BLOCK)?;
-    let mut answer = SeekAnswer { live: mine.is_live(), ..SeekAnswer::default() };
+    let mut answer = SeekAnswer { live: index.is_live(), ..SeekAnswer::default() };
     for interval in &walked.intervals {
         if interval.to < wall {
             answer.before = answer.before.max(Some(interval.to));
@@ -69,6 +69,9 @@ pub fn seek(
         } else {
             answer.at.extend(point(source, (stream, mine), interval, wall)?);
         }
+    }
+    if !answer.at.is_empty() {
+        (answer.before, answer.behind) = (None, None);
     }
     Ok(answer)
 }

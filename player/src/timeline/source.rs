@@ -7,6 +7,9 @@ pub trait TimelineSource {
     /// All streams.
     fn streams(&self) -> Vec<StreamId>;
 
+    /// Whether streams may be going on: the volume is being written, or its recorder was cut off.
+    fn is_live(&self) -> bool;
+
     /// The rows of a stream in the order of recording.
     fn rows(&self, stream: StreamId) -> Vec<StreamRow>;
 
@@ -20,6 +23,10 @@ pub trait TimelineSource {
 impl TimelineSource for Volume {
     fn streams(&self) -> Vec<StreamId> {
         Volume::streams(self).into_iter().map(|stream| stream.id).collect()
+    }
+
+    fn is_live(&self) -> bool {
+        self.is_unclosed()
     }
 
     fn rows(&self, stream: StreamId) -> Vec<StreamRow> {

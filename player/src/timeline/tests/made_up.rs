@@ -14,6 +14,7 @@ pub(super) const STREAM: StreamId = StreamId(Uuid::from_u128(1));
 #[derive(Default)]
 pub(super) struct MadeUp {
     pub(super) blocks: Vec<(StreamRow, BlockOutline)>,
+    pub(super) live: bool,
     pub(super) asked: RefCell<Vec<u32>>,
 }
 
@@ -103,6 +104,10 @@ impl MadeUp {
 impl TimelineSource for MadeUp {
     fn streams(&self) -> Vec<StreamId> {
         vec![STREAM]
+    }
+
+    fn is_live(&self) -> bool {
+        self.live
     }
 
     fn rows(&self, _: StreamId) -> Vec<StreamRow> {

@@ -111,9 +111,8 @@ fn an_open_gap_at_the_end_reaches_as_far_as_is_asked_and_else_nothing_is_said() 
     let open = MadeUp::default().block(vec![media(1, 0, 100), record(GapReason::Stopped, 100, None)]);
     assert_eq!(gaps(&within(&open, range(0, 900), 1)), [(100, 900, "stopped")]);
     assert_eq!(gaps(&whole(&open, 1)), []);
-    let live = MadeUp::default().block(vec![media(1, 0, 100)]).void(BlockState::Open);
-    let mut live = live;
-    live.blocks[0].0.samples = 1;
+    let mut live = MadeUp::default().block(vec![media(1, 0, 100)]);
+    live.live = true;
     let answer = within(&live, range(-50, 900), 1);
     assert_eq!((recorded(&answer), gaps(&answer), answer.live), (vec![(0, 100)], vec![], true));
 }
