@@ -12,7 +12,7 @@
 //! - A chunk, about a second of recording, is never cut: a hole within one is not seen.
 //! - Ranges and gaps at a resolution differ from those at resolution zero only by joining what is no further apart than that; their
 //!   ends are moments of samples, or those of the range asked for.
-//! - Clocks that were set back make stretches overlap. All are found: by [`seek`] each, by [`timeline`] as overlaps.
+//! - Clocks that were set back make stretches overlap. All are found: by [`seek()`] each, by [`timeline`] as overlaps.
 //! - At the live end nothing is promised: what is behind the last sample known is neither recorded nor a gap, but where an open gap
 //!   record says so.
 //!
