@@ -40,7 +40,7 @@ pub use error::{Error, Result};
 pub use format::FORMAT_VERSION;
 pub use gap::{Gap, GapReason};
 pub use hold::{HOLD_LABEL_BYTES_MAX, HeldSpan, Hold, HoldRequest, HoldRoom};
-pub use reader::{Cursor, Volume};
+pub use reader::{BlockOutline, Cursor, OutlineChunk, OutlineKind, OutlineSync, StreamRow, Volume};
 pub use repair::{RepairOptions, RepairReport, RepairStep, plan_repair, repair};
 pub use report::*;
 pub use retention::erase::{ErasePlan, Erased};

@@ -11,6 +11,7 @@ mod export;
 mod mkv;
 pub mod mp4;
 mod time;
+pub mod timeline;
 
 pub use error::{Error, Result};
 pub use export::{

@@ -8,12 +8,16 @@ mod configurations;
 mod cursor;
 mod dump;
 mod erased;
+mod outline;
 mod passed;
 mod past;
 mod recheck;
+mod rows;
 mod verify;
 
 pub use cursor::Cursor;
+pub use outline::{BlockOutline, OutlineChunk, OutlineKind, OutlineSync};
+pub use rows::StreamRow;
 pub(crate) use verify::BlockCheck;
 
 use passed::recover_beside_writer;

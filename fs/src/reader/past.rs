@@ -82,6 +82,11 @@ impl Past {
         self.of(row).takes(from) && !held() && !self.guard.may_have_covered(row)
     }
 
+    /// Whether something of a block may be past its age.
+    pub(super) fn reaches_in(&self, row: &Row) -> bool {
+        self.of(row) != Over::Nothing
+    }
+
     /// Whether something of a block is kept, however old.
     fn keeps(&self, row: &Row) -> bool {
         self.guard.covers(row) || self.guard.may_have_covered(row)
