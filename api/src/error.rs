@@ -1,5 +1,6 @@
 //! What can go wrong, as far as a caller acts on it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Why something could not be done.
@@ -24,7 +25,15 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
-    /// A name, a password or a label that cannot be accepted.
+    /// An address is not to be had.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A name, a password, a label or an address that cannot be accepted.
     #[error("{what}: {why}")]
     Refused {
         /// What was given.

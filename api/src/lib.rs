@@ -1,4 +1,5 @@
-//! Keha's HTTP interface. So far: who may do what ([`auth`]), and the files in which that is kept ([`state`]).
+//! Keha's HTTP interface. So far: who may do what ([`auth`]), the gate that every request passes, and the files in which accounts are
+//! kept ([`state`]).
 //!
 //! What is recorded is reached through `keha-player` alone; cameras and holds are changed through a trait that this crate defines
 //! and others implement.
@@ -7,6 +8,11 @@
 
 pub mod auth;
 mod error;
+mod gate;
+mod problem;
+mod routes;
+mod server;
 pub mod state;
 
 pub use error::{Error, Result};
+pub use server::Server;

@@ -16,7 +16,10 @@ pub(crate) enum Credentials {
     /// `Authorization: Bearer` (RFC 6750).
     Token(String),
     /// `Authorization: Basic` (RFC 7617).
-    Password { name: String, password: String },
+    Password {
+        name: String,
+        password: String,
+    },
     /// The seal of a URL.
     Url(String),
     /// A session cookie (RFC 6265).
@@ -33,7 +36,7 @@ impl Credentials {
         if let Some(sealed) = parameter(uri.query().unwrap_or_default(), SEALED) {
             return Credentials::Url(sealed.to_owned());
         }
-        cookie(headers).map_or(Credentials::Nothing, |session| Credentials::Session(session.to_owned()))
+        session_of(headers).map_or(Credentials::Nothing, |session| Credentials::Session(session.to_owned()))
     }
 }
 
@@ -57,7 +60,8 @@ fn parameter<'a>(query: &'a str, wanted: &str) -> Option<&'a str> {
     pairs.find(|(name, _)| *name == wanted).map(|(_, value)| value)
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
+/// The value of the session cookie, if there is one.
+pub(crate) fn session_of(headers: &HeaderMap) -> Option<&str> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
     let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value)

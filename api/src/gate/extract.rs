@@ -8,10 +8,10 @@ use axum::http::request::Parts;
 use std::sync::Arc;
 
 /// Who asks, whoever it is.
-pub struct Asking(pub Arc<Identity>);
+pub(crate) struct Asking(pub(crate) Arc<Identity>);
 
 /// Whoever asks may change what concerns all cameras.
-pub struct Administrator(pub Arc<Identity>);
+pub(crate) struct Administrator;
 
 impl<S: Sync> FromRequestParts<S> for Asking {
     type Rejection = Problem;
@@ -19,7 +19,9 @@ impl<S: Sync> FromRequestParts<S> for Asking {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Asking, Problem> {
         let identity = parts.extensions.get::<Arc<Identity>>().cloned();
         // A route outside the gate must not be taken for one inside.
-        identity.map(Asking).ok_or_else(|| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "nobody asked who this is"))
+        identity
+            .map(Asking)
+            .ok_or_else(|| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "nobody asked who this is"))
     }
 }
 
@@ -29,7 +31,7 @@ impl<S: Sync> FromRequestParts<S> for Administrator {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Administrator, Problem> {
         let Asking(identity) = Asking::from_request_parts(parts, state).await?;
         match identity.grant.may_administer() {
-            true => Ok(Administrator(identity)),
+            true => Ok(Administrator),
             false => Err(Problem::forbidden("this takes an administrator of all cameras")),
         }
     }

@@ -62,12 +62,17 @@ impl Gate {
             }
             Credentials::Password { name, password } => {
                 let identity = self.by_password(peer, &name, &password).await;
-                identity.map_err(|wait| Problem::too_many(wait.0))?.ok_or_else(|| unknown("wrong name or password"))
+                identity
+                    .map_err(|wait| Problem::too_many(wait.0))?
+                    .ok_or_else(|| unknown("wrong name or password"))
             }
             Credentials::Url(text) => {
-                let sealed = self.sealer.open_url(&text, asked.uri.path(), now).filter(|_| asked.only_reads());
+                let sealed =
+                    self.sealer.open_url(&text, asked.uri.path(), now).filter(|_| asked.only_reads());
                 let identity = sealed.and_then(|sealed| self.by_seal(&sealed));
-                identity.ok_or_else(|| unknown("this signed URL is for something else, or has ended: ask for a new one"))
+                identity.ok_or_else(|| {
+                    unknown("this signed URL is for something else, or has ended: ask for a new one")
+                })
             }
             Credentials::Session(text) => {
                 let sealed = self.sealer.open_session(&text, now);

@@ -16,8 +16,8 @@ mod layer;
 mod origin;
 mod remembered;
 
-pub use extract::{Administrator, Asking};
-pub(crate) use credentials::COOKIE;
+pub(crate) use credentials::{COOKIE, SEALED, session_of};
+pub(crate) use extract::{Administrator, Asking};
 pub(crate) use layer::pass;
 
 use crate::auth::{Accounts, Attempts, Cameras, Grant, Identity, Role, Sealed, Sealer, Wait};
@@ -40,7 +40,7 @@ const BY_NAME: (u32, Duration) = (50, Duration::from_secs(10));
 const REMEMBERED_MAX: usize = 10_000;
 
 /// What is needed to tell who asks.
-pub struct Gate {
+pub(crate) struct Gate {
     accounts: Mutex<Accounts>,
     sealer: Sealer,
     by_address: Mutex<Attempts>,
@@ -57,7 +57,7 @@ impl Gate {
     ///
     /// # Errors
     /// Where accounts or key cannot be read.
-    pub fn open(directory: &Path, loopback: bool) -> Result<Gate> {
+    pub(crate) fn open(directory: &Path, loopback: bool) -> Result<Gate> {
         let attempts = |(burst, leak)| Mutex::new(Attempts::new(burst, leak, REMEMBERED_MAX));
         Ok(Gate {
             accounts: Mutex::new(Accounts::open(directory)?),
@@ -119,7 +119,8 @@ impl Gate {
         let since = || self.started.elapsed();
         // A player sends its password with every request: what was right is not verified again for a while.
         let known = lock(&self.remembered).get(name, password, since());
-        if let Some(identity) = known.and_then(|generation| self.accounts().with_generation(name, generation)) {
+        if let Some(identity) = known.and_then(|generation| self.accounts().with_generation(name, generation))
+        {
             return Ok(Some(identity));
         }
         lock(&self.by_address).ask(&address, since())?;
@@ -132,7 +133,8 @@ impl Gate {
         let identity = verified.ok().flatten();
         match &identity {
             Some(identity) => {
-                lock(&self.by_address).succeeded(&address);
+                // Whoever has a password of his own may still try those of others: the address is not forgotten.
+                lock(&self.by_name).succeeded(name);
                 lock(&self.remembered).put(name, password, identity.generation, since());
             }
             None => {
