@@ -1,0 +1,116 @@
+//! How often passwords may be tried: a leaky bucket for each who tries (an address, a name), bounded in number.
+//!
+//! Each failure fills a bucket by one; one leaks out in a while. A full bucket lets nobody try, right or wrong, until there is room again.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// How long to wait before the next attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait(pub Duration);
+
+/// Counts failures.
+pub struct Attempts {
+    burst: u32,
+    leak: Duration,
+    keys_max: usize,
+    buckets: HashMap<String, Bucket>,
+}
+
+/// When a bucket will be empty, as time since the server was started.
+#[derive(Clone, Copy)]
+struct Bucket {
+    empty_at: Duration,
+}
+
+impl Attempts {
+    /// `burst` failures at once, then one in each `leak`; of `keys_max` who try at most something is remembered: of more, those are forgotten
+    /// who failed least.
+    pub fn new(burst: u32, leak: Duration, keys_max: usize) -> Attempts {
+        Attempts { burst: burst.max(1), leak, keys_max: keys_max.max(1), buckets: HashMap::new() }
+    }
+
+    /// Whether this one may try now. `now` is time since the server was started; it never goes back.
+    ///
+    /// # Errors
+    /// How long he has to wait.
+    pub fn ask(&self, key: &str, now: Duration) -> Result<(), Wait> {
+        let Some(bucket) = self.buckets.get(key) else { return Ok(()) };
+        // There is room for one more when it will be empty within the time in which the others leak out.
+        let room_at = bucket.empty_at.saturating_sub(self.leak.saturating_mul(self.burst - 1));
+        if now >= room_at { Ok(()) } else { Err(Wait(room_at - now)) }
+    }
+
+    /// He tried and failed.
+    pub fn failed(&mut self, key: &str, now: Duration) {
+        if !self.buckets.contains_key(key) && self.buckets.len() >= self.keys_max {
+            self.make_room(now);
+        }
+        let bucket = self.buckets.entry(key.to_owned()).or_insert(Bucket { empty_at: now });
+        bucket.empty_at = bucket.empty_at.max(now).saturating_add(self.leak);
+    }
+
+    /// He tried and was right: his failures are forgotten.
+    pub fn succeeded(&mut self, key: &str) {
+        self.buckets.remove(key);
+    }
+
+    fn make_room(&mut self, now: Duration) {
+        self.buckets.retain(|_, bucket| bucket.empty_at > now);
+        if self.buckets.len() < self.keys_max {
+            return;
+        }
+        let least = self.buckets.iter().min_by_key(|(_, bucket)| bucket.empty_at).map(|(key, _)| key.clone());
+        least.and_then(|key| self.buckets.remove(&key));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Attempts, Wait};
+    use std::time::Duration;
+
+    const LEAK: Duration = Duration::from_secs(10);
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(1000 + seconds)
+    }
+
+    #[test]
+    fn after_a_burst_of_failures_one_attempt_is_allowed_in_each_while() {
+        let mut attempts = Attempts::new(3, LEAK, 10);
+        for _ in 0..3 {
+            assert_eq!(attempts.ask("a", at(0)), Ok(()));
+            attempts.failed("a", at(0));
+        }
+        assert_eq!(attempts.ask("a", at(0)), Err(Wait(LEAK)));
+        assert_eq!(attempts.ask("b", at(0)), Ok(()), "another one is not kept waiting");
+        assert_eq!(attempts.ask("a", at(9)), Err(Wait(Duration::from_secs(1))));
+        assert_eq!(attempts.ask("a", at(10)), Ok(()));
+        attempts.failed("a", at(10));
+        assert_eq!(attempts.ask("a", at(10)), Err(Wait(LEAK)));
+        assert_eq!(attempts.ask("a", at(40)), Ok(()));
+    }
+
+    #[test]
+    fn who_was_right_begins_anew() {
+        let mut attempts = Attempts::new(2, LEAK, 10);
+        attempts.failed("a", at(0));
+        attempts.failed("a", at(0));
+        attempts.succeeded("a");
+        assert_eq!(attempts.ask("a", at(0)), Ok(()));
+    }
+
+    #[test]
+    fn however_many_try_memory_is_bounded_and_who_fails_most_is_remembered() {
+        let mut attempts = Attempts::new(3, LEAK, 100);
+        for _ in 0..20 {
+            attempts.failed("the worst", at(0));
+        }
+        for which in 0..10_000 {
+            attempts.failed(&format!("{which}"), at(0));
+        }
+        assert!(attempts.buckets.len() <= 100);
+        assert!(attempts.ask("the worst", at(0)).is_err());
+    }
+}

@@ -1,0 +1,101 @@
+//! The gate as a layer of the router: a request that passes carries who asks.
+
+use super::credentials::Credentials;
+use super::{Gate, origin};
+use crate::auth::Identity;
+use crate::problem::Problem;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, Method, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// The header in which a page of this server brings its token with each change.
+pub(crate) const FORGERY_HEADER: &str = "x-keha-forgery-token";
+
+/// Lets a request pass if it says who asks.
+pub(crate) async fn pass(
+    State(gate): State<Arc<Gate>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let asked = Asked { method: request.method(), uri: request.uri(), headers: request.headers() };
+    match gate.identify(&asked, peer.ip(), Timestamp::now()).await {
+        Ok(identity) => {
+            request.extensions_mut().insert(Arc::new(identity));
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Of a request what says who asks.
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a Method,
+    pub(super) uri: &'a Uri,
+    pub(super) headers: &'a HeaderMap,
+}
+
+impl Asked<'_> {
+    fn only_reads(&self) -> bool {
+        matches!(*self.method, Method::GET | Method::HEAD)
+    }
+
+    /// A browser asks for a name and a password when a person is there to give them, and not while a page loads its parts.
+    fn may_be_challenged(&self) -> bool {
+        let destination = self.headers.get("sec-fetch-dest");
+        destination.is_none_or(|destination| destination == "document")
+    }
+}
+
+impl Gate {
+    async fn identify(&self, asked: &Asked<'_>, peer: IpAddr, now: Timestamp) -> Result<Identity, Problem> {
+        let unknown = |why: &str| Problem::unauthorized(why, asked.may_be_challenged());
+        let foreign = || origin::is_foreign(asked.headers, asked.uri);
+        match Credentials::of(asked.headers, asked.uri) {
+            Credentials::Malformed => Err(unknown("the Authorization header is neither Basic nor Bearer")),
+            Credentials::Token(text) => {
+                self.by_token(&text, now).ok_or_else(|| unknown("this token is not known, or has ended"))
+            }
+            Credentials::Password { name, password } => {
+                let identity = self.by_password(peer, &name, &password).await;
+                identity
+                    .map_err(|wait| Problem::too_many(wait.0))?
+                    .ok_or_else(|| unknown("wrong name or password"))
+            }
+            Credentials::Url(text) => {
+                let sealed =
+                    self.sealer.open_url(&text, asked.uri.path(), now).filter(|_| asked.only_reads());
+                let identity = sealed.and_then(|sealed| self.by_seal(&sealed));
+                identity.ok_or_else(|| {
+                    unknown("this signed URL is for something else, or has ended: ask for a new one")
+                })
+            }
+            Credentials::Session(text) => {
+                let sealed = self.sealer.open_session(&text, now);
+                let identity = sealed.and_then(|sealed| self.by_seal(&sealed));
+                let identity = identity.ok_or_else(|| unknown("the session has ended: log in again"))?;
+                let own = asked.headers.get(FORGERY_HEADER).and_then(|token| token.to_str().ok());
+                let own = own.is_some_and(|token| self.sealer.is_forgery_token(&text, token));
+                if foreign() || !asked.only_reads() && !own {
+                    return Err(Problem::forbidden(
+                        "not asked by a page of this server: send its token in X-Keha-Forgery-Token, or use an API token",
+                    ));
+                }
+                Ok(identity)
+            }
+            Credentials::Nothing if self.is_open() => {
+                if foreign() || !origin::is_own_name(asked.headers, asked.uri) {
+                    return Err(Problem::forbidden(
+                        "without users this server answers this machine alone, under a name of it: add one with `keha user add`",
+                    ));
+                }
+                Ok(Gate::local())
+            }
+            Credentials::Nothing => Err(unknown("log in, or send a token or a name and a password")),
+        }
+    }
+}

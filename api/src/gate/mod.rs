@@ -1,0 +1,163 @@
+//! The gate that every request passes: who asks, and whether a browser was made to ask by another site.
+//!
+//! | brought | believed when |
+//! |---|---|
+//! | token | it is known and has not ended |
+//! | name and password | right, and not tried too often from that address or for that name |
+//! | signed URL | sealed here for that path, not ended, reading only, and its user is still the same |
+//! | session cookie | sealed here, not ended, its user still the same; no other site's page asks; a change brings the page's token |
+//! | nothing | there are no accounts, the server listens on loopback only, and is asked under a name of loopback by no other site's page |
+//!
+//! What somebody may then do is asked where it is done ([`crate::auth::Grant`]).
+
+mod credentials;
+mod extract;
+mod layer;
+mod origin;
+mod remembered;
+
+pub(crate) use credentials::{COOKIE, SEALED, session_of};
+pub(crate) use extract::{Administrator, Asking};
+pub(crate) use layer::pass;
+
+use crate::auth::{Accounts, Attempts, Cameras, Grant, Identity, Role, Sealed, Sealer, Wait};
+use crate::error::Result;
+use jiff::Timestamp;
+use remembered::Remembered;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+
+/// How many passwords are verified at once: each takes 19 MiB.
+const VERIFIED_AT_ONCE: usize = 2;
+/// Wrong passwords from an address: so many at once, then one in this time.
+const BY_ADDRESS: (u32, Duration) = (10, Duration::from_secs(30));
+/// Wrong passwords for a name, from wherever: more, so that nobody is easily locked out by others.
+const BY_NAME: (u32, Duration) = (50, Duration::from_secs(10));
+/// Of how many addresses and names failures are remembered.
+const REMEMBERED_MAX: usize = 10_000;
+
+/// What is needed to tell who asks.
+pub(crate) struct Gate {
+    accounts: Mutex<Accounts>,
+    sealer: Sealer,
+    by_address: Mutex<Attempts>,
+    by_name: Mutex<Attempts>,
+    remembered: Mutex<Remembered>,
+    verifying: Semaphore,
+    /// Reachable from this machine alone.
+    loopback: bool,
+    started: Instant,
+}
+
+impl Gate {
+    /// The gate of a server with this state directory, which listens on loopback only or (`loopback` false) elsewhere too.
+    ///
+    /// # Errors
+    /// Where accounts or key cannot be read.
+    pub(crate) fn open(directory: &Path, loopback: bool) -> Result<Gate> {
+        let attempts = |(burst, leak)| Mutex::new(Attempts::new(burst, leak, REMEMBERED_MAX));
+        Ok(Gate {
+            accounts: Mutex::new(Accounts::open(directory)?),
+            sealer: Sealer::open(directory)?,
+            by_address: attempts(BY_ADDRESS),
+            by_name: attempts(BY_NAME),
+            remembered: Mutex::new(Remembered::default()),
+            verifying: Semaphore::new(VERIFIED_AT_ONCE),
+            loopback,
+            started: Instant::now(),
+        })
+    }
+
+    /// All accounts, as another process may have changed them just now.
+    pub(crate) fn accounts(&self) -> MutexGuard<'_, Accounts> {
+        let mut accounts = lock(&self.accounts);
+        if let Err(error) = accounts.refresh() {
+            tracing::error!(%error, "the accounts cannot be read anew: those known before count");
+        }
+        accounts
+    }
+
+    pub(crate) fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
+    /// Whoever can reach the server is let in: it is this machine's own user, and nobody else was ever named.
+    fn is_open(&self) -> bool {
+        self.loopback && self.accounts().is_empty()
+    }
+
+    fn local() -> Identity {
+        Identity {
+            name: "local".to_owned(),
+            grant: Grant { role: Role::Admin, cameras: Cameras::All },
+            generation: 0,
+        }
+    }
+
+    fn by_seal(&self, sealed: &Sealed) -> Option<Identity> {
+        self.accounts().with_generation(&sealed.user, sealed.generation)
+    }
+
+    fn by_token(&self, text: &str, now: Timestamp) -> Option<Identity> {
+        self.accounts().with_token(text, now)
+    }
+
+    /// Who it is by name and password.
+    ///
+    /// # Errors
+    /// How long to wait, where too many were wrong.
+    pub(crate) async fn by_password(
+        &self,
+        address: IpAddr,
+        name: &str,
+        password: &str,
+    ) -> std::result::Result<Option<Identity>, Wait> {
+        let address = address_key(address);
+        let since = || self.started.elapsed();
+        // A player sends its password with every request: what was right is not verified again for a while.
+        let known = lock(&self.remembered).get(name, password, since());
+        if let Some(identity) = known.and_then(|generation| self.accounts().with_generation(name, generation))
+        {
+            return Ok(Some(identity));
+        }
+        lock(&self.by_address).ask(&address, since())?;
+        lock(&self.by_name).ask(name, since())?;
+        let verifier = self.accounts().verifier(name);
+        let owned = password.to_owned();
+        let permit = self.verifying.acquire().await;
+        let verified = tokio::task::spawn_blocking(move || verifier.verify(&owned)).await;
+        drop(permit);
+        let identity = verified.ok().flatten();
+        match &identity {
+            Some(identity) => {
+                // Whoever has a password of his own may still try those of others: the address is not forgotten.
+                lock(&self.by_name).succeeded(name);
+                lock(&self.remembered).put(name, password, identity.generation, since());
+            }
+            None => {
+                tracing::warn!(%address, "a wrong name or password");
+                lock(&self.by_address).failed(&address, since());
+                lock(&self.by_name).failed(name, since());
+            }
+        }
+        Ok(identity)
+    }
+}
+
+/// Who tries: of IPv6 the network of a subscriber (/64), who has all of its addresses.
+fn address_key(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,18 @@
+//! Keha's HTTP interface. So far: who may do what ([`auth`]), the gate that every request passes, and the files in which accounts are
+//! kept ([`state`]).
+//!
+//! What is recorded is reached through `keha-player` alone; cameras and holds are changed through a trait that this crate defines
+//! and others implement.
+
+#![forbid(unsafe_code)]
+
+pub mod auth;
+mod error;
+mod gate;
+mod problem;
+mod routes;
+mod server;
+pub mod state;
+
+pub use error::{Error, Result};
+pub use server::Server;

@@ -1,0 +1,86 @@
+//! Errors as clients see them: `application/problem+json` (RFC 9457), with a detail that says what to do.
+
+use crate::error::Error;
+use axum::Json;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use std::time::Duration;
+
+/// Why a request was not done.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    detail: String,
+    headers: HeaderMap,
+}
+
+/// As it is sent. The type is `about:blank`: the status says what kind of problem it is (RFC 9457, section 4.2.1).
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+}
+
+impl Problem {
+    /// A problem of this status; `detail` is a sentence that says what is wrong and what to do.
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
+        Problem { status, detail: detail.into(), headers: HeaderMap::new() }
+    }
+
+    /// Nobody knows who asks. `challenge` asks a browser or a player for a name and a password (RFC 7617).
+    pub(crate) fn unauthorized(detail: &str, challenge: bool) -> Problem {
+        let mut problem = Problem::new(StatusCode::UNAUTHORIZED, detail);
+        let asked =
+            if challenge { "Basic realm=\"Keha\", charset=\"UTF-8\"" } else { "Bearer realm=\"Keha\"" };
+        problem.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(asked));
+        problem
+    }
+
+    /// Whoever asks may not.
+    pub(crate) fn forbidden(detail: &str) -> Problem {
+        Problem::new(StatusCode::FORBIDDEN, detail)
+    }
+
+    /// Not now, but after a while (RFC 6585, section 4).
+    pub(crate) fn too_many(wait: Duration) -> Problem {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let detail = format!("too many wrong passwords: try again in {seconds} s");
+        let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
+        problem.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        problem
+    }
+
+    /// Something of this server failed; the log says what.
+    pub(crate) fn internal(error: &dyn std::error::Error) -> Problem {
+        tracing::error!(%error, "a request could not be done");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the server could not do it; its log says why")
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Problem {
+        let status = match error {
+            Error::Refused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Error::Exists { .. } => StatusCode::CONFLICT,
+            Error::Unknown { .. } => StatusCode::NOT_FOUND,
+            Error::Io { .. } | Error::State { .. } | Error::Listen { .. } => {
+                return Problem::internal(&error);
+            }
+        };
+        Problem::new(status, error.to_string())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        let body = Body { r#type: "about:blank", title, status: self.status.as_u16(), detail: &self.detail };
+        let mut response = (self.status, self.headers, Json(body)).into_response();
+        let problem = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, problem);
+        response
+    }
+}

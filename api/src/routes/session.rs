@@ -1,0 +1,82 @@
+//! `/session`: logging in with a browser, and who is logged in.
+//!
+//! The cookie is sealed and ends by itself; the server keeps nothing. Logging out makes the browser forget it; a password that is changed
+//! ends all of a user's sessions.
+
+use super::App;
+use crate::auth::{Grant, Identity, Sealed};
+use crate::gate::{Asking, COOKIE, session_of};
+use crate::problem::Problem;
+use axum::Json;
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// How long a session lasts.
+const LIFE: SignedDuration = SignedDuration::from_hours(12);
+
+/// Who logs in.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogIn {
+    name: String,
+    password: String,
+}
+
+/// Who is logged in.
+#[derive(Serialize)]
+struct Session {
+    user: String,
+    grant: Grant,
+    /// What a page sends in `X-Keha-Forgery-Token` with each change; null where a session is not what says who asks.
+    forgery_token: Option<String>,
+}
+
+impl Session {
+    fn of(identity: &Identity, forgery_token: Option<String>) -> Json<Session> {
+        Json(Session { user: identity.name.clone(), grant: identity.grant.clone(), forgery_token })
+    }
+}
+
+/// `POST /session`: logs in, and sets the cookie.
+pub(super) async fn begin(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Json(who): Json<LogIn>,
+) -> Result<Response, Problem> {
+    let identity = app.gate.by_password(peer.ip(), &who.name, &who.password).await;
+    let identity = identity.map_err(|wait| Problem::too_many(wait.0))?;
+    // A page asks, which tells the person itself.
+    let identity = identity.ok_or_else(|| Problem::unauthorized("wrong name or password", false))?;
+    let expires = Timestamp::now() + LIFE;
+    let sealed = Sealed { user: identity.name.clone(), generation: identity.generation, expires, path: None };
+    let cookie = app.gate.sealer().session(&sealed);
+    let forgery_token = app.gate.sealer().forgery_token(&cookie);
+    let mut response = Session::of(&identity, Some(forgery_token)).into_response();
+    response.headers_mut().insert(header::SET_COOKIE, set_cookie(&cookie, LIFE, app.tls)?);
+    Ok(response)
+}
+
+/// `GET /session`: who asks, by whatever means.
+pub(super) async fn show(State(app): State<App>, Asking(identity): Asking, headers: HeaderMap) -> Response {
+    let token = session_of(&headers).map(|session| app.gate.sealer().forgery_token(session));
+    Session::of(&identity, token).into_response()
+}
+
+/// `DELETE /session`: makes the browser forget the cookie.
+pub(super) async fn end(State(app): State<App>) -> Result<Response, Problem> {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response.headers_mut().insert(header::SET_COOKIE, set_cookie("", SignedDuration::ZERO, app.tls)?);
+    Ok(response)
+}
+
+/// No script reads it, no other site's page sends it (RFC 6265bis).
+fn set_cookie(value: &str, life: SignedDuration, tls: bool) -> Result<HeaderValue, Problem> {
+    let secure = if tls { "; Secure" } else { "" };
+    let text =
+        format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}{secure}", life.as_secs());
+    HeaderValue::from_str(&text).map_err(|error| Problem::internal(&error))
+}

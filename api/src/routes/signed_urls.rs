@@ -1,0 +1,65 @@
+//! `/signed-urls`: short-lived URLs for `<video>`, for players, for a link in a message.
+
+use super::App;
+use crate::auth::Sealed;
+use crate::gate::{Asking, SEALED};
+use crate::problem::Problem;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// The longest time that a signed URL is good for, in seconds.
+const SECONDS_MAX: u32 = 24 * 3600;
+/// The most characters of a path.
+const PATH_CHARACTERS_MAX: usize = 1000;
+
+/// What to sign.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    /// A path of this server; with `/` at its end, all below it too.
+    path: String,
+    /// For how long, in seconds.
+    seconds: u32,
+}
+
+/// A signed URL.
+#[derive(Serialize)]
+pub(super) struct Signed {
+    /// The path with the query that signs it; the query signs what is below it, too.
+    url: String,
+    /// When it ends.
+    expires: Timestamp,
+}
+
+/// `POST /signed-urls`: it opens no more than whoever asked for it may see, as long as he is the same.
+pub(super) async fn make(
+    State(app): State<App>,
+    Asking(identity): Asking,
+    Json(wanted): Json<Wanted>,
+) -> Result<Json<Signed>, Problem> {
+    let refuse = |why: &str| Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why));
+    if identity.generation == 0 {
+        return refuse(
+            "URLs are signed for users: a token can be sent itself, and without users none is needed",
+        );
+    }
+    let plain = wanted.path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
+    if !wanted.path.starts_with("/api/v1/") || wanted.path.len() > PATH_CHARACTERS_MAX || !plain {
+        return refuse("path must be one of this server's below /api/v1/, without a query");
+    }
+    if !(1..=SECONDS_MAX).contains(&wanted.seconds) {
+        return refuse("seconds must be 1 to 86400");
+    }
+    let expires = Timestamp::now() + SignedDuration::from_secs(i64::from(wanted.seconds));
+    let sealed = Sealed {
+        user: identity.name.clone(),
+        generation: identity.generation,
+        expires,
+        path: Some(wanted.path.clone()),
+    };
+    let url = format!("{}?{SEALED}={}", wanted.path, app.gate.sealer().url(&sealed));
+    Ok(Json(Signed { url, expires }))
+}
