@@ -3,7 +3,7 @@
 
 use super::driver::Driver;
 use super::material::payload;
-use super::oracle::{Entry, StreamModel, Takes};
+use super::oracle::{Entry, Holdings, StreamModel, Takes};
 use super::{Verdict, demand};
 use crate::disk::ReadAt;
 use crate::disk::sim::{CrashPlan, SimImage};
@@ -135,7 +135,7 @@ impl Driver {
                 if matches!(refused, Error::NotRecorded { .. }) {
                     self.owes_nothing_of(name, &must)?;
                 }
-                return self.judge_now(None).map(|_| false);
+                return self.judge_as_known().map(|_| false);
             }
             Err(Error::Io { .. } | Error::Erasing { .. }) if self.faulty => return Ok(false),
             Err(error) => return Err(error.to_string()),
@@ -145,7 +145,7 @@ impl Driver {
             if let Some(erased) = self.watched(|engine| engine.take_erased())? {
                 if self.faulty && erased.is_err() {
                     // Some of it is gone, the rest is whole.
-                    let held = self.judge_now(None)?;
+                    let held = self.judge_as_known()?;
                     let found = held.get(name).map(|retained| retained.keys.clone()).unwrap_or_default();
                     let stream = self.stream_mut(name)?;
                     let gone = std::mem::take(&mut stream.erasing);
@@ -241,7 +241,7 @@ impl Driver {
     /// An erasure was acknowledged: what was to go is gone for good, wherever one looks.
     fn is_gone(&mut self, name: &str, must: &BTreeSet<u64>, begin: &BTreeSet<u64>) -> Verdict {
         let image = self.disk.crash(CrashPlan::None);
-        let held = self.judge_now(None)?;
+        let held = self.judge_as_known()?;
         let found = held.get(name).map(|retained| retained.keys.clone()).unwrap_or_default();
         let left: Vec<_> = must.intersection(&found).collect();
         demand!(left.is_empty(), "{name}: erased samples are found: {left:?}");
@@ -255,8 +255,13 @@ impl Driver {
             self.places_of(&raw)
         );
         self.owes_nothing_of(name, must)?;
+        self.judge_as_known().map(drop)
+    }
+
+    /// Judges what a reader sees at this moment by what the writer knows: what it took since the newest samples came is not there.
+    fn judge_as_known(&mut self) -> Verdict<Holdings> {
         let view = self.view();
-        self.judge_now(Some(view)).map(drop)
+        self.judge_now(Some(view))
     }
 
     /// Erases what lies between two durable samples of a stream, picked at random.

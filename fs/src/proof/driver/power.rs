@@ -77,6 +77,8 @@ pub(in crate::proof) fn after_crash(model: &Model, held: &Holdings) -> Model {
         stream.entries.truncate(retained.to);
         stream.gone = stream.gone.max(retained.from);
         stream.vanished.extend(retained.missing);
+        // What is pushed from now on has the places of what was never pushed.
+        stream.vanished.retain(|at| *at < retained.to);
         stream.durable = retained.to;
         stream.durable_chunk = retained.last_chunk;
         // What was being erased is gone, or stays.
