@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use axum::Json;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 pub(crate) struct Problem {
     status: StatusCode,
     detail: String,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// As it is sent. The type is `about:blank`: the status says what kind of problem it is (RFC 9457, section 4.2.1).
@@ -27,7 +27,7 @@ struct Body<'a> {
 impl Problem {
     /// A problem of this status; `detail` is a sentence that says what is wrong and what to do.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
-        Problem { status, detail: detail.into(), headers: HeaderMap::new() }
+        Problem { status, detail: detail.into(), headers: Vec::new() }
     }
 
     /// Nobody knows who asks. `challenge` asks a browser or a player for a name and a password (RFC 7617).
@@ -35,7 +35,7 @@ impl Problem {
         let mut problem = Problem::new(StatusCode::UNAUTHORIZED, detail);
         let asked =
             if challenge { "Basic realm=\"Keha\", charset=\"UTF-8\"" } else { "Bearer realm=\"Keha\"" };
-        problem.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(asked));
+        problem.headers.push((header::WWW_AUTHENTICATE, HeaderValue::from_static(asked)));
         problem
     }
 
@@ -49,7 +49,7 @@ impl Problem {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let detail = format!("too many wrong passwords: try again in {seconds} s");
         let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
-        problem.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        problem.headers.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
         problem
     }
 
@@ -78,7 +78,8 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let title = self.status.canonical_reason().unwrap_or("Error");
         let body = Body { r#type: "about:blank", title, status: self.status.as_u16(), detail: &self.detail };
-        let mut response = (self.status, self.headers, Json(body)).into_response();
+        let mut response = (self.status, Json(body)).into_response();
+        response.headers_mut().extend(self.headers);
         let problem = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, problem);
         response

@@ -72,7 +72,9 @@ mod tests {
     use super::Credentials;
     use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
-    fn read(fields: &[(HeaderName, &str)], uri: &str) -> Credentials {
+    type Fields<'a> = &'a [(HeaderName, &'a str)];
+
+    fn read(fields: Fields<'_>, uri: &str) -> Credentials {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(name, HeaderValue::from_str(value).expect("a value"));
@@ -85,7 +87,7 @@ mod tests {
         let anna = Credentials::Password { name: "anna".to_owned(), password: "a:b".to_owned() };
         let token = Credentials::Token("keha_1_x".to_owned());
         let session = Credentials::Session("abc.def".to_owned());
-        let table: [(&[(HeaderName, &str)], &str, Credentials); 11] = [
+        let table: [(Fields<'_>, &str, Credentials); 11] = [
             (&[], "/", Credentials::Nothing),
             (&[(header::AUTHORIZATION, "Basic YW5uYTphOmI=")], "/", anna),
             (&[(header::AUTHORIZATION, "bearer  keha_1_x")], "/", token),
