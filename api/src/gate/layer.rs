@@ -4,7 +4,7 @@ use super::credentials::Credentials;
 use super::{Gate, origin};
 use crate::auth::Identity;
 use crate::problem::Problem;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, OriginalUri, Request, State};
 use axum::http::{HeaderMap, Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -19,10 +19,12 @@ pub(crate) const FORGERY_HEADER: &str = "x-keha-forgery-token";
 pub(crate) async fn pass(
     State(gate): State<Arc<Gate>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    // As the client sent it: the request's own lacks what this router is nested below.
+    OriginalUri(uri): OriginalUri,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let asked = Asked { method: request.method(), uri: request.uri(), headers: request.headers() };
+    let asked = Asked { method: request.method(), uri: &uri, headers: request.headers() };
     match gate.identify(&asked, peer.ip(), Timestamp::now()).await {
         Ok(identity) => {
             request.extensions_mut().insert(Arc::new(identity));
