@@ -64,7 +64,7 @@ impl<D: Disk> Engine<D> {
     /// A round within another call, whose report is given out later.
     ///
     /// # Errors
-    /// [`Error::Io`] if the disk fails; `operation` says what for.
+    /// [`crate::Error::Io`] if the disk fails; `operation` says what for.
     pub(super) fn round_within(&mut self, operation: &str) -> Result<()> {
         let report = self.round();
         self.rounds_within.push(report);

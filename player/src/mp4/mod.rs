@@ -1,6 +1,6 @@
 //! MP4 (ISO/IEC 14496-12): what browsers play, as segments made on request and as files of known length.
 //!
-//! - [`init`] and [`fragment`]: HLS segments and live video. Stateless: the same samples give the same bytes at any time
+//! - [`init()`] and [`fragment()`]: HLS segments and live video. Stateless: the same samples give the same bytes at any time
 //!   and in any process, so segments need not be kept, and can be cached for ever.
 //! - [`LayoutBuilder`] and [`Layout`]: a whole file, laid out from sample sizes and times alone. Its length and each of
 //!   its bytes are known before a sample is read, so that ranges can be asked for in any order.

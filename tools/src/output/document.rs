@@ -62,7 +62,7 @@ pub(crate) fn print(document: &impl Serialize) -> std::io::Result<()> {
 /// Shows a result: as one document where that is asked for, else as text.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub(crate) fn show(
     output: super::Output,
     json: bool,
