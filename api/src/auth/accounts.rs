@@ -249,7 +249,8 @@ impl Accounts {
             let bytes = serde_json::to_vec_pretty(&kept).map_err(|error| not_usable(file, &error))?;
             Ok((bytes, (kept, outcome)))
         })?;
-        (self.kept, self.stamp) = (kept, self.file.stamp());
+        // Another process may have changed the file since: what is there is read before it is asked next.
+        (self.kept, self.stamp) = (kept, None);
         Ok(outcome)
     }
 }

@@ -25,7 +25,7 @@ use crate::error::Result;
 use jiff::Timestamp;
 use remembered::Remembered;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -36,11 +36,14 @@ const VERIFIED_AT_ONCE: usize = 2;
 const BY_ADDRESS: (u32, Duration) = (10, Duration::from_secs(30));
 /// Wrong passwords for a name, from wherever: more, so that nobody is easily locked out by others.
 const BY_NAME: (u32, Duration) = (50, Duration::from_secs(10));
+/// The longest name of a user, in bytes.
+const NAME_BYTES_MAX: usize = 63;
 /// Of how many addresses and names failures are remembered.
 const REMEMBERED_MAX: usize = 10_000;
 
 /// What is needed to tell who asks.
 pub(crate) struct Gate {
+    directory: PathBuf,
     accounts: Mutex<Accounts>,
     sealer: Sealer,
     by_address: Mutex<Attempts>,
@@ -60,6 +63,7 @@ impl Gate {
     pub(crate) fn open(directory: &Path, loopback: bool) -> Result<Gate> {
         let attempts = |(burst, leak)| Mutex::new(Attempts::new(burst, leak, REMEMBERED_MAX));
         Ok(Gate {
+            directory: directory.to_owned(),
             accounts: Mutex::new(Accounts::open(directory)?),
             sealer: Sealer::open(directory)?,
             by_address: attempts(BY_ADDRESS),
@@ -78,6 +82,11 @@ impl Gate {
             tracing::error!(%error, "the accounts cannot be read anew: those known before count");
         }
         accounts
+    }
+
+    /// Changes the accounts in their file. Hashing and flushing keep nobody waiting who only asks: the next who does sees the change.
+    pub(crate) fn change_accounts<T>(&self, change: impl FnOnce(&mut Accounts) -> Result<T>) -> Result<T> {
+        change(&mut Accounts::open(&self.directory)?)
     }
 
     pub(crate) fn sealer(&self) -> &Sealer {
@@ -116,6 +125,8 @@ impl Gate {
         password: &str,
     ) -> std::result::Result<Option<Identity>, Wait> {
         let address = address_key(address);
+        // Nobody has such a name, and nothing so long is remembered.
+        let name = if name.len() > NAME_BYTES_MAX { "" } else { name };
         let since = || self.started.elapsed();
         // A player sends its password with every request: what was right is not verified again for a while.
         let known = lock(&self.remembered).get(name, password, since());

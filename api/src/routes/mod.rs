@@ -31,7 +31,7 @@ impl App {
         change: impl FnOnce(&mut Accounts) -> crate::Result<T> + Send + 'static,
     ) -> Result<T, Problem> {
         let gate = self.gate.clone();
-        let changed = tokio::task::spawn_blocking(move || change(&mut gate.accounts())).await;
+        let changed = tokio::task::spawn_blocking(move || gate.change_accounts(change)).await;
         Ok(changed.map_err(|error| Problem::internal(&error))??)
     }
 }
