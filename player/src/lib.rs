@@ -12,6 +12,7 @@ mod mkv;
 pub mod mp4;
 mod time;
 pub mod timeline;
+pub mod units;
 
 pub use error::{Error, Result};
 pub use export::{

@@ -1,4 +1,4 @@
-//! Wall times as text. No zones and no parsing: those belong to the command line.
+//! Wall times as text. No zones and no parsing: see [`crate::units`].
 
 use keha_fs::WallTime;
 
@@ -7,11 +7,7 @@ const MATROSKA_EPOCH_NS: i64 = 978_307_200 * 1_000_000_000;
 
 /// A wall time as RFC 3339 in UTC with nanoseconds: `2026-03-01T12:00:00.000000000Z`.
 pub fn rfc3339(wall: WallTime) -> String {
-    match jiff::Timestamp::from_nanosecond(i128::from(wall.0)) {
-        Ok(time) => format!("{time:.9}"),
-        // Every i64 of nanoseconds lies within jiff's range; said in full all the same, never guessed.
-        Err(_) => format!("{} ns since 1970", wall.0),
-    }
+    format!("{:.9}", crate::units::time::timestamp(wall))
 }
 
 /// A wall time as Matroska's `DateUTC`.

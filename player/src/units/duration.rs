@@ -10,7 +10,7 @@ static PARSER: SpanParser = SpanParser::new();
 ///
 /// # Errors
 /// A sentence that says what is wrong and how to write it.
-pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+pub fn parse(text: &str) -> Result<Duration, String> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!("a duration needs a unit: {text}s, {text}m or {text}h"));
     }
@@ -29,13 +29,13 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// As [`parse`].
-pub(crate) fn parse_positive(text: &str) -> Result<Duration, String> {
+pub fn parse_positive(text: &str) -> Result<Duration, String> {
     let duration = parse(text)?;
     if duration.is_zero() { Err("a duration here is longer than zero".into()) } else { Ok(duration) }
 }
 
 /// A duration for people: the two largest units, `1h 30m`; below a minute with a fraction where there is one.
-pub(crate) fn show(duration: Duration) -> String {
+pub fn show(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let two = |large: u64, large_unit: &str, small: u64, small_unit: &str| match small {
         0 => format!("{large}{large_unit}"),

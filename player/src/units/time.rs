@@ -3,6 +3,8 @@
 //!
 //! RFC 3339 and, for the zone in brackets, RFC 9557.
 
+pub use crate::time::rfc3339;
+
 use super::duration;
 use jiff::civil::{DateTime, Time};
 use jiff::fmt::temporal::Pieces;
@@ -11,13 +13,13 @@ use jiff::{SignedDuration, Timestamp};
 use keha_fs::WallTime;
 
 /// What the commands say a moment is, in their help.
-pub(crate) const HELP: &str = "RFC 3339 (2026-11-01T01:30:00+02:00), local time with or without a zone (2026-11-01T01:30:00[Europe/Helsinki]), relative (-10m), or now";
+pub const HELP: &str = "RFC 3339 (2026-11-01T01:30:00+02:00), local time with or without a zone (2026-11-01T01:30:00[Europe/Helsinki]), relative (-10m), or now";
 
 /// Reads a moment. `now` is what relative ones count from, `zone` is that of local times without one.
 ///
 /// # Errors
 /// A sentence that says what is wrong and how to write it.
-pub(crate) fn parse(text: &str, now: Timestamp, zone: &TimeZone) -> Result<WallTime, String> {
+pub fn parse(text: &str, now: Timestamp, zone: &TimeZone) -> Result<WallTime, String> {
     let timestamp = match text.strip_prefix('-') {
         _ if text == "now" => now,
         Some(back) => relative(text, back, now)?,
@@ -102,23 +104,18 @@ fn numeric(offset: Offset) -> String {
 }
 
 /// The moment as a volume keeps it, where it can.
-pub(crate) fn wall(timestamp: Timestamp) -> Option<WallTime> {
+pub fn wall(timestamp: Timestamp) -> Option<WallTime> {
     i64::try_from(timestamp.as_nanosecond()).ok().map(WallTime)
 }
 
 /// The moment that a volume keeps, as jiff's type.
-pub(crate) fn timestamp(wall: WallTime) -> Timestamp {
+pub fn timestamp(wall: WallTime) -> Timestamp {
     // Every i64 of nanoseconds lies in the years 1678 to 2262, which a timestamp covers.
     Timestamp::from_nanosecond(i128::from(wall.0)).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// RFC 3339 in UTC with all nine digits: for documents.
-pub(crate) fn rfc3339(wall: WallTime) -> String {
-    format!("{:.9}", timestamp(wall))
-}
-
 /// Local time with its offset, to the millisecond: for people.
-pub(crate) fn local(wall: WallTime, zone: &TimeZone) -> String {
+pub fn local(wall: WallTime, zone: &TimeZone) -> String {
     timestamp(wall).to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string()
 }
 
