@@ -276,6 +276,10 @@ pub struct RoundReport {
     pub streams: Vec<DurableStream>,
     /// How the disk does.
     pub health: Health,
+    /// How long it took: writing and flushing, by a steady clock; zero for rounds within a request.
+    pub took: Duration,
+    /// What waits in memory for the disk after it, in bytes.
+    pub waiting_bytes: u64,
     /// Bytes written to the disk since the volume was opened.
     pub written_bytes: u64,
     /// Blocks taken since the volume was opened.

@@ -391,6 +391,9 @@ impl<D: Disk> Engine<D> {
             at: self.core.clock.wall(),
             streams: streams.collect(),
             health: self.health.clone(),
+            // The engine knows no time of its own, and not what waits before it: its thread says both.
+            took: Duration::ZERO,
+            waiting_bytes: 0,
             written_bytes: self.core.writes.written_bytes(),
             blocks_taken: self.core.blocks_taken,
             holds: self.holds.room,

@@ -60,6 +60,11 @@ impl Room {
         }
     }
 
+    /// How many bytes wait.
+    pub(crate) fn all(&self) -> usize {
+        self.all
+    }
+
     /// How many bytes of a stream wait.
     #[cfg(test)]
     pub(crate) fn waiting(&self, index: usize) -> usize {

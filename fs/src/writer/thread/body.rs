@@ -195,19 +195,21 @@ impl Body {
         let began = Instant::now();
         self.shared.set_pulse(Pulse { round_since: Some(began), hurried: false });
         let report = self.engine.round();
+        let took = began.elapsed();
         let behind = report.health != Health::Good || self.engine.is_starved();
-        self.shared.set_pulse(Pulse { round_since: None, hurried: behind || began.elapsed() > ROUND_LONG });
-        self.tell(report);
+        self.shared.set_pulse(Pulse { round_since: None, hurried: behind || took > ROUND_LONG });
+        self.tell(RoundReport { took, ..report });
         self.answer_erased();
     }
 
     /// Makes known what a round achieved.
-    fn tell(&mut self, report: RoundReport) {
+    fn tell(&mut self, mut report: RoundReport) {
         {
             let mut inbox = self.shared.lock();
             for (index, freed) in self.engine.take_freed_bytes() {
                 inbox.room.give_back(index, freed);
             }
+            report.waiting_bytes = inbox.room.all() as u64;
             if report.health == Health::Good {
                 inbox.settle_small();
             }

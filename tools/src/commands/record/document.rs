@@ -373,6 +373,8 @@ pub(crate) mod tests {
             at: NOW.0,
             streams: vec![stream],
             health,
+            took: std::time::Duration::ZERO,
+            waiting_bytes: 0,
             written_bytes: 1 << 20,
             blocks_taken: 1,
             holds: Default::default(),
