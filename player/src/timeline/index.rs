@@ -47,6 +47,14 @@ impl Index {
         streams.into_iter().for_each(|stream| self.refresh_stream(source, stream));
     }
 
+    /// A new index of what the source's rows say now, with what was learnt here of blocks whose rows are the same.
+    pub fn renewed(&self, source: &dyn TimelineSource) -> Index {
+        let streams = self.streams.iter().map(|(id, stream)| (*id, stream.clone())).collect();
+        let mut index = Index { streams, live: self.live };
+        index.refresh(source);
+        index
+    }
+
     /// The same for one stream.
     pub fn refresh_stream(&mut self, source: &dyn TimelineSource, stream: StreamId) {
         self.live = source.is_live();
@@ -66,6 +74,12 @@ impl Index {
 
     pub(super) fn stream(&self, stream: StreamId) -> Option<&Stream> {
         self.streams.get(&stream)
+    }
+}
+
+impl Clone for Stream {
+    fn clone(&self) -> Stream {
+        Stream { rows: self.rows.clone(), shapes: Mutex::new(self.shapes().clone()) }
     }
 }
 
