@@ -7,12 +7,15 @@
 #![forbid(unsafe_code)]
 
 pub mod auth;
+pub mod control;
 mod error;
 mod gate;
 mod problem;
 mod routes;
 mod server;
 pub mod state;
+#[cfg(test)]
+mod testing;
 
 pub use error::{Error, Result};
-pub use server::Server;
+pub use server::{Server, Services, Settings, Tls};

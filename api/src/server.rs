@@ -1,13 +1,48 @@
-//! The server: listening, and ending.
+//! The server: what it is given, listening, and ending.
 
+use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::gate::Gate;
 use crate::routes::{App, router};
+use keha_player::library::Library;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
+
+/// How a server is to be.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Where accounts and what else outlives the server are kept.
+    pub state: PathBuf,
+    /// Below which path it answers, such as `/keha` behind a proxy; empty for none.
+    pub base_path: String,
+    /// The origins of other sites' pages (`https://example.org`) that may read answers (CORS); none may send a session.
+    pub allowed_origins: Vec<String>,
+    /// The certificate to encrypt with; without one it is spoken in the clear.
+    pub tls: Option<Tls>,
+}
+
+/// Where a certificate is.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The certificate and those that vouch for it (PEM).
+    pub certificate: PathBuf,
+    /// Its private key (PEM, PKCS #8, PKCS #1 or SEC 1).
+    pub key: PathBuf,
+}
+
+/// What a server serves.
+#[derive(Clone)]
+pub struct Services {
+    /// What is recorded.
+    pub library: Arc<Library>,
+    /// Whoever records.
+    pub control: Arc<dyn Control>,
+}
 
 /// A server that listens and answers nobody yet.
 pub struct Server {
@@ -16,13 +51,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on an address. Anywhere but on loopback there must be somebody who can log in: nobody else may see what is recorded.
+    /// Listens. Anywhere but on loopback there must be somebody who can log in: nobody else may see what is recorded.
     ///
     /// # Errors
     /// Where nobody could log in, the accounts cannot be read, or the address is not to be had.
-    pub async fn listen(address: SocketAddr, state: &Path) -> Result<Server> {
+    pub async fn listen(settings: Settings, services: Services) -> Result<Server> {
+        let address = settings.address;
         let loopback = address.ip().to_canonical().is_loopback();
-        let gate = Gate::open(state, loopback)?;
+        let gate = Gate::open(&settings.state, loopback)?;
         if !loopback && gate.accounts().is_empty() {
             let why = format!(
                 "{address} can be reached from elsewhere, and nobody could log in: add a user first with `keha user add`"
@@ -31,7 +67,7 @@ impl Server {
         }
         let listener =
             TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
-        Ok(Server { listener, app: App { gate: Arc::new(gate), tls: false } })
+        Ok(Server { listener, app: App::new(gate, settings, services) })
     }
 
     /// Where it listens.

@@ -9,6 +9,7 @@ mod users;
 use crate::auth::Accounts;
 use crate::gate::{self, Gate};
 use crate::problem::Problem;
+use crate::server::{Services, Settings};
 use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{from_fn_with_state, map_response};
@@ -20,11 +21,17 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) gate: Arc<Gate>,
+    pub(crate) services: Services,
+    pub(crate) settings: Arc<Settings>,
     /// Whether browsers reach this server by TLS alone.
     pub(crate) tls: bool,
 }
 
 impl App {
+    pub(crate) fn new(gate: Gate, settings: Settings, services: Services) -> App {
+        App { gate: Arc::new(gate), services, settings: Arc::new(settings), tls: false }
+    }
+
     /// Changes the accounts: hashing a password and flushing a file take a while, on a thread that may wait.
     async fn change<T: Send + 'static>(
         &self,

@@ -3,12 +3,15 @@
 use super::{App, router};
 use crate::auth::{Cameras, Grant, Role};
 use crate::gate::Gate;
+use crate::server::{Services, Settings};
+use crate::testing::FakeControl;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Method, Request, StatusCode, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use keha_player::library::Library;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -46,7 +49,16 @@ impl Server {
                 gate.accounts().add_user(name, &format!("secret of {name}"), grant).expect("added");
             }
         }
-        let router = router(App { gate: Arc::new(gate), tls: false });
+        let settings = Settings {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            state: directory.path().to_owned(),
+            base_path: String::new(),
+            allowed_origins: Vec::new(),
+            tls: None,
+        };
+        let library = Arc::new(Library::default());
+        let services = Services { library, control: Arc::new(FakeControl::default()) };
+        let router = router(App::new(gate, settings, services));
         Server { _directory: directory, router }
     }
 
