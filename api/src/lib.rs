@@ -6,10 +6,14 @@
 
 #![forbid(unsafe_code)]
 
+mod app;
 pub mod auth;
 pub mod control;
 mod error;
+mod etag;
+mod extract;
 mod gate;
+mod openapi;
 mod problem;
 mod routes;
 mod server;

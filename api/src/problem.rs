@@ -1,5 +1,6 @@
 //! Errors as clients see them: `application/problem+json` (RFC 9457), with a detail that says what to do.
 
+use crate::control::ControlError;
 use crate::error::Error;
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -69,6 +70,53 @@ impl From<Error> for Problem {
             Error::Io { .. } | Error::State { .. } | Error::Listen { .. } => {
                 return Problem::internal(&error);
             }
+        };
+        Problem::new(status, error.to_string())
+    }
+}
+
+impl From<ControlError> for Problem {
+    fn from(error: ControlError) -> Problem {
+        let status = match error {
+            ControlError::Exists(_) | ControlError::ReadOnly(_) => StatusCode::CONFLICT,
+            ControlError::Unknown(_) => StatusCode::NOT_FOUND,
+            ControlError::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            ControlError::Failed(_) => StatusCode::BAD_GATEWAY,
+            ControlError::Volume(error) => return error.into(),
+        };
+        Problem::new(status, error.to_string())
+    }
+}
+
+impl From<keha_fs::Error> for Problem {
+    fn from(error: keha_fs::Error) -> Problem {
+        use keha_fs::Error;
+        let status = match error {
+            Error::NoSuchStream { .. } | Error::NoSuchHold { .. } | Error::NotRecorded { .. } => {
+                StatusCode::NOT_FOUND
+            }
+            Error::Overwritten { .. } => StatusCode::GONE,
+            Error::NoRoomToHold { .. }
+            | Error::HoldsFull { .. }
+            | Error::Held { .. }
+            | Error::Erasing { .. } => StatusCode::CONFLICT,
+            Error::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Error::Stopped(_) => StatusCode::SERVICE_UNAVAILABLE,
+            _ => return Problem::internal(&error),
+        };
+        Problem::new(status, error.to_string())
+    }
+}
+
+impl From<keha_player::Error> for Problem {
+    fn from(error: keha_player::Error) -> Problem {
+        use keha_player::Error;
+        let status = match error {
+            Error::Volume(error) => return error.into(),
+            Error::NotRecorded { .. } => StatusCode::NOT_FOUND,
+            Error::Overwritten { .. } => StatusCode::GONE,
+            Error::Invalid(_) | Error::Mp4 { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => return Problem::internal(&error),
         };
         Problem::new(status, error.to_string())
     }

@@ -1,9 +1,10 @@
 //! The server: what it is given, listening, and ending.
 
+use crate::app::App;
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::gate::Gate;
-use crate::routes::{App, router};
+use crate::routes::router;
 use keha_player::library::Library;
 use std::future::Future;
 use std::net::SocketAddr;

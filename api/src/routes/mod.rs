@@ -1,68 +1,106 @@
 //! The paths of the interface, each in a file of its own. What is below `/api/v1` passes the gate.
 
+mod camera_documents;
+mod cameras;
 mod health;
+mod holds;
+mod metrics;
 mod session;
 mod signed_urls;
+mod timeline;
 mod tokens;
 mod users;
+mod volumes;
 
-use crate::auth::Accounts;
-use crate::gate::{self, Gate};
+use crate::app::App;
+use crate::etag;
+use crate::gate;
 use crate::problem::Problem;
-use crate::server::{Services, Settings};
 use axum::Router;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::Response;
-use axum::routing::{delete, get, post, put};
+use axum::routing::get;
 use std::sync::Arc;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
-/// What every handler reaches.
-#[derive(Clone)]
-pub(crate) struct App {
-    pub(crate) gate: Arc<Gate>,
-    pub(crate) services: Services,
-    pub(crate) settings: Arc<Settings>,
-    /// Whether browsers reach this server by TLS alone.
-    pub(crate) tls: bool,
-}
+/// Below what all paths but those of the pages are.
+pub(crate) const API: &str = "/api/v1";
 
-impl App {
-    pub(crate) fn new(gate: Gate, settings: Settings, services: Services) -> App {
-        App { gate: Arc::new(gate), services, settings: Arc::new(settings), tls: false }
-    }
-
-    /// Changes the accounts: hashing a password and flushing a file take a while, on a thread that may wait.
-    async fn change<T: Send + 'static>(
-        &self,
-        change: impl FnOnce(&mut Accounts) -> crate::Result<T> + Send + 'static,
-    ) -> Result<T, Problem> {
-        let gate = self.gate.clone();
-        let changed = tokio::task::spawn_blocking(move || gate.change_accounts(change)).await;
-        Ok(changed.map_err(|error| Problem::internal(&error))??)
-    }
-}
+/// The most bytes of a request's body: what is sent here is small.
+const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// All paths.
 pub(crate) fn router(app: App) -> Router {
-    let inside = Router::new()
-        .route("/session", get(session::show).delete(session::end))
-        .route("/signed-urls", post(signed_urls::make))
-        .route("/users", get(users::list).post(users::add))
-        .route("/users/{user}", delete(users::remove))
-        .route("/users/{user}/password", put(users::set_password))
-        .route("/users/{user}/grant", put(users::set_grant))
-        .route("/tokens", get(tokens::list).post(tokens::add))
-        .route("/tokens/{token}", delete(tokens::remove))
+    let (base, origins) = (app.settings.base_path.clone(), app.settings.allowed_origins.clone());
+    let (router, described) = described(app);
+    let document = Arc::new(described);
+    let docs = SwaggerUi::new("/api/docs").config(Config::from("../openapi.json"));
+    let router = router
+        .merge(docs)
+        .route("/api/openapi.json", get(async move || axum::Json(OpenApi::clone(&document))))
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path knows no such method: see /api/docs")
+        })
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such path: see /api/docs"));
+    let router = if base.is_empty() { router } else { Router::new().nest(&base, router) };
+    router
+        .layer(from_fn(etag::tagged))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(cors(&origins))
+        .layer(map_response(protected))
+}
+
+/// Which other sites' pages may read answers. They send a token or a password; never a session.
+fn cors(origins: &[String]) -> CorsLayer {
+    let origins = origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+    let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE];
+    let sent = [header::AUTHORIZATION, header::CONTENT_TYPE, header::RANGE, header::IF_NONE_MATCH];
+    let read = [header::ETAG, header::CONTENT_RANGE, header::ACCEPT_RANGES, header::CONTENT_DISPOSITION];
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods(methods)
+        .allow_headers(sent)
+        .expose_headers(read)
+}
+
+/// The paths that are described, and what is said of them.
+fn described(app: App) -> (Router, OpenApi) {
+    let inside = OpenApiRouter::new()
+        .routes(routes!(session::show, session::end))
+        .routes(routes!(signed_urls::make))
+        .routes(routes!(users::list, users::add))
+        .routes(routes!(users::remove))
+        .routes(routes!(users::set_password))
+        .routes(routes!(users::set_grant))
+        .routes(routes!(tokens::list, tokens::add))
+        .routes(routes!(tokens::remove))
+        .routes(routes!(cameras::list, cameras::add))
+        .routes(routes!(cameras::show, cameras::change, cameras::remove))
+        .routes(routes!(cameras::test))
+        .routes(routes!(cameras::record))
+        .routes(routes!(timeline::of_stream))
+        .routes(routes!(timeline::of_all))
+        .routes(routes!(timeline::days))
+        .routes(routes!(timeline::forecast))
+        .routes(routes!(holds::list, holds::add))
+        .routes(routes!(holds::lift))
+        .routes(routes!(volumes::list))
+        .routes(routes!(metrics::show))
         .layer(from_fn_with_state(app.gate.clone(), gate::pass))
         // Logging in is asked by somebody whom nobody knows yet.
-        .route("/session", post(session::begin))
-        .with_state(app);
-    Router::new()
-        .route("/healthz", get(health::alive))
-        .nest("/api/v1", inside)
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such path: see /api/docs"))
-        .layer(map_response(protected))
+        .routes(routes!(session::begin));
+    OpenApiRouter::with_openapi(crate::openapi::document())
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .nest(API, inside)
+        .with_state(app)
+        .split_for_parts()
 }
 
 /// What no answer goes without: it is kept in no shared cache, taken for nothing but what it says, and shown in no other site's frame.

@@ -1,6 +1,7 @@
 //! Who gets what from which path, asked as clients ask.
 
-use super::{App, router};
+use super::router;
+use crate::app::App;
 use crate::auth::{Cameras, Grant, Role};
 use crate::gate::Gate;
 use crate::server::{Services, Settings};
@@ -26,6 +27,7 @@ struct Server {
 struct Answer {
     status: StatusCode,
     cookie: Option<String>,
+    tag: Option<String>,
     body: Value,
 }
 
@@ -86,9 +88,10 @@ impl Server {
             .headers()
             .get(header::SET_COOKIE)
             .map(|cookie| cookie.to_str().expect("text").to_owned());
+        let tag = response.headers().get(header::ETAG).map(|tag| tag.to_str().expect("text").to_owned());
         let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body");
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Answer { status, cookie, body }
+        Answer { status, cookie, tag, body }
     }
 
     async fn get(&self, path: &str, fields: Fields<'_>) -> Answer {
@@ -115,53 +118,218 @@ fn basic_of(name: &str) -> String {
     basic(name, &format!("secret of {name}"))
 }
 
-/// Every path inside the gate, with what a right request brings, and who may: whoever is known (`false`), an administrator (`true`).
-fn paths() -> Vec<(Method, &'static str, Option<Value>, bool)> {
+/// Who may ask for a path.
+#[derive(Clone, Copy, PartialEq)]
+enum May {
+    /// Whoever is known.
+    Known,
+    /// Whoever may see the door.
+    See,
+    /// Whoever may change the door.
+    Change,
+    /// Whoever may change all.
+    Administer,
+    /// Anybody.
+    Anybody,
+}
+
+/// Every path that is described, with what a right request brings, and who may ask.
+fn paths() -> Vec<(&'static str, &'static str, Option<Value>, May)> {
     let grant = json!({"role": "viewer", "cameras": {"only": []}});
+    let camera = json!({"url": "rtsp://door.example/main"});
+    let hold = json!({"camera": "door", "from": "-10m", "to": "now"});
+    let bert = json!({"name": "bert", "password": "correct horse", "grant": grant});
+    let token = json!({"label": "x", "grant": grant, "expires": null});
     vec![
-        (Method::GET, "/api/v1/session", None, false),
-        (Method::DELETE, "/api/v1/session", None, false),
-        (Method::POST, "/api/v1/signed-urls", Some(json!({"path": "/api/v1/session", "seconds": 60})), false),
-        (Method::GET, "/api/v1/users", None, true),
+        ("get", "/healthz", None, May::Anybody),
+        ("get", "/readyz", None, May::Anybody),
         (
-            Method::POST,
-            "/api/v1/users",
-            Some(json!({"name": "bert", "password": "correct horse", "grant": grant})),
-            true,
+            "post",
+            "/api/v1/session",
+            Some(json!({"name": "anna", "password": "secret of anna"})),
+            May::Anybody,
         ),
-        (Method::PUT, "/api/v1/users/bert/password", Some(json!({"password": "battery staple"})), true),
-        (Method::PUT, "/api/v1/users/bert/grant", Some(grant.clone()), true),
-        (Method::DELETE, "/api/v1/users/bert", None, true),
-        (Method::GET, "/api/v1/tokens", None, true),
-        (Method::POST, "/api/v1/tokens", Some(json!({"label": "x", "grant": grant, "expires": null})), true),
+        ("get", "/api/v1/session", None, May::Known),
+        ("delete", "/api/v1/session", None, May::Known),
+        ("post", "/api/v1/signed-urls", Some(json!({"path": "/api/v1/session", "seconds": 60})), May::Known),
+        ("get", "/api/v1/users", None, May::Administer),
+        ("post", "/api/v1/users", Some(bert), May::Administer),
+        (
+            "put",
+            "/api/v1/users/{user}/password",
+            Some(json!({"password": "battery staple"})),
+            May::Administer,
+        ),
+        ("put", "/api/v1/users/{user}/grant", Some(grant), May::Administer),
+        ("delete", "/api/v1/users/{user}", None, May::Administer),
+        ("get", "/api/v1/tokens", None, May::Administer),
+        ("post", "/api/v1/tokens", Some(token), May::Administer),
+        ("delete", "/api/v1/tokens/{token}", None, May::Administer),
+        ("get", "/api/v1/cameras", None, May::Known),
+        (
+            "post",
+            "/api/v1/cameras",
+            Some(json!({"name": "gate", "url": "rtsp://gate.example/"})),
+            May::Administer,
+        ),
+        ("get", "/api/v1/cameras/{camera}", None, May::See),
+        ("put", "/api/v1/cameras/{camera}", Some(camera.clone()), May::Change),
+        ("delete", "/api/v1/cameras/{camera}", None, May::Change),
+        ("post", "/api/v1/camera-tests", Some(camera), May::Administer),
+        (
+            "put",
+            "/api/v1/cameras/{camera}/streams/{stream}/recording",
+            Some(json!({"on": false})),
+            May::Change,
+        ),
+        ("get", "/api/v1/cameras/{camera}/streams/{stream}/timeline", None, May::See),
+        ("get", "/api/v1/cameras/{camera}/streams/{stream}/days", None, May::See),
+        ("get", "/api/v1/timeline", None, May::Known),
+        ("get", "/api/v1/forecast", None, May::Known),
+        ("get", "/api/v1/holds", None, May::Known),
+        ("post", "/api/v1/holds", Some(hold), May::Change),
+        ("delete", "/api/v1/holds/{hold}", None, May::Known),
+        ("get", "/api/v1/volumes", None, May::Administer),
+        ("get", "/api/v1/metrics", None, May::Administer),
     ]
+}
+
+fn filled(path: &str, camera: &str) -> String {
+    let path = path.replace("{camera}", camera).replace("{stream}", "main").replace("{user}", "bert");
+    path.replace("{token}", "0000").replace("{hold}", "00000000-0000-0000-0000-000000000000")
+}
+
+#[tokio::test]
+async fn every_path_that_is_described_is_known_here() {
+    let server = Server::new(true, false);
+    let document = server.get("/api/openapi.json", &[]).await.body;
+    let described = document["paths"].as_object().expect("paths").iter();
+    let mut described: Vec<(String, String)> = described
+        .flat_map(|(path, item)| {
+            item.as_object().expect("methods").keys().map(|method| (path.clone(), method.clone()))
+        })
+        .collect();
+    let mut known: Vec<(String, String)> =
+        paths().iter().map(|(method, path, ..)| ((*path).to_owned(), (*method).to_owned())).collect();
+    described.sort();
+    known.sort();
+    assert_eq!(described, known);
 }
 
 #[tokio::test]
 async fn every_path_asks_who_it_is_and_what_he_may() {
     let server = Server::new(true, false);
-    for (method, path, body, administrator) in paths() {
-        let wrong = basic("root", "wrong");
-        let unknown: [(&str, StatusCode); 3] = [
-            ("", StatusCode::UNAUTHORIZED),
-            (&wrong, StatusCode::UNAUTHORIZED),
-            ("Bearer keha_0000_AAAA", StatusCode::UNAUTHORIZED),
-        ];
-        for (authorization, expected) in unknown {
+    for (method, path, body, may) in paths() {
+        let method: Method = method.to_uppercase().parse().expect("a method");
+        let ask = async |path: &str, fields: Fields<'_>| {
+            server.ask(method.clone(), path, fields, body.clone()).await
+        };
+        let door = filled(path, "door");
+        for authorization in ["", "Bearer keha_0000_AAAA", "Basic ???"] {
             let fields = [("authorization", authorization)];
-            let fields: Fields<'_> = if authorization.is_empty() { &[] } else { &fields };
-            let answer = server.ask(method.clone(), path, fields, body.clone()).await;
-            assert_eq!(answer.status, expected, "{method} {path} {authorization}");
-            assert_eq!(answer.body["status"], expected.as_u16(), "{}", answer.body);
+            let answer = ask(&door, if authorization.is_empty() { &[] } else { &fields }).await;
+            let refused = answer.status == StatusCode::UNAUTHORIZED;
+            assert_eq!(refused, may != May::Anybody, "{method} {path} {authorization}: {}", answer.status);
+            assert!(!refused || answer.body["status"] == 401, "{}", answer.body);
         }
-        for (name, allowed) in [("anna", !administrator), ("dora", !administrator), ("root", true)] {
-            let answer =
-                server.ask(method.clone(), path, &[("authorization", &basic_of(name))], body.clone()).await;
-            let right =
-                if allowed { answer.status.is_success() } else { answer.status == StatusCode::FORBIDDEN };
-            assert!(right, "{method} {path} by {name}: {} {}", answer.status, answer.body);
+        let allowed = |name| match may {
+            May::Anybody | May::Known | May::See => true,
+            May::Change => name != "anna",
+            May::Administer => name == "root",
+        };
+        for name in ["anna", "dora", "root"] {
+            let known = basic_of(name);
+            let answer = ask(&door, &[("authorization", &known)]).await;
+            let forbidden = answer.status == StatusCode::FORBIDDEN;
+            assert_eq!(
+                forbidden,
+                !allowed(name),
+                "{method} {path} by {name}: {} {}",
+                answer.status,
+                answer.body
+            );
+            assert_ne!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{method} {path}: {}", answer.body);
+            // Another camera's, whether it is there or not.
+            for other in ["yard", "nowhere", "..%2fdoor", "door%2f..%2fyard", "%00"] {
+                let elsewhere = filled(path, other);
+                if elsewhere == door || name == "root" {
+                    continue;
+                }
+                let answer = ask(&elsewhere, &[("authorization", &known)]).await;
+                assert_eq!(answer.status, StatusCode::FORBIDDEN, "{method} {elsewhere} by {name}");
+            }
         }
     }
+}
+
+#[tokio::test]
+async fn cameras_of_the_file_are_read_only_and_others_come_and_go() {
+    let server = Server::new(true, false);
+    let root = basic_of("root");
+    let fields: Fields<'_> = &[("authorization", &root)];
+    let url = json!({"url": "rtsp://root:secret@gate.example/main"});
+    let door = server.ask(Method::PUT, "/api/v1/cameras/door", fields, Some(url.clone())).await;
+    assert_eq!(door.status, StatusCode::CONFLICT, "{}", door.body);
+    assert!(door.body["detail"].as_str().is_some_and(|detail| detail.contains("configuration file")));
+    let mut gate = url.clone();
+    gate["name"] = json!("gate");
+    for expected in [StatusCode::CREATED, StatusCode::CONFLICT] {
+        let added = server.ask(Method::POST, "/api/v1/cameras", fields, Some(gate.clone())).await;
+        assert_eq!(added.status, expected, "{}", added.body);
+    }
+    let shown = server.get("/api/v1/cameras/gate", fields).await;
+    assert_eq!((shown.status, &shown.body["read_only"]), (StatusCode::OK, &json!(false)));
+    assert!(!shown.body.to_string().contains("secret"), "{}", shown.body);
+    let changed = server.ask(Method::PUT, "/api/v1/cameras/gate", fields, Some(url)).await;
+    assert_eq!(changed.status, StatusCode::NO_CONTENT, "{}", changed.body);
+    let removed = server.ask(Method::DELETE, "/api/v1/cameras/gate", fields, None).await;
+    assert_eq!(removed.status, StatusCode::NO_CONTENT);
+    assert_eq!(server.get("/api/v1/cameras/gate", fields).await.status, StatusCode::NOT_FOUND);
+    let seen = server.get("/api/v1/cameras", &[("authorization", &basic_of("anna"))]).await.body;
+    assert_eq!(seen.as_array().map(Vec::len), Some(1), "{seen}");
+}
+
+#[tokio::test]
+async fn what_does_not_do_is_a_problem_that_says_why() {
+    let server = Server::new(true, false);
+    let root = basic_of("root");
+    let fields: Fields<'_> = &[("authorization", &root)];
+    let long = json!({"name": "x".repeat(100_000), "url": "rtsp://x/"});
+    let table = [
+        (Method::POST, "/api/v1/cameras", Some(json!({"nam": "gate"})), 422, "nam"),
+        (Method::POST, "/api/v1/cameras", Some(json!({"name": 7, "url": "x"})), 422, "name"),
+        (Method::POST, "/api/v1/cameras", Some(json!({"url": "rtsp://x/"})), 422, "name"),
+        (Method::POST, "/api/v1/cameras", None, 415, "Content-Type"),
+        (Method::POST, "/api/v1/cameras", Some(long), 413, "limit"),
+        (Method::GET, "/api/v1/timeline?from=yesterday", None, 422, "from"),
+        (Method::GET, "/api/v1/timeline?from=now&to=-5m", None, 422, "ends"),
+        (Method::GET, "/api/v1/timeline?resolution=5", None, 422, "resolution"),
+        (Method::GET, "/api/v1/cameras/door/streams/main/days?zone=Mars/Base", None, 422, "zone"),
+        (Method::GET, "/api/v1/cameras/door/streams/main/timeline", None, 404, "door"),
+        (Method::GET, "/api/v1/cameras/door/streams/a.b/timeline", None, 404, "camera"),
+        (Method::PATCH, "/api/v1/cameras", None, 405, "method"),
+        (Method::DELETE, "/api/v1/holds/x", None, 404, "hold"),
+    ];
+    for (method, path, body, status, says) in table {
+        let answer = server.ask(method.clone(), path, fields, body).await;
+        let detail = answer.body["detail"].as_str().unwrap_or_default();
+        assert!(
+            answer.status == status && detail.contains(says),
+            "{method} {path}: {} {}",
+            answer.status,
+            answer.body
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_did_not_change_is_not_sent_again() {
+    let server = Server::new(true, false);
+    let root = basic_of("root");
+    let first = server.get("/api/v1/cameras", &[("authorization", &root)]).await;
+    let tag = first.tag.expect("a tag");
+    let again = server.get("/api/v1/cameras", &[("authorization", &root), ("if-none-match", &tag)]).await;
+    assert_eq!((again.status, again.body), (StatusCode::NOT_MODIFIED, Value::Null));
 }
 
 #[tokio::test]

@@ -5,29 +5,31 @@
 
 use super::App;
 use crate::auth::{Grant, Identity, Sealed};
+use crate::extract::Json;
 use crate::gate::{Asking, COOKIE, session_of};
 use crate::problem::Problem;
-use axum::Json;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use utoipa::ToSchema;
 
 /// How long a session lasts.
 const LIFE: SignedDuration = SignedDuration::from_hours(12);
 
 /// Who logs in.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogIn {
     name: String,
+    #[schema(write_only)]
     password: String,
 }
 
 /// Who is logged in.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Session {
     user: String,
     grant: Grant,
@@ -41,7 +43,10 @@ impl Session {
     }
 }
 
-/// `POST /session`: logs in, and sets the cookie.
+/// Logs in a browser, and sets its cookie.
+#[utoipa::path(post, path = "/session", tag = "access", security(()), request_body = LogIn,
+    responses((status = 200, description = "Logged in; the cookie is set", body = Session), (status = 401, description = "Wrong name or password"),
+        (status = 429, description = "Too many wrong passwords: wait")))]
 pub(super) async fn begin(
     State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -56,20 +61,24 @@ pub(super) async fn begin(
     let cookie = app.gate.sealer().session(&sealed);
     let forgery_token = app.gate.sealer().forgery_token(&cookie);
     let mut response = Session::of(&identity, Some(forgery_token)).into_response();
-    response.headers_mut().insert(header::SET_COOKIE, set_cookie(&cookie, LIFE, app.tls)?);
+    response.headers_mut().insert(header::SET_COOKIE, set_cookie(&cookie, LIFE, app.is_encrypted())?);
     Ok(response)
 }
 
-/// `GET /session`: who asks, by whatever means.
+/// Who asks, by whatever means.
+#[utoipa::path(get, path = "/session", tag = "access", responses((status = 200, description = "Who asks", body = Session)))]
 pub(super) async fn show(State(app): State<App>, Asking(identity): Asking, headers: HeaderMap) -> Response {
     let token = session_of(&headers).map(|session| app.gate.sealer().forgery_token(session));
     Session::of(&identity, token).into_response()
 }
 
-/// `DELETE /session`: makes the browser forget the cookie.
+/// Makes the browser forget its cookie.
+#[utoipa::path(delete, path = "/session", tag = "access", responses((status = 204, description = "The cookie is taken away")))]
 pub(super) async fn end(State(app): State<App>) -> Result<Response, Problem> {
     let mut response = StatusCode::NO_CONTENT.into_response();
-    response.headers_mut().insert(header::SET_COOKIE, set_cookie("", SignedDuration::ZERO, app.tls)?);
+    response
+        .headers_mut()
+        .insert(header::SET_COOKIE, set_cookie("", SignedDuration::ZERO, app.is_encrypted())?);
     Ok(response)
 }
 

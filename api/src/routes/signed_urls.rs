@@ -2,13 +2,14 @@
 
 use super::App;
 use crate::auth::Sealed;
+use crate::extract::Json;
 use crate::gate::{Asking, SEALED};
 use crate::problem::Problem;
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The longest time that a signed URL is good for, in seconds.
 const SECONDS_MAX: u32 = 24 * 3600;
@@ -16,9 +17,9 @@ const SECONDS_MAX: u32 = 24 * 3600;
 const PATH_CHARACTERS_MAX: usize = 1000;
 
 /// What to sign.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(super) struct UrlToSign {
     /// A path of this server; with `/` at its end, all below it too.
     path: String,
     /// For how long, in seconds.
@@ -26,20 +27,23 @@ pub(super) struct Wanted {
 }
 
 /// A signed URL.
-#[derive(Serialize)]
-pub(super) struct Signed {
+#[derive(Serialize, ToSchema)]
+pub(super) struct SignedUrl {
     /// The path with the query that signs it; the query signs what is below it, too.
     url: String,
     /// When it ends.
+    #[schema(value_type = String, format = DateTime)]
     expires: Timestamp,
 }
 
-/// `POST /signed-urls`: it opens no more than whoever asked for it may see, as long as he is the same.
+/// Signs a URL for a player that cannot log in. It opens no more than whoever asked for it may see, as long as he is the same.
+#[utoipa::path(post, path = "/signed-urls", tag = "access", request_body = UrlToSign,
+    responses((status = 200, description = "The URL", body = SignedUrl), (status = 422, description = "The path or the time does not do, or a token asks")))]
 pub(super) async fn make(
     State(app): State<App>,
     Asking(identity): Asking,
-    Json(wanted): Json<Wanted>,
-) -> Result<Json<Signed>, Problem> {
+    Json(wanted): Json<UrlToSign>,
+) -> Result<Json<SignedUrl>, Problem> {
     let refuse = |why: &str| Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why));
     if identity.generation == 0 {
         return refuse(
@@ -61,5 +65,5 @@ pub(super) async fn make(
         path: Some(wanted.path.clone()),
     };
     let url = format!("{}?{SEALED}={}", wanted.path, app.gate.sealer().url(&sealed));
-    Ok(Json(Signed { url, expires }))
+    Ok(Json(SignedUrl { url, expires }))
 }

@@ -2,44 +2,48 @@
 
 use super::App;
 use crate::auth::Grant;
+use crate::extract::{Json, Path};
 use crate::gate::Administrator;
 use crate::problem::Problem;
-use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A token, without its secret.
-#[derive(Serialize)]
-pub(super) struct Listed {
+#[derive(Serialize, ToSchema)]
+pub(super) struct TokenDocument {
     id: String,
     label: String,
     grant: Grant,
+    #[schema(value_type = Option<String>, format = DateTime)]
     expires: Option<Timestamp>,
 }
 
 /// A token to make.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct New {
+pub(super) struct NewToken {
     label: String,
     grant: Grant,
+    #[schema(value_type = Option<String>, format = DateTime)]
     expires: Option<Timestamp>,
 }
 
 /// A token that was just made.
-#[derive(Serialize)]
-pub(super) struct Made {
+#[derive(Serialize, ToSchema)]
+pub(super) struct MadeToken {
     id: String,
     /// To be sent as `Authorization: Bearer`. It is told this once.
     token: String,
 }
 
-/// `GET /tokens`.
-pub(super) async fn list(State(app): State<App>, _: Administrator) -> Json<Vec<Listed>> {
+/// The tokens of programs.
+#[utoipa::path(get, path = "/tokens", tag = "access", responses((status = 200, description = "The tokens, without their secrets", body = Vec<TokenDocument>)))]
+pub(super) async fn list(State(app): State<App>, _: Administrator) -> Json<Vec<TokenDocument>> {
     let accounts = app.gate.accounts();
-    let listed = accounts.tokens().map(|(id, label, grant, expires)| Listed {
+    let listed = accounts.tokens().map(|(id, label, grant, expires)| TokenDocument {
         id: id.to_owned(),
         label: label.to_owned(),
         grant: grant.clone(),
@@ -48,19 +52,23 @@ pub(super) async fn list(State(app): State<App>, _: Administrator) -> Json<Vec<L
     Json(listed.collect())
 }
 
-/// `POST /tokens`.
+/// Makes a token.
+#[utoipa::path(post, path = "/tokens", tag = "access", request_body = NewToken,
+    responses((status = 201, description = "MadeToken; its text is told this once", body = MadeToken), (status = 422, description = "The label or the expiry does not do")))]
 pub(super) async fn add(
     State(app): State<App>,
     _: Administrator,
-    Json(new): Json<New>,
-) -> Result<(StatusCode, Json<Made>), Problem> {
+    Json(new): Json<NewToken>,
+) -> Result<(StatusCode, Json<MadeToken>), Problem> {
     let now = Timestamp::now();
     let made =
         app.change(move |accounts| accounts.add_token(&new.label, new.grant, new.expires, now)).await?;
-    Ok((StatusCode::CREATED, Json(Made { id: made.id, token: made.text })))
+    Ok((StatusCode::CREATED, Json(MadeToken { id: made.id, token: made.text })))
 }
 
-/// `DELETE /tokens/{token}`.
+/// Removes a token.
+#[utoipa::path(delete, path = "/tokens/{token}", tag = "access", params(("token" = String, Path, description = "Its id")),
+    responses((status = 204, description = "Done: it opens nothing any more"), (status = 404, description = "There is none of that id")))]
 pub(super) async fn remove(
     State(app): State<App>,
     _: Administrator,

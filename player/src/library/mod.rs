@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::timeline::Index;
 use keha_fs::{StreamName, StreamSummary, Volume, WallTime};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,8 @@ struct Shelf {
     latest: Mutex<Option<Latest>>,
     /// Held while a snapshot is taken.
     taking: Mutex<()>,
+    /// Grows with each change that a snapshot has to tell.
+    generation: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -62,11 +65,14 @@ struct Latest {
     snapshot: Arc<Snapshot>,
     taken: Instant,
     cost: Duration,
+    /// That of the shelf before it was taken.
+    generation: u64,
 }
 
 impl Latest {
-    fn is_young(&self, age_max: Duration) -> bool {
-        self.taken.elapsed() <= age_max.max(AGE_MIN).max(self.cost.saturating_mul(COST_FACTOR))
+    fn is_young(&self, age_max: Duration, generation: u64) -> bool {
+        self.generation == generation
+            && self.taken.elapsed() <= age_max.max(AGE_MIN).max(self.cost.saturating_mul(COST_FACTOR))
     }
 }
 
@@ -138,6 +144,11 @@ impl Library {
         best.ok_or_else(|| failed.unwrap_or_else(|| none().into()))
     }
 
+    /// Something changed that the next who asks has to be told, however young the snapshots are.
+    pub fn outdate(&self) {
+        self.shelves().iter().for_each(|shelf| shelf.outdate());
+    }
+
     fn shelves(&self) -> Vec<Arc<Shelf>> {
         self.shelves.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -145,7 +156,17 @@ impl Library {
 
 impl Shelf {
     fn new(name: String, path: PathBuf) -> Shelf {
-        Shelf { name, path, latest: Mutex::default(), taking: Mutex::default() }
+        Shelf {
+            name,
+            path,
+            latest: Mutex::default(),
+            taking: Mutex::default(),
+            generation: AtomicU64::new(0),
+        }
+    }
+
+    fn outdate(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
     }
 
     fn latest(&self) -> MutexGuard<'_, Option<Latest>> {
@@ -153,9 +174,10 @@ impl Shelf {
     }
 
     fn young(&self, age_max: Duration) -> Option<Arc<Snapshot>> {
+        let generation = self.generation.load(Ordering::SeqCst);
         self.latest()
             .as_ref()
-            .filter(|latest| latest.is_young(age_max))
+            .filter(|latest| latest.is_young(age_max, generation))
             .map(|latest| Arc::clone(&latest.snapshot))
     }
 
@@ -168,6 +190,7 @@ impl Shelf {
         if let Some(snapshot) = self.young(age_max) {
             return Ok(snapshot);
         }
+        let generation = self.generation.load(Ordering::SeqCst);
         let taken = Instant::now();
         let volume = Volume::open(&self.path)?;
         let before = self.latest().as_ref().map(|latest| Arc::clone(&latest.snapshot));
@@ -177,7 +200,8 @@ impl Shelf {
             None => Index::new(&volume),
         };
         let snapshot = Arc::new(Snapshot { name: self.name.clone(), volume, index });
-        *self.latest() = Some(Latest { snapshot: Arc::clone(&snapshot), taken, cost: taken.elapsed() });
+        *self.latest() =
+            Some(Latest { snapshot: Arc::clone(&snapshot), taken, cost: taken.elapsed(), generation });
         Ok(snapshot)
     }
 }

@@ -54,6 +54,17 @@ fn a_snapshot_serves_until_it_is_too_old() {
 }
 
 #[test]
+fn a_change_is_told_however_young_the_snapshot_is() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let library = Library::new([volume(directory.path(), "attic", &["front"])]);
+    let first = library.snapshot("attic", ANY_AGE).expect("a snapshot");
+    library.outdate();
+    let second = library.snapshot("attic", ANY_AGE).expect("a snapshot");
+    assert!(!Arc::ptr_eq(&first, &second));
+    assert!(Arc::ptr_eq(&second, &library.snapshot("attic", ANY_AGE).expect("a snapshot")));
+}
+
+#[test]
 fn volumes_that_stay_keep_their_snapshots() {
     let directory = tempfile::tempdir().expect("a directory");
     let (attic, cellar) = (volume(directory.path(), "attic", &[]), volume(directory.path(), "cellar", &[]));

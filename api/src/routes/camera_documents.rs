@@ -1,0 +1,178 @@
+//! Cameras as JSON, in both directions. What goes out never holds a secret.
+
+use crate::control::{Camera, CameraSettings, Login, Stream, StreamState, Track};
+use crate::extract::path_name;
+use crate::problem::Problem;
+use axum::http::StatusCode;
+use keha_player::units::time::rfc3339;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A camera.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CameraDocument {
+    name: String,
+    /// It stands in the configuration file, where alone it is changed.
+    read_only: bool,
+    /// The volume it is recorded into.
+    volume: String,
+    /// Its streams, the main one first.
+    streams: Vec<StreamDocument>,
+}
+
+/// A stream of a camera.
+#[derive(Serialize, ToSchema)]
+struct StreamDocument {
+    /// As paths have it: `main`, or the name of a further stream.
+    name: String,
+    /// Where it comes from, without secrets.
+    url: String,
+    /// `connecting`, `recording`, `waiting` (the last attempt failed, the next follows), `stopped`, `no_volume`.
+    state: &'static str,
+    /// Since when.
+    #[schema(format = DateTime)]
+    since: String,
+    /// Of a stream that waits: why.
+    reason: Option<&'static str>,
+    /// Of a stream that waits: in how many seconds it is tried again at the latest.
+    retry_in_s: Option<f64>,
+    /// What went wrong last.
+    last_error: Option<String>,
+    tracks: Vec<TrackDocument>,
+    bits_per_second: u64,
+    frames_per_second: f64,
+    /// Samples recorded since the server was started.
+    samples: u64,
+    /// Their bytes.
+    bytes: u64,
+    /// RTP packets lost on the way.
+    lost_packets: u64,
+    /// Samples left out because the disk did not keep up, or too large.
+    dropped_samples: u64,
+    /// Gaps begun.
+    gaps: u64,
+    /// The camera's clock minus the server's, in seconds, as the camera last reported.
+    camera_clock_offset_s: Option<f64>,
+}
+
+/// A track.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TrackDocument {
+    /// `avc1` (H.264), `hvc1` (H.265), `mp4a` (AAC), `ulaw`, `alaw` (G.711).
+    codec: String,
+    /// In pixels; 0 for sound.
+    width: u16,
+    /// In pixels; 0 for sound.
+    height: u16,
+}
+
+/// What a camera is to be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewCamera {
+    /// Its name: a-z, 0-9, `_` and `-`, at most 63. In a change it may be left out.
+    name: Option<String>,
+    /// The address of its main stream: `rtsp://host/path`.
+    url: String,
+    /// Its further streams.
+    #[serde(default)]
+    streams: Vec<NewStream>,
+    /// Who logs in, where that is not in the address.
+    username: Option<String>,
+    /// With which password. It is never told again.
+    #[schema(write_only)]
+    password: Option<String>,
+    /// The volume to record into; the first one if left out.
+    volume: Option<String>,
+}
+
+/// A further stream of a camera.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewStream {
+    /// Its name; not `main`.
+    name: String,
+    /// Its address.
+    url: String,
+}
+
+impl CameraDocument {
+    pub(super) fn new(camera: &Camera) -> CameraDocument {
+        CameraDocument {
+            name: camera.name.clone(),
+            read_only: camera.read_only,
+            volume: camera.volume.clone(),
+            streams: camera.streams.iter().map(StreamDocument::new).collect(),
+        }
+    }
+}
+
+impl StreamDocument {
+    fn new(stream: &Stream) -> StreamDocument {
+        let (state, reason, retry_in_s) = match &stream.state {
+            StreamState::Connecting => ("connecting", None, None),
+            StreamState::Recording => ("recording", None, None),
+            StreamState::Waiting { retry_in, reason } => {
+                ("waiting", Some(*reason), Some(retry_in.as_secs_f64()))
+            }
+            StreamState::Stopped => ("stopped", None, None),
+            StreamState::NoVolume => ("no_volume", None, None),
+        };
+        StreamDocument {
+            name: path_name(&stream.name).to_owned(),
+            url: stream.url.clone(),
+            state,
+            since: rfc3339(stream.since),
+            reason,
+            retry_in_s,
+            last_error: stream.last_error.clone(),
+            tracks: stream.tracks.iter().map(TrackDocument::new).collect(),
+            bits_per_second: stream.bits_per_second,
+            frames_per_second: stream.frames_per_second,
+            samples: stream.counts.samples,
+            bytes: stream.counts.bytes,
+            lost_packets: stream.counts.lost_packets,
+            dropped_samples: stream.counts.dropped_samples,
+            gaps: stream.counts.gaps,
+            camera_clock_offset_s: stream.camera_clock_offset_ns.map(|ns| ns as f64 / 1e9),
+        }
+    }
+}
+
+impl TrackDocument {
+    pub(super) fn new(track: &Track) -> TrackDocument {
+        TrackDocument { codec: track.codec.clone(), width: track.width, height: track.height }
+    }
+}
+
+impl NewCamera {
+    /// A camera to add: its name is in the body.
+    pub(super) fn named(self) -> Result<(String, CameraSettings), Problem> {
+        let name = self.name.clone().ok_or_else(|| refused("name: a new camera needs one"))?;
+        Ok((name, self.settings()))
+    }
+
+    /// What is to be changed of a camera that the path names: the body may repeat its name.
+    pub(super) fn of(self, camera: &str) -> Result<CameraSettings, Problem> {
+        match &self.name {
+            Some(name) if name != camera => Err(refused(
+                "name: a camera keeps its name, under which its footage stands; add another one instead",
+            )),
+            _ => Ok(self.settings()),
+        }
+    }
+
+    fn settings(self) -> CameraSettings {
+        let NewCamera { url, streams, username, password, volume, .. } = self;
+        CameraSettings {
+            url,
+            streams: streams.into_iter().map(|stream| (stream.name, stream.url)).collect(),
+            login: username.map(|username| Login { username, password: password.unwrap_or_default() }),
+            volume,
+        }
+    }
+}
+
+fn refused(why: &str) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why)
+}

@@ -1,0 +1,167 @@
+//! `/holds`: footage that is not overwritten until it is said otherwise.
+
+use super::App;
+use crate::extract::{Json, Path, moment, path_name};
+use crate::gate::Asking;
+use crate::problem::Problem;
+use axum::extract::State;
+use axum::http::StatusCode;
+use keha_fs::{Hold, HoldId, HoldRequest, StreamId, StreamName, Uuid};
+use keha_player::library::Snapshot;
+use keha_player::units::time::rfc3339;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A hold.
+#[derive(Serialize, ToSchema)]
+pub(super) struct HoldDocument {
+    #[schema(pattern = "^[0-9a-f-]{36}$")]
+    id: String,
+    /// The camera; null where a hold was lost and nothing tells.
+    camera: Option<String>,
+    stream: Option<String>,
+    volume: String,
+    #[schema(format = DateTime)]
+    from: Option<String>,
+    #[schema(format = DateTime)]
+    to: Option<String>,
+    /// Who holds it, and why.
+    label: String,
+    #[schema(format = DateTime)]
+    created: String,
+    /// When it ends by itself.
+    #[schema(format = DateTime)]
+    expires: Option<String>,
+    /// The stream is still being recorded for it.
+    growing: bool,
+    /// It ended early because the volume had no room for more.
+    cut_short: bool,
+    /// A hold was lost here. Lifting it says that this is known.
+    lost: bool,
+}
+
+/// What is to be held.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewHold {
+    camera: String,
+    /// `main` if left out.
+    stream: Option<String>,
+    /// Its beginning (inclusive), in the forms that queries take.
+    from: String,
+    /// Its end (exclusive); may lie in the future.
+    to: String,
+    /// Who holds it, and why; at most 128 bytes.
+    #[serde(default)]
+    label: String,
+    /// When it ends by itself.
+    expires: Option<String>,
+}
+
+/// A hold that was made.
+#[derive(Serialize, ToSchema)]
+pub(super) struct MadeHold {
+    #[schema(pattern = "^[0-9a-f-]{36}$")]
+    id: String,
+}
+
+/// The holds on cameras that may be seen, in the order of their making.
+#[utoipa::path(get, path = "/holds", tag = "holds", responses((status = 200, description = "The holds", body = Vec<HoldDocument>)))]
+pub(super) async fn list(
+    State(app): State<App>,
+    Asking(identity): Asking,
+) -> Result<Json<Vec<HoldDocument>>, Problem> {
+    let documents = app.read(move |app| {
+        let mut documents = Vec::new();
+        for snapshot in app.snapshots() {
+            for hold in snapshot.volume.holds() {
+                let name = name_of(&snapshot, hold.stream);
+                let seen = match &name {
+                    Some(name) => identity.grant.may_see(name.camera()),
+                    None => identity.grant.may_administer(),
+                };
+                documents.extend(seen.then(|| document(&snapshot.name, name.as_ref(), &hold)));
+            }
+        }
+        Ok(documents)
+    });
+    documents.await.map(Json)
+}
+
+/// Holds a range of a stream. When this is answered, the hold survives any crash.
+#[utoipa::path(post, path = "/holds", tag = "holds", request_body = NewHold,
+    responses((status = 201, description = "It is held", body = MadeHold), (status = 404, description = "Nothing is there, and nothing is to come"),
+        (status = 409, description = "There is no room to hold it"), (status = 422, description = "The range, the label or the expiry does not do")))]
+pub(super) async fn add(
+    State(app): State<App>,
+    Asking(identity): Asking,
+    Json(new): Json<NewHold>,
+) -> Result<(StatusCode, Json<MadeHold>), Problem> {
+    if !identity.grant.may_change(&new.camera) {
+        return Err(Problem::forbidden("this camera is not yours to change"));
+    }
+    let name = match new.stream.as_deref() {
+        None | Some("main") => StreamName::new(&new.camera),
+        Some(sub) => StreamName::new(&format!("{}/{sub}", new.camera)),
+    };
+    let stream =
+        name.map_err(|_| Problem::new(StatusCode::NOT_FOUND, "there is no such camera or stream"))?;
+    let request = HoldRequest {
+        stream,
+        from: moment("from", &new.from)?,
+        to: moment("to", &new.to)?,
+        label: new.label,
+        expires: new.expires.as_deref().map(|text| moment("expires", text)).transpose()?,
+    };
+    let hold = app.change_volumes(move |control| control.add_hold(request)).await?;
+    Ok((StatusCode::CREATED, Json(MadeHold { id: hold.id.to_string() })))
+}
+
+/// Lifts a hold: its footage is overwritten in its turn.
+#[utoipa::path(delete, path = "/holds/{hold}", tag = "holds", params(("hold" = String, Path, description = "Its identity")),
+    responses((status = 204, description = "Done"), (status = 404, description = "There is none of that identity")))]
+pub(super) async fn lift(
+    State(app): State<App>,
+    Asking(identity): Asking,
+    Path(hold): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let none = || Problem::new(StatusCode::NOT_FOUND, "there is no such hold: see /api/v1/holds");
+    let id = HoldId(hold.parse::<Uuid>().map_err(|_| none())?);
+    let camera = app.read(move |app| {
+        let held = app.snapshots().into_iter().find_map(|snapshot| {
+            let hold = snapshot.volume.holds().into_iter().find(|hold| hold.id == id)?;
+            Some(name_of(&snapshot, hold.stream))
+        });
+        held.ok_or_else(none)
+    });
+    let may = match camera.await? {
+        Some(name) => identity.grant.may_change(name.camera()),
+        None => identity.grant.may_administer(),
+    };
+    if !may {
+        return Err(Problem::forbidden("this camera is not yours to change"));
+    }
+    app.change_volumes(move |control| control.lift_hold(id)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn name_of(snapshot: &Snapshot, stream: StreamId) -> Option<StreamName> {
+    snapshot.volume.streams().into_iter().find(|known| known.id == stream).map(|known| known.name)
+}
+
+fn document(volume: &str, name: Option<&StreamName>, hold: &Hold) -> HoldDocument {
+    HoldDocument {
+        id: hold.id.to_string(),
+        camera: name.map(|name| name.camera().to_owned()),
+        stream: name.map(|name| path_name(name).to_owned()),
+        volume: volume.to_owned(),
+        from: hold.range.from.map(rfc3339),
+        to: hold.range.to.map(rfc3339),
+        label: hold.label.clone(),
+        created: rfc3339(hold.created),
+        expires: hold.expires.map(rfc3339),
+        growing: hold.growing,
+        cut_short: hold.cut_short,
+        lost: hold.lost,
+    }
+}

@@ -1,0 +1,211 @@
+//! `/metrics`: what Prometheus asks for, collected when it asks.
+
+use super::App;
+use crate::control::{Camera, RoundTimes, StreamState, VolumeState};
+use crate::gate::Administrator;
+use crate::problem::Problem;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use keha_fs::{Health, StreamName, WallTime};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+use std::fmt;
+
+/// What was counted, in OpenMetrics' text form. For administrators of all cameras: give Prometheus a token.
+#[utoipa::path(get, path = "/metrics", tag = "system",
+    responses((status = 200, description = "The metrics", content_type = "application/openmetrics-text", body = String)))]
+pub(super) async fn show(State(app): State<App>, _: Administrator) -> Result<Response, Problem> {
+    let (cameras, volumes) = app.control(|control| Ok((control.cameras(), control.volumes()))).await?;
+    let stored = app.read(|app| Ok(stored(app))).await?;
+    let now = WallTime(i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX));
+    let mut registry = Registry::with_prefix("keha");
+    registry.register_collector(Box::new(Scrape { cameras, volumes, stored, now }));
+    let mut text = String::new();
+    encode(&mut text, &registry).map_err(|error| Problem::internal(&error))?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+/// What stands of a stream.
+#[derive(Debug)]
+struct Stored {
+    name: StreamName,
+    first: Option<WallTime>,
+    last: Option<WallTime>,
+    bytes: u64,
+}
+
+fn stored(app: &App) -> Vec<Stored> {
+    let streams = app.snapshots().into_iter().flat_map(|snapshot| snapshot.volume.streams());
+    let stored = streams.map(|stream| Stored {
+        name: stream.name,
+        first: stream.first,
+        last: stream.last,
+        bytes: stream.payload_bytes,
+    });
+    stored.collect()
+}
+
+#[derive(Debug)]
+struct Scrape {
+    cameras: Vec<Camera>,
+    volumes: Vec<VolumeState>,
+    stored: Vec<Stored>,
+    now: WallTime,
+}
+
+/// A number with the label it goes under.
+type Value = (String, f64);
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let streams = || self.cameras.iter().flat_map(|camera| &camera.streams);
+        let of_streams = |value: fn(&crate::control::Stream) -> f64| {
+            streams().map(|stream| (stream.name.to_string(), value(stream))).collect::<Vec<Value>>()
+        };
+        let recording =
+            |stream: &crate::control::Stream| f64::from(u8::from(stream.state == StreamState::Recording));
+        let counters = [
+            ("samples", "Samples recorded", of_streams(|stream| stream.counts.samples as f64)),
+            (
+                "sample_bytes",
+                "Bytes of the samples recorded",
+                of_streams(|stream| stream.counts.bytes as f64),
+            ),
+            (
+                "lost_packets",
+                "RTP packets lost on the way",
+                of_streams(|stream| stream.counts.lost_packets as f64),
+            ),
+            (
+                "dropped_samples",
+                "Samples left out because the disk did not keep up, or too large",
+                of_streams(|stream| stream.counts.dropped_samples as f64),
+            ),
+            (
+                "dropped_bytes",
+                "Bytes of the samples left out",
+                of_streams(|stream| stream.counts.dropped_bytes as f64),
+            ),
+            ("gaps", "Gaps begun", of_streams(|stream| stream.counts.gaps as f64)),
+        ];
+        for (name, help, values) in &counters {
+            numbers(&mut encoder, MetricType::Counter, name, help, "stream", values)?;
+        }
+        let since = |wall: Option<WallTime>| wall.map(|wall| self.now.since_ns(wall) as f64 / 1e9);
+        let of_stored = |value: &dyn Fn(&Stored) -> Option<f64>| {
+            self.stored
+                .iter()
+                .filter_map(|stored| Some((stored.name.to_string(), value(stored)?)))
+                .collect::<Vec<Value>>()
+        };
+        let gauges = [
+            ("recording", "Whether samples come: 1 or 0", of_streams(recording)),
+            (
+                "bits_per_second",
+                "Bits a second over the last seconds",
+                of_streams(|stream| stream.bits_per_second as f64),
+            ),
+            (
+                "frames_per_second",
+                "Pictures a second over the last seconds",
+                of_streams(|stream| stream.frames_per_second),
+            ),
+            ("oldest_footage_seconds", "Age of the oldest footage", of_stored(&|stored| since(stored.first))),
+            (
+                "newest_footage_seconds",
+                "Age of the newest footage that is on the disk: the watermark's lag",
+                of_stored(&|stored| since(stored.last)),
+            ),
+            ("stored_bytes", "Bytes of footage", of_stored(&|stored| Some(stored.bytes as f64))),
+        ];
+        for (name, help, values) in &gauges {
+            numbers(&mut encoder, MetricType::Gauge, name, help, "stream", values)?;
+        }
+        self.volumes(&mut encoder)
+    }
+}
+
+impl Scrape {
+    fn volumes(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let rounds = |value: fn(&keha_fs::RoundReport) -> f64| {
+            let rounds = self
+                .volumes
+                .iter()
+                .filter_map(|volume| Some((volume.name.clone(), value(volume.round.as_ref()?))));
+            rounds.collect::<Vec<Value>>()
+        };
+        let well = |volume: &VolumeState| {
+            let round = volume.round.as_ref().is_some_and(|round| round.health == Health::Good);
+            (volume.name.clone(), f64::from(u8::from(round && volume.failed.is_none())))
+        };
+        let well: Vec<Value> = self.volumes.iter().map(well).collect();
+        let written = rounds(|round| round.written_bytes as f64);
+        numbers(
+            encoder,
+            MetricType::Counter,
+            "volume_written_bytes",
+            "Bytes written to the disk",
+            "volume",
+            &written,
+        )?;
+        let gauges = [
+            ("volume_well", "Whether the volume is written as it should be: 1 or 0", well),
+            (
+                "volume_waiting_bytes",
+                "Bytes that wait in memory for the disk",
+                rounds(|round| round.waiting_bytes as f64),
+            ),
+            ("volume_holds", "Holds in force", rounds(|round| f64::from(round.holds.holds))),
+            (
+                "volume_held_blocks",
+                "Blocks that holds keep",
+                rounds(|round| f64::from(round.holds.held_blocks)),
+            ),
+            ("volume_lost_holds", "Holds that were lost", rounds(|round| f64::from(round.holds.lost))),
+        ];
+        for (name, help, values) in &gauges {
+            numbers(encoder, MetricType::Gauge, name, help, "volume", values)?;
+        }
+        let help = "How long writing and flushing what is pending took, in seconds";
+        let mut family =
+            encoder.encode_descriptor("volume_round_seconds", help, None, MetricType::Histogram)?;
+        for volume in &self.volumes {
+            let RoundTimes { counts, longer, sum_s } = volume.rounds;
+            let bounds = RoundTimes::BOUNDS_S.into_iter().chain([f64::MAX]);
+            let buckets: Vec<(f64, u64)> = bounds.zip(counts.into_iter().chain([longer])).collect();
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            let labels = [("volume", volume.name.as_str())];
+            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum_s, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+}
+
+/// A family of numbers that differ by one label.
+fn numbers(
+    encoder: &mut DescriptorEncoder<'_>,
+    kind: MetricType,
+    name: &str,
+    help: &str,
+    label: &str,
+    values: &[Value],
+) -> Result<(), fmt::Error> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+    for (of, value) in values {
+        let labels = [(label, of.as_str())];
+        let mut metric = family.encode_family(&labels)?;
+        match kind {
+            MetricType::Counter => metric.encode_counter::<NoLabelSet, _, f64>(value, None)?,
+            _ => metric.encode_gauge(value)?,
+        }
+    }
+    Ok(())
+}

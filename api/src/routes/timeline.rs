@@ -1,0 +1,285 @@
+//! When there is footage: ranges, gaps, days, and how long it stays.
+
+use super::App;
+use crate::extract::{Json, Query, RangeQuery, Watched, path_name};
+use crate::gate::Asking;
+use crate::problem::Problem;
+use axum::extract::State;
+use axum::http::StatusCode;
+use jiff::tz::TimeZone;
+use keha_fs::{StreamId, TimeRange, WallTime};
+use keha_player::library::Snapshot;
+use keha_player::timeline::{self, Reason, Recorded, TimelineGap};
+use keha_player::units::duration;
+use keha_player::units::time::rfc3339;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use utoipa::{IntoParams, ToSchema};
+
+/// The most ranges and gaps of a stream in an answer; what follows is asked for by `next`.
+const ENTRIES_MAX: usize = 10_000;
+
+/// How a timeline is to be.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Wanted {
+    /// What is no further apart is one: a duration such as `1s` or `5m`. Left out, ends are exact to the sample.
+    resolution: Option<String>,
+}
+
+/// Which streams.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Which {
+    /// Names of cameras, with commas between them; all that may be seen if left out. Main streams are told.
+    cameras: Option<String>,
+}
+
+/// When a stream has footage.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TimelineDocument {
+    camera: String,
+    stream: String,
+    /// What is recorded, in the order of time.
+    recorded: Vec<RecordedDocument>,
+    /// What is not, as far as the stream reaches, in the order of time, one entry for each reason.
+    gaps: Vec<GapDocument>,
+    /// What is recorded more than once: clocks were set back.
+    overlaps: Vec<RecordedDocument>,
+    /// The stream may be going on: behind the last range nothing is known yet.
+    live: bool,
+    /// Where there is more than one answer holds: ask again from this moment on.
+    #[schema(format = DateTime)]
+    next: Option<String>,
+}
+
+/// A time with footage.
+#[derive(Serialize, ToSchema)]
+struct RecordedDocument {
+    /// The first sample, or the beginning of the range asked for.
+    #[schema(format = DateTime)]
+    from: String,
+    /// The last sample, or the end of the range asked for.
+    #[schema(format = DateTime)]
+    to: String,
+}
+
+/// A time without.
+#[derive(Serialize, ToSchema)]
+struct GapDocument {
+    /// From the last sample before it, or the beginning of the range.
+    #[schema(format = DateTime)]
+    from: String,
+    /// To the first sample behind it, or the end of the range.
+    #[schema(format = DateTime)]
+    to: String,
+    /// Why.
+    reason: &'static str,
+    /// More about it.
+    detail: Option<String>,
+}
+
+/// When a stream has footage, and why it has none elsewhere.
+#[utoipa::path(get, path = "/cameras/{camera}/streams/{stream}/timeline", tag = "footage", params(RangeQuery, Wanted,
+        ("camera" = String, Path, description = "Its name"), ("stream" = String, Path, description = "`main`, or the name of a further stream")),
+    responses((status = 200, description = "The timeline", body = TimelineDocument), (status = 404, description = "Nothing was ever recorded of it"),
+        (status = 422, description = "The range or the resolution does not do")))]
+pub(super) async fn of_stream(
+    State(app): State<App>,
+    watched: Watched,
+    Query(range): Query<RangeQuery>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<TimelineDocument>, Problem> {
+    let (range, resolution) = (range.range()?, wanted.resolution()?);
+    let document = app.read(move |app| {
+        let found = app.find(&watched.stream)?;
+        document(&found.snapshot, found.stream.id, &watched, range, resolution)
+    });
+    document.await.map(Json)
+}
+
+/// The timelines of several cameras' main streams at once; cameras without footage are left out.
+#[utoipa::path(get, path = "/timeline", tag = "footage", params(RangeQuery, Wanted, Which),
+    responses((status = 200, description = "A timeline each", body = Vec<TimelineDocument>),
+        (status = 422, description = "The range or the resolution does not do")))]
+pub(super) async fn of_all(
+    State(app): State<App>,
+    Asking(identity): Asking,
+    Query(range): Query<RangeQuery>,
+    Query(wanted): Query<Wanted>,
+    Query(which): Query<Which>,
+) -> Result<Json<Vec<TimelineDocument>>, Problem> {
+    let (range, resolution) = (range.range()?, wanted.resolution()?);
+    let names: Option<Vec<String>> = which.cameras.map(|names| names.split(',').map(str::to_owned).collect());
+    let documents = app.read(move |app| {
+        let mut documents = Vec::new();
+        for snapshot in app.snapshots() {
+            for stream in snapshot.volume.streams() {
+                let camera = stream.name.camera().to_owned();
+                let wanted = names.as_ref().is_none_or(|names| names.contains(&camera));
+                if !wanted || path_name(&stream.name) != "main" || !identity.grant.may_see(&camera) {
+                    continue;
+                }
+                let watched = Watched { identity: identity.clone(), camera, stream: stream.name };
+                documents.push(document(&snapshot, stream.id, &watched, range, resolution)?);
+            }
+        }
+        Ok(documents)
+    });
+    documents.await.map(Json)
+}
+
+impl Wanted {
+    fn resolution(&self) -> Result<Duration, Problem> {
+        let text = self.resolution.as_deref().unwrap_or("0s");
+        duration::parse(text)
+            .map_err(|why| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("resolution: {why}")))
+    }
+}
+
+fn document(
+    snapshot: &Snapshot,
+    id: StreamId,
+    watched: &Watched,
+    range: TimeRange,
+    resolution: Duration,
+) -> Result<TimelineDocument, Problem> {
+    let answer = timeline::timeline(&snapshot.index, &snapshot.volume, id, range, resolution)?;
+    let next = next(&answer.recorded, &answer.gaps);
+    let before = |from: WallTime| next.is_none_or(|next| from < next);
+    let recorded =
+        |ranges: &[Recorded]| ranges.iter().filter(|range| before(range.from)).map(recorded).collect();
+    Ok(TimelineDocument {
+        camera: watched.camera.clone(),
+        stream: path_name(&watched.stream).to_owned(),
+        recorded: recorded(&answer.recorded),
+        gaps: answer.gaps.iter().filter(|gap| before(gap.from)).map(gap).collect(),
+        overlaps: recorded(&answer.overlaps),
+        live: answer.live,
+        next: next.map(rfc3339),
+    })
+}
+
+/// Where an answer has to end, if there is more than one holds.
+fn next(recorded: &[Recorded], gaps: &[TimelineGap]) -> Option<WallTime> {
+    let recorded = recorded.get(ENTRIES_MAX).map(|range| range.from);
+    let gap = gaps.get(ENTRIES_MAX).map(|gap| gap.from);
+    recorded.into_iter().chain(gap).min()
+}
+
+fn recorded(range: &Recorded) -> RecordedDocument {
+    RecordedDocument { from: rfc3339(range.from), to: rfc3339(range.to) }
+}
+
+fn gap(gap: &TimelineGap) -> GapDocument {
+    let detail = match &gap.reason {
+        Reason::Recorded(record) => Some(record.detail.clone()).filter(|detail| !detail.is_empty()),
+        _ => None,
+    };
+    GapDocument { from: rfc3339(gap.from), to: rfc3339(gap.to), reason: gap.reason.as_str(), detail }
+}
+
+/// In which zone days are meant.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Zone {
+    /// A zone of the IANA database, such as `Europe/Helsinki`; UTC if left out.
+    zone: Option<String>,
+}
+
+/// A day with footage.
+#[derive(Serialize, ToSchema)]
+pub(super) struct DayDocument {
+    /// Which, in the zone asked for.
+    #[schema(format = Date)]
+    date: String,
+    /// Its first moment.
+    #[schema(format = DateTime)]
+    from: String,
+    /// The first moment of the next day: 23 or 25 hours later where clocks are changed.
+    #[schema(format = DateTime)]
+    to: String,
+}
+
+/// The days on which a stream has footage, in a time zone.
+#[utoipa::path(get, path = "/cameras/{camera}/streams/{stream}/days", tag = "footage", params(RangeQuery, Zone,
+        ("camera" = String, Path, description = "Its name"), ("stream" = String, Path, description = "`main`, or the name of a further stream")),
+    responses((status = 200, description = "The days, in their order", body = Vec<DayDocument>), (status = 404, description = "Nothing was ever recorded of it"),
+        (status = 422, description = "The range or the zone does not do")))]
+pub(super) async fn days(
+    State(app): State<App>,
+    watched: Watched,
+    Query(range): Query<RangeQuery>,
+    Query(zone): Query<Zone>,
+) -> Result<Json<Vec<DayDocument>>, Problem> {
+    let range = range.range()?;
+    let name = zone.zone.as_deref().unwrap_or("UTC");
+    let zone = TimeZone::get(name).map_err(|_| {
+        Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            format!("zone: {name:?} is no time zone: write Europe/Helsinki"),
+        )
+    })?;
+    let days = app.read(move |app| {
+        let found = app.find(&watched.stream)?;
+        let snapshot = &found.snapshot;
+        Ok(timeline::days(&snapshot.index, &snapshot.volume, found.stream.id, range, &zone)?)
+    });
+    let document = |day: &timeline::Day| DayDocument {
+        date: day.date.to_string(),
+        from: rfc3339(day.from),
+        to: rfc3339(day.to),
+    };
+    Ok(Json(days.await?.iter().map(document).collect()))
+}
+
+/// How much of a stream there is, and how long it stays.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ForecastDocument {
+    camera: String,
+    stream: String,
+    /// The volume it stands in.
+    volume: String,
+    /// Its first sample that is still there.
+    #[schema(format = DateTime)]
+    first: Option<String>,
+    /// Its last one.
+    #[schema(format = DateTime)]
+    last: Option<String>,
+    samples: u64,
+    /// Their bytes.
+    bytes: u64,
+    /// In how many seconds its oldest footage is overwritten, if all streams go on as in the last day; null if nothing tells.
+    overwritten_in_s: Option<f64>,
+}
+
+/// How much there is of each stream that may be seen, and how long it stays.
+#[utoipa::path(get, path = "/forecast", tag = "footage",
+    responses((status = 200, description = "An entry a stream", body = Vec<ForecastDocument>)))]
+pub(super) async fn forecast(
+    State(app): State<App>,
+    Asking(identity): Asking,
+) -> Result<Json<Vec<ForecastDocument>>, Problem> {
+    let documents = app.read(move |app| {
+        let mut documents = Vec::new();
+        for snapshot in app.snapshots() {
+            let seen = snapshot
+                .volume
+                .streams()
+                .into_iter()
+                .filter(|stream| identity.grant.may_see(stream.name.camera()));
+            documents.extend(seen.map(|stream| ForecastDocument {
+                camera: stream.name.camera().to_owned(),
+                stream: path_name(&stream.name).to_owned(),
+                volume: snapshot.name.clone(),
+                first: stream.first.map(rfc3339),
+                last: stream.last.map(rfc3339),
+                samples: stream.samples,
+                bytes: stream.payload_bytes,
+                overwritten_in_s: stream.overwritten_in.map(|left| left.as_secs_f64()),
+            }));
+        }
+        Ok(documents)
+    });
+    documents.await.map(Json)
+}
