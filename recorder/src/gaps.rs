@@ -27,12 +27,18 @@ struct OpenGap {
 }
 
 impl GapLedger {
-    /// The ledger of a stream whose newest footage is from `last_recorded`, and the gap to write: the recorder was down.
-    pub(crate) fn new(last_recorded: Option<WallTime>, started: WallTime) -> (GapLedger, Option<Gap>) {
-        let footage_end = last_recorded.map(|last| last.plus_ns(AFTER_LAST_SAMPLE_NS));
+    /// The ledger of a stream with the moment of its newest footage and the reason why there is none since (the recorder was
+    /// down, or the stream was stopped), and the gap to write for that.
+    pub(crate) fn new(before: Option<(WallTime, GapReason)>, started: WallTime) -> (GapLedger, Option<Gap>) {
+        let footage_end = before.map(|(last, _)| last.plus_ns(AFTER_LAST_SAMPLE_NS));
         let mut ledger = GapLedger { started, footage_end, open: None, count: 0 };
-        let gap = last_recorded.and_then(|_| ledger.interrupted(started, GapReason::RecorderDown, ""));
+        let gap = before.and_then(|(_, reason)| ledger.interrupted(started, reason, ""));
         (ledger, gap)
+    }
+
+    /// Up to when there is footage.
+    pub(crate) fn footage_end(&self) -> Option<WallTime> {
+        self.footage_end
     }
 
     /// Footage stands up to `end`.
@@ -53,12 +59,12 @@ impl GapLedger {
         self.footage_end.map(|_| gap)
     }
 
-    /// An attempt to reach the camera failed. If until now only the recorder's absence explained the gap, that one ends when
-    /// the recorder started, and the camera's begins: those two are returned, to be written in this order.
+    /// An attempt to reach the camera failed. If until now only the recorder's own absence explained the gap, that one ends
+    /// when the recorder started, and the camera's begins: those two are returned, to be written in this order.
     pub(crate) fn attempt_failed(&mut self, reason: GapReason, detail: &str) -> Vec<Gap> {
         let mut write = Vec::new();
         match &self.open {
-            Some(open) if open.gap.reason == GapReason::RecorderDown => {
+            Some(open) if matches!(open.gap.reason, GapReason::RecorderDown | GapReason::Stopped) => {
                 let from = open.gap.from;
                 let to = self.started.max(from);
                 write.push(Gap { to: Some(to), ..open.gap.clone() });
@@ -143,7 +149,7 @@ mod tests {
 
     #[test]
     fn the_time_without_a_recorder_ends_with_the_first_sample() {
-        let (mut ledger, open) = GapLedger::new(Some(t(5)), t(100));
+        let (mut ledger, open) = GapLedger::new(Some((t(5), GapReason::RecorderDown)), t(100));
         assert_eq!(told(&open.unwrap()), (GapReason::RecorderDown, after(5), None));
         assert_eq!(told(&ledger.resumed(t(101)).unwrap()), (GapReason::RecorderDown, after(5), Some(t(101))));
     }
@@ -155,13 +161,13 @@ mod tests {
         let (mut ledger, _) = GapLedger::new(None, t(0));
         ledger.footage(t(10));
         let lost = ledger.interrupted(t(11), GapReason::ConnectionLost, "").unwrap();
-        let (_, down) = GapLedger::new(Some(t(10)), t(60));
+        let (_, down) = GapLedger::new(Some((t(10), GapReason::RecorderDown)), t(60));
         assert_ne!(lost.from, down.unwrap().from);
     }
 
     #[test]
     fn a_camera_that_is_away_when_the_recorder_starts_has_a_gap_of_its_own() {
-        let (mut ledger, _) = GapLedger::new(Some(t(5)), t(100));
+        let (mut ledger, _) = GapLedger::new(Some((t(5), GapReason::RecorderDown)), t(100));
         let gaps = ledger.attempt_failed(GapReason::Unreachable, "no route to host");
         let told: Vec<_> = gaps.iter().map(told).collect();
         assert_eq!(
@@ -192,10 +198,10 @@ mod tests {
 
     #[test]
     fn a_clock_set_back_never_makes_a_gap_end_before_it_begins() {
-        let (mut ledger, _) = GapLedger::new(Some(t(500)), t(100));
+        let (mut ledger, _) = GapLedger::new(Some((t(500), GapReason::RecorderDown)), t(100));
         assert_eq!(ledger.resumed(t(101)).unwrap().to, Some(after(500)));
         ledger.footage(t(101));
-        let (mut ledger, _) = GapLedger::new(Some(t(500)), t(100));
+        let (mut ledger, _) = GapLedger::new(Some((t(500), GapReason::RecorderDown)), t(100));
         let gaps = ledger.attempt_failed(GapReason::Refused, "");
         assert!(gaps.iter().all(|gap| gap.to.is_none_or(|to| to >= gap.from)));
         assert_ne!(gaps[0].from, gaps[1].from, "the second must not replace the first");

@@ -25,6 +25,7 @@ mod event;
 mod fuzz;
 mod gaps;
 mod now;
+mod offer;
 mod overload;
 mod reconnect;
 mod recording;
@@ -37,5 +38,6 @@ pub mod testsrc;
 
 pub use camera::{BadCamera, BadUrl, Camera, CameraUrl, Credentials, MASK, Secret};
 pub use event::{Event, EventKind};
+pub use offer::{NoOffer, Offer, OfferedTrack, offer};
 pub use status::{StreamState, StreamStatus, TrackStatus};
 pub use supervisor::{Recorder, StartError};

@@ -50,7 +50,7 @@ pub struct StreamStatus {
     pub since: WallTime,
     /// The tracks of the present session.
     pub tracks: Vec<TrackStatus>,
-    /// Samples recorded since the recorder started.
+    /// Samples recorded since the stream was started.
     pub samples: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -58,13 +58,13 @@ pub struct StreamStatus {
     pub bitrate_bps: u64,
     /// Pictures per second over the last seconds.
     pub frames_per_second: f64,
-    /// RTP packets lost in transport since the recorder started.
+    /// RTP packets lost in transport since the stream was started.
     pub lost_packets: u64,
     /// Samples left out because the disk did not keep up, or too large.
     pub dropped_samples: u64,
     /// Their bytes.
     pub dropped_bytes: u64,
-    /// Gaps begun since the recorder started.
+    /// Gaps begun since the stream was started.
     pub gaps: u64,
     /// The last thing that went wrong, without secrets.
     pub last_error: Option<String>,
@@ -77,6 +77,8 @@ pub struct StreamStatus {
 pub(crate) struct StatusCell {
     pub(crate) status: StreamStatus,
     pub(crate) retry_at: Option<Instant>,
+    /// Up to when there is footage, as the stream's task last knew.
+    pub(crate) footage_end: Option<WallTime>,
 }
 
 impl StatusCell {
@@ -98,7 +100,7 @@ impl StatusCell {
             last_error: None,
             camera_clock_offset_ns: None,
         };
-        StatusCell { status, retry_at: None }
+        StatusCell { status, retry_at: None, footage_end: None }
     }
 
     /// The snapshot as of now.

@@ -64,6 +64,9 @@ pub(crate) enum Command {
     Stream(commands::stream::Command),
     /// Show what a running recorder is doing
     Status(crate::volume_argument::ReportArguments),
+    /// Look at configuration files of a server
+    #[command(subcommand)]
+    Config(commands::config::Command),
     /// Record four built-in cameras: nothing to configure
     Demo(commands::demo::Args),
     /// Write the completions of a shell to standard output

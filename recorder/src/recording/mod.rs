@@ -87,9 +87,9 @@ enum Phase {
 }
 
 impl<S: Sink> Recording<S> {
-    /// Begins with a stream whose newest footage is from `last_recorded`.
-    pub(crate) fn new(sink: S, last_recorded: Option<WallTime>, now: Moment) -> Recording<S> {
-        let (gaps, open) = GapLedger::new(last_recorded, now.wall);
+    /// Begins with a stream whose newest footage is from then, and the reason why there is none since.
+    pub(crate) fn new(sink: S, before: Option<(WallTime, GapReason)>, now: Moment) -> Recording<S> {
+        let (gaps, open) = GapLedger::new(before, now.wall);
         let mut recording = Recording {
             sink,
             gaps,
@@ -238,6 +238,11 @@ impl<S: Sink> Recording<S> {
     /// Takes what happened since the last call.
     pub(crate) fn take_events(&mut self) -> Vec<(WallTime, EventKind)> {
         std::mem::take(&mut self.events)
+    }
+
+    /// Up to when there is footage.
+    pub(crate) fn footage_end(&self) -> Option<WallTime> {
+        self.gaps.footage_end()
     }
 
     /// The tracks of the present session.

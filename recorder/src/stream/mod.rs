@@ -86,7 +86,7 @@ impl<S: Sink> StreamTask<S> {
         name: StreamName,
         url: CameraUrl,
         sink: S,
-        last_recorded: Option<WallTime>,
+        before: Option<(WallTime, GapReason)>,
         shared: Arc<Shared>,
         cell: Arc<Mutex<StatusCell>>,
         stop: watch::Receiver<bool>,
@@ -94,7 +94,7 @@ impl<S: Sink> StreamTask<S> {
         let now = shared.clock.now();
         let group = Arc::new(SessionGroup::default().named(name.to_string()));
         StreamTask {
-            recording: Recording::new(sink, last_recorded, now),
+            recording: Recording::new(sink, before, now),
             reporter: Reporter::new(name.clone(), cell, Arc::clone(&shared)),
             url,
             name,

@@ -78,6 +78,7 @@ impl Reporter {
             cell.enter(StreamState::Recording, now);
             cell.status.tracks = tracks(recording.configuration());
         }
+        cell.footage_end = recording.footage_end();
         let status = &mut cell.status;
         status.samples = counters.samples;
         status.bytes = counters.bytes;

@@ -44,13 +44,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let volume = args.dir.join("demo.ring");
-    let entries = CAMERAS.map(|(name, url)| Entry {
-        name: name.into(),
-        url: url.into(),
-        streams: Vec::new(),
-        credentials: None,
-        retention: Default::default(),
-    });
+    let entries = CAMERAS.map(|(name, url)| Entry::new(name, url));
     let cameras = record::build(&entries)?;
     if volume.exists() {
         output.say(&format!("{}: goes on where it stopped", volume.display()));

@@ -2,6 +2,7 @@
 
 pub(crate) mod channel;
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod erase;
 pub(crate) mod export;
@@ -29,6 +30,7 @@ pub(crate) fn run(command: Command, output: Output) -> anyhow::Result<Exit> {
         Command::Erase(args) => erase::run(&args, output),
         Command::Stream(command) => stream::run(&command, output),
         Command::Status(args) => status::run(&args, output),
+        Command::Config(command) => config::run(&command, output),
         Command::Demo(args) => demo::run(&args, output),
         Command::Completions(args) => completions::run(&args, output),
         Command::Man(args) => man::run(&args, output),

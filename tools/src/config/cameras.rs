@@ -3,14 +3,15 @@
 //! `dist/cameras.example.toml` shows every key. A password stands in a file of its own, in the environment, or in an address;
 //! whichever file holds one must be readable by its owner alone.
 
+use super::keys::{self, Shape};
 use super::protected::{self, Protected};
-use crate::failure::{Failure, one_line};
+use crate::failure::Failure;
 use crate::secret;
 use crate::units::retention::{Wanted, parse_age, parse_quota};
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use toml::Spanned;
 
 /// A camera as configured, on the command line or in a file.
 #[derive(Clone, PartialEq, Eq)]
@@ -25,6 +26,25 @@ pub(crate) struct Entry {
     pub(crate) credentials: Option<(String, String)>,
     /// How long its footage stays, where that is said; it holds for each of its streams.
     pub(crate) retention: Wanted,
+    /// The volume it is recorded into, where that is said.
+    pub(crate) volume: Option<String>,
+    /// The line of its name in its file.
+    pub(crate) line: Option<usize>,
+}
+
+impl Entry {
+    /// A camera of which nothing else is said.
+    pub(crate) fn new(name: &str, url: &str) -> Entry {
+        Entry {
+            name: name.to_owned(),
+            url: url.to_owned(),
+            streams: Vec::new(),
+            credentials: None,
+            retention: Wanted::default(),
+            volume: None,
+            line: None,
+        }
+    }
 }
 
 /// Shows no secret: the parser of the command line keeps entries in values that it can print.
@@ -38,38 +58,62 @@ impl fmt::Debug for Entry {
 struct File {
     #[serde(default)]
     cameras: Vec<RawEntry>,
-    #[serde(flatten)]
-    unknown: BTreeMap<String, toml::Value>,
 }
 
+/// A camera as it stands in a file.
 #[derive(Deserialize)]
-struct RawEntry {
-    name: String,
+pub(super) struct RawEntry {
+    name: Spanned<String>,
     url: String,
     username: Option<String>,
     password_file: Option<PathBuf>,
     password_env: Option<String>,
+    volume: Option<String>,
     quota: Option<String>,
     min_age: Option<String>,
     max_age: Option<String>,
     #[serde(default)]
     streams: Vec<RawStream>,
-    #[serde(flatten)]
-    unknown: BTreeMap<String, toml::Value>,
 }
 
 #[derive(Deserialize)]
 struct RawStream {
     name: String,
     url: String,
-    #[serde(flatten)]
-    unknown: BTreeMap<String, toml::Value>,
 }
 
-const FILE_KEYS: [&str; 1] = ["cameras"];
-const CAMERA_KEYS: [&str; 9] =
-    ["name", "url", "username", "password_file", "password_env", "streams", "quota", "min_age", "max_age"];
-const STREAM_KEYS: [&str; 2] = ["name", "url"];
+static FILE: Shape = Shape { keys: &["cameras"], inside: &[("cameras", "camera", &CAMERA)] };
+static CAMERA: Shape = Shape {
+    keys: &[
+        "name",
+        "url",
+        "username",
+        "password_file",
+        "password_env",
+        "streams",
+        "quota",
+        "min_age",
+        "max_age",
+    ],
+    inside: &[("streams", "stream", &STREAM)],
+};
+/// A camera in a file that has several volumes.
+pub(super) static CAMERA_IN_VOLUME: Shape = Shape {
+    keys: &[
+        "name",
+        "url",
+        "username",
+        "password_file",
+        "password_env",
+        "streams",
+        "quota",
+        "min_age",
+        "max_age",
+        "volume",
+    ],
+    inside: &[("streams", "stream", &STREAM)],
+};
+pub(super) static STREAM: Shape = Shape { keys: &["name", "url"], inside: &[] };
 
 /// Reads `NAME=URL` as given with `--camera`.
 ///
@@ -81,13 +125,7 @@ pub(crate) fn from_argument(text: &str) -> Result<Entry, String> {
         .filter(|(name, _)| !name.contains("://"))
         .ok_or("write NAME=URL, such as front=rtsp://host/path")?;
     remember_password_of(url);
-    Ok(Entry {
-        name: name.to_owned(),
-        url: url.to_owned(),
-        streams: Vec::new(),
-        credentials: None,
-        retention: Wanted::default(),
-    })
+    Ok(Entry::new(name, url))
 }
 
 /// Reads a file of cameras, and the passwords that it points at.
@@ -95,9 +133,25 @@ pub(crate) fn from_argument(text: &str) -> Result<Entry, String> {
 /// # Errors
 /// Whatever is wrong with it, naming the place.
 pub(crate) fn from_file(path: &Path) -> anyhow::Result<Vec<Entry>> {
+    let file = protected::read(path)?;
+    let raw = parse(&file.text).map_err(|why| Failure::usage(format!("{}: {why}", path.display())))?;
+    entries(raw, path, &file)
+}
+
+fn parse(text: &str) -> Result<Vec<RawEntry>, String> {
+    let file: File = keys::parse(text, &FILE)?;
+    if file.cameras.is_empty() {
+        return Err("names no camera: begin each with [[cameras]]".into());
+    }
+    Ok(file.cameras)
+}
+
+/// The cameras as they stand in the file at `path`, with the passwords that they point at.
+///
+/// # Errors
+/// Whatever is wrong with them, naming the place.
+pub(super) fn entries(raw: Vec<RawEntry>, path: &Path, file: &Protected) -> anyhow::Result<Vec<Entry>> {
     let shown = path.display();
-    let Protected { text, readable_by_others } = protected::read(path)?;
-    let raw = parse(&text).map_err(|why| Failure::usage(format!("{shown}: {why}")))?;
     let addresses = raw.iter().flat_map(|camera| {
         std::iter::once(&camera.url).chain(camera.streams.iter().map(|stream| &stream.url))
     });
@@ -106,55 +160,23 @@ pub(crate) fn from_file(path: &Path) -> anyhow::Result<Vec<Entry>> {
         remember_password_of(url);
         has_password |= secret::mask(url) != url.as_str();
     }
-    if has_password && readable_by_others {
+    if has_password && file.readable_by_others {
         return Err(Failure::failed(format!(
             "{shown}: holds passwords and others can read it: chmod 600 {shown}"
         )));
     }
     let base = path.parent().unwrap_or(Path::new(""));
-    raw.into_iter()
-        .map(|camera| complete(camera, base).map_err(|error| error.context(shown.to_string())))
-        .collect()
+    let one = |camera: RawEntry| {
+        let line = keys::line(&file.text, camera.name.span().start);
+        complete(camera, base, line).map_err(|error| error.context(format!("{shown}: line {line}")))
+    };
+    raw.into_iter().map(one).collect()
 }
 
-fn parse(text: &str) -> Result<Vec<RawEntry>, String> {
-    let file: File = toml::from_str(text).map_err(|error| {
-        let line =
-            error.span().map(|span| text.get(..span.start).unwrap_or_default().matches('\n').count() + 1);
-        let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-        format!("{place}{}", one_line(error.message()))
-    })?;
-    known("", &file.unknown, &FILE_KEYS)?;
-    for camera in &file.cameras {
-        known(&format!("camera {}: ", camera.name), &camera.unknown, &CAMERA_KEYS)?;
-        for stream in &camera.streams {
-            known(
-                &format!("camera {}: stream {}: ", camera.name, stream.name),
-                &stream.unknown,
-                &STREAM_KEYS,
-            )?;
-        }
-    }
-    if file.cameras.is_empty() {
-        return Err("names no camera: begin each with [[cameras]]".into());
-    }
-    Ok(file.cameras)
-}
-
-/// Refuses a key that does not exist, naming the one that is most like it.
-fn known(place: &str, unknown: &BTreeMap<String, toml::Value>, keys: &[&str]) -> Result<(), String> {
-    let Some(key) = unknown.keys().next() else { return Ok(()) };
-    let nearest = keys.iter().max_by(|a, b| {
-        let likeness = |other: &str| strsim::jaro_winkler(key, other);
-        likeness(a).total_cmp(&likeness(b))
-    });
-    let hint = nearest.map(|nearest| format!("; did you mean {nearest:?}?")).unwrap_or_default();
-    Err(format!("{place}unknown key {key:?}{hint}"))
-}
-
-fn complete(camera: RawEntry, base: &Path) -> anyhow::Result<Entry> {
+fn complete(camera: RawEntry, base: &Path, line: usize) -> anyhow::Result<Entry> {
     let retention = retention(&camera)?;
-    let RawEntry { name, url, username, password_file, password_env, streams, .. } = camera;
+    let RawEntry { name, url, username, password_file, password_env, streams, volume, .. } = camera;
+    let name = name.into_inner();
     let password = match (&password_file, &password_env) {
         (Some(_), Some(_)) => {
             return Err(Failure::usage(format!(
@@ -182,14 +204,14 @@ fn complete(camera: RawEntry, base: &Path) -> anyhow::Result<Entry> {
         secret::remember_password(username, password);
     }
     let streams = streams.into_iter().map(|stream| (stream.name, stream.url)).collect();
-    Ok(Entry { name, url, streams, credentials, retention })
+    Ok(Entry { name, url, streams, credentials, retention, volume, line: Some(line) })
 }
 
 /// How long a camera's footage shall stay.
 fn retention(camera: &RawEntry) -> anyhow::Result<Wanted> {
     let read = |key: &str, text: &Option<String>, parse: fn(&str) -> Result<u64, String>| {
         let value = text.as_deref().map(parse).transpose();
-        value.map_err(|why| Failure::usage(format!("camera {}: {key}: {why}", camera.name)))
+        value.map_err(|why| Failure::usage(format!("camera {}: {key}: {why}", camera.name.get_ref())))
     };
     Ok(Wanted {
         quota_bytes: read("quota", &camera.quota, parse_quota)?,
@@ -212,7 +234,8 @@ fn password_from_file(path: &Path) -> anyhow::Result<String> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-fn remember_password_of(url: &str) {
+/// From here on the password in an address is masked wherever it stands.
+pub(crate) fn remember_password_of(url: &str) {
     if let Ok(url) = url::Url::parse(url)
         && let Some(password) = url.password()
     {
@@ -247,7 +270,7 @@ mod tests {
         let example = include_str!("../../../dist/cameras.example.toml");
         let cameras = parse(example).expect("the example is right");
         assert!(cameras.len() >= 3);
-        for key in CAMERA_KEYS.iter().chain(&STREAM_KEYS) {
+        for key in CAMERA.keys.iter().chain(STREAM.keys) {
             assert!(example.contains(&format!("{key} =")), "{key} is missing");
         }
     }

@@ -76,7 +76,11 @@ pub(crate) fn build(entries: &[Entry]) -> anyhow::Result<Vec<Camera>> {
     Ok(cameras)
 }
 
-fn camera(entry: &Entry) -> anyhow::Result<Camera> {
+/// The camera of an entry.
+///
+/// # Errors
+/// A name or an address that does not work.
+pub(crate) fn camera(entry: &Entry) -> anyhow::Result<Camera> {
     let wrong = |error: keha_recorder::BadCamera| Failure::usage(error.to_string());
     let mut camera = Camera::new(&entry.name, &entry.url).map_err(wrong)?;
     for (sub, url) in &entry.streams {

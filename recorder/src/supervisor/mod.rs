@@ -1,0 +1,323 @@
+//! The recorder: all streams of all cameras of a volume on one small runtime of its own.
+//!
+//! It records into a volume that the caller has open and closes afterwards. Every stream is a task of its own; what happens
+//! to one never reaches another. Cameras come and go while others are recorded:
+//!
+//! ```text
+//! add ------> recorded <---- start_stream ---- stopped        remove: from either; what is recorded stays in the volume
+//!                |                                ^
+//!                +---- stop_stream ---------------+           change: ends and begins those streams alone whose address or
+//!                                                                     credentials differ; a stopped one stays stopped
+//! ```
+//!
+//! One change is made at a time. It waits, bounded, for the tasks that it ends, so that their streams can be had from the
+//! volume again; asking for the status waits for none of that. What is missing in between is a gap with the reason `stopped`.
+
+mod member;
+
+use crate::camera::{Camera, CameraUrl};
+use crate::event::Event;
+use crate::status::{StatusCell, StreamStatus};
+use crate::stream::{Shared, StreamTask};
+use keha_fs::{GapReason, StreamName, Tail, WallTime, Writer};
+use member::{Member, Task};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+
+/// Events that wait for a reader; further ones are left out.
+const EVENTS: usize = 1_024;
+/// One thread handles many streams: they mostly wait.
+const STREAMS_PER_THREAD: usize = 32;
+const THREADS_MAX: usize = 4;
+/// How long a thread waits, once it has nothing to do, before it looks at its sockets again. What arrives meanwhile, from all
+/// cameras, is taken in one go; being woken for each packet was most of what recording cost
+/// (docs/decisions/0006-sockets-are-looked-at-every-ten-milliseconds.md). Arrival is noted up to this late.
+pub(crate) const PAUSE: Duration = Duration::from_millis(10);
+
+/// Why recording cannot start, or cannot be changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Two cameras, or two streams, of one name.
+    #[error("two cameras are called {0}: give each a name of its own")]
+    Twice(StreamName),
+    /// There is no such stream.
+    #[error("no stream {0} is recorded here")]
+    Unknown(StreamName),
+    /// A stream did not end in time.
+    #[error("stream {0} does not stop: try again, or restart the recorder")]
+    Stuck(StreamName),
+    /// The volume does not take a stream.
+    #[error("{name}: {source}")]
+    Volume {
+        /// Which stream.
+        name: StreamName,
+        /// Why not.
+        source: keha_fs::Error,
+    },
+    /// The operating system gives no threads.
+    #[error("cannot start the recorder's threads: {0}")]
+    Threads(std::io::Error),
+}
+
+/// Records cameras into one volume until it is stopped.
+///
+/// Nothing here is to be called from async code but [`Recorder::status`] and [`Recorder::tail`]: the rest may block.
+pub struct Recorder {
+    runtime: Option<Runtime>,
+    shared: Arc<Shared>,
+    members: Mutex<Vec<Member>>,
+    /// Held through a change. In it: up to when there is footage of the streams that were ended.
+    changing: Mutex<BTreeMap<StreamName, WallTime>>,
+    events: Option<Receiver<Event>>,
+}
+
+impl Recorder {
+    /// Starts recording `cameras` into the volume of `writer`, which must outlive the recorder.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is recorded then.
+    pub fn start(writer: &Writer, cameras: &[Camera]) -> Result<Recorder, StartError> {
+        let recorder = Recorder::with_room(cameras.iter().flat_map(Camera::streams).count())?;
+        recorder.add_all(writer, cameras)?;
+        Ok(recorder)
+    }
+
+    /// A recorder that records nothing yet, with threads for about so many streams.
+    ///
+    /// # Errors
+    /// [`StartError::Threads`].
+    pub fn with_room(streams: usize) -> Result<Recorder, StartError> {
+        let (sender, events) = sync_channel(EVENTS);
+        let threads = (1 + streams / STREAMS_PER_THREAD).min(THREADS_MAX);
+        Ok(Recorder {
+            runtime: Some(runtime(threads).map_err(StartError::Threads)?),
+            shared: Arc::new(Shared::new(sender)),
+            members: Mutex::default(),
+            changing: Mutex::default(),
+            events: Some(events),
+        })
+    }
+
+    /// Records a further camera into the volume of `writer`, the same for all.
+    ///
+    /// # Errors
+    /// [`StartError`]; the camera is not recorded then, the others are.
+    pub fn add(&self, writer: &Writer, camera: &Camera) -> Result<(), StartError> {
+        self.add_all(writer, std::slice::from_ref(camera))
+    }
+
+    /// Records a camera as it is now: streams that are new begin, those that are no more end, those whose address or
+    /// credentials are others begin anew, and the others go on untouched. A camera that is not recorded yet is added.
+    ///
+    /// # Errors
+    /// [`StartError`]; streams that were to begin are not recorded then.
+    pub fn change(&self, writer: &Writer, camera: &Camera) -> Result<(), StartError> {
+        let mut ended = lock(&self.changing);
+        let wanted: BTreeMap<&StreamName, &CameraUrl> = camera.streams().collect();
+        let differs =
+            |member: &Member| wanted.get(&member.name).is_none_or(|address| **address != member.url);
+        let (mut end, mut known) = (Vec::new(), BTreeSet::new());
+        for member in lock(&self.members).iter_mut().filter(|member| member.camera == *camera.name()) {
+            let address = wanted.get(&member.name).filter(|_| member.task.is_none());
+            if let Some(address) = address {
+                member.url = (*address).clone();
+                member.status().status.url = (*address).clone();
+            }
+            if differs(member) {
+                end.push(member.name.clone());
+            } else {
+                known.insert(member.name.clone());
+            }
+        }
+        self.end(&mut ended, &end)?;
+        self.forget(&end);
+        let new = camera.streams().filter(|(name, _)| !known.contains(*name));
+        self.begin(&ended, writer, new.map(|(name, url)| (camera.name(), name, url)))
+    }
+
+    /// Records a camera no longer. What was recorded stays. False if it is not recorded here.
+    ///
+    /// # Errors
+    /// [`StartError::Stuck`]: it is still there.
+    pub fn remove(&self, camera: &StreamName) -> Result<bool, StartError> {
+        let mut ended = lock(&self.changing);
+        let own = lock(&self.members);
+        let names: Vec<_> =
+            own.iter().filter(|member| member.camera == *camera).map(|member| member.name.clone()).collect();
+        drop(own);
+        self.end(&mut ended, &names)?;
+        self.forget(&names);
+        Ok(!names.is_empty())
+    }
+
+    /// Stops recording one stream; it stays in the status. Of one that is stopped already nothing changes.
+    ///
+    /// # Errors
+    /// [`StartError::Unknown`], [`StartError::Stuck`].
+    pub fn stop_stream(&self, name: &StreamName) -> Result<(), StartError> {
+        let mut ended = lock(&self.changing);
+        if !lock(&self.members).iter().any(|member| member.name == *name) {
+            return Err(StartError::Unknown(name.clone()));
+        }
+        self.end(&mut ended, std::slice::from_ref(name))
+    }
+
+    /// Records a stream again that was stopped. Of one that is recorded nothing changes.
+    ///
+    /// # Errors
+    /// [`StartError::Unknown`], [`StartError::Volume`].
+    pub fn start_stream(&self, writer: &Writer, name: &StreamName) -> Result<(), StartError> {
+        let ended = lock(&self.changing);
+        let members = lock(&self.members);
+        let member = members.iter().find(|member| member.name == *name);
+        let Some(member) = member else { return Err(StartError::Unknown(name.clone())) };
+        if member.task.is_some() {
+            return Ok(());
+        }
+        let (camera, url) = (member.camera.clone(), member.url.clone());
+        drop(members);
+        self.begin(&ended, writer, std::iter::once((&camera, name, &url)))
+    }
+
+    /// What each stream is doing, in the order in which they were added.
+    pub fn status(&self) -> Vec<StreamStatus> {
+        lock(&self.members).iter().map(|member| member.status().snapshot()).collect()
+    }
+
+    /// The newest samples of a stream from memory.
+    pub fn tail(&self, name: &StreamName) -> Option<Tail> {
+        lock(&self.members).iter().find(|member| member.name == *name).map(|member| member.tail.clone())
+    }
+
+    /// The events from now on; `None` if they were taken already. A reader that lags behind by 1,024 events misses some.
+    pub fn take_events(&mut self) -> Option<Receiver<Event>> {
+        self.events.take()
+    }
+
+    /// Stops: what has arrived is given to the volume, and no gap is written. Returns the last status of each stream. Blocks
+    /// for a moment, at most about six seconds. The caller then closes the writer.
+    pub fn stop(&self) -> Vec<StreamStatus> {
+        let mut ended = lock(&self.changing);
+        let names: Vec<_> = lock(&self.members).iter().map(|member| member.name.clone()).collect();
+        if let Err(error) = self.end(&mut ended, &names) {
+            tracing::error!(%error, "it is left behind");
+        }
+        self.status()
+    }
+
+    fn add_all(&self, writer: &Writer, cameras: &[Camera]) -> Result<(), StartError> {
+        let ended = lock(&self.changing);
+        let mut names: BTreeSet<_> = lock(&self.members).iter().map(|member| member.name.clone()).collect();
+        let mut streams = Vec::new();
+        for camera in cameras {
+            streams.extend(camera.streams().map(|(name, url)| (camera.name(), name, url)));
+        }
+        if let Some((_, name, _)) = streams.iter().find(|(_, name, _)| !names.insert((*name).clone())) {
+            return Err(StartError::Twice((*name).clone()));
+        }
+        self.begin(&ended, writer, streams.into_iter())
+    }
+
+    /// Begins streams, all or none.
+    fn begin<'a>(
+        &self,
+        ended: &BTreeMap<StreamName, WallTime>,
+        writer: &Writer,
+        streams: impl Iterator<Item = (&'a StreamName, &'a StreamName, &'a CameraUrl)>,
+    ) -> Result<(), StartError> {
+        let Some(runtime) = &self.runtime else { return Ok(()) };
+        let mut ready = Vec::new();
+        for (camera, name, url) in streams {
+            let sink =
+                writer.stream(name).map_err(|source| StartError::Volume { name: name.clone(), source })?;
+            let before = match (ended.get(name), sink.last_recorded()) {
+                // What this recorder ended may not be on the disk yet.
+                (Some(end), last) => Some((last.map_or(*end, |last| last.max(*end)), GapReason::Stopped)),
+                (None, last) => last.map(|last| (last, GapReason::RecorderDown)),
+            };
+            let (stop, stopping) = watch::channel(false);
+            let now = self.shared.clock.now().wall;
+            let cell = Arc::new(Mutex::new(StatusCell::new(name.clone(), url.clone(), now)));
+            let (tail, shared) = (sink.tail(), Arc::clone(&self.shared));
+            let task =
+                StreamTask::new(name.clone(), url.clone(), sink, before, shared, Arc::clone(&cell), stopping);
+            let (camera, name, url) = (camera.clone(), name.clone(), url.clone());
+            ready.push((Member { camera, name, url, cell, tail, task: None }, stop, task));
+        }
+        let mut members = lock(&self.members);
+        for (mut member, stop, task) in ready {
+            member.task = Some(Task { stop, handle: runtime.spawn(task.run()) });
+            match members.iter_mut().find(|known| known.name == member.name) {
+                Some(known) => *known = member,
+                None => members.push(member),
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the tasks of these streams, all at once, and waits for them.
+    fn end(
+        &self,
+        ended: &mut BTreeMap<StreamName, WallTime>,
+        names: &[StreamName],
+    ) -> Result<(), StartError> {
+        let Some(runtime) = &self.runtime else { return Ok(()) };
+        let mut tasks = Vec::new();
+        for member in lock(&self.members).iter_mut().filter(|member| names.contains(&member.name)) {
+            if let Some(task) = member.task.take() {
+                task.stop.send_replace(true);
+                tasks.push((member.name.clone(), task));
+            }
+        }
+        let mut stuck = None;
+        for (name, task) in tasks {
+            let outcome = runtime.block_on(task.end());
+            let mut members = lock(&self.members);
+            let Some(member) = members.iter_mut().find(|member| member.name == name) else { continue };
+            ended.extend(member.footage_end().map(|end| (name.clone(), end)));
+            if let Err(task) = outcome {
+                member.task = Some(task);
+                stuck = Some(name);
+            }
+        }
+        stuck.map_or(Ok(()), |name| Err(StartError::Stuck(name)))
+    }
+
+    fn forget(&self, names: &[StreamName]) {
+        lock(&self.members).retain(|member| !names.contains(&member.name));
+    }
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder").field("streams", &lock(&self.members).len()).finish_non_exhaustive()
+    }
+}
+
+/// What streams run on: threads that look at their sockets every [`PAUSE`].
+pub(crate) fn runtime(threads: usize) -> std::io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("keha-recorder")
+        .on_thread_park(|| std::thread::sleep(PAUSE))
+        .enable_all()
+        .build()
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(Duration::from_secs(1));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,147 @@
+//! What `keha.toml` is understood as, and how it is refused.
+
+use super::server::{self, FILE, SERVER, VOLUME, from_file};
+use crate::config::cameras::{CAMERA_IN_VOLUME, STREAM};
+use crate::failure::{self, Exit};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const VOLUME_A: &str = "[[volumes]]\nname = \"attic\"\npath = \"attic.ring\"\n";
+
+fn write(dir: &Path, name: &str, text: &str, mode: u32) -> PathBuf {
+    let path = dir.join(name);
+    fs::write(&path, text).expect("written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("changed");
+    path
+}
+
+#[test]
+fn the_example_shows_every_key_and_is_right() {
+    let example = include_str!("../../../dist/keha.example.toml");
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    for name in ["front.password", "key.pem", "certificate.pem"] {
+        write(dir.path(), name, "s3cret", 0o600);
+    }
+    // What the example leaves commented out because a key stands for another is read too.
+    let all: String = example
+        .lines()
+        .map(|line| line.strip_prefix("#: ").unwrap_or(line))
+        .filter(|line| !line.contains("password_env"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let config = from_file(&write(dir.path(), "keha.toml", &all, 0o600)).expect("the example is right");
+    assert!(config.volumes.len() >= 2 && config.cameras.len() >= 3 && config.server.tls.is_some());
+    let keys = [&FILE, &SERVER, &VOLUME, &CAMERA_IN_VOLUME, &STREAM].into_iter().flat_map(|shape| shape.keys);
+    for key in keys {
+        let shown = [format!("{key} ="), format!("[{key}]"), format!(".{key}]]")];
+        assert!(shown.iter().any(|shown| example.contains(shown)), "{key} is missing");
+    }
+}
+
+#[test]
+fn a_file_is_read_with_all_its_parts() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    write(dir.path(), "front.password", "hunter22\n", 0o600);
+    let text = format!(
+        "[server]\nhttp = \"[::1]:80\"\nbase_path = \"/keha\"\nallowed_origins = [\"https://a.example\"]\nstate = \"state\"\n\
+         {VOLUME_A}size = \"1GiB\"\nscrub = \"7d\"\n[[volumes]]\nname = \"shed\"\npath = \"/srv/shed.ring\"\nscrub = \"off\"\n\
+         [[cameras]]\nname = \"front\"\nurl = \"rtsp://h/1\"\nusername = \"u\"\npassword_file = \"front.password\"\n\
+         [[cameras]]\nname = \"yard\"\nurl = \"testsrc://\"\nvolume = \"shed\"\nmax_age = \"30d\"\n\
+         [[cameras.streams]]\nname = \"sub\"\nurl = \"testsrc://?fps=5\"\n"
+    );
+    let path = write(dir.path(), "keha.toml", &text, 0o644);
+    let config = from_file(&path).expect("right");
+    assert_eq!(config.server.http.to_string(), "[::1]:80");
+    assert_eq!(config.server.state, Some(dir.path().join("state")));
+    assert_eq!(server::state_of(&path).expect("right"), config.server.state);
+    let volumes: Vec<_> =
+        config.volumes.iter().map(|v| (v.name.as_str(), v.path.clone(), v.size_bytes, v.scrub)).collect();
+    let week = Some(Duration::from_secs(7 * 86_400));
+    assert_eq!(
+        volumes,
+        [
+            ("attic", dir.path().join("attic.ring"), Some(1 << 30), week),
+            ("shed", "/srv/shed.ring".into(), None, None)
+        ]
+    );
+    let cameras: Vec<_> = config.cameras.iter().map(|c| (c.entry.name.as_str(), c.volume.as_str())).collect();
+    assert_eq!(cameras, [("front", "attic"), ("yard", "shed")]);
+    let streams = config.cameras.iter().flat_map(|camera| camera.camera.streams());
+    let streams: Vec<_> = streams.map(|(name, _)| name.to_string()).collect();
+    assert_eq!(streams, ["front", "yard", "yard/sub"]);
+}
+
+#[test]
+fn what_is_left_out_has_a_default() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let config = from_file(&write(dir.path(), "keha.toml", VOLUME_A, 0o644)).expect("right");
+    assert_eq!((config.server.http.to_string().as_str(), config.server.tls), (server::HTTP, None));
+    assert!(config.cameras.is_empty() && config.server.state.is_none());
+    assert!(config.volumes.iter().all(|volume| volume.scrub.is_some() && volume.size_bytes.is_none()));
+}
+
+#[test]
+fn every_mistake_is_one_line_that_names_file_and_line() {
+    let server = |rest: &str| format!("[server]\n{rest}\n{VOLUME_A}");
+    let volume = |rest: &str| format!("{VOLUME_A}{rest}\n");
+    let camera =
+        |rest: &str| format!("{VOLUME_A}[[cameras]]\nname = \"front\"\nurl = \"testsrc://\"\n{rest}\n");
+    for (text, says) in [
+        (String::new(), "names no volume"),
+        ("[[volume]]\nname = \"a\"\n".into(), "line 1: unknown key \"volume\"; did you mean \"volumes\"?"),
+        (server("htpp = \"x\""), "line 2: server: unknown key \"htpp\"; did you mean \"http\"?"),
+        (server("http = \"8480\""), "line 2: server: http: write an address and a port"),
+        (server("http = 8480"), "line 2: "),
+        (server("base_path = \"keha/\""), "line 2: server: base_path: "),
+        (server("allowed_origins = [\"https://a.example/x\"]"), "line 2: server: allowed_origins: "),
+        (server("tls_key = \"key.pem\""), "tls_certificate and tls_key"),
+        (server("tls_key = \"open.pem\"\ntls_certificate = \"open.pem\""), "chmod 600"),
+        (server("tls_key = \"key.pem\"\ntls_certificate = \"no.pem\""), "no.pem: cannot open"),
+        (volume("sise = \"1GiB\""), "line 4: volume attic: unknown key \"sise\"; did you mean \"size\"?"),
+        (volume("size = \"1G\""), "line 2: volume attic: size: "),
+        (volume("scrub = \"never\""), "line 2: volume attic: scrub: "),
+        (volume("[[volumes]]\nname = \"attic\"\npath = \"b\""), "line 5: volume attic: it is given twice"),
+        (volume("[[volumes]]\nname = \"b\"\npath = \"attic.ring\""), "line 5: volume b: another volume has"),
+        (volume("[[volumes]]\nname = \"B b\"\npath = \"b\""), "line 5: volume B b: a name is"),
+        (volume("[[volumes]]\nname = \"b\""), "line 4: missing field `path`"),
+        (camera("volume = \"shed\""), "line 5: camera front: there is no volume \"shed\"; there is attic"),
+        (
+            camera("passwort_file = \"x\""),
+            "line 7: camera front: unknown key \"passwort_file\"; did you mean",
+        ),
+        (camera("quota = \"much\""), "line 5: camera front: quota: "),
+        (
+            camera("[[cameras]]\nname = \"front\"\nurl = \"testsrc://\""),
+            "line 8: camera front is given twice",
+        ),
+        (camera("[[cameras]]\nname = \"Yard\"\nurl = \"testsrc://\""), "line 8: "),
+        (camera("[[cameras]]\nname = \"yard\"\nurl = \"http://h/\""), "line 8: "),
+        (
+            camera("[[cameras.streams]]\nname = \"sub\"\nur = \"x\""),
+            "line 9: camera front: stream sub: unknown",
+        ),
+        (camera("[[cameras.streams]]\nname = \"a/b\"\nurl = \"testsrc://\""), "line 5: "),
+    ] {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        write(dir.path(), "key.pem", "x", 0o600);
+        write(dir.path(), "open.pem", "x", 0o644);
+        let path = write(dir.path(), "keha.toml", &text, 0o600);
+        let error = from_file(&path).expect_err(says);
+        let line = failure::line_of(&error);
+        assert!(line.contains(says) && !line.contains('\n'), "{says}: {line}");
+        assert!(line.contains(&*dir.path().to_string_lossy()), "{line}");
+        assert!(matches!(failure::exit_of(&error), Exit::Usage | Exit::Failed));
+    }
+}
+
+#[test]
+fn a_file_with_passwords_that_others_can_read_is_refused_without_showing_them() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let text = format!("{VOLUME_A}[[cameras]]\nname = \"front\"\nurl = \"rtsp://u:hunter2@h/1\"\n");
+    let line =
+        failure::line_of(&from_file(&write(dir.path(), "keha.toml", &text, 0o640)).expect_err("refused"));
+    assert!(line.contains("chmod 600") && !line.contains("hunter2"), "{line}");
+    from_file(&write(dir.path(), "keha.toml", &text, 0o600)).expect("now it is right");
+}
