@@ -4,7 +4,8 @@
 //! A reader reads the disk up to where it ends and goes on here. The join is by the sample itself (run, track, ticks), so it
 //! has no seam: what the disk gave last is found in the tail and what follows it comes from memory. The tail keeps every
 //! sample until the round after the one that made it durable, so a reader that has read the disk to its end finds its place.
-//! A reader that falls behind is told so, and reads the disk again; it never holds the writer up.
+//! A reader that falls behind is told so, and reads the disk again; it never holds the writer up: under the lock that both
+//! take, a reader only counts references, to a bounded number of samples; bytes are put together behind it.
 
 use crate::clock::{Clock, SystemClock};
 use crate::configuration::Configuration;
@@ -47,13 +48,27 @@ pub enum TailItem {
 #[derive(Clone, Debug)]
 enum Kept {
     Configuration(ConfigurationHash, Arc<Configuration>),
-    Sample(Sample, RunId, ConfigurationHash, Anchor),
+    Sample(Arc<KeptSample>),
     Gap(Gap),
 }
+
+#[derive(Debug)]
+struct KeptSample {
+    sample: Sample,
+    run: RunId,
+    configuration: ConfigurationHash,
+    anchor: Anchor,
+}
+
+/// One look gives no more than this many items, and no further one once it has so many bytes: what a reader costs in memory.
+const LOOK_ITEMS_MAX: usize = 1024;
+const LOOK_BYTES_MAX: usize = 8 << 20;
 
 #[derive(Default)]
 struct State {
     kept: VecDeque<Kept>,
+    /// The configuration that holds for the first item kept, if its own item was evicted.
+    behind: Option<(ConfigurationHash, Arc<Configuration>)>,
     /// How many items were evicted: the number of the first one kept.
     first: u64,
     samples_evicted: u64,
@@ -88,6 +103,14 @@ impl TailBuffer {
         }
     }
 
+    fn wait<'a>(&self, mut state: MutexGuard<'a, State>, wait: Duration) -> MutexGuard<'a, State> {
+        state.waiting += 1;
+        let mut state =
+            self.more.wait_timeout(state, wait).map_or_else(|error| error.into_inner().0, |(state, _)| state);
+        state.waiting -= 1;
+        state
+    }
+
     /// What is older than this is not given from now on, in seconds, 0 = all is.
     pub(crate) fn set_maximum_age(&self, maximum_age_s: u64) {
         self.maximum_age_s.store(maximum_age_s, Ordering::Relaxed);
@@ -118,7 +141,8 @@ impl TailBuffer {
     pub(crate) fn push(&self, sample: &Sample) {
         self.keep(|state| {
             let anchor = *state.anchors.get(&sample.track)?;
-            Some(Kept::Sample(sample.clone(), state.run, state.configuration, anchor))
+            let (run, configuration) = (state.run, state.configuration);
+            Some(Kept::Sample(Arc::new(KeptSample { sample: sample.clone(), run, configuration, anchor })))
         });
     }
 
@@ -137,8 +161,9 @@ impl TailBuffer {
         let mut state = self.lock();
         while state.samples_evicted < samples {
             match state.kept.pop_front() {
-                Some(Kept::Sample(..)) => state.samples_evicted += 1,
-                Some(_) => {}
+                Some(Kept::Sample(_)) => state.samples_evicted += 1,
+                Some(Kept::Configuration(hash, configuration)) => state.behind = Some((hash, configuration)),
+                Some(Kept::Gap(_)) => {}
                 None => return,
             }
             state.first += 1;
@@ -166,16 +191,24 @@ impl Tail {
         Tail { buffer, next: None, clock, broken: BTreeSet::new() }
     }
 
-    /// What came after `place`, the last sample the caller has; `None`: all that is in memory. Waits up to `wait` where
-    /// nothing came yet. After the first call that gave items `place` is not looked at any more.
+    /// What came after `place`, the last sample the caller has; `None`: all that is in memory, with the configuration that it
+    /// needs before it. Waits up to `wait` where nothing came yet. After the first call that gave items `place` is not looked at
+    /// any more. One call gives a part of what there is, 8 MiB or one sample: call again.
+    ///
+    /// After [`TailRead::Ended`] the same tail goes on with what comes once the stream is recorded again
+    /// ([`Tail::await_writer`]).
     pub fn follow(&mut self, place: Option<SamplePlace>, wait: Duration) -> TailRead {
         let deadline = Instant::now() + wait;
         let buffer = Arc::clone(&self.buffer);
         let mut state = buffer.lock();
+        let mut begins = None;
         let next = match self.next {
             Some(next) => next,
             None => match find(&state, place) {
-                Some(next) => next,
+                Some(next) => {
+                    begins = state.behind.clone().filter(|_| place.is_none());
+                    next
+                }
                 None => return TailRead::Behind,
             },
         };
@@ -186,34 +219,67 @@ impl Tail {
             }
             self.next = Some(next);
             let skip = usize::try_from(next - state.first).unwrap_or(usize::MAX);
-            let more = state.kept.len().saturating_sub(skip) as u64;
-            if more > 0 {
-                self.next = Some(next + more);
+            let taken = part(&state, skip);
+            if !taken.is_empty() {
+                drop(state);
+                self.next = Some(next + taken.len() as u64);
                 let before = past_before(buffer.maximum_age_s.load(Ordering::Relaxed), self.clock.wall());
-                let given =
-                    state.kept.iter().skip(skip).filter(|kept| is_given(kept, before, &mut self.broken));
-                return TailRead::Items(given.map(Kept::item).collect());
+                let given = taken.iter().filter(|kept| is_given(kept, before, &mut self.broken));
+                let begins = begins.map(|(hash, configuration)| TailItem::Configuration(hash, configuration));
+                return TailRead::Items(begins.into_iter().chain(given.map(Kept::item)).collect());
             }
             if state.ended {
                 return TailRead::Ended;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
+                if begins.is_some() {
+                    // Given with the first item.
+                    self.next = None;
+                }
                 return TailRead::Items(Vec::new());
             }
-            state.waiting += 1;
-            state = buffer
-                .more
-                .wait_timeout(state, left)
-                .map_or_else(|error| error.into_inner().0, |(state, _)| state);
-            state.waiting -= 1;
+            state = buffer.wait(state, left);
         }
     }
+
+    /// Whether both follow the same stream of one writer.
+    pub fn is_same(&self, other: &Tail) -> bool {
+        Arc::ptr_eq(&self.buffer, &other.buffer)
+    }
+
+    /// Waits up to `wait` for the stream to be recorded (again); whether it is.
+    pub fn await_writer(&self, wait: Duration) -> bool {
+        let deadline = Instant::now() + wait;
+        let mut state = self.buffer.lock();
+        while state.ended {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state = self.buffer.wait(state, left);
+        }
+        true
+    }
+}
+
+/// The next items from the `skip`-th on, as much of them as one look gives.
+fn part(state: &State, skip: usize) -> Vec<Kept> {
+    let mut bytes = 0;
+    let taken = state.kept.iter().skip(skip).take(LOOK_ITEMS_MAX).take_while(|kept| {
+        let go_on = bytes < LOOK_BYTES_MAX;
+        if let Kept::Sample(kept) = kept {
+            bytes += kept.sample.len();
+        }
+        go_on
+    });
+    taken.cloned().collect()
 }
 
 /// Whether an item is given where what came `before` a moment is not; what cannot be decoded without that is not, either.
 fn is_given(kept: &Kept, before: Option<WallTime>, broken: &mut BTreeSet<TrackNumber>) -> bool {
-    let Kept::Sample(sample, _, _, anchor) = kept else { return true };
+    let Kept::Sample(kept) = kept else { return true };
+    let KeptSample { sample, anchor, .. } = &**kept;
     let old = before.is_some_and(|before| anchor.wall_of(sample.ticks) < before);
     if old {
         broken.insert(sample.track);
@@ -226,7 +292,10 @@ fn is_given(kept: &Kept, before: Option<WallTime>, broken: &mut BTreeSet<TrackNu
 /// The number of the item behind the sample at `place`.
 fn find(state: &State, place: Option<SamplePlace>) -> Option<u64> {
     let Some((run, track, ticks)) = place else { return Some(state.first) };
-    let is_it = |kept: &Kept| matches!(kept, Kept::Sample(sample, of, _, _) if *of == run && sample.track == track && sample.ticks == ticks);
+    let is_it = |kept: &Kept| match kept {
+        Kept::Sample(kept) => (kept.run, kept.sample.track, kept.sample.ticks) == (run, track, ticks),
+        _ => false,
+    };
     state.kept.iter().rposition(is_it).map(|index| state.first + index as u64 + 1)
 }
 
@@ -237,14 +306,14 @@ impl Kept {
                 TailItem::Configuration(*hash, Arc::clone(configuration))
             }
             Kept::Gap(gap) => TailItem::Gap(gap.clone()),
-            Kept::Sample(sample, run, configuration, anchor) => TailItem::Sample(StoredSample {
-                track: sample.track,
-                ticks: sample.ticks,
-                wall: anchor.wall_of(sample.ticks),
-                flags: sample.flags.of_the_sample(),
-                data: joined(&sample.data),
-                run: *run,
-                configuration: *configuration,
+            Kept::Sample(kept) => TailItem::Sample(StoredSample {
+                track: kept.sample.track,
+                ticks: kept.sample.ticks,
+                wall: kept.anchor.wall_of(kept.sample.ticks),
+                flags: kept.sample.flags.of_the_sample(),
+                data: joined(&kept.sample.data),
+                run: kept.run,
+                configuration: kept.configuration,
                 chunk: ChunkNumber(0),
             }),
         }
@@ -309,5 +378,61 @@ mod tests {
         assert_eq!(given(0).len(), 7);
         assert_eq!(given(10), [(1, 5), (0, 6), (0, 7)]);
         assert_eq!(given(1), []);
+    }
+
+    #[test]
+    fn a_look_gives_a_bounded_part_and_begins_with_the_configuration_it_needs() {
+        let buffer = Arc::new(TailBuffer::default());
+        let (track, whole) = (TrackNumber(1), Bytes::from(vec![7; 3 << 20]));
+        let configuration = Configuration::default();
+        buffer.configure(ConfigurationHash([3; 16]), &configuration);
+        buffer.begin_run(RunId::default());
+        buffer.anchor(Anchor {
+            track,
+            timescale: 1,
+            ticks: 0,
+            wall: WallTime(0),
+            source: ClockSource::Arrival,
+            uncertainty_us: 0,
+            arrival: WallTime(0),
+            camera_offset_ns: 0,
+        });
+        for ticks in 0..5 {
+            let data = vec![whole.slice(..1), whole.slice(1..)];
+            buffer.push(&Sample { track, ticks, flags: SampleFlags::SYNC, data });
+        }
+        buffer.evict(1);
+        let mut tail = Tail::new(Arc::clone(&buffer));
+        let mut looks = Vec::new();
+        loop {
+            let TailRead::Items(items) = tail.follow(None, Duration::ZERO) else { panic!("it was read on") };
+            if items.is_empty() {
+                break;
+            }
+            looks.push(items);
+        }
+        let [first, second] = looks.as_slice() else { panic!("{} looks", looks.len()) };
+        let begins = TailItem::Configuration(ConfigurationHash([3; 16]), Arc::new(configuration));
+        assert_eq!((first.first(), first.len(), second.len()), (Some(&begins), 4, 1));
+        let TailItem::Sample(sample) = &second[0] else { panic!("no sample") };
+        assert!(
+            (sample.ticks, sample.configuration) == (4, ConfigurationHash([3; 16])) && sample.data == whole
+        );
+    }
+
+    #[test]
+    fn a_tail_that_ended_goes_on_when_the_stream_is_recorded_again() {
+        let buffer = Arc::new(TailBuffer::default());
+        let mut tail = Tail::new(Arc::clone(&buffer));
+        buffer.set_ended(true);
+        assert_eq!(tail.follow(None, Duration::from_secs(60)), TailRead::Ended);
+        assert!(!tail.await_writer(Duration::ZERO));
+        let again = std::thread::spawn({
+            let buffer = Arc::clone(&buffer);
+            move || buffer.set_ended(false)
+        });
+        assert!(tail.await_writer(Duration::from_secs(60)));
+        again.join().expect("it ends");
+        assert_eq!(tail.follow(None, Duration::ZERO), TailRead::Items(Vec::new()));
     }
 }

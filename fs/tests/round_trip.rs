@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const VIDEO: TrackNumber = TrackNumber(1);
+/// How long anything is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
 const BEGIN: WallTime = WallTime(1_700_000_000_000_000_000);
 
 fn volume_in(folder: &tempfile::TempDir, size_bytes: u64) -> PathBuf {
@@ -384,6 +386,36 @@ fn disk_and_tail_join_without_a_seam() {
     drop(stream);
     let seen = follower.join().unwrap();
     assert_eq!(seen, (0..frames).collect::<Vec<_>>());
+    writer.close().unwrap();
+}
+
+#[test]
+fn a_tail_is_had_by_name_and_outlives_the_writer_of_its_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = volume_in(&folder, 16 << 20);
+    let name = StreamName::new("front").unwrap();
+    let writer = open(&path);
+    let holder = writer.holder();
+    assert!(holder.tail(&name).is_none());
+    let mut stream = writer.stream(&name).unwrap();
+    let mut tail = holder.tail(&name).expect("it is being recorded");
+    let mut ticks = |wait| match tail.follow(None, wait) {
+        keha_fs::TailRead::Items(items) => Some(items.into_iter().find_map(|item| match item {
+            keha_fs::TailItem::Sample(sample) => Some(sample.ticks),
+            _ => None,
+        })),
+        _ => None,
+    };
+    begin(&mut stream, BEGIN);
+    push(&mut stream, frame(0, 1_000));
+    assert_eq!(ticks(PATIENCE), Some(Some(0)));
+    drop(stream);
+    assert_eq!(ticks(PATIENCE), None, "it ended");
+    let mut stream = writer.stream(&name).unwrap();
+    begin(&mut stream, BEGIN);
+    push(&mut stream, frame(1, 1_000));
+    assert_eq!(ticks(PATIENCE), Some(Some(3600)));
+    drop(stream);
     writer.close().unwrap();
 }
 

@@ -200,7 +200,7 @@ impl Writer {
     }
 }
 
-/// Changes what a volume that is being written keeps, from any thread.
+/// Changes what a volume that is being written keeps, and reaches the tails of its streams, from any thread.
 #[derive(Clone)]
 pub struct Holder {
     shared: Arc<Shared>,
@@ -229,6 +229,12 @@ impl Holder {
     /// As there.
     pub fn erase(&self, request: EraseRequest) -> Result<Erased> {
         self.shared.ask_for(thread::ERASE_PATIENCE, |answer| thread::Ask::Erase(request, answer))
+    }
+
+    /// The newest samples of a stream from memory, as [`StreamWriter::tail`] gives them to who records it; `None` if the stream
+    /// was not recorded since the volume was opened. It outlives the stream's writer: it ends with it, and goes on with the next.
+    pub fn tail(&self, stream: &StreamName) -> Option<Tail> {
+        self.shared.tail(stream).map(Tail::new)
     }
 
     /// As [`Writer::set_retention`].

@@ -185,6 +185,7 @@ impl Body {
             inbox.small.resize_with(index + 1, Default::default);
             inbox.tails.resize_with(index + 1, Default::default);
         }
+        inbox.names.insert(name.clone(), index);
         let tail = Arc::clone(&inbox.tails[index].0);
         tail.set_ended(false);
         tail.set_maximum_age(self.engine.maximum_age_s(id));

@@ -25,7 +25,7 @@ use crate::scrub::{Order, Outcome};
 use crate::tail::TailBuffer;
 use crate::types::{HoldId, StreamId, StreamName, WallTime};
 use body::Body;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -80,6 +80,8 @@ struct Inbox {
     small: Vec<Small>,
     /// The tails of the streams, and how many of their samples were durable before the last round.
     tails: Vec<(Arc<TailBuffer>, u64)>,
+    /// Their names: of all streams that were recorded since the volume was opened.
+    names: BTreeMap<StreamName, usize>,
     in_use: BTreeSet<usize>,
     asks: Vec<Ask>,
     /// Requests that are not answered yet.
@@ -287,6 +289,13 @@ impl Shared {
             self.wake.notify_one();
         }
         Ok(())
+    }
+
+    /// The tail of a stream, if it was recorded since the volume was opened.
+    pub(super) fn tail(&self, name: &StreamName) -> Option<Arc<TailBuffer>> {
+        let inbox = self.lock();
+        let index = *inbox.names.get(name)?;
+        inbox.tails.get(index).map(|(tail, _)| Arc::clone(tail))
     }
 
     /// A handle is gone: its stream is parked and may be had again.
