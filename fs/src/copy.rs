@@ -84,6 +84,8 @@ pub fn copy_stream(
                 into.configure(&configuration)?;
             }
             Item::Anchor(anchor) => into.anchor(anchor),
+            // Only listings give these, and samples are read here.
+            Item::Listed(_) => {}
             Item::Gap(gap) => {
                 report.gaps += 1;
                 into.gap(&gap);

@@ -40,12 +40,14 @@ pub use error::{Error, Result};
 pub use format::FORMAT_VERSION;
 pub use gap::{Gap, GapReason};
 pub use hold::{HOLD_LABEL_BYTES_MAX, HeldSpan, Hold, HoldRequest, HoldRoom};
-pub use reader::{BlockOutline, Cursor, OutlineChunk, OutlineKind, OutlineSync, StreamRow, Volume};
+pub use reader::{
+    BlockOutline, ChunkReader, Cursor, OutlineChunk, OutlineKind, OutlineSync, StreamRow, Volume,
+};
 pub use repair::{RepairOptions, RepairReport, RepairStep, plan_repair, repair};
 pub use report::*;
 pub use retention::erase::{ErasePlan, Erased};
 pub use retention::{Retention, RetentionReport, RetentionRequest};
-pub use sample::{Anchor, ClockSource, SAMPLE_BYTES_MAX, Sample, SampleFlags, StoredSample};
+pub use sample::{Anchor, ClockSource, SAMPLE_BYTES_MAX, Sample, SampleFlags, SampleRow, StoredSample};
 pub use scrub::{ScrubDamage, ScrubPass, ScrubReport};
 pub use session::{Opener, Session, SessionEnd, SessionLog};
 pub use tail::{SamplePlace, Tail, TailItem, TailRead};

@@ -4,7 +4,7 @@ use crate::configuration::Configuration;
 use crate::gap::{Gap, GapReason};
 use crate::hold::HoldRoom;
 use crate::retention::{Retention, RetentionReport};
-use crate::sample::{Anchor, StoredSample};
+use crate::sample::{Anchor, SampleRow, StoredSample};
 use crate::scrub::ScrubReport;
 use crate::types::{
     BlockIndex, ChunkNumber, ConfigurationHash, Epoch, RoundNumber, RunId, Sequence, StreamId, StreamName,
@@ -160,6 +160,8 @@ pub enum Item {
     Anchor(Anchor),
     /// A sample.
     Sample(StoredSample),
+    /// A sample without its bytes: what [`crate::Volume::list`] gives.
+    Listed(SampleRow),
     /// A gap record.
     Gap(Gap),
     /// Footage stood here and was overwritten; nothing behind it can be decoded from what came before.

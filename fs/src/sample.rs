@@ -103,6 +103,34 @@ pub struct StoredSample {
     pub chunk: ChunkNumber,
 }
 
+/// A sample as its chunk's table tells of it, without its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SampleRow {
+    /// The track it belongs to.
+    pub track: TrackNumber,
+    /// Presentation time in the track's timescale since its run began.
+    pub ticks: i64,
+    /// Wall time of presentation, derived from the clock anchor that holds for it.
+    pub wall: WallTime,
+    /// Its properties.
+    pub flags: SampleFlags,
+    /// How many bytes it has, all its pieces together.
+    pub bytes: u32,
+    /// The run it belongs to.
+    pub run: RunId,
+    /// The configuration it needs.
+    pub configuration: ConfigurationHash,
+    /// The chunk in which it begins.
+    pub begins: ChunkNumber,
+    /// The chunk in which it ends: [`SampleRow::begins`], but for a sample that is split.
+    pub chunk: ChunkNumber,
+    /// The checksum of that chunk's header. It covers the checksums of the tables, and they those of all samples: where number and
+    /// checksum are the same, so are the bytes.
+    pub chunk_checksum: u32,
+    /// How many entries of its track stand before its own, the last one, in that chunk.
+    pub place: u32,
+}
+
 /// Where an anchor's wall time comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]

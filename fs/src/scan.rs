@@ -232,6 +232,28 @@ impl<'a> Scanner<'a> {
         Some(Loaded { located, bytes, tables })
     }
 
+    /// The header and the tables of a chunk of which place and length are known, without its payloads: by the copies at its head, and
+    /// where they do not verify, by those at its tail. `None` if neither header verifies.
+    pub(crate) fn tables_at(
+        &self,
+        take: &Take,
+        offset: usize,
+        length: usize,
+    ) -> Option<(Located, Option<Tables>)> {
+        if offset.checked_add(length)? > self.geometry.block_bytes || length < self.geometry.page_bytes {
+            return None;
+        }
+        let head = self.chunk_at(take, offset).filter(|(located, _)| located.header.bytes as usize == length);
+        match head {
+            Some((located, Some(tables))) => Some((located, Some(tables))),
+            Some((located, None)) => {
+                let tables = self.tables(&located);
+                Some((located, tables))
+            }
+            None => self.load_at(take, offset, length).map(|loaded| (loaded.located, loaded.tables)),
+        }
+    }
+
     /// The tables of a located chunk without its payloads.
     pub(crate) fn tables(&self, located: &Located) -> Option<Tables> {
         let header = &located.header;

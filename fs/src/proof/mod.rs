@@ -26,6 +26,7 @@ mod holds;
 mod hostile_tests;
 mod known_row_tests;
 mod lap_tests;
+mod list_tests;
 mod lost_row_tests;
 mod many_streams_tests;
 mod material;

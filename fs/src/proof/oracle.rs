@@ -5,6 +5,7 @@
 //! taken for newer footage.
 
 use super::holds::{self, HeldModel};
+use super::list_tests::listed_as_read;
 use super::material::{Pushed, Run, is_payload};
 use super::retention;
 use super::sessions::{self, Sessions};
@@ -416,10 +417,11 @@ fn same_by_reader(volume: &Volume, name: &str, stream: &StreamModel, walk: &Walk
                 anchors.insert(anchor.track, anchor);
             }
             Item::Erased(_) => {}
+            Item::Listed(row) => return Err(format!("the reader gives a row: {row:?}")),
             Item::Damage(finding) => return Err(format!("the reader meets damage: {finding:?}")),
         }
     }
     let rest = expected.next();
     demand!(rest.is_none(), "the reader ends before {rest:?}");
-    Ok(())
+    listed_as_read(volume, id, TimeRange::default())
 }

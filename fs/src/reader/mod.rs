@@ -15,7 +15,7 @@ mod recheck;
 mod rows;
 mod verify;
 
-pub use cursor::Cursor;
+pub use cursor::{ChunkReader, Cursor};
 pub use outline::{BlockOutline, OutlineChunk, OutlineKind, OutlineSync};
 pub use rows::StreamRow;
 pub(crate) use verify::BlockCheck;
@@ -44,8 +44,9 @@ use crate::sample::Anchor;
 use crate::scan::Scanner;
 use crate::scrub::{self, ScrubReport};
 use crate::session::{SessionLog, read_log};
-use crate::types::{BlockIndex, ConfigurationHash, RunId, Sequence, StreamId, StreamName};
+use crate::types::{BlockIndex, ChunkNumber, ConfigurationHash, RunId, Sequence, StreamId, StreamName};
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -285,7 +286,7 @@ impl Volume {
                 if place.kind != ChunkKind::MEDIA || !place_touches(place, range) {
                     continue;
                 }
-                let number = crate::types::ChunkNumber(row.first_chunk.0.saturating_add(index));
+                let number = ChunkNumber(row.first_chunk.0.saturating_add(index));
                 match spans.last_mut().filter(|span| span.run == place.run) {
                     Some(span) => {
                         span.from = span.from.min(place.wall_min);
@@ -316,6 +317,26 @@ impl Volume {
             return Err(self.not_recorded(stream));
         }
         Ok(Cursor::new(self, stream, range, blocks))
+    }
+
+    /// What [`Volume::read`] gives of the same range, in the same order, with [`crate::Item::Listed`] in the place of samples: only the
+    /// headers and tables of chunks are read.
+    ///
+    /// Headers and tables have checksums of their own, which are verified. Those of the samples are not: a sample is listed although
+    /// its bytes do not verify, or cannot be read, which only reading tells. Of what a live writer has not made durable yet the
+    /// bytes are read and verified all the same, so that nothing is listed that a power cut can still take.
+    ///
+    /// # Errors
+    /// As [`Volume::read`].
+    pub fn list(&self, stream: StreamId, range: TimeRange) -> Result<Cursor<'_>> {
+        Ok(self.read(stream, range)?.listing())
+    }
+
+    /// Reads all samples that end in these chunks, in the order of recording, whatever their times: for who has listed them.
+    ///
+    /// Chunks that are not there, or not any more, are no error: what of them is gone is not given.
+    pub fn read_chunks(&self, stream: StreamId, chunks: RangeInclusive<ChunkNumber>) -> ChunkReader<'_> {
+        ChunkReader::new(self, stream, chunks, self.chain(stream))
     }
 
     /// Where a block begins on the volume, in bytes.

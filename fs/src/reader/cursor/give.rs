@@ -1,35 +1,57 @@
 //! From a chunk to items: what of it is given, split samples put together, what does not verify told.
 
+use super::mode::Mode;
 use super::{Cursor, QUIET_REACH, Split, Step};
 use crate::error::Result;
-use crate::format::chunk::{ChunkKind, Entry, Tables};
+use crate::format::chunk::{ChunkHeader, ChunkKind, Entry, Tables};
 use crate::gap::Gap;
 use crate::report::Item;
-use crate::sample::{SAMPLE_BYTES_MAX, SampleFlags, StoredSample};
-use crate::scan::{Loaded, Payload};
-use crate::types::{ChunkNumber, ConfigurationHash, RunId, TrackNumber, WallTime};
+use crate::sample::{SAMPLE_BYTES_MAX, SampleFlags, SampleRow, StoredSample};
+use crate::scan::{Loaded, Located, Payload};
+use crate::types::{ChunkNumber, TrackNumber, WallTime};
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 
 /// A chunk as it was read.
-struct Read {
-    loaded: Loaded,
-    payloads: Vec<Payload>,
+enum Read {
+    Whole(Loaded, Vec<Payload>),
+    /// Its samples were not asked for.
+    Tables(Located, Option<Tables>),
 }
 
 impl Read {
+    fn located(&self) -> &Located {
+        match self {
+            Read::Whole(loaded, _) => &loaded.located,
+            Read::Tables(located, _) => located,
+        }
+    }
+
+    fn tables(&self) -> Option<&Tables> {
+        match self {
+            Read::Whole(loaded, _) => loaded.tables.as_ref(),
+            Read::Tables(_, tables) => tables.as_ref(),
+        }
+    }
+
     /// Whether all of it that is given verifies.
     fn is_whole(&self) -> bool {
-        self.loaded.tables.is_some() && self.payloads.iter().all(|payload| payload.data.is_some())
+        let payloads = match self {
+            Read::Whole(_, payloads) => &payloads[..],
+            Read::Tables(..) => &[],
+        };
+        self.tables().is_some() && payloads.iter().all(|payload| payload.data.is_some())
     }
 }
 
 /// A chunk of samples with what applies to all of them.
+#[derive(Clone, Copy)]
 struct Media<'a> {
-    loaded: &'a Loaded,
+    header: &'a ChunkHeader,
+    checksum: u32,
     tables: &'a Tables,
-    run: RunId,
-    configuration: ConfigurationHash,
+    /// Its samples as they verify; `None` where they were not read.
+    payloads: Option<&'a [Payload]>,
 }
 
 impl Cursor<'_> {
@@ -57,7 +79,7 @@ impl Cursor<'_> {
             // It was on its way when it was read, and is there by now, or it is damaged.
             read = self.load(step);
         }
-        let Some(Read { loaded, payloads }) = read else {
+        let Some(read) = read else {
             return self.damage(
                 &step.take,
                 "chunk",
@@ -65,35 +87,42 @@ impl Cursor<'_> {
                 "neither of its headers verifies",
             );
         };
-        match (place.kind, &loaded.tables) {
-            _ if loaded.header().kind.is_void() => {
+        let header = &read.located().header;
+        match (place.kind, read.tables(), &read) {
+            _ if header.kind.is_void() => {
                 self.broken = true;
-                self.pass_void(place.wall_min, place.wall_max, loaded.header().kind == ChunkKind::EXPIRED);
+                self.pass_void(place.wall_min, place.wall_max, header.kind == ChunkKind::EXPIRED);
                 Ok(())
             }
-            _ if self.volume.came_to_be_past(loaded.header(), &self.volume.state.row(step.take.block)) => {
+            _ if self.volume.came_to_be_past(header, &self.volume.state.row(step.take.block)) => {
                 self.broken = true;
                 self.pass_void(place.wall_min, place.wall_max, true);
                 Ok(())
             }
-            (_, None) => {
+            (_, None, _) => {
                 self.damage(&step.take, "sample table", place.offset as usize, "neither copy verifies")
             }
-            (ChunkKind::EVENT, Some(_)) => self.give_event(step, &loaded),
-            (_, Some(tables)) => {
-                let header = loaded.header();
-                let media =
-                    Media { loaded: &loaded, tables, run: header.run, configuration: header.configuration };
-                self.give_media(step, &media, payloads)
+            (ChunkKind::EVENT, Some(_), Read::Whole(loaded, _)) => self.give_event(step, loaded),
+            (_, Some(tables), _) => {
+                let payloads = match &read {
+                    Read::Whole(_, payloads) => Some(&payloads[..]),
+                    Read::Tables(..) => None,
+                };
+                self.give_media(step, Media { header, checksum: read.located().checksum, tables, payloads })
             }
         }
     }
 
     fn load(&self, step: &Step) -> Option<Read> {
         let (offset, bytes) = (step.place.offset as usize, step.place.bytes as usize);
-        let loaded = self.volume.scanner().load_at(&step.take, offset, bytes)?;
+        let scanner = self.volume.scanner();
+        if step.place.kind == ChunkKind::MEDIA && self.mode.takes_tables(step) {
+            let (located, tables) = scanner.tables_at(&step.take, offset, bytes)?;
+            return Some(Read::Tables(located, tables));
+        }
+        let loaded = scanner.load_at(&step.take, offset, bytes)?;
         let payloads = loaded.payloads();
-        Some(Read { loaded, payloads })
+        Some(Read::Whole(loaded, payloads))
     }
 
     fn give_event(&mut self, step: &Step, loaded: &Loaded) -> Result<()> {
@@ -117,15 +146,18 @@ impl Cursor<'_> {
         }
     }
 
-    fn give_media(&mut self, step: &Step, media: &Media<'_>, payloads: Vec<Payload>) -> Result<()> {
-        if self.run != Some(media.run) {
-            self.run = Some(media.run);
-            self.anchors.clear();
-            self.items.push_back(Item::Run(media.run));
+    fn give_media(&mut self, step: &Step, media: Media<'_>) -> Result<()> {
+        let ChunkHeader { number, run, configuration: hash, .. } = *media.header;
+        if !self.mode.wants(number) {
+            return Ok(());
         }
-        if self.configuration != Some(media.configuration) {
-            let Some(configuration) = self.volume.configuration(self.stream, media.configuration, &step.take)
-            else {
+        if self.run != Some(run) {
+            self.run = Some(run);
+            self.anchors.clear();
+            self.items.push_back(Item::Run(run));
+        }
+        if self.configuration != Some(hash) {
+            let Some(configuration) = self.volume.configuration(self.stream, hash, &step.take) else {
                 return self.damage(
                     &step.take,
                     "configuration",
@@ -133,18 +165,23 @@ impl Cursor<'_> {
                     "it stands nowhere in the stream",
                 );
             };
-            self.configuration = Some(media.configuration);
-            self.items.push_back(Item::Configuration(media.configuration, configuration));
+            self.configuration = Some(hash);
+            self.items.push_back(Item::Configuration(hash, configuration));
         }
         let ends = self.last_in_range(media.tables);
-        for (index, payload) in (0..).zip(payloads) {
-            self.broken &= !payload.entry.flags.contains(SampleFlags::SEEK_POINT);
+        // How many entries each track has had.
+        let mut places = [0; 256];
+        for (index, entry) in (0..).zip(&media.tables.entries) {
+            let counted = &mut places[usize::from(entry.track.0)];
+            let place = *counted;
+            *counted += 1;
+            self.broken &= !entry.flags.contains(SampleFlags::SEEK_POINT);
             if self.broken {
                 continue;
             }
             let begun = index >= step.from_entry || step.lead && self.can_lead(media.tables, index);
-            if begun && ends.get(&payload.entry.track).is_some_and(|end| index <= *end) {
-                self.give_payload(step, media, index, payload)?;
+            if begun && ends.get(&entry.track).is_some_and(|end| index <= *end) {
+                self.give_entry(step, media, index, place, entry)?;
             }
         }
         Ok(())
@@ -172,14 +209,26 @@ impl Cursor<'_> {
         ends
     }
 
-    fn give_payload(&mut self, step: &Step, media: &Media<'_>, index: u32, payload: Payload) -> Result<()> {
-        let Some(data) = payload.data else {
-            // Without this part the sample it may belong to is not whole.
-            if !planted!(SplitJoinedAcrossLoss) {
-                self.split = None;
+    /// Gives a sample, or notes a piece of one. `place` counts the entries of its track before it.
+    fn give_entry(
+        &mut self,
+        step: &Step,
+        media: Media<'_>,
+        index: u32,
+        place: u32,
+        entry: &Entry,
+    ) -> Result<()> {
+        let data = match media.payloads.map(|payloads| payloads.get(index as usize)) {
+            None => Bytes::new(),
+            Some(Some(Payload { data: Some(data), .. })) => data.clone(),
+            Some(lost) => {
+                // Without this part the sample it may belong to is not whole.
+                if !planted!(SplitJoinedAcrossLoss) {
+                    self.split = None;
+                }
+                let at = step.place.offset as usize + lost.map_or(0, |payload| payload.at);
+                return self.damage(&step.take, "sample", at, "its bytes do not match their checksum");
             }
-            let at = step.place.offset as usize + payload.at;
-            return self.damage(&step.take, "sample", at, "its bytes do not match their checksum");
         };
         let times = media.tables.time_of(index).zip(media.tables.anchor_of(index));
         let Some(((ticks, wall), anchor)) = times else {
@@ -193,52 +242,66 @@ impl Cursor<'_> {
         if self.anchors.insert(anchor.track, *anchor) != Some(*anchor) {
             self.items.push_back(Item::Anchor(*anchor));
         }
-        let sample = StoredSample {
-            track: payload.entry.track,
+        let row = SampleRow {
+            track: entry.track,
             ticks,
             wall,
-            flags: payload.entry.flags.of_the_sample(),
-            data,
-            run: media.run,
-            configuration: media.configuration,
-            chunk: media.loaded.header().number,
+            flags: entry.flags.of_the_sample(),
+            bytes: entry.bytes,
+            run: media.header.run,
+            configuration: media.header.configuration,
+            begins: media.header.number,
+            chunk: media.header.number,
+            chunk_checksum: media.checksum,
+            place,
         };
-        if let Some(sample) = self.join(&payload.entry, sample) {
-            self.items.push_back(Item::Sample(sample));
+        if let Some((row, data)) = self.join(entry, row, data) {
+            if !matches!(self.mode, Mode::Samples) {
+                self.items.push_back(Item::Listed(row));
+            }
+            if !matches!(self.mode, Mode::Rows(_)) {
+                self.items.push_back(Item::Sample(stored(&row, data)));
+            }
         }
         Ok(())
     }
 
     /// Puts split samples together; what is not split passes. A sample whose end never came is not given.
-    fn join(&mut self, entry: &Entry, sample: StoredSample) -> Option<StoredSample> {
+    fn join(&mut self, entry: &Entry, row: SampleRow, data: Bytes) -> Option<(SampleRow, Bytes)> {
         let is = |mark| entry.flags.contains(mark);
         if is(SampleFlags::FIRST_FRAGMENT) {
-            let data = BytesMut::from(&sample.data[..]);
-            self.split = Some(Split { chunk: sample.chunk, data, sample });
+            self.split = Some(Split { row, data: BytesMut::from(&data[..]) });
             return None;
         }
         if !is(SampleFlags::MORE_FRAGMENT) && !is(SampleFlags::LAST_FRAGMENT) {
-            return Some(sample);
+            return Some((row, data));
         }
-        let mut split = self.split.take()?;
-        let mut between = (split.chunk.next().0..sample.chunk.0).map(ChunkNumber);
-        let nothing_between = sample.chunk > split.chunk
-            && sample.chunk.0 - split.chunk.0 < QUIET_REACH
+        let Split { row: mut split, data: mut joined } = self.split.take()?;
+        let mut between = (split.chunk.next().0..row.chunk.0).map(ChunkNumber);
+        let nothing_between = row.chunk > split.chunk
+            && row.chunk.0 - split.chunk.0 < QUIET_REACH
             && between.all(|number| self.quiet.contains(&number));
-        let follows = split.sample.track == sample.track
-            && split.sample.ticks == sample.ticks
-            && split.sample.run == sample.run
+        let bytes = split.bytes.saturating_add(row.bytes);
+        let follows = split.track == row.track
+            && split.ticks == row.ticks
+            && split.run == row.run
             && (nothing_between || planted!(SplitJoinedAcrossLoss))
-            && split.data.len() + sample.data.len() <= SAMPLE_BYTES_MAX;
+            && bytes as usize <= SAMPLE_BYTES_MAX;
         if !follows {
             return None;
         }
-        split.data.extend_from_slice(&sample.data);
-        split.chunk = sample.chunk;
+        joined.extend_from_slice(&data);
+        let SampleRow { chunk, chunk_checksum, place, .. } = row;
+        split = SampleRow { bytes, chunk, chunk_checksum, place, ..split };
         if is(SampleFlags::LAST_FRAGMENT) {
-            return Some(StoredSample { data: Bytes::from(split.data), chunk: sample.chunk, ..split.sample });
+            return Some((split, joined.freeze()));
         }
-        self.split = Some(split);
+        self.split = Some(Split { row: split, data: joined });
         None
     }
+}
+
+fn stored(row: &SampleRow, data: Bytes) -> StoredSample {
+    let SampleRow { track, ticks, wall, flags, run, configuration, chunk, .. } = *row;
+    StoredSample { track, ticks, wall, flags, data, run, configuration, chunk }
 }

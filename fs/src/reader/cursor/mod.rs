@@ -3,7 +3,13 @@
 //! Block by block in the order of recording; of each block first the footer (or the chunk headers), then one chunk at a
 //! time. What is kept in memory: the places of the chunks of a few blocks, one chunk, one sample that is split.
 
+mod chunks;
 mod give;
+mod mode;
+
+pub use chunks::ChunkReader;
+
+use mode::Mode;
 
 use super::{Volume, last_run};
 use crate::error::Result;
@@ -12,7 +18,7 @@ use crate::format::footer::{ChunkPlace, Footer};
 use crate::format::table::Row;
 use crate::recover::Recovered;
 use crate::report::{BlockState, ErasedSpan, Finding, Item, TimeRange};
-use crate::sample::{Anchor, StoredSample};
+use crate::sample::{Anchor, SampleRow};
 use crate::scan::Take;
 use crate::types::{BlockIndex, ChunkNumber, ConfigurationHash, RunId, StreamId, TrackNumber, WallTime};
 use bytes::BytesMut;
@@ -43,6 +49,7 @@ pub struct Cursor<'a> {
     /// Chunks that stand between samples but hold none, by number: only they may lie between the parts of a sample.
     quiet: BTreeSet<ChunkNumber>,
     unknown_chunks: u64,
+    mode: Mode,
 }
 
 /// A chunk to give, from an entry on.
@@ -56,9 +63,8 @@ struct Step {
 
 /// A sample of which only the first fragments were met.
 struct Split {
-    sample: StoredSample,
+    row: SampleRow,
     data: BytesMut,
-    chunk: ChunkNumber,
 }
 
 impl<'a> Cursor<'a> {
@@ -85,7 +91,14 @@ impl<'a> Cursor<'a> {
             broken: false,
             quiet: BTreeSet::new(),
             unknown_chunks: 0,
+            mode: Mode::Samples,
         }
+    }
+
+    /// The same cursor, before its first item, for what [`Volume::list`] gives.
+    pub(super) fn listing(self) -> Self {
+        let mode = Mode::listing(self.volume);
+        Cursor { mode, ..self }
     }
 
     /// How many chunks were passed over because a later version wrote them, of a kind that this one does not know.
@@ -119,7 +132,9 @@ impl<'a> Cursor<'a> {
     fn plan_block(&mut self, index: usize) -> Result<()> {
         let Some((block, row)) = self.blocks.get(index).cloned() else { return Ok(()) };
         // A block may have nothing but the middle of one large sample.
-        if row.payload_bytes > 0 && !self.range.overlaps(row.wall_min, row.wall_max) {
+        if row.payload_bytes > 0 && !self.range.overlaps(row.wall_min, row.wall_max)
+            || !self.mode.reaches(&row)
+        {
             return Ok(());
         }
         if !row.is_live() {
@@ -138,6 +153,10 @@ impl<'a> Cursor<'a> {
         self.quiet = self.quiet.split_off(&ChunkNumber(row.first_chunk.0.saturating_sub(QUIET_REACH)));
         let page_bytes = self.volume.state.geometry.page_bytes;
         note_quiet(&mut self.quiet, &row, &footer, page_bytes);
+        if self.mode.is_by_chunks() {
+            self.plan_chunks(&take, &row, &footer);
+            return Ok(());
+        }
         let mut void = None;
         for (chunk, place) in (0..).zip(&footer.chunks) {
             let step = |from_entry| Step { take, place: place.clone(), from_entry, lead: false };
