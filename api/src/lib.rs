@@ -8,6 +8,7 @@
 
 mod app;
 pub mod auth;
+mod connections;
 pub mod control;
 mod error;
 mod etag;

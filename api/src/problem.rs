@@ -47,9 +47,13 @@ impl Problem {
 
     /// Not now, but after a while (RFC 6585, section 4).
     pub(crate) fn too_many(wait: Duration) -> Problem {
+        Problem::wait(StatusCode::TOO_MANY_REQUESTS, "too many wrong passwords", wait)
+    }
+
+    /// Not now: `why` tells in some words why not.
+    pub(crate) fn wait(status: StatusCode, why: &str, wait: Duration) -> Problem {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let detail = format!("too many wrong passwords: try again in {seconds} s");
-        let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
+        let mut problem = Problem::new(status, format!("{why}: try again in {seconds} s"));
         problem.headers.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
         problem
     }

@@ -1,16 +1,17 @@
 //! The server: what it is given, listening, and ending.
 
 use crate::app::App;
+use crate::connections::{self, acceptor};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::gate::Gate;
 use crate::routes::router;
 use keha_player::library::Library;
-use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 /// How a server is to be.
 #[derive(Clone, Debug)]
@@ -49,13 +50,14 @@ pub struct Services {
 pub struct Server {
     listener: TcpListener,
     app: App,
+    tls: Option<TlsAcceptor>,
 }
 
 impl Server {
     /// Listens. Anywhere but on loopback there must be somebody who can log in: nobody else may see what is recorded.
     ///
     /// # Errors
-    /// Where nobody could log in, the accounts cannot be read, or the address is not to be had.
+    /// Where nobody could log in, the accounts or the certificate cannot be read, or the address is not to be had.
     pub async fn listen(settings: Settings, services: Services) -> Result<Server> {
         let address = settings.address;
         let loopback = address.ip().to_canonical().is_loopback();
@@ -66,9 +68,10 @@ impl Server {
             );
             return Err(Error::Refused { what: "address", why });
         }
+        let tls = settings.tls.as_ref().map(acceptor).transpose()?;
         let listener =
             TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
-        Ok(Server { listener, app: App::new(gate, settings, services) })
+        Ok(Server { listener, app: App::new(gate, settings, services), tls })
     }
 
     /// Where it listens.
@@ -79,12 +82,8 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// Answers until `stop` is done, and then what was asked before.
-    ///
-    /// # Errors
-    /// Where the listener fails.
-    pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
-        let router = router(self.app).into_make_service_with_connect_info::<SocketAddr>();
-        axum::serve(self.listener, router).with_graceful_shutdown(stop).await
+    /// Answers until `stop` is done, and then for at most two seconds what was asked before.
+    pub async fn serve(self, stop: impl Future<Output = ()>) {
+        connections::serve(self.listener, router(self.app), self.tls, stop).await;
     }
 }

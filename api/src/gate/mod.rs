@@ -20,7 +20,7 @@ pub(crate) use credentials::{COOKIE, SEALED, session_of};
 pub(crate) use extract::{Administrator, Asking};
 pub(crate) use layer::pass;
 
-use crate::auth::{Accounts, Attempts, Cameras, Grant, Identity, Role, Sealed, Sealer, Wait};
+use crate::auth::{Accounts, Buckets, Cameras, Grant, Identity, Role, Sealed, Sealer, Wait};
 use crate::error::Result;
 use jiff::Timestamp;
 use remembered::Remembered;
@@ -46,8 +46,8 @@ pub(crate) struct Gate {
     directory: PathBuf,
     accounts: Mutex<Accounts>,
     sealer: Sealer,
-    by_address: Mutex<Attempts>,
-    by_name: Mutex<Attempts>,
+    by_address: Mutex<Buckets>,
+    by_name: Mutex<Buckets>,
     remembered: Mutex<Remembered>,
     verifying: Semaphore,
     /// Reachable from this machine alone.
@@ -61,13 +61,13 @@ impl Gate {
     /// # Errors
     /// Where accounts or key cannot be read.
     pub(crate) fn open(directory: &Path, loopback: bool) -> Result<Gate> {
-        let attempts = |(burst, leak)| Mutex::new(Attempts::new(burst, leak, REMEMBERED_MAX));
+        let buckets = |(burst, leak)| Mutex::new(Buckets::new(burst, leak, REMEMBERED_MAX));
         Ok(Gate {
             directory: directory.to_owned(),
             accounts: Mutex::new(Accounts::open(directory)?),
             sealer: Sealer::open(directory)?,
-            by_address: attempts(BY_ADDRESS),
-            by_name: attempts(BY_NAME),
+            by_address: buckets(BY_ADDRESS),
+            by_name: buckets(BY_NAME),
             remembered: Mutex::new(Remembered::default()),
             verifying: Semaphore::new(VERIFIED_AT_ONCE),
             loopback,
@@ -145,13 +145,13 @@ impl Gate {
         match &identity {
             Some(identity) => {
                 // Whoever has a password of his own may still try those of others: the address is not forgotten.
-                lock(&self.by_name).succeeded(name);
+                lock(&self.by_name).empty(name);
                 lock(&self.remembered).put(name, password, identity.generation, since());
             }
             None => {
                 tracing::warn!(%address, "a wrong name or password");
-                lock(&self.by_address).failed(&address, since());
-                lock(&self.by_name).failed(name, since());
+                lock(&self.by_address).fill(&address, since());
+                lock(&self.by_name).fill(name, since());
             }
         }
         Ok(identity)
@@ -159,7 +159,7 @@ impl Gate {
 }
 
 /// Who tries: of IPv6 the network of a subscriber (/64), who has all of its addresses.
-fn address_key(address: IpAddr) -> String {
+pub(crate) fn address_key(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => {

@@ -1,6 +1,7 @@
-//! How often passwords may be tried: a leaky bucket for each who tries (an address, a name), bounded in number.
+//! How often something may be done by one: a leaky bucket for each who does it (an address, a name), bounded in number.
 //!
-//! Each failure fills a bucket by one; one leaks out in a while. A full bucket lets nobody try, right or wrong, until there is room again.
+//! Each time fills a bucket by one; one leaks out in a while. Who has a full bucket waits until there is room again: for passwords, of
+//! which wrong ones fill it, right or wrong.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,8 +10,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait(pub Duration);
 
-/// Counts failures.
-pub struct Attempts {
+/// The buckets.
+pub struct Buckets {
     burst: u32,
     leak: Duration,
     keys_max: usize,
@@ -23,11 +24,11 @@ struct Bucket {
     empty_at: Duration,
 }
 
-impl Attempts {
-    /// `burst` failures at once, then one in each `leak`; of `keys_max` who try at most something is remembered: of more, those are forgotten
-    /// who failed least.
-    pub fn new(burst: u32, leak: Duration, keys_max: usize) -> Attempts {
-        Attempts { burst: burst.max(1), leak, keys_max: keys_max.max(1), buckets: HashMap::new() }
+impl Buckets {
+    /// `burst` times at once, then once in each `leak`; of `keys_max` at most something is remembered: of more, those are forgotten who did
+    /// least.
+    pub fn new(burst: u32, leak: Duration, keys_max: usize) -> Buckets {
+        Buckets { burst: burst.max(1), leak, keys_max: keys_max.max(1), buckets: HashMap::new() }
     }
 
     /// Whether this one may try now. `now` is time since the server was started; it never goes back.
@@ -41,8 +42,8 @@ impl Attempts {
         if now >= room_at { Ok(()) } else { Err(Wait(room_at - now)) }
     }
 
-    /// He tried and failed.
-    pub fn failed(&mut self, key: &str, now: Duration) {
+    /// He did it once more.
+    pub fn fill(&mut self, key: &str, now: Duration) {
         if !self.buckets.contains_key(key) && self.buckets.len() >= self.keys_max {
             self.make_room(now);
         }
@@ -50,8 +51,8 @@ impl Attempts {
         bucket.empty_at = bucket.empty_at.max(now).saturating_add(self.leak);
     }
 
-    /// He tried and was right: his failures are forgotten.
-    pub fn succeeded(&mut self, key: &str) {
+    /// What he did is forgotten.
+    pub fn empty(&mut self, key: &str) {
         self.buckets.remove(key);
     }
 
@@ -67,7 +68,7 @@ impl Attempts {
 
 #[cfg(test)]
 mod tests {
-    use super::{Attempts, Wait};
+    use super::{Buckets, Wait};
     use std::time::Duration;
 
     const LEAK: Duration = Duration::from_secs(10);
@@ -78,37 +79,37 @@ mod tests {
 
     #[test]
     fn after_a_burst_of_failures_one_attempt_is_allowed_in_each_while() {
-        let mut attempts = Attempts::new(3, LEAK, 10);
+        let mut attempts = Buckets::new(3, LEAK, 10);
         for _ in 0..3 {
             assert_eq!(attempts.ask("a", at(0)), Ok(()));
-            attempts.failed("a", at(0));
+            attempts.fill("a", at(0));
         }
         assert_eq!(attempts.ask("a", at(0)), Err(Wait(LEAK)));
         assert_eq!(attempts.ask("b", at(0)), Ok(()), "another one is not kept waiting");
         assert_eq!(attempts.ask("a", at(9)), Err(Wait(Duration::from_secs(1))));
         assert_eq!(attempts.ask("a", at(10)), Ok(()));
-        attempts.failed("a", at(10));
+        attempts.fill("a", at(10));
         assert_eq!(attempts.ask("a", at(10)), Err(Wait(LEAK)));
         assert_eq!(attempts.ask("a", at(40)), Ok(()));
     }
 
     #[test]
     fn who_was_right_begins_anew() {
-        let mut attempts = Attempts::new(2, LEAK, 10);
-        attempts.failed("a", at(0));
-        attempts.failed("a", at(0));
-        attempts.succeeded("a");
+        let mut attempts = Buckets::new(2, LEAK, 10);
+        attempts.fill("a", at(0));
+        attempts.fill("a", at(0));
+        attempts.empty("a");
         assert_eq!(attempts.ask("a", at(0)), Ok(()));
     }
 
     #[test]
     fn however_many_try_memory_is_bounded_and_who_fails_most_is_remembered() {
-        let mut attempts = Attempts::new(3, LEAK, 100);
+        let mut attempts = Buckets::new(3, LEAK, 100);
         for _ in 0..20 {
-            attempts.failed("the worst", at(0));
+            attempts.fill("the worst", at(0));
         }
         for which in 0..10_000 {
-            attempts.failed(&format!("{which}"), at(0));
+            attempts.fill(&format!("{which}"), at(0));
         }
         assert!(attempts.buckets.len() <= 100);
         assert!(attempts.ask("the worst", at(0)).is_err());

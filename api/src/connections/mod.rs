@@ -1,0 +1,272 @@
+//! Connections: taken in, encrypted where there is a certificate, bounded, and ended.
+//!
+//! What one client can take from the others is bounded: connections (of all, and of each address), requests in a time, the time that
+//! a request's head or a handshake may take, the time that it may leave what is sent unread. Whoever is over a bound is turned away,
+//! and nobody waits for him.
+//!
+//! What must not live here: paths, who may do what.
+
+#[cfg(test)]
+mod tests;
+mod tls;
+
+pub(crate) use tls::acceptor;
+
+use crate::auth::Buckets;
+use crate::gate::address_key;
+use crate::problem::Problem;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::{Request, Response, StatusCode};
+use axum::response::IntoResponse;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
+use tower_http::timeout::TimeoutBody;
+
+/// Connections at a time, of all clients.
+const CONNECTIONS_MAX: usize = 2048;
+/// And of one address: browsers open six, a wall of cameras a WebSocket each.
+const CONNECTIONS_OF_ONE_MAX: usize = 512;
+/// Requests of one address: so many at once, then one in each of these times.
+const REQUESTS: (u32, Duration) = (20_000, Duration::from_micros(200));
+/// Of how many addresses requests are counted.
+const COUNTED_MAX: usize = 10_000;
+/// In this time a request's head, the next piece of its body, or a handshake is there, and the next request on the same connection begun.
+const HEAD: Duration = Duration::from_secs(20);
+/// Who reads nothing of what is sent for this long is gone.
+const UNREAD: Duration = Duration::from_secs(30);
+/// How long requests may go on when the server ends.
+const ENDING: Duration = Duration::from_secs(2);
+/// The most bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 32 << 10;
+/// Requests at a time on one connection (HTTP/2).
+const STREAMS_MAX: u32 = 100;
+
+/// Who is connected.
+#[derive(Default)]
+struct Connected {
+    all: usize,
+    by_address: HashMap<String, usize>,
+}
+
+/// What all connections share.
+struct Shared {
+    router: Router,
+    connected: Mutex<Connected>,
+    requests: Mutex<Buckets>,
+    started: Instant,
+}
+
+/// Answers until `stop` is done, and then, for a short while, what was asked before.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<TlsAcceptor>,
+    stop: impl Future<Output = ()>,
+) {
+    let (burst, leak) = REQUESTS;
+    let shared = Arc::new(Shared {
+        router,
+        connected: Mutex::default(),
+        requests: Mutex::new(Buckets::new(burst, leak, COUNTED_MAX)),
+        started: Instant::now(),
+    });
+    let (ending, ended) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut stop => break,
+            // What has ended is forgotten at once.
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let Some(place) = Place::take(&shared, peer) else { continue };
+                let (shared, tls, ended) = (Arc::clone(&shared), tls.clone(), ended.clone());
+                connections.spawn(async move {
+                    connection(stream, peer, &shared, tls, ended).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: others may need a moment to give some back.
+                tracing::warn!(%error, "a connection could not be taken in");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    drop(listener);
+    ending.send_replace(true);
+    let all = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(ENDING, all).await.is_err() {
+        tracing::info!("requests that went on were broken off");
+    }
+}
+
+/// A place among the connections; given back when dropped.
+struct Place {
+    shared: Arc<Shared>,
+    address: String,
+}
+
+impl Place {
+    fn take(shared: &Arc<Shared>, peer: SocketAddr) -> Option<Place> {
+        let address = address_key(peer.ip());
+        let mut connected = shared.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_one = connected.by_address.get(&address).copied().unwrap_or(0);
+        if connected.all >= CONNECTIONS_MAX || of_one >= CONNECTIONS_OF_ONE_MAX {
+            tracing::debug!(%peer, "turned away: too many connections");
+            return None;
+        }
+        connected.all += 1;
+        connected.by_address.insert(address.clone(), of_one + 1);
+        drop(connected);
+        Some(Place { shared: Arc::clone(shared), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut connected = self.shared.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        connected.all = connected.all.saturating_sub(1);
+        let left = connected.by_address.get(&self.address).map_or(0, |count| count.saturating_sub(1));
+        if left == 0 {
+            connected.by_address.remove(&self.address);
+        } else {
+            connected.by_address.insert(self.address.clone(), left);
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    shared: &Arc<Shared>,
+    tls: Option<TlsAcceptor>,
+    ended: watch::Receiver<bool>,
+) {
+    // What is sent is small or comes in large pieces: there is nothing to gain by waiting.
+    let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(UNREAD));
+    let stream = Box::pin(stream);
+    let Some(tls) = tls else { return serve_http1(stream, peer, shared, ended).await };
+    match tokio::time::timeout(HEAD, tls.accept(stream)).await {
+        Ok(Ok(stream)) => match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => serve_http2(stream, peer, shared, ended).await,
+            _ => serve_http1(stream, peer, shared, ended).await,
+        },
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "no handshake"),
+        Err(_) => tracing::debug!(%peer, "the handshake took too long"),
+    }
+}
+
+async fn serve_http1<S>(stream: S, peer: SocketAddr, shared: &Arc<Shared>, ended: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_BYTES_MAX);
+    let connection =
+        builder.serve_connection(TokioIo::new(stream), Service::new(shared, peer)).with_upgrades();
+    answered(peer, connection, http1::UpgradeableConnection::graceful_shutdown, ended).await;
+}
+
+async fn serve_http2<S>(stream: S, peer: SocketAddr, shared: &Arc<Shared>, ended: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .keep_alive_interval(HEAD)
+        .keep_alive_timeout(HEAD);
+    let connection = builder.serve_connection(TokioIo::new(stream), Service::new(shared, peer));
+    answered(peer, connection, http2::Connection::graceful_shutdown, ended).await;
+}
+
+/// Drives a connection to its end, which comes soon once the server ends.
+async fn answered<C: Future<Output = Result<(), hyper::Error>>>(
+    peer: SocketAddr,
+    connection: C,
+    end: fn(Pin<&mut C>),
+    mut ended: watch::Receiver<bool>,
+) {
+    let mut connection = std::pin::pin!(connection);
+    let ending = async { drop(ended.wait_for(|ended| *ended).await) };
+    let first = tokio::select! {
+        result = connection.as_mut() => Some(result),
+        () = ending => None,
+    };
+    let result = match first {
+        Some(result) => result,
+        None => {
+            end(connection.as_mut());
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%peer, %error, "a connection ended");
+    }
+}
+
+/// The router for one connection: each request carries from where it comes, and is counted.
+#[derive(Clone)]
+struct Service {
+    shared: Arc<Shared>,
+    peer: SocketAddr,
+    inner: TowerToHyperService<Router>,
+}
+
+impl Service {
+    fn new(shared: &Arc<Shared>, peer: SocketAddr) -> Service {
+        Service { shared: Arc::clone(shared), peer, inner: TowerToHyperService::new(shared.router.clone()) }
+    }
+
+    /// How long this address has to wait, if it asks too much.
+    fn must_wait(&self) -> Option<Duration> {
+        let (address, now) = (address_key(self.peer.ip()), self.shared.started.elapsed());
+        let mut requests = self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = requests.ask(&address, now);
+        if asked.is_ok() {
+            requests.fill(&address, now);
+        }
+        asked.err().map(|wait| wait.0)
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Service {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if let Some(wait) = self.must_wait() {
+            let problem = Problem::wait(StatusCode::TOO_MANY_REQUESTS, "too many requests", wait);
+            return Box::pin(async { Ok(problem.into_response()) });
+        }
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        let request = request.map(|body| Body::new(TimeoutBody::new(HEAD, body)));
+        Box::pin(self.inner.call(request))
+    }
+}

@@ -1,0 +1,131 @@
+//! Real sockets, with a clock that jumps to the next thing to wait for.
+
+use super::{CONNECTIONS_OF_ONE_MAX, acceptor, serve};
+use crate::extract::Json;
+use crate::server::Tls;
+use axum::Router;
+use axum::routing::{get, post};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+struct Running {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<()>,
+}
+
+async fn running(tls: Option<TlsAcceptor>) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let router = Router::new()
+        .route("/", get(async || "here"))
+        .route("/never", get(std::future::pending::<()>))
+        .route("/body", post(async |Json(number): Json<u32>| number.to_string()));
+    let (stop, stopped) = oneshot::channel();
+    let served = tokio::spawn(serve(listener, router, tls, async { drop(stopped.await) }));
+    Running { address, stop, served }
+}
+
+/// What comes back for some bytes, until the other side ends it.
+async fn said(address: SocketAddr, bytes: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("connected");
+    stream.write_all(bytes.as_bytes()).await.expect("sent");
+    let mut answer = Vec::new();
+    let _ended = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_too_long_to_ask_is_sent_away() {
+    let server = running(None).await;
+    let asked = said(server.address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(asked.starts_with("HTTP/1.1 200") && asked.ends_with("here"), "an idle connection ends: {asked}");
+    for (what, bytes) in [
+        ("nothing", ""),
+        ("half a head", "GET / HTTP/1.1\r\nHost:"),
+        (
+            "half a body",
+            "POST /body HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n1",
+        ),
+    ] {
+        let answer = said(server.address, bytes).await;
+        assert!(!answer.contains("200 OK"), "{what}: {answer}");
+    }
+    let long = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(64 << 10));
+    assert!(said(server.address, &long).await.starts_with("HTTP/1.1 431"));
+}
+
+#[tokio::test]
+async fn one_client_cannot_have_all_connections() {
+    let server = running(None).await;
+    let mut held = Vec::new();
+    for _ in 0..CONNECTIONS_OF_ONE_MAX {
+        held.push(TcpStream::connect(server.address).await.expect("connected"));
+    }
+    let request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert_eq!(said(server.address, request).await, "", "one too many");
+    let answered = async {
+        held.clear();
+        while !said(server.address, request).await.ends_with("here") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), answered).await.expect("there is room again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_waits_for_no_request_for_long() {
+    let server = running(None).await;
+    let never = tokio::spawn(said(server.address, "GET /never HTTP/1.1\r\nHost: x\r\n\r\n"));
+    assert!(
+        said(server.address, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .await
+            .ends_with("here")
+    );
+    server.stop.send(()).expect("it runs");
+    server.served.await.expect("it ended");
+    assert_eq!(never.await.expect("broken off"), "");
+    assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn with_a_certificate_it_is_encrypted_and_nothing_else_is_answered() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let files =
+        Tls { certificate: directory.path().join("keha.crt"), key: directory.path().join("keha.key") };
+    std::fs::write(&files.certificate, cert.pem()).expect("written");
+    assert!(
+        acceptor(&files).is_err_and(|error| error.to_string().contains("keha.key")),
+        "the key is missing"
+    );
+    std::fs::write(&files.key, signing_key.serialize_pem()).expect("written");
+    let server = running(Some(acceptor(&files).expect("both are there"))).await;
+
+    let mut roots = RootCertStore::empty();
+    roots.add(cert.der().clone()).expect("a root");
+    let provider = tokio_rustls::rustls::crypto::ring::default_provider();
+    let config = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").expect("a name");
+    let stream = TcpStream::connect(server.address).await.expect("connected");
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("a handshake");
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.ends_with("here"), "{answer}");
+    let plain = said(server.address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(!plain.contains("here"), "{plain}");
+}
