@@ -12,6 +12,7 @@ mod logging;
 mod opener;
 mod output;
 mod process;
+mod recording;
 mod secret;
 mod units;
 mod volume_argument;

@@ -161,7 +161,7 @@ fn plain(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::record::document::tests;
+    use crate::recording::document::tests;
 
     #[test]
     fn the_status_is_shown_as_published() {

@@ -40,6 +40,13 @@ impl Notifier {
         }
     }
 
+    /// How many streams are being recorded, of these states.
+    pub(crate) fn recording(&mut self, states: impl Iterator<Item = &'static str>) {
+        let (recording, all) = states
+            .fold((0, 0), |(recording, all), state| (recording + usize::from(state == "recording"), all + 1));
+        self.status(&format!("{recording} of {all} streams recording"));
+    }
+
     /// What the service is doing, in a few words. Sent when it changes.
     pub(crate) fn status(&mut self, text: &str) {
         if self.last_status != text {

@@ -3,13 +3,7 @@
 //! A recorder never gives up: what can be wrong on the command line is found out before anything is written, everything
 //! else is tried again, said, and recorded as a gap.
 
-pub(crate) mod document;
-mod holding;
-mod live;
-mod reporter;
 pub(super) mod session;
-mod silence;
-mod view;
 
 use crate::config::cameras::{self, Entry};
 use crate::failure::{Exit, Failure};

@@ -12,7 +12,7 @@ mod findings;
 mod info;
 mod map;
 mod repair;
-pub(super) mod scrub;
+pub(crate) mod scrub;
 mod sessions;
 
 use crate::failure::Exit;

@@ -1,8 +1,9 @@
 //! What a recorder shows: documents with `--json`, live lines on a terminal, a line for each change of state in a pipe.
 
 use super::document::{Document, Line, OpenDocument, RoundDocument, StreamStatus};
-use super::live;
+use super::lines;
 use super::reporter::Reporter;
+use super::watch::{News, SILENT, Tick, answers_again};
 use crate::commands::volume::scrub::{self, DamageDocument};
 use crate::output::document::{Moment, VolumeDocument};
 use crate::output::{self, Output, style};
@@ -17,7 +18,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 /// Shows what a recorder does.
-pub(super) struct View {
+pub(crate) struct View {
     reporter: Reporter,
     json: bool,
     /// Live lines are drawn on standard error.
@@ -31,7 +32,7 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn start(json: bool, output: Output) -> std::io::Result<View> {
+    pub(crate) fn start(json: bool, output: Output) -> std::io::Result<View> {
         let live = std::io::stderr().is_terminal() && !output.quiet;
         let shown_live = live && std::io::stdout().is_terminal();
         let lines = !(json || output.quiet || shown_live);
@@ -39,7 +40,7 @@ impl View {
         Ok(View { reporter: Reporter::start()?, json, live, lines, zone, round: None, last: HashMap::new() })
     }
 
-    pub(super) fn started(
+    pub(crate) fn started(
         &mut self,
         volume: &VolumeDocument,
         opened: OpenDocument,
@@ -48,7 +49,22 @@ impl View {
         self.document(Line::Started { volume, opened, streams });
     }
 
-    pub(super) fn round(&mut self, report: RoundReport) {
+    /// A second has passed.
+    pub(crate) fn tick(&mut self, tick: &Tick) {
+        self.status(&tick.streams);
+        if let Some(since) = tick.silent {
+            self.silent(since);
+        }
+    }
+
+    /// A round ended, with this news.
+    pub(crate) fn round(&mut self, news: &News, report: RoundReport) {
+        if let Some(silent) = news.answers {
+            self.answers(silent);
+        }
+        for (damage, stream) in &news.damage {
+            self.damaged(damage, stream);
+        }
         if self.json {
             self.document(Line::Round(RoundDocument::new(&report)));
         }
@@ -66,30 +82,27 @@ impl View {
     }
 
     /// The disk has not answered since then: an alarm.
-    pub(super) fn silent(&mut self, since: WallTime) {
-        let detail = "the disk does not answer; samples wait in memory, then whole GOPs are left out";
-        let shown = time::local(since, &self.zone);
-        tracing::error!(since = %shown, "{detail}");
+    fn silent(&mut self, since: WallTime) {
+        let (detail, shown) = (SILENT, time::local(since, &self.zone));
         self.document(Line::Disk { state: "silent", since: Some(Moment(since)), detail });
         self.line(now(), "volume", &format!("{detail} (since {shown})"));
     }
 
     /// The background verification found a damaged block.
-    pub(super) fn damaged(&mut self, damage: &ScrubDamage, stream: &str) {
+    fn damaged(&mut self, damage: &ScrubDamage, stream: &str) {
         let name = |_| stream.to_owned();
         self.document(Line::Damage(DamageDocument::new(damage, name)));
         self.line(now(), "volume", &scrub::damage_line(damage, name, &self.zone));
     }
 
     /// It answers again.
-    pub(super) fn answers(&mut self, silent: Duration) {
-        let detail = format!("the disk answers again, after {:.1} s", silent.as_secs_f64());
-        tracing::warn!("{detail}");
+    fn answers(&mut self, silent: Duration) {
+        let detail = answers_again(silent);
         self.document(Line::Disk { state: "good", since: None, detail: &detail });
         self.line(now(), "volume", &detail);
     }
 
-    pub(super) fn happened(&mut self, event: &Event) {
+    pub(crate) fn happened(&mut self, event: &Event) {
         let Happening { what, reason, detail } = Happening::new(&event.kind);
         let detail = detail.as_deref().map(secret::mask);
         let (name, detail) = (event.stream.as_str(), detail.as_deref());
@@ -102,11 +115,11 @@ impl View {
         }
     }
 
-    pub(super) fn status(&mut self, streams: &[StreamStatus]) {
+    fn status(&mut self, streams: &[StreamStatus]) {
         let lines_skipped = self.reporter.skipped();
         self.document(Line::Status { streams, lines_skipped });
         if self.live {
-            let lines = live::lines(
+            let lines = lines::lines(
                 streams,
                 self.round.as_ref(),
                 now(),
@@ -118,7 +131,7 @@ impl View {
     }
 
     /// The last thing that is shown: why it stopped, the totals, and whether all that was taken is on the disk.
-    pub(super) fn stopped(mut self, reason: &str, streams: &[StreamStatus], all_written: bool) {
+    pub(crate) fn stopped(mut self, reason: &str, streams: &[StreamStatus], all_written: bool) {
         let lines_skipped = self.reporter.skipped();
         let last = if self.json {
             Some(
@@ -189,6 +202,6 @@ impl Happening {
 }
 
 /// The wall clock.
-pub(super) fn now() -> WallTime {
+pub(crate) fn now() -> WallTime {
     time::wall(Timestamp::now()).unwrap_or(WallTime::MAX)
 }

@@ -301,7 +301,7 @@ impl RoundDocument {
 }
 
 /// The name of a stream, or its identity if nobody writes it.
-pub(super) fn stream_name(report: &RoundReport, id: StreamId) -> String {
+pub(crate) fn stream_name(report: &RoundReport, id: StreamId) -> String {
     let stream = report.streams.iter().find(|stream| stream.stream == id);
     stream.map_or_else(|| id.to_string(), |stream| stream.name.to_string())
 }
