@@ -60,6 +60,9 @@ pub enum Error {
         /// Why, and what to do about it.
         reason: String,
     },
+    /// There is too much to do already, or it is being shut down.
+    #[error("{0}")]
+    Busy(String),
     /// The caller asked to stop. What was written so far has been removed.
     #[error("stopped before the end; nothing was kept")]
     Cancelled,

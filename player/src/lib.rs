@@ -9,6 +9,7 @@ mod codec_private;
 mod error;
 mod export;
 pub mod library;
+pub mod live;
 mod mkv;
 pub mod mp4;
 mod time;

@@ -9,6 +9,7 @@
 //!
 //! What must not live here: HTTP, writing, cameras.
 
+mod fresh;
 #[cfg(test)]
 mod tests;
 
