@@ -8,6 +8,7 @@
 mod codec_private;
 mod error;
 mod export;
+pub mod footage;
 mod mkv;
 pub mod mp4;
 mod time;
