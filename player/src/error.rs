@@ -30,6 +30,22 @@ pub enum Error {
         /// The first moment that is still there, if known.
         available_from: Option<WallTime>,
     },
+    /// The footage does not fit into one file, and no part of it was chosen.
+    #[error("the footage falls into {} parts ({}); choose one of them, or a shorter range", parts.len(), parts_text(parts))]
+    SeveralParts {
+        /// The parts, in the order of recording.
+        parts: Vec<crate::footage::FootagePart>,
+    },
+    /// Footage is not what it was when a file of it was prepared: erased, past its age, or damaged since.
+    #[error("{stream}: the footage is not what it was when the file was prepared{}: {why}; ask for it anew", read_up_to(.reached))]
+    Changed {
+        /// Whose footage.
+        stream: StreamName,
+        /// How far it was read.
+        reached: Option<WallTime>,
+        /// What was found.
+        why: String,
+    },
     /// A file that would be written is there already.
     #[error("{path}: already exists; choose another name or use --force")]
     Exists {
@@ -85,4 +101,16 @@ fn available_from_text(from: &Option<WallTime>) -> String {
         Some(wall) => format!("available from {}: export again from there", rfc3339(*wall)),
         None => "export again from a later moment".to_owned(),
     }
+}
+
+/// How many parts a message tells one by one.
+const PARTS_NAMED_MAX: usize = 10;
+
+fn parts_text(parts: &[crate::footage::FootagePart]) -> String {
+    let each = parts.iter().zip(1..).take(PARTS_NAMED_MAX).map(|(part, number)| {
+        let why = part.why.as_ref().map_or_else(String::new, |why| format!(", {why}"));
+        format!("{number} from {} to {}{why}", rfc3339(part.from), rfc3339(part.to))
+    });
+    let more = if parts.len() > PARTS_NAMED_MAX { "; ..." } else { "" };
+    each.collect::<Vec<_>>().join("; ") + more
 }

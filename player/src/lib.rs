@@ -8,6 +8,7 @@
 mod codec_private;
 mod error;
 mod export;
+pub mod footage;
 pub mod library;
 pub mod live;
 mod mkv;

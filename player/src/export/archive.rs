@@ -48,3 +48,24 @@ impl Archive for Volume {
         Ok(Box::new(Volume::read(self, stream, range)?))
     }
 }
+
+/// The same volume without the bytes of its samples: it gives [`Item::Listed`] where the volume gives [`Item::Sample`].
+pub(crate) struct Listing<'v>(pub &'v Volume);
+
+impl Archive for Listing<'_> {
+    fn info(&self) -> &VolumeInfo {
+        self.0.info()
+    }
+
+    fn stream(&self, name: &StreamName) -> Result<StreamSummary> {
+        self.0.stream(name)
+    }
+
+    fn spans(&self, stream: StreamId, range: TimeRange) -> Result<Vec<Span>> {
+        Archive::spans(self.0, stream, range)
+    }
+
+    fn read<'a>(&'a self, stream: StreamId, range: TimeRange) -> Result<Box<dyn Source + 'a>> {
+        Ok(Box::new(self.0.list(stream, range)?))
+    }
+}

@@ -10,7 +10,7 @@ use crate::export::feed_log::FeedLog;
 use crate::mkv::is_supported;
 use keha_fs::{
     ChunkNumber, Configuration, ConfigurationHash, Error as VolumeError, Finding, Item, RunId, SampleFlags,
-    StoredSample, StreamSummary, TimeRange, TrackKind, TrackNumber, WallTime,
+    SampleRow, StoredSample, StreamSummary, TimeRange, TrackKind, TrackNumber, WallTime,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -28,22 +28,65 @@ const HELD_MAX: usize = 16;
 /// The most configurations that are kept: more than samples are held back.
 const CONFIGURATIONS_KEPT: usize = 512;
 
+/// A sample as far as its choice needs it: with its bytes, or without.
+pub(crate) trait Chosen: Sized {
+    /// The sample in an item, or the item.
+    fn of(item: Item) -> std::result::Result<Self, Item>;
+    fn track(&self) -> TrackNumber;
+    fn wall(&self) -> WallTime;
+    fn flags(&self) -> SampleFlags;
+    fn run(&self) -> RunId;
+    fn configuration(&self) -> ConfigurationHash;
+    fn chunk(&self) -> ChunkNumber;
+}
+
+macro_rules! chosen {
+    ($sample:ident, $item:ident) => {
+        impl Chosen for $sample {
+            fn of(item: Item) -> std::result::Result<Self, Item> {
+                if let Item::$item(sample) = item { Ok(sample) } else { Err(item) }
+            }
+            fn track(&self) -> TrackNumber {
+                self.track
+            }
+            fn wall(&self) -> WallTime {
+                self.wall
+            }
+            fn flags(&self) -> SampleFlags {
+                self.flags
+            }
+            fn run(&self) -> RunId {
+                self.run
+            }
+            fn configuration(&self) -> ConfigurationHash {
+                self.configuration
+            }
+            fn chunk(&self) -> ChunkNumber {
+                self.chunk
+            }
+        }
+    };
+}
+
+chosen!(StoredSample, Sample);
+chosen!(SampleRow, Listed);
+
 /// A sample and what goes with it.
 #[derive(Clone, Debug)]
-pub(crate) struct Piece {
-    pub sample: StoredSample,
+pub(crate) struct Piece<S = StoredSample> {
+    pub sample: S,
     pub kind: TrackKind,
     pub configuration: Arc<Configuration>,
 }
 
-impl Piece {
+impl<S: Chosen> Piece<S> {
     /// Whether pictures can be decoded from here on.
     pub(crate) fn begins_pictures(&self) -> bool {
         self.kind == TrackKind::Video && self.is_sync()
     }
 
     pub(crate) fn is_sync(&self) -> bool {
-        self.kind != TrackKind::Video || self.sample.flags.contains(SampleFlags::SYNC)
+        self.kind != TrackKind::Video || self.sample.flags().contains(SampleFlags::SYNC)
     }
 }
 
@@ -55,7 +98,7 @@ pub(crate) struct Wanted {
 }
 
 /// Reads one stream.
-pub(crate) struct Feed<'a> {
+pub(crate) struct Feed<'a, S = StoredSample> {
     archive: &'a dyn Archive,
     pub stream: StreamSummary,
     wanted: Wanted,
@@ -68,10 +111,10 @@ pub(crate) struct Feed<'a> {
     /// Something did not verify since the run began or reading resumed: what follows it is kept as it comes.
     damaged: bool,
     /// Pictures past the range's end, by track, in decode order.
-    held: BTreeMap<TrackNumber, Vec<StoredSample>>,
+    held: BTreeMap<TrackNumber, Vec<S>>,
     /// Video tracks of this run that are past the range's end for good.
     ended: BTreeSet<TrackNumber>,
-    ready: VecDeque<StoredSample>,
+    ready: VecDeque<S>,
     /// The last sample lay behind the range's end, and what did not verify since: outside the range, unless something
     /// inside it follows.
     past_end: bool,
@@ -85,9 +128,13 @@ pub(crate) struct Feed<'a> {
     pub log: FeedLog,
 }
 
-impl<'a> Feed<'a> {
+impl<'a, S: Chosen> Feed<'a, S> {
     /// Begins to read. A stream with nothing in the range gives no piece.
-    pub(crate) fn new(archive: &'a dyn Archive, stream: StreamSummary, wanted: Wanted) -> Result<Feed<'a>> {
+    pub(crate) fn new(
+        archive: &'a dyn Archive,
+        stream: StreamSummary,
+        wanted: Wanted,
+    ) -> Result<Feed<'a, S>> {
         let mut feed = Feed {
             archive,
             stream,
@@ -151,7 +198,7 @@ impl<'a> Feed<'a> {
     }
 
     /// The next piece; `None` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<Piece>> {
+    pub(crate) fn next(&mut self) -> Result<Option<Piece<S>>> {
         loop {
             if let Some(sample) = self.ready.pop_front() {
                 if let Some(piece) = self.piece(sample)? {
@@ -173,6 +220,10 @@ impl<'a> Feed<'a> {
     }
 
     fn take(&mut self, item: Item) -> Result<()> {
+        let item = match S::of(item) {
+            Ok(sample) => return self.sort(sample),
+            Err(item) => item,
+        };
         match item {
             Item::Run(run) => self.enter(run),
             Item::Configuration(hash, configuration) => {
@@ -184,7 +235,6 @@ impl<'a> Feed<'a> {
                     self.log.anchor(run, &anchor);
                 }
             }
-            Item::Sample(sample) => self.sort(sample)?,
             Item::Gap(gap) => self.log.gap(gap),
             Item::Erased(span) => self.log.gap(span.gap()),
             Item::Damage(finding) => {
@@ -220,22 +270,22 @@ impl<'a> Feed<'a> {
     }
 
     /// Decides by the range: into `ready`, held back, or left.
-    fn sort(&mut self, sample: StoredSample) -> Result<()> {
-        self.enter(sample.run);
-        let repeated = self.given_up_to.is_some_and(|last| sample.chunk <= last);
-        if repeated || self.wanted.run.is_some_and(|run| run != sample.run) {
+    fn sort(&mut self, sample: S) -> Result<()> {
+        self.enter(sample.run());
+        let repeated = self.given_up_to.is_some_and(|last| sample.chunk() <= last);
+        if repeated || self.wanted.run.is_some_and(|run| run != sample.run()) {
             return Ok(());
         }
         let configuration = self.configuration_of(&sample)?;
-        let video = configuration.track(sample.track).is_some_and(|track| track.kind == TrackKind::Video);
+        let video = configuration.track(sample.track()).is_some_and(|track| track.kind == TrackKind::Video);
         let has_video = configuration.tracks.iter().any(|track| track.kind == TrackKind::Video);
-        let past_end = self.wanted.range.to.is_some_and(|to| sample.wall >= to);
+        let past_end = self.wanted.range.to.is_some_and(|to| sample.wall() >= to);
         if past_end {
             self.past_end = true;
         } else {
             self.settle_doubts();
         }
-        let before_begin = self.wanted.range.from.is_some_and(|from| sample.wall < from);
+        let before_begin = self.wanted.range.from.is_some_and(|from| sample.wall() < from);
         if !video {
             // Sound needs no earlier sample, so it has pre-roll only beside pictures.
             if !past_end && (has_video || !before_begin) {
@@ -243,21 +293,21 @@ impl<'a> Feed<'a> {
             }
             return Ok(());
         }
-        if self.ended.contains(&sample.track) {
+        if self.ended.contains(&sample.track()) {
             return Ok(());
         }
         if past_end {
-            let held = self.held.entry(sample.track).or_default();
-            if sample.flags.contains(SampleFlags::SYNC) || held.len() == HELD_MAX {
-                self.ended.insert(sample.track);
-                self.held.remove(&sample.track);
+            let held = self.held.entry(sample.track()).or_default();
+            if sample.flags().contains(SampleFlags::SYNC) || held.len() == HELD_MAX {
+                self.ended.insert(sample.track());
+                self.held.remove(&sample.track());
             } else {
                 held.push(sample);
             }
             return Ok(());
         }
         // This picture lies in the range although others before it in decode order do not: it may need them.
-        self.ready.extend(self.held.remove(&sample.track).into_iter().flatten());
+        self.ready.extend(self.held.remove(&sample.track()).into_iter().flatten());
         self.ready.push_back(sample);
         Ok(())
     }
@@ -271,34 +321,34 @@ impl<'a> Feed<'a> {
         self.configurations.push_back((hash, configuration));
     }
 
-    fn configuration_of(&self, sample: &StoredSample) -> Result<Arc<Configuration>> {
-        let known = self.configurations.iter().rev().find(|(hash, _)| *hash == sample.configuration);
+    fn configuration_of(&self, sample: &S) -> Result<Arc<Configuration>> {
+        let known = self.configurations.iter().rev().find(|(hash, _)| *hash == sample.configuration());
         known.map(|(_, configuration)| Arc::clone(configuration)).ok_or_else(|| {
             Error::Volume(VolumeError::Corrupt {
-                what: format!("configuration {} of {}", sample.configuration, self.stream.name),
+                what: format!("configuration {} of {}", sample.configuration(), self.stream.name),
                 at: 0,
             })
         })
     }
 
-    fn piece(&mut self, sample: StoredSample) -> Result<Option<Piece>> {
+    fn piece(&mut self, sample: S) -> Result<Option<Piece<S>>> {
         let configuration = self.configuration_of(&sample)?;
-        let Some(track) = configuration.track(sample.track).filter(|track| is_supported(track)) else {
+        let Some(track) = configuration.track(sample.track()).filter(|track| is_supported(track)) else {
             return Ok(None);
         };
         let kind = track.kind;
-        if kind == TrackKind::Video && !self.decodable.contains(&sample.track) {
-            if sample.flags.contains(SampleFlags::SYNC) || self.damaged {
-                self.decodable.insert(sample.track);
+        if kind == TrackKind::Video && !self.decodable.contains(&sample.track()) {
+            if sample.flags().contains(SampleFlags::SYNC) || self.damaged {
+                self.decodable.insert(sample.track());
             } else {
                 // The ring has taken the sync sample: no decoder could use this one.
                 self.log.undecodable_samples += 1;
                 return Ok(None);
             }
         }
-        self.last_chunk = Some(sample.chunk);
-        self.last_wall = Some(sample.wall);
-        self.log.sample(sample.wall);
+        self.last_chunk = Some(sample.chunk());
+        self.last_wall = Some(sample.wall());
+        self.log.sample(sample.wall());
         Ok(Some(Piece { sample, kind, configuration }))
     }
 }

@@ -6,13 +6,13 @@
 //! Memory does not depend on the length, but for an index entry a keyframe. Works beside a live recorder.
 //! What must not live here: the command line, and Matroska's bytes (`crate::mkv`).
 
-mod archive;
+pub(crate) mod archive;
 mod describe;
-mod feed;
+pub(crate) mod feed;
 mod feed_log;
 mod manifest;
-mod parameter_sets;
-mod part;
+pub(crate) mod parameter_sets;
+pub(crate) mod part;
 mod plan;
 mod ranges;
 mod report;
@@ -122,7 +122,7 @@ fn next_piece(lanes: &mut [Lane<'_>]) -> Result<Option<(usize, feed::Piece)>> {
 }
 
 /// The streams asked for, checked.
-fn streams_of(archive: &dyn Archive, request: &ExportRequest) -> Result<Vec<StreamSummary>> {
+pub(crate) fn streams_of(archive: &dyn Archive, request: &ExportRequest) -> Result<Vec<StreamSummary>> {
     if request.streams.is_empty() {
         return Err(Error::Invalid("no stream to export was named".into()));
     }
@@ -167,7 +167,7 @@ fn chosen_run(
     })
 }
 
-fn nothing_recorded(streams: Vec<StreamSummary>) -> Error {
+pub(crate) fn nothing_recorded(streams: Vec<StreamSummary>) -> Error {
     let available = streams.into_iter().map(|stream| (stream.name, stream.first.zip(stream.last)));
     Error::NotRecorded { available: available.collect() }
 }

@@ -16,6 +16,7 @@ use keha_fs::{Configuration, StreamId, StreamName, VolumeInfo};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// One stream of the export.
 pub(crate) struct Lane<'a> {
@@ -129,7 +130,7 @@ impl<'a> Splitter<'a> {
             }
         };
         let names: Vec<_> = lanes.iter().map(|lane| lane.feed.stream.name.to_string()).collect();
-        let mut part = Part::new(Muxer::new(sink, path, names.join(", ")), why);
+        let mut part = Part::new(Muxer::new(sink, path, names.join(", "), Uuid::new_v4()), why);
         for (other, lane) in lanes.iter().enumerate() {
             let configuration: Option<&Arc<Configuration>> = if other == index {
                 Some(&piece.configuration)

@@ -32,6 +32,7 @@ pub(crate) struct Muxer<'a> {
     cues: Cues,
     begun: Option<Begun>,
     blocks_moved: u64,
+    ends: Option<WallTime>,
 }
 
 #[derive(Clone, Copy)]
@@ -58,11 +59,16 @@ pub(crate) struct Finished {
 
 impl<'a> Muxer<'a> {
     /// `path` only names the file in errors.
-    pub(crate) fn new(sink: Box<dyn Sink + 'a>, path: PathBuf, title: String) -> Muxer<'a> {
+    pub(crate) fn new(
+        sink: Box<dyn Sink + 'a>,
+        path: PathBuf,
+        title: String,
+        segment_uuid: Uuid,
+    ) -> Muxer<'a> {
         Muxer {
             sink,
             path,
-            segment_uuid: Uuid::new_v4(),
+            segment_uuid,
             title,
             tracks: Vec::new(),
             first: Vec::new(),
@@ -71,7 +77,13 @@ impl<'a> Muxer<'a> {
             cues: Cues::default(),
             begun: None,
             blocks_moved: 0,
+            ends: None,
         }
+    }
+
+    /// Says when the last sample will end, where that is known beforehand: also a pipe's header has the duration then.
+    pub(crate) fn will_end(&mut self, at: WallTime) {
+        self.ends = Some(at);
     }
 
     /// Replaces the tracks, if they still fit: before the first cluster any do, later those that the kept room takes.
@@ -126,7 +138,8 @@ impl<'a> Muxer<'a> {
 
     fn begin(&mut self) -> Result<Begun> {
         let origin = self.first.iter().map(|block| block.wall).min().unwrap_or_default();
-        let header = self.header(origin, &self.tracks, None, None);
+        let lasts = self.ends.map(|end| ticks_between(origin, end));
+        let header = self.header(origin, &self.tracks, lasts, None);
         let plain = header.encode()?;
         let encoded =
             if self.sink.can_patch() { header.encode_padded(reserved_bytes(plain.len()))? } else { plain };
@@ -155,7 +168,7 @@ impl<'a> Muxer<'a> {
         sealed.tags_at = self.sink.position();
         self.sink.write(&tags(begun.origin).encode()?).map_err(|source| self.failed("write", source))?;
         sealed.file_bytes = self.sink.position();
-        let duration = last.since_ns(begun.origin).max(0) as f64 / TICK_NS as f64;
+        let duration = ticks_between(begun.origin, last);
         let header = self.header(begun.origin, &self.tracks, Some(duration), Some(sealed));
         let header =
             if self.sink.can_patch() { header.encode_padded(begun.header_bytes)? } else { Vec::new() };
@@ -189,4 +202,8 @@ impl<'a> Muxer<'a> {
     fn failed(&self, operation: &'static str, source: io::Error) -> Error {
         Error::Io { operation, path: self.path.clone(), source }
     }
+}
+
+fn ticks_between(from: WallTime, to: WallTime) -> f64 {
+    to.since_ns(from).max(0) as f64 / TICK_NS as f64
 }

@@ -1,7 +1,9 @@
 //! From a sample as it is stored to the bytes that stand for it in MP4.
 //!
 //! Stored samples of H.264 and H.265 have 4-byte lengths before their NAL units already, as MP4 has (docs/format.md).
-//! With `avc1` and `hvc1` parameter sets must not stand in samples: there they are taken out.
+//! With `avc1` and `hvc1` parameter sets must not stand in samples: there they are taken out. In a file, whose layout is made
+//! before a sample is read, filler data of the same length stands behind the pictures instead: it says nothing, decoders pass over
+//! it (ITU-T H.264, 7.4.2.7; H.265, 7.4.3.6), and a sample is as long as it was recorded.
 
 use crate::error::Result;
 use crate::mp4::entry::Coding;
@@ -30,34 +32,68 @@ impl Track {
         }
     }
 
-    /// A sample's bytes in a [`crate::mp4::Layout`]: those of a segment, but G.711 so that its length does not depend on
-    /// what is heard. `ticks` and errors are those of [`Track::segment_payload`].
+    /// A sample's bytes in a [`crate::mp4::Layout`]: those of a segment, but of a length that the recorded length tells: G.711 is not
+    /// predicted, and for parameter sets that are taken out filler data goes in. A set that the sample entry does not have stays, and
+    /// `needs_init` tells of it: nearly all decoders use it. `ticks` and errors are those of [`Track::segment_payload`].
     pub fn file_payload(&self, data: &Bytes, ticks: i64) -> Result<Payload> {
         match self.coding {
             Coding::G711(format) => self.whole(format.plain(data, self.number(ticks)), ticks),
-            _ => self.recorded(data, ticks),
+            _ => self.filled(data, ticks),
         }
     }
 
     /// The length of [`Track::file_payload`] of a sample of which only the stored length is known; `None` where that does
-    /// not tell: H.264 and H.265 with [`ParameterSets::SampleEntry`], and G.711 packets that are no frame.
+    /// not tell: G.711 packets that are no frame.
     pub fn file_bytes(&self, stored_bytes: usize, ticks: i64) -> Option<u32> {
-        match (self.coding, self.sets) {
-            (Coding::G711(format), _) => format.plain_bytes(stored_bytes, self.number(ticks)).ok(),
-            (Coding::Avc | Coding::Hevc, ParameterSets::SampleEntry) => None,
+        match self.coding {
+            Coding::G711(format) => format.plain_bytes(stored_bytes, self.number(ticks)).ok(),
             _ => u32::try_from(stored_bytes).ok(),
         }
     }
 
-    fn recorded(&self, data: &Bytes, ticks: i64) -> Result<Payload> {
-        let is_set = match (self.coding, self.sets) {
-            (Coding::Avc, ParameterSets::SampleEntry) => is_avc_set,
-            (Coding::Hevc, ParameterSets::SampleEntry) => is_hevc_set,
-            _ => return Ok(Payload { data: data.clone(), needs_init: false }),
+    /// How to tell parameter sets, where they are to be taken out.
+    fn taken_out(&self) -> Option<fn(&[u8]) -> bool> {
+        match (self.coding, self.sets) {
+            (Coding::Avc, ParameterSets::SampleEntry) => Some(is_avc_set),
+            (Coding::Hevc, ParameterSets::SampleEntry) => Some(is_hevc_set),
+            _ => None,
+        }
+    }
+
+    fn units<'d>(&self, data: &'d Bytes, ticks: i64) -> Result<Vec<&'d [u8]>> {
+        NalUnits(data).collect::<Option<Vec<_>>>().ok_or_else(|| {
+            failed(self.at(ticks), "it is not made of NAL units behind 4-byte lengths; check the volume")
+        })
+    }
+
+    fn filled(&self, data: &Bytes, ticks: i64) -> Result<Payload> {
+        let Some(is_set) = self.taken_out() else {
+            return Ok(Payload { data: data.clone(), needs_init: false });
         };
-        let wrong =
-            || failed(self.at(ticks), "it is not made of NAL units behind 4-byte lengths; check the volume");
-        let units = NalUnits(data).collect::<Option<Vec<_>>>().ok_or_else(wrong)?;
+        let units = self.units(data, ticks)?;
+        let (sets, others): (Vec<&[u8]>, Vec<&[u8]>) = units.iter().partition(|unit| is_set(unit));
+        let needs_init = !sets.iter().all(|set| self.known_sets.contains(*set));
+        let room: usize = sets.iter().map(|set| LENGTH_BYTES + set.len()).sum();
+        let header = filler_header(self.coding);
+        if needs_init || room <= LENGTH_BYTES + header.len() {
+            return Ok(Payload { data: data.clone(), needs_init });
+        }
+        let mut filled = BytesMut::with_capacity(data.len());
+        others.iter().for_each(|unit| put_unit(&mut filled, unit));
+        let end = filled.len() + room;
+        // A unit was that long, or all of them together: 32 bits are enough.
+        filled.put_u32((room - LENGTH_BYTES) as u32);
+        filled.put_slice(header);
+        filled.resize(end - 1, 0xFF);
+        filled.put_u8(TRAILING_BITS);
+        Ok(Payload { data: filled.freeze(), needs_init })
+    }
+
+    fn recorded(&self, data: &Bytes, ticks: i64) -> Result<Payload> {
+        let Some(is_set) = self.taken_out() else {
+            return Ok(Payload { data: data.clone(), needs_init: false });
+        };
+        let units = self.units(data, ticks)?;
         if !units.iter().any(|unit| is_set(unit)) {
             return Ok(Payload { data: data.clone(), needs_init: false });
         }
@@ -66,8 +102,7 @@ impl Track {
             if is_set(unit) {
                 needs_init |= !self.known_sets.contains(unit);
             } else {
-                kept.put_u32(unit.len() as u32);
-                kept.put_slice(unit);
+                put_unit(&mut kept, unit);
             }
         }
         Ok(Payload { data: kept.freeze(), needs_init })
@@ -88,6 +123,23 @@ impl Track {
     fn at(&self, ticks: i64) -> String {
         format!("track {}, the sample at {ticks} ticks", self.id)
     }
+}
+
+/// The bytes that tell the length of a NAL unit.
+const LENGTH_BYTES: usize = 4;
+/// `rbsp_trailing_bits` behind whole bytes (ITU-T H.264, 7.3.2.11).
+const TRAILING_BITS: u8 = 0x80;
+
+/// The header of filler data (ITU-T H.264, table 7-1: type 12; H.265, table 7-1: type 38, of the base layer and the lowest
+/// temporal layer, where parameter sets stand).
+fn filler_header(coding: Coding) -> &'static [u8] {
+    if matches!(coding, Coding::Hevc) { &[38 << 1, 1] } else { &[12] }
+}
+
+fn put_unit(out: &mut BytesMut, unit: &[u8]) {
+    // It came from behind a length of 32 bits.
+    out.put_u32(unit.len() as u32);
+    out.put_slice(unit);
 }
 
 /// SPS, PPS and SPS extension (ITU-T H.264, table 7-1).

@@ -43,9 +43,16 @@ impl LayoutBuilder {
     /// Begins a file with these tracks. Errors: [`crate::Error::Mp4`] if there is none, or two have one number.
     pub fn new(tracks: Vec<Track>) -> Result<LayoutBuilder> {
         init::check(&tracks)?;
-        Ok(LayoutBuilder {
-            open: vec![0; tracks.len()],
-            tables: tracks.into_iter().map(Table::new).collect(),
+        let open = vec![0; tracks.len()];
+        let tables = tracks.into_iter().map(Table::new).collect();
+        Ok(LayoutBuilder { open, tables, ..LayoutBuilder::empty() })
+    }
+
+    /// Begins a file to which tracks are added as they turn up.
+    pub fn empty() -> LayoutBuilder {
+        LayoutBuilder {
+            open: Vec::new(),
+            tables: Vec::new(),
             window_began_ns: None,
             window_bytes: 0,
             chunks: Vec::new(),
@@ -53,7 +60,24 @@ impl LayoutBuilder {
             pushed: 0,
             pushed_before: 0,
             media_bytes: 0,
-        })
+        }
+    }
+
+    /// Adds a track, and gives its index. Errors: [`crate::Error::Mp4`] if another one has its number.
+    pub fn add(&mut self, track: Track) -> Result<usize> {
+        if self.tables.iter().any(|table| table.track.id() == track.id()) {
+            return Err(failed(format!("track {}", track.id()), "another track has that number"));
+        }
+        self.tables.push(Table::new(track));
+        self.open.push(0);
+        Ok(self.tables.len() - 1)
+    }
+
+    /// Describes a track anew, by a configuration that has all parameter sets of the one before. What was pushed stays.
+    pub fn redescribe(&mut self, index: usize, track: Track) {
+        if let Some(table) = self.tables.get_mut(index) {
+            table.track = track;
+        }
     }
 
     /// Takes a sample of the track with this index. Samples of a track come in decode order; those of different tracks

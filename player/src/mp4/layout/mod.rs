@@ -109,6 +109,11 @@ impl Layout {
         self.tracks.iter().map(|laid| &laid.track)
     }
 
+    /// How many bytes a sample has in the file, counted in its track from 0.
+    pub fn sample_bytes(&self, track: usize, sample: u32) -> Option<u32> {
+        self.tracks.get(track)?.sizes.get(sample as usize).copied()
+    }
+
     /// What stands in a range of the file, in order and without gaps; what lies behind the end is left out.
     pub fn pieces(&self, range: Range<u64>) -> impl Iterator<Item = Piece> + '_ {
         let end = range.end.min(self.bytes);

@@ -1,0 +1,201 @@
+//! Reading what was prepared: a stream's samples, each verified to be the one that was listed.
+
+use crate::error::{Error, Result};
+use crate::footage::prepared::Source;
+use bytes::Bytes;
+use keha_fs::{
+    ChunkNumber, ChunkReader, Error as VolumeError, Item, SampleRow, StreamId, StreamName, TrackNumber,
+    Volume, WallTime,
+};
+use std::collections::{BTreeMap, VecDeque};
+
+/// How many chunks are passed over rather than begun anew behind them.
+const PASSED_OVER_MAX: u64 = 64;
+
+/// A sample of the file.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    /// Its track in the file, and which of its samples, from 0.
+    pub track: usize,
+    pub sample: u32,
+    pub row: SampleRow,
+    pub data: Bytes,
+}
+
+/// Reads one stream's samples.
+pub(super) struct LaneReader<'a> {
+    volume: &'a Volume,
+    source: &'a Source,
+    id: StreamId,
+    name: StreamName,
+    /// Its tracks: their numbers in the stream and in the file.
+    tracks: Vec<(TrackNumber, usize)>,
+    last: ChunkNumber,
+    reader: Option<ChunkReader<'a>>,
+    /// The chunk of the sample that was read last.
+    at: ChunkNumber,
+    reached: Option<WallTime>,
+    /// By track in the file, the sample behind the one read last.
+    next: BTreeMap<usize, u32>,
+    /// What was read before it was asked for.
+    waiting: BTreeMap<usize, VecDeque<Member>>,
+}
+
+impl<'a> LaneReader<'a> {
+    /// `None` if the file has nothing of the stream.
+    pub(super) fn new(volume: &'a Volume, source: &'a Source, lane: usize) -> Option<LaneReader<'a>> {
+        let mine = || source.tracks.iter().enumerate().filter(move |(_, track)| track.lane == lane);
+        let chunks = || mine().filter_map(|(_, track)| track.stretches.chunks());
+        let first = chunks().map(|(first, _)| first).min()?;
+        let last = chunks().map(|(_, last)| last).max()?;
+        let (id, name) = source.streams.get(lane)?.clone();
+        let tracks = mine().map(|(index, track)| (track.configuration.track, index)).collect();
+        let mut lane = LaneReader {
+            volume,
+            source,
+            id,
+            name,
+            tracks,
+            last,
+            reader: None,
+            at: first,
+            reached: None,
+            next: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+        };
+        lane.seek(first);
+        Some(lane)
+    }
+
+    /// Goes on with the samples that begin in this chunk.
+    fn seek(&mut self, chunk: ChunkNumber) {
+        self.reader = Some(self.volume.read_chunks(self.id, chunk..=self.last));
+        self.at = chunk;
+        self.next.clear();
+    }
+
+    /// The next sample of the file that is recorded; `None` behind the last one.
+    fn read(&mut self) -> Result<Option<Member>> {
+        loop {
+            let Some(reader) = &mut self.reader else { return Ok(None) };
+            let next = reader.next_sample().map_err(|error| self.failed(error))?;
+            let Some((row, data)) = next else { return Ok(None) };
+            self.at = row.chunk;
+            let Some((_, track)) = self.tracks.iter().find(|(number, _)| *number == row.track) else {
+                continue;
+            };
+            let stretches = &self.source.tracks.get(*track).ok_or_else(|| self.changed())?.stretches;
+            let Some((sample, stretch)) = stretches.find(&row) else { continue };
+            if stretch.checksum != row.chunk_checksum {
+                return Err(self.changed());
+            }
+            self.reached = Some(row.wall);
+            return Ok(Some(Member { track: *track, sample, row, data }));
+        }
+    }
+
+    /// The next sample in the order of recording; none of the file's is left out. Not to be mixed with [`LaneReader::take`].
+    pub(super) fn next(&mut self) -> Result<Option<Member>> {
+        let found = self.read()?;
+        match &found {
+            Some(member) => {
+                let next = self.next.entry(member.track).or_default();
+                if *next != member.sample {
+                    return Err(self.changed());
+                }
+                *next += 1;
+            }
+            None => {
+                let all = self.tracks.iter().all(|(_, track)| {
+                    let samples = self.source.tracks.get(*track).map_or(0, |track| track.stretches.samples());
+                    self.next.get(track).copied().unwrap_or(0) == samples
+                });
+                if !all {
+                    return Err(self.changed());
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// A certain sample. Of each track they are asked for in order, with or without holes.
+    pub(super) fn take(&mut self, track: usize, sample: u32) -> Result<Member> {
+        let waiting = self.waiting.entry(track).or_default();
+        while let Some(first) = waiting.pop_front() {
+            if first.sample == sample {
+                return Ok(first);
+            }
+            if first.sample > sample {
+                waiting.push_front(first);
+                break;
+            }
+        }
+        let stretch = self.source.tracks.get(track).and_then(|track| track.stretches.of(sample));
+        let (begins, chunk) = stretch.map(|it| (it.begins(), it.chunk)).ok_or_else(|| self.changed())?;
+        let was_read = self.next.get(&track).is_some_and(|next| *next > sample);
+        if was_read || self.at > chunk || begins.0 > self.at.0.saturating_add(PASSED_OVER_MAX) {
+            self.seek(begins);
+        }
+        loop {
+            let Some(member) = self.read()? else { return Err(self.changed()) };
+            self.next.insert(member.track, member.sample.saturating_add(1));
+            if (member.track, member.sample) == (track, sample) {
+                return Ok(member);
+            }
+            if member.row.chunk > chunk || member.track == track && member.sample > sample {
+                return Err(self.changed());
+            }
+            let waiting = self.waiting.entry(member.track).or_default();
+            // After a step back some are met again.
+            if member.track != track && waiting.back().is_none_or(|last| last.sample < member.sample) {
+                waiting.push_back(member);
+            }
+        }
+    }
+
+    /// The error for footage that is not what it was when the file was prepared.
+    pub(super) fn changed(&self) -> Error {
+        let why = match self.reader.as_ref().and_then(ChunkReader::missing) {
+            Some(Item::Damage(finding)) => format!("its {} at byte {} is damaged", finding.what, finding.at),
+            Some(Item::Erased(span)) if span.expired => "it is past its maximum age".to_owned(),
+            Some(Item::Erased(_)) => "it was erased".to_owned(),
+            _ => "it is not there any more, or was recorded anew".to_owned(),
+        };
+        Error::Changed { stream: self.name.clone(), reached: self.reached, why }
+    }
+
+    fn failed(&self, error: VolumeError) -> Error {
+        match error {
+            VolumeError::Overwritten { available_from } => {
+                Error::Overwritten { stream: self.name.clone(), reached: self.reached, available_from }
+            }
+            other => other.into(),
+        }
+    }
+}
+
+/// All of a file's samples, the earliest of the streams' next ones first.
+pub(super) struct Merged<'a> {
+    lanes: Vec<(LaneReader<'a>, Option<Member>)>,
+}
+
+impl<'a> Merged<'a> {
+    pub(super) fn new(volume: &'a Volume, source: &'a Source) -> Result<Merged<'a>> {
+        let readers = (0..source.streams.len()).filter_map(|lane| LaneReader::new(volume, source, lane));
+        let lanes = readers.map(|mut lane| {
+            let head = lane.next()?;
+            Ok((lane, head))
+        });
+        Ok(Merged { lanes: lanes.collect::<Result<_>>()? })
+    }
+
+    /// The next sample.
+    pub(super) fn next(&mut self) -> Result<Option<Member>> {
+        let heads = self.lanes.iter().enumerate();
+        let heads = heads.filter_map(|(index, (_, head))| Some((head.as_ref()?.row.wall, index)));
+        let Some((_, index)) = heads.min() else { return Ok(None) };
+        let Some((lane, head)) = self.lanes.get_mut(index) else { return Ok(None) };
+        let next = lane.next()?;
+        Ok(std::mem::replace(head, next))
+    }
+}

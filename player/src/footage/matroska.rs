@@ -1,0 +1,135 @@
+//! Matroska as a pipe takes it, from the samples that were prepared. The identity of the segment is made from the entity tag.
+
+use crate::error::{Error, Result};
+use crate::export::part::track_uid;
+use crate::footage::lane::Merged;
+use crate::footage::out::Out;
+use crate::footage::part::PartTrack;
+use crate::footage::prepared::Source;
+use crate::mkv::{Block, Muxer, Sink, Tags, Track};
+use crate::time::rfc3339;
+use keha_fs::{SampleFlags, TrackKind, Volume, WallTime};
+use std::io;
+use std::path::PathBuf;
+use uuid::Uuid;
+
+/// Where there are no pictures, places to seek to are this far apart.
+const SOUND_CUE_NS: i64 = 1_000_000_000;
+
+/// Writes the file until nothing more of it is wanted.
+pub(super) fn write(source: &Source, tag: &blake3::Hash, volume: &Volume, out: &mut Out<'_>) -> Result<()> {
+    match mux(source, tag, volume, out) {
+        // That is how the sink breaks the muxer off.
+        Err(Error::Io { .. }) if out.is_done() => Ok(()),
+        other => other,
+    }
+}
+
+fn mux(source: &Source, tag: &blake3::Hash, volume: &Volume, out: &mut Out<'_>) -> Result<()> {
+    let names: Vec<String> = source.streams.iter().map(|(_, name)| name.to_string()).collect();
+    let mut muxer =
+        Muxer::new(Box::new(OutSink { out }), PathBuf::from("-"), names.join(", "), segment_uuid(tag));
+    muxer.set_tracks(tracks(source))?;
+    muxer.will_end(source.to);
+    let pictures = source.tracks.iter().any(|track| track.configuration.kind == TrackKind::Video);
+    let (mut samples, mut last_cue) = (Merged::new(volume, source)?, None);
+    while let Some(member) = samples.next()? {
+        let Some(track) = source.tracks.get(member.track) else { continue };
+        let video = track.configuration.kind == TrackKind::Video;
+        let key = !video || member.row.flags.contains(SampleFlags::SYNC);
+        let wall = member.row.wall;
+        let cue = if pictures {
+            video && key
+        } else {
+            last_cue.is_none_or(|last: WallTime| wall.since_ns(last) >= SOUND_CUE_NS)
+        };
+        if cue {
+            last_cue = Some(wall);
+        }
+        muxer.push(Block {
+            track: member.track as u64 + 1,
+            wall,
+            key,
+            discardable: !key && member.row.flags.contains(SampleFlags::DISCARDABLE),
+            cue,
+            data: member.data,
+        })?;
+    }
+    muxer.finish(source.to, |_| tags(source, &names))?;
+    Ok(())
+}
+
+fn tracks(source: &Source) -> Vec<Track> {
+    let first_video = source.tracks.iter().position(|track| track.configuration.kind == TrackKind::Video);
+    // Players show the first pictures by themselves; the sound of the same stream goes with them.
+    let shown = first_video.and_then(|index| source.tracks.get(index)).map_or(0, |track| track.lane);
+    let default = |index: usize, track: &PartTrack| {
+        track.lane == shown && (track.configuration.kind != TrackKind::Video || Some(index) == first_video)
+    };
+    let made = source.tracks.iter().enumerate().filter_map(|(index, track)| {
+        let (id, name) = source.streams.get(track.lane)?;
+        let configuration = track.configuration.clone();
+        let video = configuration.kind == TrackKind::Video;
+        let interval = track.meter.constant_ns(configuration.timescale).filter(|_| video);
+        Some(Track {
+            number: index as u64 + 1,
+            uid: track_uid(*id, configuration.track),
+            name: name.to_string(),
+            default: default(index, track),
+            default_duration_ns: interval,
+            configuration,
+        })
+    });
+    made.collect()
+}
+
+fn tags(source: &Source, names: &[String]) -> Tags {
+    let file = vec![
+        ("KEHA_VOLUME".into(), source.volume.to_string()),
+        ("KEHA_STREAMS".into(), names.join(", ")),
+        ("KEHA_FROM".into(), rfc3339(source.from)),
+        ("KEHA_TO".into(), rfc3339(source.to)),
+    ];
+    Tags { file, tracks: Vec::new() }
+}
+
+/// A UUID of which all is made from the tag, marked as random: no other version fits.
+fn segment_uuid(tag: &blake3::Hash) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(tag.as_bytes()).for_each(|(to, from)| *to = *from);
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
+}
+
+/// Passes the muxer's bytes on, and fails where nothing more of them is wanted.
+struct OutSink<'o, 'a> {
+    out: &'o mut Out<'a>,
+}
+
+impl OutSink<'_, '_> {
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.out.write(bytes).is_break() { Err(io::Error::other("no more is wanted")) } else { Ok(()) }
+    }
+}
+
+impl Sink for OutSink<'_, '_> {
+    fn can_patch(&self) -> bool {
+        false
+    }
+
+    fn begin(&mut self, header: &[u8]) -> io::Result<()> {
+        self.put(header)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.put(bytes)
+    }
+
+    fn position(&self) -> u64 {
+        self.out.position()
+    }
+
+    fn finish(&mut self, _header: &[u8]) -> io::Result<blake3::Hash> {
+        // Who wants a hash of what was passed on makes it there.
+        Ok(blake3::hash(&[]))
+    }
+}

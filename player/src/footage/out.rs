@@ -1,0 +1,108 @@
+//! Where a file's bytes go: to whoever asked, in pieces of a good size, and of all the bytes those that were asked for.
+
+use bytes::{Bytes, BytesMut};
+use std::ops::{ControlFlow, Range};
+
+/// How many bytes are given at once, but for the last piece.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Takes bytes.
+pub(crate) type Give<'a> = &'a mut dyn FnMut(Bytes) -> ControlFlow<()>;
+
+/// Takes a file from its beginning, or from anywhere, and passes on a range of it.
+pub(super) struct Out<'a> {
+    wanted: Range<u64>,
+    at: u64,
+    buffer: BytesMut,
+    give: Give<'a>,
+    given: u64,
+    stopped: bool,
+}
+
+impl<'a> Out<'a> {
+    /// What is written first stands at `at` in the file.
+    pub(super) fn new(at: u64, wanted: Range<u64>, give: Give<'a>) -> Out<'a> {
+        Out { wanted, at, buffer: BytesMut::new(), give, given: 0, stopped: false }
+    }
+
+    /// Takes the next bytes. Breaks when nothing behind them is wanted.
+    pub(super) fn write(&mut self, data: &[u8]) -> ControlFlow<()> {
+        let begins = self.at;
+        self.at = begins.saturating_add(data.len() as u64);
+        let skip = self.wanted.start.saturating_sub(begins).min(data.len() as u64) as usize;
+        let end = self.wanted.end.saturating_sub(begins).min(data.len() as u64) as usize;
+        let mut rest = data.get(skip..end.max(skip)).unwrap_or_default();
+        while !rest.is_empty() && !self.stopped {
+            if self.buffer.capacity() == 0 {
+                self.buffer.reserve(PIECE_BYTES);
+            }
+            let (now, later) = rest.split_at(rest.len().min(PIECE_BYTES - self.buffer.len()));
+            self.buffer.extend_from_slice(now);
+            rest = later;
+            if self.buffer.len() == PIECE_BYTES {
+                self.pass_on();
+            }
+        }
+        if self.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Whether nothing more is wanted.
+    pub(super) fn is_done(&self) -> bool {
+        self.stopped || self.at >= self.wanted.end
+    }
+
+    /// Where the next bytes stand in the file.
+    pub(super) fn position(&self) -> u64 {
+        self.at
+    }
+
+    /// Passes on what is left: how many bytes were given in all, and whether whoever takes them stopped.
+    pub(super) fn finish(mut self) -> (u64, bool) {
+        if !self.buffer.is_empty() && !self.stopped {
+            self.pass_on();
+        }
+        (self.given, self.stopped)
+    }
+
+    fn pass_on(&mut self) {
+        let piece = std::mem::take(&mut self.buffer).freeze();
+        self.given += piece.len() as u64;
+        self.stopped = (self.give)(piece).is_break();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn of_all_the_bytes_those_that_were_asked_for_come_out(
+            pieces in proptest::collection::vec(0..700_000usize, 0..6),
+            from in 0..2_000_000u64,
+            length in 0..2_000_000u64,
+        ) {
+            let whole: Vec<u8> = (0..pieces.iter().sum::<usize>()).map(|at| (at % 251) as u8).collect();
+            let mut found = Vec::new();
+            let mut give = |piece: Bytes| {
+                assert!(piece.len() <= PIECE_BYTES && !piece.is_empty());
+                found.extend_from_slice(&piece);
+                ControlFlow::Continue(())
+            };
+            let mut out = Out::new(0, from..from + length, &mut give);
+            let mut rest = &whole[..];
+            for piece in pieces {
+                let (now, later) = rest.split_at(piece);
+                rest = later;
+                if out.write(now).is_break() {
+                    break;
+                }
+            }
+            let (given, stopped) = out.finish();
+            let end = ((from + length) as usize).min(whole.len());
+            prop_assert_eq!(&found[..], &whole[(from as usize).min(end)..end]);
+            prop_assert_eq!((given, stopped), (found.len() as u64, false));
+        }
+    }
+}

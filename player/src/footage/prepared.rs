@@ -1,0 +1,182 @@
+//! A file that was prepared: what it is, and how to get at its bytes.
+
+use crate::error::{Error, Result};
+use crate::footage::axis::Axis;
+use crate::footage::out::Out;
+use crate::footage::part::{Part, PartTrack};
+use crate::footage::planner::FootagePart;
+use crate::footage::request::Format;
+use crate::footage::{file, fragments, matroska, tag::tag};
+use crate::mp4::Layout;
+use bytes::Bytes;
+use keha_fs::{StreamId, StreamName, TrackKind, Volume, VolumeId, WallTime};
+use std::collections::BTreeSet;
+use std::ops::{ControlFlow, Range};
+
+/// How many streams are named in a file's name.
+const NAMED_MAX: usize = 3;
+
+/// A file of footage whose bytes can be asked for. Holds no sample.
+pub struct Prepared {
+    format: Format,
+    part: usize,
+    parts: Vec<FootagePart>,
+    source: Source,
+    layout: Option<Layout>,
+    tag: blake3::Hash,
+    left_out: Vec<String>,
+}
+
+/// What a file is made from.
+pub(super) struct Source {
+    pub volume: VolumeId,
+    pub streams: Vec<(StreamId, StreamName)>,
+    pub tracks: Vec<PartTrack>,
+    pub axis: Axis,
+    pub from: WallTime,
+    pub to: WallTime,
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// How many bytes were given.
+    pub bytes: u64,
+    /// Whether whoever took them stopped.
+    pub stopped: bool,
+}
+
+/// What a dry run found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// The length of the file.
+    pub bytes: u64,
+    /// The BLAKE3 of it.
+    pub hash: blake3::Hash,
+}
+
+impl Prepared {
+    pub(super) fn new(
+        volume: VolumeId,
+        format: Format,
+        streams: Vec<(StreamId, StreamName)>,
+        part: Part,
+        number: usize,
+        parts: Vec<FootagePart>,
+    ) -> Result<Prepared> {
+        let (from, to) = parts.get(number - 1).map_or((part.from, part.latest), |part| (part.from, part.to));
+        // Fragments cannot be decoded before zero.
+        let axis = if format == Format::FragmentedMp4 { Axis { zero: from } } else { part.axis };
+        let layout = part.layout.map(|layout| layout.finish()).transpose()?;
+        let source = Source { volume, streams, tracks: part.tracks, axis, from, to };
+        let tag = tag(volume, format, &source.streams, number, &source);
+        Ok(Prepared { format, part: number, parts, source, layout, tag, left_out: part.left_out })
+    }
+
+    /// Its media type, with the codecs of MP4 (RFC 6381; RFC 9559, section 27 for Matroska).
+    pub fn content_type(&self) -> String {
+        let video = self.source.tracks.iter().any(|track| track.configuration.kind == TrackKind::Video);
+        let kind = if video { "video" } else { "audio" };
+        let codecs = self.source.tracks.iter().filter_map(|track| Some(track.mp4.as_ref()?.codec_string()));
+        let codecs: BTreeSet<&str> = codecs.collect();
+        match self.format {
+            Format::Mkv => format!("{kind}/matroska"),
+            _ => format!("{kind}/mp4; codecs=\"{}\"", Vec::from_iter(codecs).join(", ")),
+        }
+    }
+
+    /// A name for the file, of letters, digits and `-_.+` alone.
+    pub fn file_name(&self) -> String {
+        let names: Vec<String> =
+            self.source.streams.iter().map(|(_, name)| name.as_str().replace('/', "-")).collect();
+        let mut text = names.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join("+");
+        if names.len() > NAMED_MAX {
+            text.push_str(&format!("+{}", names.len() - NAMED_MAX));
+        }
+        text.push_str(&format!("_{}_{}", moment(self.source.from), moment(self.source.to)));
+        if self.parts.len() > 1 {
+            text.push_str(&format!("_part{}", self.part));
+        }
+        format!("{text}.{}", self.format.extension())
+    }
+
+    /// The length of the file, where it is known: of MP4 that is not fragmented.
+    pub fn bytes(&self) -> Option<u64> {
+        self.layout.as_ref().map(Layout::bytes)
+    }
+
+    /// The entity tag, without quotes: strong, for the same tag means the same bytes, today and in any process.
+    pub fn entity_tag(&self) -> String {
+        self.tag.to_hex().to_string()
+    }
+
+    /// Its earliest moment, which is its time zero, and the end of its last sample.
+    pub fn moments(&self) -> (WallTime, WallTime) {
+        (self.source.from, self.source.to)
+    }
+
+    /// How many samples it has.
+    pub fn samples(&self) -> u64 {
+        self.source.tracks.iter().map(|track| u64::from(track.stretches.samples())).sum()
+    }
+
+    /// The parts there are, and which of them this is, from 1.
+    pub fn parts(&self) -> (&[FootagePart], usize) {
+        (&self.parts, self.part)
+    }
+
+    /// Why tracks are missing from the file, one text a track.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
+    /// Gives a range of the file's bytes, in order, in pieces of 256 KiB but for the last. What lies behind the end of the file is left
+    /// out. `out` may stop it at any piece.
+    ///
+    /// # Errors
+    /// What was given before an error is right all the same. [`Error::Overwritten`] if the ring passed; [`Error::Changed`] if footage was
+    /// erased, got past its age, or does not verify; [`Error::Mp4`] for samples that are not what their track says;
+    /// [`Error::Invalid`] for another volume.
+    pub fn write(
+        &self,
+        volume: &Volume,
+        bytes: Range<u64>,
+        out: &mut dyn FnMut(Bytes) -> ControlFlow<()>,
+    ) -> Result<Written> {
+        if volume.info().id != self.source.volume {
+            return Err(Error::Invalid("the file was prepared from another volume".into()));
+        }
+        if bytes.is_empty() {
+            return Ok(Written { bytes: 0, stopped: false });
+        }
+        let begins = if self.layout.is_some() { bytes.start } else { 0 };
+        let mut out = Out::new(begins, bytes.clone(), out);
+        match (&self.layout, self.format) {
+            (Some(layout), _) => file::write(&self.source, layout, volume, bytes, &mut out)?,
+            (None, Format::Mkv) => matroska::write(&self.source, &self.tag, volume, &mut out)?,
+            (None, _) => fragments::write(&self.source, volume, &mut out)?,
+        }
+        let (bytes, stopped) = out.finish();
+        Ok(Written { bytes, stopped })
+    }
+
+    /// Makes all of the file and keeps nothing of it: its length and its hash.
+    ///
+    /// # Errors
+    /// As [`Prepared::write`].
+    pub fn measure(&self, volume: &Volume) -> Result<Measured> {
+        let mut hasher = blake3::Hasher::new();
+        let written = self.write(volume, 0..u64::MAX, &mut |piece| {
+            hasher.update(&piece);
+            ControlFlow::Continue(())
+        })?;
+        Ok(Measured { bytes: written.bytes, hash: hasher.finalize() })
+    }
+}
+
+/// A moment as it can stand in a file's name: `2026-03-01T12-00-00Z`.
+fn moment(wall: WallTime) -> String {
+    let text = crate::time::rfc3339(wall);
+    let whole = text.split('.').next().unwrap_or_default();
+    format!("{}Z", whole.replace(':', "-"))
+}
