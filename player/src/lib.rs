@@ -5,11 +5,15 @@
 //! What must not live here: HTTP, the command line, anything that writes to a volume.
 #![forbid(unsafe_code)]
 
+pub mod cache;
 mod codec_private;
 mod error;
 mod export;
+pub mod hls;
 mod mkv;
 pub mod mp4;
+pub mod segments;
+pub mod snapshot;
 mod time;
 pub mod timeline;
 

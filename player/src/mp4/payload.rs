@@ -57,7 +57,7 @@ impl Track {
         };
         let wrong =
             || failed(self.at(ticks), "it is not made of NAL units behind 4-byte lengths; check the volume");
-        let units = NalUnits(data).collect::<Option<Vec<_>>>().ok_or_else(wrong)?;
+        let units = NalUnits::of(data).collect::<Option<Vec<_>>>().ok_or_else(wrong)?;
         if !units.iter().any(|unit| is_set(unit)) {
             return Ok(Payload { data: data.clone(), needs_init: false });
         }
@@ -101,7 +101,13 @@ fn is_hevc_set(unit: &[u8]) -> bool {
 }
 
 /// The NAL units of a sample; ends with a `None` item where it breaks off.
-struct NalUnits<'a>(&'a [u8]);
+pub(crate) struct NalUnits<'a>(&'a [u8]);
+
+impl<'a> NalUnits<'a> {
+    pub(crate) fn of(data: &'a [u8]) -> NalUnits<'a> {
+        NalUnits(data)
+    }
+}
 
 impl<'a> Iterator for NalUnits<'a> {
     type Item = Option<&'a [u8]>;
