@@ -79,6 +79,27 @@ pub enum Error {
     /// There is too much to do already, or it is being shut down.
     #[error("{0}")]
     Busy(String),
+    /// No segment or init segment has that name.
+    #[error("no segment {name}: {reason}; load the playlist again")]
+    NoSegment {
+        /// What was asked for.
+        name: String,
+        /// Why there is none.
+        reason: String,
+    },
+    /// A snapshot cannot be made.
+    #[error("no snapshot: {0}")]
+    Snapshot(String),
+    /// A snapshot needs a program that is not installed.
+    #[error(
+        "no snapshot: {codec} pictures are decoded by the program {program}, which is not there; install it"
+    )]
+    NoDecoder {
+        /// The codec of the pictures.
+        codec: &'static str,
+        /// The program.
+        program: String,
+    },
     /// The caller asked to stop. What was written so far has been removed.
     #[error("stopped before the end; nothing was kept")]
     Cancelled,

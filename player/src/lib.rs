@@ -5,14 +5,18 @@
 //! What must not live here: HTTP, the command line, anything that writes to a volume.
 #![forbid(unsafe_code)]
 
+pub mod cache;
 mod codec_private;
 mod error;
 mod export;
 pub mod footage;
+pub mod hls;
 pub mod library;
 pub mod live;
 mod mkv;
 pub mod mp4;
+pub mod segments;
+pub mod snapshot;
 mod time;
 pub mod timeline;
 pub mod units;

@@ -1,7 +1,8 @@
 //! Finding a configuration by its hash, in whatever block of the stream it stands.
 
-use super::Volume;
+use super::{StreamRow, Volume};
 use crate::configuration::Configuration;
+use crate::error::Result;
 use crate::format::chunk::ChunkKind;
 use crate::format::table::Row;
 use crate::recover::Recovered;
@@ -13,6 +14,43 @@ use std::sync::{Arc, PoisonError};
 const CONFIGURATIONS_KEPT: usize = 256;
 
 impl Volume {
+    /// The configuration of this hash if it is known already or stands in the block of this row; no other block is looked into, so
+    /// that a made-up hash costs little. Each block begins with the configuration that its first samples need.
+    ///
+    /// # Errors
+    /// [`crate::Error::Overwritten`] if the ring has taken the block for something else.
+    pub fn configuration_in_block(
+        &self,
+        stream: StreamId,
+        row: &StreamRow,
+        hash: ConfigurationHash,
+    ) -> Result<Option<Arc<Configuration>>> {
+        let known = |volume: &Volume| {
+            volume.configurations.lock().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned()
+        };
+        if let Some(configuration) = known(self) {
+            return Ok(Some(configuration));
+        }
+        let take = Take { block: row.block, sequence: row.sequence, stream };
+        let now = self.state.row(row.block);
+        if Recovered::take(row.block, &now) != take || !now.is_linked() {
+            return Err(self.overwritten(&take));
+        }
+        let Some(found) = self.configuration_in(row.block, &now, hash).map(Arc::new) else {
+            return if self.is_passed(&take) { Err(self.overwritten(&take)) } else { Ok(None) };
+        };
+        self.know_configuration(hash, &found);
+        Ok(Some(found))
+    }
+
+    fn know_configuration(&self, hash: ConfigurationHash, configuration: &Arc<Configuration>) {
+        let mut known = self.configurations.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= CONFIGURATIONS_KEPT {
+            known.clear();
+        }
+        known.insert(hash, Arc::clone(configuration));
+    }
+
     /// The configuration of this hash: known already, in this block, or in any other of the stream.
     pub(super) fn configuration(
         &self,
@@ -20,9 +58,9 @@ impl Volume {
         hash: ConfigurationHash,
         first: &Take,
     ) -> Option<Arc<Configuration>> {
-        let mut known = self.configurations.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(configuration) = known.get(&hash) {
-            return Some(Arc::clone(configuration));
+        let known = self.configurations.lock().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned();
+        if known.is_some() {
+            return known;
         }
         let row = self.state.row(first.block);
         let others = self.stream_blocks(stream).into_iter().rev();
@@ -30,10 +68,7 @@ impl Volume {
             .chain(others)
             .find_map(|(block, row)| self.configuration_in(block, &row, hash))?;
         let found = Arc::new(found);
-        if known.len() >= CONFIGURATIONS_KEPT {
-            known.clear();
-        }
-        known.insert(hash, Arc::clone(&found));
+        self.know_configuration(hash, &found);
         Some(found)
     }
 

@@ -13,7 +13,7 @@ use crate::format::table::Row;
 use crate::gap::Gap;
 use crate::recover::Recovered;
 use crate::scan::Take;
-use crate::types::{ChunkNumber, RunId, StreamId, TrackNumber, WallTime};
+use crate::types::{ChunkNumber, ConfigurationHash, RunId, StreamId, TrackNumber, WallTime};
 
 /// What a block holds, without its footage.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +39,10 @@ pub struct OutlineChunk {
     pub from: WallTime,
     /// Its latest moment (inclusive).
     pub to: WallTime,
+    /// The configuration its samples need: see [`Volume::configuration_in_block`].
+    pub configuration: ConfigurationHash,
+    /// Its length on the disk in bytes, with its tables.
+    pub bytes: u32,
 }
 
 /// What a chunk holds.
@@ -92,6 +96,8 @@ impl Volume {
             run: place.run,
             from: place.wall_min,
             to: place.wall_max,
+            configuration: place.configuration,
+            bytes: place.bytes,
         };
         let sync = |sync: &SyncPlace| OutlineSync {
             chunk: sync.chunk,

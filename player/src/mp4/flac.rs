@@ -22,8 +22,9 @@ pub(crate) const CHANNELS_MAX: u8 = 8;
 const BLOCK_MAX: usize = flacenc::constant::MAX_BLOCK_SIZE;
 /// Below this nothing is gained by predicting.
 const PREDICTED_BLOCK_MIN: usize = 64;
-/// A frame's number of its first sample has 36 bits (RFC 9639, section 9.1.5).
-const NUMBER_MASK: i64 = (1 << 36) - 1;
+/// A frame's number of its first sample has 36 bits (RFC 9639, section 9.1.5), of which ffmpeg, and browsers that decode by it, read
+/// 31: on the wall clock all are used. Players go by the container's times.
+const NUMBER_MASK: i64 = (1 << 31) - 1;
 
 /// How a track's G.711 becomes FLAC.
 #[derive(Clone, Copy, Debug)]

@@ -27,6 +27,7 @@ mod track;
 pub use fragment::{Fragment, FragmentSample, FragmentTrack, fragment};
 pub use init::init;
 pub use layout::{Layout, LayoutBuilder, LayoutSample, Piece, Window};
+pub(crate) use payload::NalUnits;
 pub use payload::Payload;
 pub use times::{DecodeTimes, Timed, wall_base};
 pub use track::{ParameterSets, Track};

@@ -61,7 +61,7 @@ impl Track {
     }
 
     fn units<'d>(&self, data: &'d Bytes, ticks: i64) -> Result<Vec<&'d [u8]>> {
-        NalUnits(data).collect::<Option<Vec<_>>>().ok_or_else(|| {
+        NalUnits::of(data).collect::<Option<Vec<_>>>().ok_or_else(|| {
             failed(self.at(ticks), "it is not made of NAL units behind 4-byte lengths; check the volume")
         })
     }
@@ -153,7 +153,13 @@ fn is_hevc_set(unit: &[u8]) -> bool {
 }
 
 /// The NAL units of a sample; ends with a `None` item where it breaks off.
-struct NalUnits<'a>(&'a [u8]);
+pub(crate) struct NalUnits<'a>(&'a [u8]);
+
+impl<'a> NalUnits<'a> {
+    pub(crate) fn of(data: &'a [u8]) -> NalUnits<'a> {
+        NalUnits(data)
+    }
+}
 
 impl<'a> Iterator for NalUnits<'a> {
     type Item = Option<&'a [u8]>;

@@ -72,6 +72,11 @@ impl Index {
         self.live
     }
 
+    /// The rows of a stream, in the order of recording.
+    pub(crate) fn rows_of(&self, stream: StreamId) -> &[StreamRow] {
+        self.streams.get(&stream).map_or(&[], |stream| &stream.rows)
+    }
+
     pub(super) fn stream(&self, stream: StreamId) -> Option<&Stream> {
         self.streams.get(&stream)
     }

@@ -6,8 +6,8 @@
 
 use anyhow::Result;
 use keha_fs::{
-    BlockIndex, BlockOutline, BlockState, ChunkNumber, OutlineChunk, OutlineKind, OutlineSync, RunId,
-    Sequence, StreamId, StreamRow, TimeRange, TrackNumber, Uuid, WallTime,
+    BlockIndex, BlockOutline, BlockState, ChunkNumber, ConfigurationHash, OutlineChunk, OutlineKind,
+    OutlineSync, RunId, Sequence, StreamId, StreamRow, TimeRange, TrackNumber, Uuid, WallTime,
 };
 use keha_player::timeline::{Index, TimelineSource, timeline};
 use std::time::{Duration, Instant};
@@ -57,7 +57,14 @@ impl TimelineSource for Month {
         let run = RunId(Uuid::from_u128((row.block.0 / BLOCKS_A_GAP).into()));
         let chunk = |second: i64| {
             let from = begin.plus_ns(second * S);
-            OutlineChunk { kind: OutlineKind::Media, run, from, to: from.plus_ns(S - S / 25) }
+            OutlineChunk {
+                kind: OutlineKind::Media,
+                run,
+                from,
+                to: from.plus_ns(S - S / 25),
+                configuration: ConfigurationHash::default(),
+                bytes: 0,
+            }
         };
         let sync = |chunk: u32| OutlineSync {
             chunk,

@@ -2,8 +2,8 @@
 
 use crate::timeline::{Index, TimelineSource};
 use keha_fs::{
-    BlockIndex, BlockOutline, BlockState, ChunkNumber, Gap, GapReason, OutlineChunk, OutlineKind,
-    OutlineSync, Result, RunId, Sequence, StreamId, StreamRow, TrackNumber, Uuid, WallTime,
+    BlockIndex, BlockOutline, BlockState, ChunkNumber, ConfigurationHash, Gap, GapReason, OutlineChunk,
+    OutlineKind, OutlineSync, Result, RunId, Sequence, StreamId, StreamRow, TrackNumber, Uuid, WallTime,
 };
 use std::cell::RefCell;
 
@@ -24,7 +24,15 @@ pub(super) fn media(run: u128, from_s: i64, to_s: i64) -> OutlineChunk {
 }
 
 pub(super) fn chunk(kind: OutlineKind, run: u128, from_s: i64, to_s: i64) -> OutlineChunk {
-    OutlineChunk { kind, run: RunId(Uuid::from_u128(run)), from: at(from_s), to: at(to_s) }
+    let configuration = ConfigurationHash::default();
+    OutlineChunk {
+        kind,
+        run: RunId(Uuid::from_u128(run)),
+        from: at(from_s),
+        to: at(to_s),
+        configuration,
+        bytes: 0,
+    }
 }
 
 pub(super) fn record(reason: GapReason, from_s: i64, to_s: Option<i64>) -> OutlineChunk {

@@ -1,0 +1,168 @@
+//! The playlist of a stream that goes on: a window over its newest segments. See the module's invariants.
+
+use super::Uris;
+use super::media::{Head, render, rounded_s};
+use crate::error::Result;
+use crate::segments::{Joiner, PlannedSegment, Position, live_gops};
+use crate::timeline::{Index, TimelineSource};
+use keha_fs::{ConfigurationHash, StreamId, WallTime};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+const SECOND_NS: i64 = 1_000_000_000;
+/// How much of a stream's end is looked at for the first segments.
+const FIRST_LOOK_NS: i64 = 60 * SECOND_NS;
+/// Target durations, in seconds: few, so that one holds as long as a camera's keyframe interval is about what it was.
+const TARGET_DURATIONS_S: [u64; 9] = [2, 3, 4, 6, 10, 15, 20, 30, 61];
+
+/// What a live playlist is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveOptions {
+    /// Groups of pictures are joined until a segment is as long as this; at least a second.
+    pub target: Duration,
+    /// How many segments are listed at most; at least 3.
+    pub window: usize,
+}
+
+impl Default for LiveOptions {
+    fn default() -> LiveOptions {
+        LiveOptions { target: Duration::from_secs(1), window: 8 }
+    }
+}
+
+/// The live playlist of a stream: advanced when the volume was looked at anew, and rendered for each viewer.
+#[derive(Debug)]
+pub struct LivePlaylist {
+    stream: StreamId,
+    options: LiveOptions,
+    listed: VecDeque<PlannedSegment>,
+    /// The numbers of the first segment that is listed.
+    media_sequence: u64,
+    discontinuity_sequence: u64,
+    target_duration_s: u64,
+    /// The last segment that was met, listed or not.
+    position: Option<Position>,
+    /// The next segment does not follow the last one that is listed.
+    broken: bool,
+    /// A moment at which a configuration of the window holds; the same for as long as it is listed.
+    inits: BTreeMap<ConfigurationHash, WallTime>,
+}
+
+impl LivePlaylist {
+    /// The playlist of a stream, without a segment yet.
+    pub fn new(stream: StreamId, options: LiveOptions) -> LivePlaylist {
+        let target = options.target.max(Duration::from_secs(1));
+        LivePlaylist {
+            stream,
+            options: LiveOptions { target, window: options.window.max(3) },
+            listed: VecDeque::new(),
+            media_sequence: 0,
+            discontinuity_sequence: 0,
+            target_duration_s: 0,
+            position: None,
+            broken: false,
+            inits: BTreeMap::new(),
+        }
+    }
+
+    /// Lists what was recorded since the last time, as the index and its source know it; whether anything was. Reads the outlines of the
+    /// newest blocks.
+    ///
+    /// # Errors
+    /// As [`crate::timeline::timeline`]; the playlist stays as it was then.
+    pub fn advance(&mut self, index: &Index, source: &dyn TimelineSource) -> Result<bool> {
+        let mut gops = live_gops(index, source, self.stream, self.position, FIRST_LOOK_NS)?;
+        if gops.is_none() {
+            gops = live_gops(index, source, self.stream, None, FIRST_LOOK_NS)?;
+            self.position = None;
+            self.broken = !self.listed.is_empty();
+        }
+        let target_ns = i64::try_from(self.options.target.as_nanos()).unwrap_or(i64::MAX);
+        let mut joiner = Joiner::new(target_ns, self.position.map(|position| position.name));
+        gops.unwrap_or_default().iter().for_each(|gop| joiner.push(gop));
+        let (mut segments, _) = joiner.finish();
+        if let Some(last) = segments.last() {
+            self.position = Some(Position { block: last.block, name: last.name });
+        }
+        if self.listed.is_empty() {
+            segments.drain(..segments.len().saturating_sub(self.options.window));
+            segments.first_mut().into_iter().for_each(|first| first.discontinuity = false);
+        }
+        let longest = segments.iter().map(rounded_s).max().unwrap_or(0);
+        if longest > self.target_duration_s {
+            let step = TARGET_DURATIONS_S.into_iter().find(|step| *step >= longest);
+            self.target_duration_s = step.unwrap_or(longest);
+        }
+        let before = self.next_number();
+        segments.into_iter().for_each(|segment| self.list(segment));
+        Ok(self.next_number() != before)
+    }
+
+    /// The number of the segment that is listed next.
+    fn next_number(&self) -> u64 {
+        self.media_sequence + self.listed.len() as u64
+    }
+
+    fn list(&mut self, mut segment: PlannedSegment) {
+        let second = segment.wall().0.div_euclid(SECOND_NS).max(0).unsigned_abs();
+        match self.listed.back() {
+            None => (self.media_sequence, self.discontinuity_sequence) = (second, second),
+            Some(last) => {
+                let since_ns = segment.wall().since_ns(last.wall());
+                if self.next_number() > second && (0..SECOND_NS).contains(&since_ns) {
+                    self.broken = true;
+                    return;
+                }
+            }
+        }
+        segment.discontinuity |= std::mem::take(&mut self.broken);
+        self.inits.entry(segment.name.configuration).or_insert(segment.wall());
+        self.listed.push_back(segment);
+        while self.listed.len() > self.options.window {
+            self.drop_first();
+        }
+    }
+
+    fn drop_first(&mut self) {
+        let Some(first) = self.listed.pop_front() else { return };
+        self.media_sequence += 1;
+        self.discontinuity_sequence += u64::from(first.discontinuity);
+        let listed = &self.listed;
+        self.inits.retain(|hash, _| listed.iter().any(|segment| segment.name.configuration == *hash));
+    }
+
+    /// The segments that are listed, the oldest first.
+    pub fn segments(&self) -> impl ExactSizeIterator<Item = &PlannedSegment> {
+        self.listed.iter()
+    }
+
+    /// The number of the first segment that is listed.
+    pub fn media_sequence(&self) -> u64 {
+        self.media_sequence
+    }
+
+    /// How many discontinuities there were before the first segment that is listed, counted from the first one's Unix second.
+    pub fn discontinuity_sequence(&self) -> u64 {
+        self.discontinuity_sequence
+    }
+
+    /// The longest segment that is to be expected, in whole seconds; 0 before the first one.
+    pub fn target_duration_s(&self) -> u64 {
+        self.target_duration_s
+    }
+
+    /// The playlist's text. Ask only once a segment is listed: players take one without for broken.
+    ///
+    /// # Errors
+    /// As [`super::vod`].
+    pub fn render(&self, uris: &Uris) -> Result<String> {
+        let head = Head {
+            target_duration_s: self.target_duration_s.max(1),
+            media_sequence: self.media_sequence,
+            discontinuity_sequence: self.discontinuity_sequence,
+            is_over: false,
+        };
+        let at = |configuration| self.inits.get(&configuration).copied().unwrap_or(WallTime(0));
+        render(&head, self.listed.iter(), uris, at)
+    }
+}

@@ -1,0 +1,31 @@
+//! HLS playlists (RFC 8216): of a range that is over ([`vod`]), of a stream that goes on ([`LivePlaylist`]), and the one that says what
+//! there is to choose from ([`master`]).
+//!
+//! Playlists are text made of planned segments: no footage is read for them. Segments are made when they are asked for
+//! ([`crate::segments::segment`]).
+//!
+//! Invariants of a live playlist, over all that one [`LivePlaylist`] ever listed:
+//!
+//! - Only segments are listed whose every byte is settled on the disk. Each is listed once, and only the oldest leave.
+//! - `EXT-X-MEDIA-SEQUENCE` and `EXT-X-DISCONTINUITY-SEQUENCE` never go back, also not over a restart of the server, of which nothing
+//!   is remembered: the first segment is numbered by the Unix second in which it begins, and no segment gets a number above its own
+//!   second. Segments that join are at least a second long, so their numbers grow no faster than their seconds; a shorter one, which
+//!   only the end of a stretch makes, is not listed where it would. So whatever a server lists first has a number that is not
+//!   below those that the one before it gave to segments of up to that moment. Discontinuities are counted from the same second, and
+//!   there are no more of them than segments. (A clock that was set back has the numbers go on; a restart after that begins with
+//!   lower ones, until the clock has caught up.)
+//! - `EXT-X-TARGETDURATION` is chosen from a few steps when the first segments are listed, and stays, unless the camera's keyframe
+//!   interval grows past its step: then it is raised, for a player would give up on a longer segment.
+//! - While a camera is away its playlist stays as it is. What comes then is behind a discontinuity.
+//!
+//! What must not live here: HTTP, signing, segments' bytes.
+
+mod live;
+mod master;
+mod media;
+mod uris;
+
+pub use live::{LiveOptions, LivePlaylist};
+pub use master::{Variant, master};
+pub use media::vod;
+pub use uris::Uris;

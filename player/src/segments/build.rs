@@ -1,0 +1,98 @@
+//! A segment from its name and the volume alone.
+
+use super::reading::{Part, Reading};
+use super::{LENGTH_MAX_NS, LOOK_NS, SegmentName};
+use crate::error::{Error, Result};
+use crate::mp4::{DecodeTimes, FragmentSample, FragmentTrack, Timed, fragment};
+use bytes::Bytes;
+use keha_fs::{SampleFlags, StoredSample, StreamId, TimeRange, TrackKind, Volume, WallTime};
+
+/// How far behind a segment's end is read at most.
+const READ_BEHIND_NS: i64 = 4 * LOOK_NS;
+const SECOND_NS: i128 = 1_000_000_000;
+
+/// A segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Its bytes: `styp`, `moof`, `mdat`.
+    pub data: Bytes,
+    /// How many pictures it has.
+    pub pictures: usize,
+    /// Samples of it carried parameter sets that their configuration does not have, and that are left out: from there on to the next
+    /// segment pictures may not decode.
+    pub needs_init: bool,
+}
+
+/// Makes a segment. `stream` and `name` may come from anywhere.
+///
+/// # Errors
+/// [`Error::NoSegment`] if the name fits nothing that is recorded; [`keha_fs::Error::NotRecorded`] if nothing is at that time,
+/// [`keha_fs::Error::Overwritten`] if the ring took it meanwhile; [`Error::Mp4`] if it cannot be made of what is recorded, or is
+/// larger than [`super::BYTES_MAX`].
+pub fn segment(volume: &Volume, stream: StreamId, name: &SegmentName) -> Result<Segment> {
+    let length_ns = name.to.since_ns(name.from);
+    if name.from < WallTime(0) || !(1..=LENGTH_MAX_NS + LOOK_NS).contains(&length_ns) {
+        let reason = "it is empty, or longer than a segment can be".to_owned();
+        return Err(Error::NoSegment { name: name.to_string(), reason });
+    }
+    let range = TimeRange { from: Some(name.from), to: Some(name.to.plus_ns(READ_BEHIND_NS)) };
+    let mut cursor = volume.read(stream, range)?;
+    let mut reading = Reading::new(name);
+    while let Some(item) = cursor.next_item()? {
+        if !reading.take(item)? {
+            break;
+        }
+    }
+    let parts = reading.finish()?;
+    let timed: Vec<(Vec<FragmentSample>, Option<i64>)> = parts.tracks.iter().map(timed).collect();
+    let tracks = parts.tracks.iter().zip(&timed).map(|(part, (samples, next))| FragmentTrack {
+        track: &part.chosen.track,
+        samples,
+        next: *next,
+    });
+    let made = fragment(sequence_of(name), &tracks.collect::<Vec<_>>())?;
+    let needs_init = !made.needs_init.is_empty();
+    if needs_init {
+        tracing::warn!(segment = %name, "parameter sets changed between two sync samples; what follows them may not be shown");
+    }
+    let video = parts.tracks.iter().filter(|part| part.chosen.track.kind() == TrackKind::Video);
+    Ok(Segment { data: made.data, pictures: video.map(|part| part.samples.len()).sum(), needs_init })
+}
+
+/// Grows from one segment of a stream to the next, but for those shorter than a second.
+fn sequence_of(name: &SegmentName) -> u32 {
+    (i128::from(name.from.0) / SECOND_NS) as u32
+}
+
+/// A track's samples with their times on the wall clock, and when the sample behind them is decoded, if it is known.
+fn timed(part: &Part) -> (Vec<FragmentSample>, Option<i64>) {
+    let times = decode_times(part, &part.samples);
+    let samples = part.samples.iter().zip(&times).map(|(sample, times)| FragmentSample {
+        times: *times,
+        flags: sample.flags,
+        data: sample.data.clone(),
+    });
+    let last = times.last().map(|times| times.decode);
+    let next = decode_times(part, &part.behind).first().map(|times| times.decode);
+    // A clock that was corrected backwards by more than a picture lasts cannot take the times with it.
+    let next = next.zip(last).map(|(next, last)| next.max(last.saturating_add(1)));
+    (samples.collect(), next)
+}
+
+/// Decode times of samples that begin a segment: the first one's wall time, and the ticks of the others from there.
+fn decode_times(part: &Part, samples: &[StoredSample]) -> Vec<Timed> {
+    let track = &part.chosen.track;
+    let Some(first) = samples.first() else { return Vec::new() };
+    let base = ticks_of(first.wall, track.timescale()).saturating_sub(first.ticks);
+    let presentations = samples
+        .iter()
+        .map(|sample| (base.saturating_add(sample.ticks), sample.flags.contains(SampleFlags::SYNC)));
+    // Every sample of sound is a sync sample, and none waits for another.
+    DecodeTimes::of(presentations, track.reorder_max())
+}
+
+/// Wall time in ticks since 1970, the nearest one.
+fn ticks_of(wall: WallTime, timescale: u32) -> i64 {
+    let ticks = (i128::from(wall.0) * i128::from(timescale) + SECOND_NS / 2).div_euclid(SECOND_NS);
+    i64::try_from(ticks).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,160 @@
+//! From outlines to groups of pictures: where each begins and ends, and whether it goes on where the one before it ended. Pure.
+//!
+//! A group is *open* until the next sync sample, or the end of its stretch, is met. One that is closed *waits* until what stands behind its
+//! end is known too (see [`LOOK_NS`]); then it is *ready*.
+
+use super::{LAST_PICTURE_NS, LOOK_NS, interrupts};
+use crate::timeline::PAUSE_NS;
+use keha_fs::{
+    BlockIndex, BlockOutline, ConfigurationHash, OutlineChunk, OutlineKind, OutlineSync, RunId, Sequence,
+    StreamRow, TrackNumber, WallTime,
+};
+
+/// A group of pictures; in a stream without video, a chunk of sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gop {
+    pub run: RunId,
+    pub configuration: ConfigurationHash,
+    pub from: WallTime,
+    /// The next sync sample, or a moment behind the last sample of the stretch.
+    pub to: WallTime,
+    /// About how many bytes it has on the disk.
+    pub bytes: u64,
+    /// The block in which it begins, and the block's take.
+    pub block: (BlockIndex, Sequence),
+    /// It goes on where the one before it ended.
+    pub joins: bool,
+    /// Its stretch ends with it.
+    pub last: bool,
+}
+
+/// Finds groups in the blocks of a stream, given in the order of recording.
+#[derive(Debug, Default)]
+pub(crate) struct Gops {
+    stretch: Option<Stretch>,
+    open: Option<Gop>,
+    waiting: Vec<Gop>,
+    ready: Vec<Gop>,
+}
+
+/// Chunks that follow each other without anything between.
+#[derive(Debug)]
+struct Stretch {
+    run: RunId,
+    configuration: ConfigurationHash,
+    /// The track whose sync samples count.
+    track: TrackNumber,
+    reached: WallTime,
+    /// Whether a group of it was closed.
+    begun: bool,
+}
+
+impl Gops {
+    /// Takes a block.
+    pub(crate) fn block(&mut self, row: &StreamRow, outline: &BlockOutline) {
+        let mut syncs = &outline.syncs[..];
+        for (index, chunk) in (0..).zip(&outline.chunks) {
+            let behind = syncs.partition_point(|sync| sync.chunk < index);
+            let (_, rest) = syncs.split_at(behind);
+            let (mine, rest) = rest.split_at(rest.partition_point(|sync| sync.chunk == index));
+            syncs = rest;
+            match &chunk.kind {
+                OutlineKind::Media => self.media((row.block, row.sequence), chunk, mine),
+                OutlineKind::Erased | OutlineKind::Expired => self.end_stretch(),
+                OutlineKind::Gap(gap) => {
+                    if self.stretch.as_ref().is_some_and(|stretch| interrupts(gap, stretch.reached)) {
+                        self.end_stretch();
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn media(&mut self, block: (BlockIndex, Sequence), chunk: &OutlineChunk, syncs: &[OutlineSync]) {
+        let goes_on = |stretch: &Stretch| {
+            (stretch.run, stretch.configuration) == (chunk.run, chunk.configuration)
+                && chunk.from.since_ns(stretch.reached) <= PAUSE_NS
+        };
+        if !self.stretch.as_ref().is_some_and(goes_on) {
+            self.end_stretch();
+            // What comes before the first sync sample cannot be decoded.
+            let Some(track) = syncs.iter().map(|sync| sync.track).min() else { return };
+            let (run, configuration) = (chunk.run, chunk.configuration);
+            self.stretch = Some(Stretch { run, configuration, track, reached: chunk.from, begun: false });
+        }
+        let Some(track) = self.stretch.as_ref().map(|stretch| stretch.track) else { return };
+        let mut counted = 0;
+        for sync in syncs.iter().filter(|sync| sync.track == track) {
+            if self.open.is_some_and(|open| sync.wall <= open.from) {
+                continue;
+            }
+            let before = share(chunk, sync.wall).max(counted);
+            self.add_bytes(before - counted);
+            counted = before;
+            self.close(sync.wall, false);
+            self.open = Some(Gop {
+                run: chunk.run,
+                configuration: chunk.configuration,
+                from: sync.wall,
+                to: sync.wall,
+                bytes: 0,
+                block,
+                joins: false,
+                last: false,
+            });
+        }
+        self.add_bytes(u64::from(chunk.bytes).saturating_sub(counted));
+        if let Some(stretch) = &mut self.stretch {
+            stretch.reached = stretch.reached.max(chunk.to);
+            let settled = |gop: &Gop| gop.to.plus_ns(LOOK_NS) <= stretch.reached;
+            let count = self.waiting.partition_point(settled);
+            self.ready.extend(self.waiting.drain(..count));
+        }
+    }
+
+    fn add_bytes(&mut self, bytes: u64) {
+        if let Some(open) = &mut self.open {
+            open.bytes = open.bytes.saturating_add(bytes);
+        }
+    }
+
+    fn close(&mut self, to: WallTime, last: bool) {
+        let (Some(open), Some(stretch)) = (self.open.take(), &mut self.stretch) else { return };
+        self.waiting.push(Gop { to, last, joins: stretch.begun, ..open });
+        stretch.begun = true;
+    }
+
+    /// What comes next does not go on where the last samples ended.
+    pub(crate) fn end_stretch(&mut self) {
+        if let Some(reached) = self.stretch.as_ref().map(|stretch| stretch.reached) {
+            let from = self.open.map_or(reached, |open| open.from);
+            self.close(reached.max(from).plus_ns(LAST_PICTURE_NS), true);
+        }
+        self.ready.append(&mut self.waiting);
+        self.stretch = None;
+    }
+
+    /// What comes next is not known: what is not ready never will be.
+    pub(crate) fn abandon(&mut self) {
+        *self = Gops { ready: std::mem::take(&mut self.ready), ..Gops::default() };
+    }
+
+    /// Whether a group that begins before a moment is not ready.
+    pub(crate) fn wants_more(&self, to: Option<WallTime>) -> bool {
+        let mut unready = self.open.iter().chain(&self.waiting);
+        unready.any(|gop| to.is_none_or(|to| gop.from < to))
+    }
+
+    /// The groups that are ready, in the order of recording.
+    pub(crate) fn take_ready(&mut self) -> std::vec::Drain<'_, Gop> {
+        self.ready.drain(..)
+    }
+}
+
+/// How many of a chunk's bytes stand before a moment, if they are spread evenly.
+fn share(chunk: &OutlineChunk, wall: WallTime) -> u64 {
+    let (whole, before) = (chunk.to.since_ns(chunk.from).max(1), wall.since_ns(chunk.from).max(0));
+    let share = u128::from(chunk.bytes) * before.unsigned_abs() as u128 / whole.unsigned_abs() as u128;
+    u64::try_from(share).unwrap_or(u64::MAX).min(u64::from(chunk.bytes))
+}

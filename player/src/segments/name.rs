@@ -1,0 +1,118 @@
+//! What segments and init segments are called, also in URIs.
+
+use keha_fs::{ConfigurationHash, RunId, Uuid, WallTime};
+use std::fmt;
+use std::str::FromStr;
+
+/// A segment's name within its stream. All that its bytes depend on beside the volume.
+///
+/// As text: `RUN-FROM-TO-CONFIGURATION`, the run and the configuration as 32 hexadecimal digits, the moments as nanoseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SegmentName {
+    /// The run that its samples belong to.
+    pub run: RunId,
+    /// The wall time of its sync sample.
+    pub from: WallTime,
+    /// The wall time of the sync sample at which the next segment begins; at the end of a stretch, a moment behind its last sample.
+    pub to: WallTime,
+    /// The configuration that its samples need.
+    pub configuration: ConfigurationHash,
+}
+
+/// An init segment's name within its stream. As text: `CONFIGURATION-AT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InitName {
+    /// The configuration.
+    pub configuration: ConfigurationHash,
+    /// A moment at which samples need it: says where to look for it.
+    pub at: WallTime,
+}
+
+/// A text that names no segment.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} names no segment; take the names from a playlist")]
+pub struct BadName(String);
+
+impl fmt::Display for SegmentName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SegmentName { run, from, to, configuration } = self;
+        write!(f, "{}-{}-{}-{configuration}", run.0.simple(), from.0, to.0)
+    }
+}
+
+impl fmt::Display for InitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.configuration, self.at.0)
+    }
+}
+
+impl FromStr for SegmentName {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<SegmentName, BadName> {
+        let mut parts = text.splitn(4, '-');
+        let mut part = || parts.next();
+        let name = (|| {
+            Some(SegmentName {
+                run: RunId(Uuid::try_parse(part()?).ok()?),
+                from: moment(part()?)?,
+                to: moment(part()?)?,
+                configuration: hash(part()?)?,
+            })
+        })();
+        canonical(name, text)
+    }
+}
+
+impl FromStr for InitName {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<InitName, BadName> {
+        let name = text
+            .split_once('-')
+            .and_then(|(digits, at)| Some(InitName { configuration: hash(digits)?, at: moment(at)? }));
+        canonical(name, text)
+    }
+}
+
+/// A name has one text alone: else one segment could be asked for, and cached, under many.
+fn canonical<N: fmt::Display>(name: Option<N>, text: &str) -> Result<N, BadName> {
+    name.filter(|name| name.to_string() == text).ok_or_else(|| BadName(text.chars().take(200).collect()))
+}
+
+fn moment(digits: &str) -> Option<WallTime> {
+    digits.parse().ok().filter(|ns| *ns >= 0).map(WallTime)
+}
+
+fn hash(digits: &str) -> Option<ConfigurationHash> {
+    let number = u128::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 32)?;
+    Some(ConfigurationHash(number.to_be_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_name_is_read_back_from_its_text(run: u128, from in 0..i64::MAX, to in 0..i64::MAX, hash: [u8; 16]) {
+            let configuration = ConfigurationHash(hash);
+            let (run, from, to) = (RunId(Uuid::from_u128(run)), WallTime(from), WallTime(to));
+            let name = SegmentName { run, from, to, configuration };
+            prop_assert_eq!(name.to_string().parse(), Ok(name));
+            let name = InitName { configuration, at: from };
+            prop_assert_eq!(name.to_string().parse(), Ok(name));
+        }
+
+        #[test]
+        fn any_other_text_is_no_name(text in "[0-9a-fA-F+-]{0,120}") {
+            if let Ok(name) = text.parse::<SegmentName>() {
+                prop_assert_eq!(name.to_string(), text.clone());
+            }
+            if let Ok(name) = text.parse::<InitName>() {
+                prop_assert_eq!(name.to_string(), text);
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Which segments a range of a stream has. Outlines are read, no footage.
+
+use super::gops::{Gop, Gops};
+use super::join::Joiner;
+use super::{SEGMENTS_MAX, SegmentName};
+use crate::error::{Error, Result};
+use crate::timeline::{Index, PAUSE_NS, TimelineSource};
+use keha_fs::{BlockIndex, BlockState, Sequence, StreamId, StreamRow, TimeRange, WallTime};
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+/// How many blocks without a sync sample are looked back for the one that a range's beginning needs.
+const BLOCKS_BACK_MAX: usize = 64;
+/// How many blocks a live playlist catches up with.
+const BLOCKS_BEHIND_MAX: usize = 64;
+/// Up to this long a range has short segments, so that it begins to play soon.
+const SHORT_RANGE_NS: i64 = 600 * 1_000_000_000;
+
+/// A segment that can be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedSegment {
+    /// Its name.
+    pub name: SegmentName,
+    /// It does not go on where the one before it ended. Never set for the first.
+    pub discontinuity: bool,
+    /// About how many bytes it has: those of its chunks on the disk.
+    pub bytes: u64,
+    /// The block in which it begins, and the block's take.
+    pub(crate) block: (BlockIndex, Sequence),
+}
+
+impl PlannedSegment {
+    /// How long it is.
+    pub fn duration(&self) -> Duration {
+        Duration::from_nanos(self.name.to.since_ns(self.name.from).max(0).unsigned_abs())
+    }
+
+    /// When it begins.
+    pub fn wall(&self) -> WallTime {
+        self.name.from
+    }
+}
+
+/// The segments of a range.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// They, in the order of recording.
+    pub segments: Vec<PlannedSegment>,
+    /// Recorded, but longer without a sync sample than a segment may be ([`super::LENGTH_MAX`]).
+    pub left_out: Vec<(WallTime, WallTime)>,
+}
+
+/// How long segments of a range should be: short ones begin to play soon, long ones make a short playlist.
+pub fn target_of(range: TimeRange) -> Duration {
+    let short = range.from.zip(range.to).is_some_and(|(from, to)| to.since_ns(from) <= SHORT_RANGE_NS);
+    Duration::from_secs(if short { 2 } else { 6 })
+}
+
+/// The segments of a range of a stream, from the sync sample at or before its beginning to the end of the group of pictures in which
+/// it ends. Groups of pictures are joined until `target` is reached; one that is longer is a longer segment. A stream that is unknown,
+/// or has nothing there, has no segments. What is still being recorded at the end is left out.
+///
+/// # Errors
+/// [`Error::Invalid`] if there are more than [`SEGMENTS_MAX`]; as [`crate::timeline::timeline`].
+pub fn plan(
+    index: &Index,
+    source: &dyn TimelineSource,
+    stream: StreamId,
+    range: TimeRange,
+    target: Duration,
+) -> Result<Plan> {
+    let mut joiner = Joiner::new(i64::try_from(target.as_nanos()).unwrap_or(i64::MAX), None);
+    let rows = index.rows_of(stream);
+    let rows = Rows { rows, source, stream, is_live: index.is_live() };
+    let complete = rows.gops(range, &mut |gop| {
+        let inside = range.to.is_none_or(|to| gop.from < to) && range.from.is_none_or(|from| gop.to > from);
+        if inside {
+            joiner.push(&gop);
+        }
+        if joiner.count() < SEGMENTS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    if complete.is_break() {
+        let longest = target.as_secs_f64() * SEGMENTS_MAX as f64 / 3600.0;
+        return Err(Error::Invalid(format!(
+            "a playlist has at most {SEGMENTS_MAX} segments, and this range has more; ask for up to {longest:.0} hours at once"
+        )));
+    }
+    joiner.close();
+    let (segments, left_out) = joiner.finish();
+    Ok(Plan { segments, left_out })
+}
+
+/// Where a live playlist goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// The block in which the last segment begins, and its take.
+    pub(crate) block: (BlockIndex, Sequence),
+    /// That segment.
+    pub(crate) name: SegmentName,
+}
+
+/// The groups of pictures behind a position, or those of the last `window_ns` of a stream; `None` if the position is gone, or so long
+/// ago that nobody waits for what follows it.
+pub(crate) fn live_gops(
+    index: &Index,
+    source: &dyn TimelineSource,
+    stream: StreamId,
+    behind: Option<Position>,
+    window_ns: i64,
+) -> Result<Option<Vec<Gop>>> {
+    let rows = index.rows_of(stream);
+    let mut found = Vec::new();
+    let mut take = |gop: Gop| {
+        found.push(gop);
+        ControlFlow::Continue(())
+    };
+    let Some(behind) = behind else {
+        let newest = rows.iter().rev().filter(|row| row.samples > 0).find_map(|row| row.wall);
+        let from = newest.map(|(_, max)| max.plus_ns(-window_ns));
+        // Blocks of runs with later clocks, before a clock was set back, are not the newest.
+        let first = rows.iter().rposition(|row| row.wall.is_some_and(|(min, _)| Some(min) <= from));
+        let rows = rows.get(first.unwrap_or(0)..).unwrap_or_default();
+        let rows = Rows { rows, source, stream, is_live: index.is_live() };
+        let _ = rows.gops(TimeRange::default(), &mut take)?;
+        found.retain(|gop| from.is_none_or(|from| gop.to > from));
+        return Ok(Some(found));
+    };
+    let Some(first) = rows.iter().position(|row| (row.block, row.sequence) == behind.block) else {
+        return Ok(None);
+    };
+    if rows.len() - first > BLOCKS_BEHIND_MAX {
+        return Ok(None);
+    }
+    let rows = Rows { rows: rows.get(first..).unwrap_or_default(), source, stream, is_live: index.is_live() };
+    let _ = rows.gops(TimeRange::default(), &mut take)?;
+    let mine =
+        |gop: &Gop| gop.run == behind.name.run && gop.from >= behind.name.from && gop.from < behind.name.to;
+    Ok(found.iter().rposition(mine).map(|last| found.split_off(last + 1)))
+}
+
+/// A stream's rows, and whom to ask for their outlines.
+struct Rows<'a> {
+    rows: &'a [StreamRow],
+    source: &'a dyn TimelineSource,
+    stream: StreamId,
+    is_live: bool,
+}
+
+impl Rows<'_> {
+    /// Gives the groups of the blocks that touch a range, and of those around it that are needed to know where they begin and end.
+    fn gops(
+        &self,
+        range: TimeRange,
+        sink: &mut dyn FnMut(Gop) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
+        let wanted = self.wanted(range);
+        let (mut gops, mut expected) = (Gops::default(), None);
+        for (place, row) in self.rows.iter().enumerate() {
+            let goes_on = expected == Some(place);
+            if wanted.get(place) != Some(&true) && !(goes_on && gops.wants_more(range.to)) {
+                continue;
+            }
+            if !goes_on {
+                gops.abandon();
+            }
+            expected = Some(place + 1);
+            self.take(row, &mut gops)?;
+            if gops.take_ready().try_for_each(&mut *sink).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        if expected == Some(self.rows.len()) && !self.is_live {
+            gops.end_stretch();
+        }
+        Ok(gops.take_ready().try_for_each(sink))
+    }
+
+    fn take(&self, row: &StreamRow, gops: &mut Gops) -> Result<()> {
+        if !row.follows || matches!(row.state, BlockState::Erased | BlockState::Expired) {
+            gops.end_stretch();
+        }
+        match self.source.outline(self.stream, row) {
+            Ok(outline) => gops.block(row, &outline),
+            Err(keha_fs::Error::Overwritten { .. }) => gops.abandon(),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn wanted(&self, range: TimeRange) -> Vec<bool> {
+        let to = range.to.map(|to| to.plus_ns(PAUSE_NS));
+        let touches = |row: &StreamRow| {
+            row.wall.is_some_and(|(min, max)| {
+                range.from.is_none_or(|from| max >= from) && to.is_none_or(|to| min < to)
+            })
+        };
+        let mut wanted: Vec<bool> = self.rows.iter().map(touches).collect();
+        for place in 1..wanted.len() {
+            if wanted.get(place) == Some(&true) && wanted.get(place - 1) == Some(&false) {
+                self.look_back(&mut wanted, place);
+            }
+        }
+        wanted
+    }
+
+    /// Marks the blocks before one, back to one with a sync sample.
+    fn look_back(&self, wanted: &mut [bool], place: usize) {
+        for back in (place.saturating_sub(BLOCKS_BACK_MAX)..place).rev() {
+            let follows = self.rows.get(back + 1).is_some_and(|row| row.follows);
+            let (Some(mark), Some(row), true) = (wanted.get_mut(back), self.rows.get(back), follows) else {
+                return;
+            };
+            *mark = true;
+            if row.sync_samples > 0 {
+                return;
+            }
+        }
+    }
+}
