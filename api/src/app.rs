@@ -2,7 +2,9 @@
 
 use crate::auth::Accounts;
 use crate::control::{Control, ControlError};
+use crate::downloads::Downloads;
 use crate::gate::Gate;
+use crate::media::Media;
 use crate::problem::Problem;
 use crate::server::{Services, Settings};
 use keha_fs::StreamName;
@@ -19,11 +21,19 @@ pub(crate) struct App {
     pub(crate) gate: Arc<Gate>,
     pub(crate) services: Services,
     pub(crate) settings: Arc<Settings>,
+    pub(crate) media: Arc<Media>,
+    pub(crate) downloads: Arc<Downloads>,
 }
 
 impl App {
     pub(crate) fn new(gate: Gate, settings: Settings, services: Services) -> App {
-        App { gate: Arc::new(gate), services, settings: Arc::new(settings) }
+        App {
+            gate: Arc::new(gate),
+            services,
+            settings: Arc::new(settings),
+            media: Arc::default(),
+            downloads: Arc::default(),
+        }
     }
 
     /// Whether browsers reach this server by TLS alone.

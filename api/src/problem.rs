@@ -58,6 +58,12 @@ impl Problem {
         problem
     }
 
+    /// The same with another header.
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Problem {
+        self.headers.push((name, value));
+        self
+    }
+
     /// Something of this server failed; the log says what.
     pub(crate) fn internal(error: &dyn std::error::Error) -> Problem {
         tracing::error!(%error, "a request could not be done");
@@ -117,9 +123,12 @@ impl From<keha_player::Error> for Problem {
         use keha_player::Error;
         let status = match error {
             Error::Volume(error) => return error.into(),
-            Error::NotRecorded { .. } => StatusCode::NOT_FOUND,
-            Error::Overwritten { .. } => StatusCode::GONE,
+            Error::NotRecorded { .. } | Error::NoSegment { .. } => StatusCode::NOT_FOUND,
+            Error::Overwritten { .. } | Error::Changed { .. } => StatusCode::GONE,
+            Error::SeveralParts { .. } => StatusCode::CONFLICT,
             Error::Invalid(_) | Error::Mp4 { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Error::NoDecoder { .. } => StatusCode::NOT_IMPLEMENTED,
+            Error::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             _ => return Problem::internal(&error),
         };
         Problem::new(status, error.to_string())

@@ -20,10 +20,14 @@ use std::fmt;
     responses((status = 200, description = "The metrics", content_type = "application/openmetrics-text", body = String)))]
 pub(super) async fn show(State(app): State<App>, _: Administrator) -> Result<Response, Problem> {
     let (cameras, volumes) = app.control(|control| Ok((control.cameras(), control.volumes()))).await?;
-    let stored = app.read(|app| Ok(stored(app))).await?;
+    let (stored, kept_bytes) = app.read(|app| Ok((stored(app), app.media.bytes()))).await?;
+    let of_server = vec![
+        ("downloads", "Downloads on their way", app.downloads.count() as f64),
+        ("cache_bytes", "Bytes of segments and pictures that are kept", kept_bytes as f64),
+    ];
     let now = WallTime(i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX));
     let mut registry = Registry::with_prefix("keha");
-    registry.register_collector(Box::new(Scrape { cameras, volumes, stored, now }));
+    registry.register_collector(Box::new(Scrape { cameras, volumes, stored, of_server, now }));
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|error| Problem::internal(&error))?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -55,6 +59,8 @@ struct Scrape {
     cameras: Vec<Camera>,
     volumes: Vec<VolumeState>,
     stored: Vec<Stored>,
+    /// Name, help, value.
+    of_server: Vec<(&'static str, &'static str, f64)>,
     now: WallTime,
 }
 
@@ -125,6 +131,9 @@ impl Collector for Scrape {
         ];
         for (name, help, values) in &gauges {
             numbers(&mut encoder, MetricType::Gauge, name, help, "stream", values)?;
+        }
+        for (name, help, value) in &self.of_server {
+            encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(value)?;
         }
         self.volumes(&mut encoder)
     }

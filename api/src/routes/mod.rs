@@ -2,11 +2,14 @@
 
 mod camera_documents;
 mod cameras;
+mod footage;
 mod health;
+mod hls;
 mod holds;
 mod metrics;
 mod session;
 mod signed_urls;
+mod snapshot;
 mod timeline;
 mod tokens;
 mod users;
@@ -88,6 +91,13 @@ fn described(app: App) -> (Router, OpenApi) {
         .routes(routes!(timeline::of_all))
         .routes(routes!(timeline::days))
         .routes(routes!(timeline::forecast))
+        .routes(routes!(footage::of_stream))
+        .routes(routes!(footage::of_several))
+        .routes(routes!(hls::choices))
+        .routes(routes!(hls::live))
+        .routes(routes!(hls::recorded))
+        .routes(routes!(hls::segment))
+        .routes(routes!(snapshot::show))
         .routes(routes!(holds::list, holds::add))
         .routes(routes!(holds::lift))
         .routes(routes!(volumes::list))

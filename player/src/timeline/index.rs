@@ -5,9 +5,11 @@
 
 use super::shape::Shape;
 use super::source::TimelineSource;
+use super::window::is_void;
 use crate::error::Result;
 use keha_fs::{StreamId, StreamRow};
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The rows of all streams. May be asked by many threads at once.
@@ -21,6 +23,8 @@ pub struct Index {
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     pub(super) rows: Vec<StreamRow>,
+    /// Tells one state of what is erased and past its age from the next.
+    voids: u64,
     shapes: Mutex<HashMap<usize, Arc<Shape>>>,
 }
 
@@ -77,6 +81,11 @@ impl Index {
         self.streams.get(&stream).map_or(&[], |stream| &stream.rows)
     }
 
+    /// Changes whenever something of a stream was erased or got past its age: what was made of it before is not to be given any more.
+    pub fn voids(&self, stream: StreamId) -> u64 {
+        self.streams.get(&stream).map_or(0, |stream| stream.voids)
+    }
+
     pub(super) fn stream(&self, stream: StreamId) -> Option<&Stream> {
         self.streams.get(&stream)
     }
@@ -84,7 +93,7 @@ impl Index {
 
 impl Clone for Stream {
     fn clone(&self) -> Stream {
-        Stream { rows: self.rows.clone(), shapes: Mutex::new(self.shapes().clone()) }
+        Stream { rows: self.rows.clone(), voids: self.voids, shapes: Mutex::new(self.shapes().clone()) }
     }
 }
 
@@ -100,6 +109,7 @@ impl Stream {
                 .filter_map(|(place, shape)| Some((*places.get(self.rows.get(place)?)?, shape)));
             shapes.extend(kept.collect::<Vec<_>>());
         }
+        self.voids = voids(&rows);
         self.rows = rows;
     }
 
@@ -131,4 +141,13 @@ impl Stream {
         }
         Ok(Learnt::Shape(shape))
     }
+}
+
+/// A hash of which blocks hold something that is not given any more, and how much.
+fn voids(rows: &[StreamRow]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for row in rows.iter().filter(|row| row.part_void || is_void(row)) {
+        (row.block, row.sequence, row.state, row.samples, row.wall).hash(&mut hasher);
+    }
+    hasher.finish()
 }

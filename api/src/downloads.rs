@@ -1,0 +1,118 @@
+//! Footage on its way to clients: read on threads of their own, handed over in pieces, a bounded number at a time.
+//!
+//! A client that reads slowly keeps a thread and about a megabyte; one that reads nothing is gone after a while (see
+//! [`crate::connections`]). What goes wrong on the way breaks the answer off, so that nobody takes a part for the whole.
+
+use crate::problem::Problem;
+use axum::body::Body;
+use axum::http::StatusCode;
+use bytes::Bytes;
+use keha_player::footage::Prepared;
+use keha_player::library::Snapshot;
+use std::collections::HashMap;
+use std::io;
+use std::ops::{ControlFlow, Range};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// Downloads at a time, of all clients.
+const DOWNLOADS_MAX: usize = 64;
+/// And of one user or token.
+const DOWNLOADS_OF_ONE_MAX: usize = 8;
+/// Pieces of 256 KiB that wait for a client.
+const PIECES: usize = 4;
+
+/// Who downloads how much.
+#[derive(Default)]
+pub(crate) struct Downloads {
+    by_name: Mutex<HashMap<String, usize>>,
+}
+
+/// A place among the downloads; given back when dropped.
+pub(crate) struct Place {
+    downloads: Arc<Downloads>,
+    name: String,
+}
+
+impl Downloads {
+    /// A place, if there is one.
+    ///
+    /// # Errors
+    /// 503 where there is none.
+    pub(crate) fn place(self: &Arc<Self>, name: &str) -> Result<Place, Problem> {
+        let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_one = by_name.get(name).copied().unwrap_or(0);
+        let all: usize = by_name.values().sum();
+        if of_one >= DOWNLOADS_OF_ONE_MAX || all >= DOWNLOADS_MAX {
+            let why = "too many downloads at a time";
+            return Err(Problem::wait(StatusCode::SERVICE_UNAVAILABLE, why, Duration::from_secs(5)));
+        }
+        by_name.insert(name.to_owned(), of_one + 1);
+        Ok(Place { downloads: Arc::clone(self), name: name.to_owned() })
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.by_name.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut by_name = self.downloads.by_name.lock().unwrap_or_else(PoisonError::into_inner);
+        match by_name.get_mut(&self.name) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(by_name.remove(&self.name)),
+        }
+    }
+}
+
+/// A range of a file's bytes as the body of an answer. `held` is kept until the last of them was handed over.
+pub(crate) fn body(
+    snapshot: Arc<Snapshot>,
+    prepared: Arc<Prepared>,
+    bytes: Range<u64>,
+    held: impl Send + 'static,
+) -> Body {
+    let (pieces, waiting) = mpsc::channel::<io::Result<Bytes>>(PIECES);
+    tokio::task::spawn_blocking(move || {
+        let mut hand_over = |piece: Bytes| match pieces.blocking_send(Ok(piece)) {
+            Ok(()) => ControlFlow::Continue(()),
+            // The client is gone.
+            Err(_) => ControlFlow::Break(()),
+        };
+        if let Err(error) = prepared.write(&snapshot.volume, bytes, &mut hand_over) {
+            tracing::warn!(%error, file = prepared.file_name(), "a download was broken off");
+            let _gone = pieces.blocking_send(Err(io::Error::other(error.to_string())));
+        }
+        drop(held);
+    });
+    Body::from_stream(ReceiverStream::new(waiting))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DOWNLOADS_MAX, DOWNLOADS_OF_ONE_MAX, Downloads};
+    use std::sync::Arc;
+
+    #[test]
+    fn nobody_takes_all_places_and_places_come_back() {
+        let downloads = Arc::new(Downloads::default());
+        let mut places: Vec<_> =
+            (0..DOWNLOADS_OF_ONE_MAX).map(|_| downloads.place("anna").expect("a place")).collect();
+        assert!(downloads.place("anna").is_err());
+        for other in 0.. {
+            match downloads.place(&format!("user {other}")) {
+                Ok(place) => places.push(place),
+                Err(_) => break,
+            }
+        }
+        assert_eq!((places.len(), downloads.count()), (DOWNLOADS_MAX, DOWNLOADS_MAX));
+        places.remove(0);
+        assert!(downloads.place("anna").is_ok());
+        places.clear();
+        assert_eq!(downloads.count(), 0);
+    }
+}

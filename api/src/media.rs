@@ -1,0 +1,105 @@
+//! What was made of footage, shared by all who ask: segments, snapshots, live playlists. Calls block.
+//!
+//! What somebody erases must not be given from the cache any more: a stream is forgotten as soon as its table tells that something of it
+//! is void that was not.
+
+use crate::problem::Problem;
+use axum::http::StatusCode;
+use bytes::Bytes;
+use keha_fs::{StreamId, VolumeId};
+use keha_player::Result;
+use keha_player::cache::{Cache, Key, Part};
+use keha_player::hls::{LiveOptions, LivePlaylist, Uris};
+use keha_player::library::Found;
+use keha_player::segments::{InitName, SegmentName, init, segment};
+use keha_player::snapshot::{Decoders, SnapshotName, snapshot};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The most bytes that are kept of what was made.
+const CACHE_BYTES: u64 = 128 << 20;
+
+type Place = (VolumeId, StreamId);
+
+/// What was made, and what makes it.
+pub(crate) struct Media {
+    cache: Cache,
+    decoders: Decoders,
+    playlists: Mutex<HashMap<Place, Arc<Mutex<LivePlaylist>>>>,
+    voids: Mutex<HashMap<Place, u64>>,
+}
+
+impl Default for Media {
+    fn default() -> Media {
+        Media {
+            cache: Cache::new(CACHE_BYTES),
+            decoders: Decoders::installed(),
+            playlists: Mutex::default(),
+            voids: Mutex::default(),
+        }
+    }
+}
+
+impl Media {
+    /// A segment of a stream.
+    pub(crate) fn segment(&self, found: &Found, name: &SegmentName) -> Result<Bytes> {
+        self.made(found, Part::Segment(*name), || {
+            segment(&found.snapshot.volume, found.stream.id, name).map(|segment| segment.data)
+        })
+    }
+
+    /// An init segment of a stream.
+    pub(crate) fn init(&self, found: &Found, name: &InitName) -> Result<Bytes> {
+        self.made(found, Part::Init(*name), || {
+            init(&found.snapshot.volume, &found.snapshot.index, found.stream.id, name).map(|init| init.data)
+        })
+    }
+
+    /// A picture as JPEG.
+    pub(crate) fn snapshot(&self, found: &Found, name: &SnapshotName, width: Option<u16>) -> Result<Bytes> {
+        self.made(found, Part::Snapshot(*name, width.unwrap_or(0)), || {
+            let made = snapshot(&found.snapshot.volume, found.stream.id, name, width, &self.decoders);
+            made.map(|snapshot| snapshot.data)
+        })
+    }
+
+    /// The live playlist of a stream.
+    pub(crate) fn live_playlist(&self, found: &Found, uris: &Uris) -> Result<String, Problem> {
+        let playlist = {
+            let mut playlists = lock(&self.playlists);
+            let new = || Arc::new(Mutex::new(LivePlaylist::new(found.stream.id, LiveOptions::default())));
+            Arc::clone(playlists.entry(place(found)).or_insert_with(new))
+        };
+        let mut playlist = lock(&playlist);
+        playlist.advance(&found.snapshot.index, &found.snapshot.volume)?;
+        if playlist.segments().len() == 0 {
+            let wait = Duration::from_secs(2);
+            let why = "the stream has no whole segment yet";
+            return Err(Problem::wait(StatusCode::SERVICE_UNAVAILABLE, why, wait));
+        }
+        Ok(playlist.render(uris)?)
+    }
+
+    /// How many bytes are kept.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.cache.bytes()
+    }
+
+    fn made(&self, found: &Found, part: Part, make: impl FnOnce() -> Result<Bytes>) -> Result<Bytes> {
+        let (volume, stream) = place(found);
+        let voids = found.snapshot.index.voids(stream);
+        if lock(&self.voids).insert((volume, stream), voids).is_some_and(|before| before != voids) {
+            self.cache.forget(volume, stream);
+        }
+        self.cache.get_or_make(&Key { volume, stream, part }, make)
+    }
+}
+
+fn place(found: &Found) -> Place {
+    (found.snapshot.volume.info().id, found.stream.id)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,190 @@
+//! HLS (RFC 8216): playlists of what was recorded and of what goes on, and the segments they list.
+//!
+//! A signed URL that ends in `/` signs what is below it: the query that signs it is put behind every URI of a playlist.
+
+use super::App;
+use crate::extract::{Path, Query, RangeQuery, Watched, path_name};
+use crate::gate::SEALED;
+use crate::problem::Problem;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use keha_fs::{StreamName, TimeRange, WallTime};
+use keha_player::hls::{Uris, Variant, master, vod};
+use keha_player::library::Found;
+use keha_player::segments::{Plan, plan, target_of};
+use serde::Deserialize;
+
+const PLAYLIST: &str = "application/vnd.apple.mpegurl";
+const SEGMENT: &str = "video/mp4";
+/// What a segment's name means never changes. Who may see it is asked each time all the same, but by the browser's own cache.
+const FOR_EVER: &str = "private, max-age=31536000, immutable";
+/// How much of a stream's end tells what it is like.
+const RECENT_NS: i64 = 60_000_000_000;
+
+/// What signs a URL.
+#[derive(Deserialize)]
+pub(super) struct Signed {
+    sealed: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct File {
+    file: String,
+}
+
+impl Signed {
+    fn suffix(&self) -> String {
+        self.sealed.as_ref().map_or_else(String::new, |sealed| format!("?{SEALED}={sealed}"))
+    }
+
+    fn uris(&self) -> Result<Uris, Problem> {
+        Ok(Uris::new("", self.suffix())?)
+    }
+}
+
+/// The playlist of a stream that goes on: its newest segments. Play it with any HLS player.
+#[utoipa::path(get, path = "/cameras/{camera}/streams/{stream}/hls/live.m3u8", tag = "footage",
+    params(("camera" = String, Path, description = "Its name"), ("stream" = String, Path, description = "`main`, or the name of a further stream")),
+    responses((status = 200, description = "The playlist", content_type = "application/vnd.apple.mpegurl", body = String), (status = 404, description = "Nothing was ever recorded of it"),
+        (status = 503, description = "There is no whole segment yet")))]
+pub(super) async fn live(
+    State(app): State<App>,
+    watched: Watched,
+    Query(signed): Query<Signed>,
+) -> Result<Response, Problem> {
+    let uris = signed.uris()?;
+    let text = app.read(move |app| app.media.live_playlist(&app.find(&watched.stream)?, &uris)).await?;
+    Ok(playlist(text))
+}
+
+/// The playlist of a range, across gaps and changes of the configuration.
+#[utoipa::path(get, path = "/cameras/{camera}/streams/{stream}/hls/vod.m3u8", tag = "footage", params(RangeQuery,
+        ("camera" = String, Path, description = "Its name"), ("stream" = String, Path, description = "`main`, or the name of a further stream")),
+    responses((status = 200, description = "The playlist", content_type = "application/vnd.apple.mpegurl", body = String), (status = 404, description = "Nothing is recorded there"),
+        (status = 422, description = "The range does not do, or is too long")))]
+pub(super) async fn recorded(
+    State(app): State<App>,
+    watched: Watched,
+    Query(range): Query<RangeQuery>,
+    Query(signed): Query<Signed>,
+) -> Result<Response, Problem> {
+    let (range, uris) = (range.range()?, signed.uris()?);
+    let text = app.read(move |app| {
+        let found = app.find(&watched.stream)?;
+        let plan = planned(&found, range)?;
+        if plan.segments.is_empty() {
+            return Err(not_recorded());
+        }
+        Ok(vod(&plan.segments, &uris)?)
+    });
+    Ok(playlist(text.await?))
+}
+
+/// What there is to choose from of a camera: each of its streams, live, or in a range if one is given.
+#[utoipa::path(get, path = "/cameras/{camera}/hls/master.m3u8", tag = "footage", params(RangeQuery,
+        ("camera" = String, Path, description = "Its name")),
+    responses((status = 200, description = "The playlist", content_type = "application/vnd.apple.mpegurl", body = String), (status = 404, description = "Nothing is recorded there"),
+        (status = 422, description = "The range does not do, or is too long")))]
+pub(super) async fn choices(
+    State(app): State<App>,
+    watched: Watched,
+    Query(asked): Query<RangeQuery>,
+    Query(signed): Query<Signed>,
+) -> Result<Response, Problem> {
+    let range = asked.range()?;
+    let text = app.read(move |app| {
+        let mut variants = Vec::new();
+        for name in streams_of(app, &watched.camera) {
+            let uri = format!("../streams/{}/hls/{}", path_name(&name), media_playlist(range, &signed));
+            let found = app.find(&name)?;
+            variants.extend(variant(&found, range, uri)?);
+        }
+        if variants.is_empty() { Err(not_recorded()) } else { Ok(master(&variants)?) }
+    });
+    Ok(playlist(text.await?))
+}
+
+/// A segment that a playlist lists (`.m4s`), or what goes before some of them (`.mp4`). The name is all that its bytes depend on.
+#[utoipa::path(get, path = "/cameras/{camera}/streams/{stream}/hls/{file}", tag = "footage",
+    params(("camera" = String, Path, description = "Its name"), ("stream" = String, Path, description = "`main`, or the name of a further stream"),
+        ("file" = String, Path, description = "A name from a playlist")),
+    responses((status = 200, description = "Its bytes", content_type = "video/mp4", body = Vec<u8>), (status = 404, description = "There is no such segment, or not any more"),
+        (status = 410, description = "It is being overwritten")))]
+pub(super) async fn segment(
+    State(app): State<App>,
+    watched: Watched,
+    Path(File { file }): Path<File>,
+) -> Result<Response, Problem> {
+    let made = app.read(move |app| {
+        let unknown = || {
+            Problem::new(
+                axum::http::StatusCode::NOT_FOUND,
+                "there is no such segment: load the playlist again",
+            )
+        };
+        let segment =
+            file.strip_suffix(".m4s").map(|name| name.parse().map_err(|_| unknown())).transpose()?;
+        let init = file.strip_suffix(".mp4").map(|name| name.parse().map_err(|_| unknown())).transpose()?;
+        let found = app.find(&watched.stream)?;
+        match (segment, init) {
+            (Some(name), _) => Ok(app.media.segment(&found, &name)?),
+            (None, Some(name)) => Ok(app.media.init(&found, &name)?),
+            (None, None) => Err(unknown()),
+        }
+    });
+    Ok(([(header::CONTENT_TYPE, SEGMENT), (header::CACHE_CONTROL, FOR_EVER)], made.await?).into_response())
+}
+
+fn playlist(text: String) -> Response {
+    ([(header::CONTENT_TYPE, PLAYLIST)], text).into_response()
+}
+
+fn not_recorded() -> Problem {
+    Problem::new(
+        axum::http::StatusCode::NOT_FOUND,
+        "nothing that can be played is recorded there: see the timeline",
+    )
+}
+
+fn streams_of(app: &App, camera: &str) -> Vec<StreamName> {
+    let streams = app.snapshots().into_iter().flat_map(|snapshot| snapshot.volume.streams());
+    let mut names: Vec<StreamName> =
+        streams.map(|stream| stream.name).filter(|name| name.camera() == camera).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn planned(found: &Found, range: TimeRange) -> Result<Plan, Problem> {
+    let snapshot = &found.snapshot;
+    Ok(plan(&snapshot.index, &snapshot.volume, found.stream.id, range, target_of(range))?)
+}
+
+/// The media playlist that a master playlist names, with the range and what signs it.
+fn media_playlist(range: TimeRange, signed: &Signed) -> String {
+    let moment = |name: &str, wall: Option<WallTime>| {
+        wall.map(|wall| format!("{name}={}", keha_player::rfc3339(wall)))
+    };
+    let sealed = signed.sealed.as_ref().map(|sealed| format!("{SEALED}={sealed}"));
+    let file = if range == TimeRange::default() { "live.m3u8" } else { "vod.m3u8" };
+    let query: Vec<String> =
+        [moment("from", range.from), moment("to", range.to), sealed].into_iter().flatten().collect();
+    if query.is_empty() { file.to_owned() } else { format!("{file}?{}", query.join("&")) }
+}
+
+fn variant(found: &Found, range: TimeRange, uri: String) -> Result<Option<Variant>, Problem> {
+    let recent = || {
+        let now = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
+        let last = found.stream.last.unwrap_or(WallTime(now));
+        TimeRange { from: Some(last.plus_ns(-RECENT_NS)), to: None }
+    };
+    let range = if range == TimeRange::default() { recent() } else { range };
+    let segments = planned(found, range)?.segments;
+    if segments.is_empty() {
+        return Ok(None);
+    }
+    let snapshot = &found.snapshot;
+    Ok(Some(Variant::of(&snapshot.volume, &snapshot.index, found.stream.id, &segments, uri)?))
+}

@@ -1,0 +1,54 @@
+//! Pictures: the nearest keyframe as JPEG.
+
+use super::App;
+use crate::extract::{Query, Watched, moment};
+use crate::problem::Problem;
+use axum::extract::State;
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use keha_player::snapshot::{Moment, find};
+use keha_player::units::time::rfc3339;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+/// In which header stands of when a picture is.
+const MOMENT: HeaderName = HeaderName::from_static("x-keha-moment");
+
+/// Which picture.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Wanted {
+    /// The moment, in the forms that queries take; the newest picture if left out.
+    #[param(example = "-1h")]
+    at: Option<String>,
+    /// How wide, in pixels (16 to 3840). It is never enlarged.
+    width: Option<u16>,
+}
+
+/// The keyframe nearest to a moment, at or before it where there is one.
+#[utoipa::path(get, path = "/cameras/{camera}/streams/{stream}/snapshot.jpg", tag = "footage", params(Wanted,
+        ("camera" = String, Path, description = "Its name"), ("stream" = String, Path, description = "`main`, or the name of a further stream")),
+    responses((status = 200, description = "The picture; X-Keha-Moment tells of when it is", content_type = "image/jpeg", body = Vec<u8>),
+        (status = 404, description = "Nothing is recorded"), (status = 422, description = "The moment or the width does not do"),
+        (status = 501, description = "Pictures of this codec need a program that is not installed")))]
+pub(super) async fn show(
+    State(app): State<App>,
+    watched: Watched,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, Problem> {
+    let at = match wanted.at.as_deref() {
+        None | Some("now") => Moment::Newest,
+        Some(text) => Moment::At(moment("at", text)?),
+    };
+    let (name, picture) = app
+        .read(move |app| {
+            let found = app.find(&watched.stream)?;
+            let name = find(&found.snapshot.index, &found.snapshot.volume, found.stream.id, at)?;
+            let name = name
+                .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "nothing of this stream is recorded"))?;
+            Ok((name, app.media.snapshot(&found, &name, wanted.width)?))
+        })
+        .await?;
+    let headers = [(header::CONTENT_TYPE, "image/jpeg".to_owned()), (MOMENT, rfc3339(name.at))];
+    Ok((headers, picture).into_response())
+}
