@@ -1,7 +1,8 @@
 //! Fragmented MP4: an init segment, then fragments that begin at sync samples of the first pictures, and after two seconds at most.
 //!
 //! A sample goes out when the time of the one behind it is known, so that fragments join without a seam; the last sample before a gap
-//! lasts until the next one. Decode times count from the file's earliest moment, for all tracks.
+//! lasts until the next one. All tracks are on one axis. Pictures that are reordered are decoded early enough that no composition
+//! offset is negative ([`crate::footage::depth`]).
 
 use crate::error::{Error, Result};
 use crate::footage::lane::Merged;
@@ -24,7 +25,7 @@ pub(super) fn write(source: &Source, volume: &Volume, out: &mut Out<'_>) -> Resu
         return Ok(());
     }
     let lead = source.tracks.iter().position(|track| track.configuration.kind == TrackKind::Video);
-    let mut muxing = Muxing::new(&described, lead);
+    let mut muxing = Muxing::new(&described, &source.early, lead);
     let mut samples = Merged::new(volume, source)?;
     while let Some(member) = samples.next()? {
         let Some(track) = described.get(member.track) else { continue };
@@ -61,12 +62,15 @@ struct Pending<'t> {
     waiting: VecDeque<(SampleFlags, Bytes)>,
     /// Which of those waiting is to begin a fragment.
     border: Option<usize>,
+    /// By how many ticks samples are decoded earlier.
+    early: i64,
 }
 
 impl<'t> Muxing<'t> {
-    fn new(tracks: &'t [Track], lead: Option<usize>) -> Muxing<'t> {
-        let pending = tracks.iter().map(|track| Pending {
+    fn new(tracks: &'t [Track], early: &[i64], lead: Option<usize>) -> Muxing<'t> {
+        let pending = tracks.iter().zip(early).map(|(track, early)| Pending {
             track,
+            early: *early,
             times: DecodeTimes::new(track.reorder_max()),
             settled: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -143,7 +147,7 @@ impl Pending<'_> {
         let sync = self.track.kind() != TrackKind::Video || flags.contains(SampleFlags::SYNC);
         let mut settled = Vec::new();
         self.times.push(ticks, sync, &mut settled);
-        self.settled.extend(settled);
+        self.settle(settled);
         self.waiting.push_back((flags, data));
     }
 
@@ -160,8 +164,16 @@ impl Pending<'_> {
     fn take_all(&mut self) -> (Vec<FragmentSample>, Option<i64>) {
         let mut settled = Vec::new();
         self.times.finish(&mut settled);
-        self.settled.extend(settled);
+        self.settle(settled);
         (self.drain(self.settled.len()), None)
+    }
+
+    fn settle(&mut self, settled: Vec<Timed>) {
+        let early = self.early;
+        self.settled.extend(settled.into_iter().map(|Timed { decode, offset }| Timed {
+            decode: decode.saturating_sub(early),
+            offset: offset.saturating_add(early),
+        }));
     }
 
     fn drain(&mut self, count: usize) -> Vec<FragmentSample> {

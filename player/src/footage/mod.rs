@@ -13,7 +13,8 @@
 //! - One file has one description of each track. Footage goes on in it over any number of gaps, of recorder restarts and of
 //!   configurations that only add parameter sets. What no file can hold (another codec, another size of picture, other parameter
 //!   sets, a clock that was set back, a pause longer than MP4 can say) begins the next part. All formats have the same parts.
-//! - All tracks are on one clock, the wall clock of the recording. Time zero is the part's earliest moment.
+//! - All tracks are on one clock, the wall clock of the recording. Time zero is the part's earliest moment; in
+//!   fragmented MP4, before it by as much as pictures are reordered.
 //!
 //! Memory: what is prepared costs 24 bytes a chunk and track; MP4, 4 bytes a sample and its head beside. Writing holds a second of
 //! footage and a chunk of each stream.
@@ -24,6 +25,7 @@
 //! What must not live here: HTTP, who may see what, keeping files.
 
 mod axis;
+mod depth;
 mod file;
 mod fragments;
 mod lane;

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::export::feed::Piece;
 use crate::export::parameter_sets::{Relation, relate};
 use crate::footage::axis::Axis;
+use crate::footage::depth::Depth;
 use crate::footage::request::Format;
 use crate::footage::stretches::Stretches;
 use crate::mkv::IntervalMeter;
@@ -63,6 +64,8 @@ pub(super) struct PartTrack {
     pub mp4: Option<Track>,
     pub stretches: Stretches,
     pub meter: IntervalMeter,
+    /// Of pictures that go into fragments.
+    pub depth: Option<Depth>,
     pub latest: WallTime,
 }
 
@@ -151,6 +154,9 @@ impl Part {
             track.stretches.push(row).ok_or_else(too_many)?;
         }
         track.meter.push(row.ticks);
+        if let Some(depth) = &mut track.depth {
+            depth.push(self.axis.ticks(row.wall, track.configuration.timescale), piece.is_sync());
+        }
         track.latest = if self.samples == 0 { row.wall } else { track.latest.max(row.wall) };
         self.from = self.from.min(row.wall);
         self.latest = self.latest.max(row.wall);
@@ -178,6 +184,9 @@ impl Part {
         if let (Some(layout), Some(track)) = (&mut self.layout, &mp4) {
             layout.add(track.clone())?;
         }
+        let pictures =
+            |track: &&Track| self.format == Format::FragmentedMp4 && track.kind() == TrackKind::Video;
+        let depth = mp4.as_ref().filter(pictures).map(|track| Depth::new(track.reorder_max()));
         let index = self.tracks.len();
         known.tracks.insert(number, Some(index));
         self.tracks.push(PartTrack {
@@ -186,6 +195,7 @@ impl Part {
             mp4,
             stretches: Stretches::default(),
             meter: IntervalMeter::default(),
+            depth,
             latest: WallTime::MIN,
         });
         Ok(Some(index))

@@ -32,6 +32,8 @@ pub(super) struct Source {
     pub volume: VolumeId,
     pub streams: Vec<(StreamId, StreamName)>,
     pub tracks: Vec<PartTrack>,
+    /// By track, how many ticks earlier than their order says samples are decoded. Of fragments alone.
+    pub early: Vec<i64>,
     pub axis: Axis,
     pub from: WallTime,
     pub to: WallTime,
@@ -65,10 +67,13 @@ impl Prepared {
         parts: Vec<FootagePart>,
     ) -> Result<Prepared> {
         let (from, to) = parts.get(number - 1).map_or((part.from, part.latest), |part| (part.from, part.to));
-        // Fragments cannot be decoded before zero.
-        let axis = if format == Format::FragmentedMp4 { Axis { zero: from } } else { part.axis };
+        let mut tracks = part.tracks;
+        let early: Vec<i64> =
+            tracks.iter_mut().map(|track| track.depth.take().map_or(0, |depth| depth.finish())).collect();
+        let axis =
+            if format == Format::FragmentedMp4 { fragments_axis(from, &tracks, &early) } else { part.axis };
         let layout = part.layout.map(|layout| layout.finish()).transpose()?;
-        let source = Source { volume, streams, tracks: part.tracks, axis, from, to };
+        let source = Source { volume, streams, tracks, early, axis, from, to };
         let tag = tag(volume, format, &source.streams, number, &source);
         Ok(Prepared { format, part: number, parts, source, layout, tag, left_out: part.left_out })
     }
@@ -110,7 +115,7 @@ impl Prepared {
         self.tag.to_hex().to_string()
     }
 
-    /// Its earliest moment, which is its time zero, and the end of its last sample.
+    /// Its earliest moment, and the end of its last sample.
     pub fn moments(&self) -> (WallTime, WallTime) {
         (self.source.from, self.source.to)
     }
@@ -172,6 +177,17 @@ impl Prepared {
         })?;
         Ok(Measured { bytes: written.bytes, hash: hasher.finalize() })
     }
+}
+
+/// The axis of fragments, which cannot be decoded before zero.
+fn fragments_axis(from: WallTime, tracks: &[PartTrack], early: &[i64]) -> Axis {
+    let early_ns = tracks.iter().zip(early).map(|(track, ticks)| {
+        let timescale = i128::from(track.configuration.timescale.max(1));
+        // Rounded up, and for the ticks that are rounded down.
+        i64::try_from((i128::from(*ticks) + 1) * 1_000_000_000 / timescale + 1).unwrap_or(i64::MAX)
+    });
+    let early_ns = early_ns.zip(early).filter(|(_, ticks)| **ticks > 0).map(|(ns, _)| ns).max();
+    Axis { zero: from.plus_ns(-early_ns.unwrap_or(0)) }
 }
 
 /// A moment as it can stand in a file's name: `2026-03-01T12-00-00Z`.
