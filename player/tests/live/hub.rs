@@ -1,8 +1,8 @@
 //! The hub beside a real writer on a real file.
 
 use crate::rig::{
-    NOON, PATIENCE, Rig, SECOND_NS, begin, given, h264_aac, h265_mulaw, is_key, name, periods, pictures,
-    pictures_in, record, smaller, source_pictures, watch,
+    NOON, PATIENCE, Rig, SECOND_NS, begin, begin_watched, given, h264_aac, h265_mulaw, is_key, name, periods,
+    pictures, pictures_in, record, smaller, source_pictures, waits, watch,
 };
 use keha_fs::{Gap, GapReason};
 use keha_player::live::{LiveOptions, Message};
@@ -20,18 +20,16 @@ fn options() -> LiveOptions {
 #[test]
 fn who_watches_from_the_beginning_sees_every_picture_while_it_is_recorded() {
     for clip in [h264_aac(), h265_mulaw()] {
-        let rig = Rig::new(SOON);
+        let rig = Rig::new(NEVER);
         let hub = rig.hub(options());
         let mut viewer = hub.watch(&name()).unwrap();
-        let waits = watch(&mut viewer, |told| !told.is_empty());
-        assert!(matches!(waits[0], Message::Waiting { .. }), "nobody records yet");
+        watch(&mut viewer, waits);
         let mut stream = rig.stream();
-        begin(&mut stream, clip, 1, NOON);
-        record(&mut stream, clip, 0..clip.samples.len());
+        let (next, mut told) = begin_watched(&mut stream, &mut viewer, clip, 1, NOON);
+        record(&mut stream, clip, next..clip.samples.len());
         drop(stream);
-        let all = clip.samples.len() as u64;
-        let told = watch(&mut viewer, |told| matches!(told.last(), Some(Message::Waiting { .. })));
-        assert_eq!(given(&told), all);
+        told.extend(watch(&mut viewer, waits));
+        assert_eq!(given(&told), (clip.samples.len() - next + 1) as u64);
         let file = periods(&told)[0].bytes();
         assert_eq!(pictures(&file, "mp4"), source_pictures(clip));
     }
@@ -56,8 +54,9 @@ fn who_comes_later_begins_with_the_newest_keyframe_and_misses_nothing() {
     }
     let mut viewer = hub.watch(&name()).unwrap();
     record(&mut stream, clip, half..clip.samples.len());
-    let told = watch(&mut viewer, |told| given(told) == (clip.samples.len() - key) as u64);
-    assert_eq!(periods(&told).len(), 1);
+    drop(stream);
+    let told = watch(&mut viewer, waits);
+    assert_eq!((periods(&told).len(), given(&told)), (1, (clip.samples.len() - key) as u64));
     assert_eq!(*rig.opened.lock().unwrap(), 0, "all was in memory");
 }
 
@@ -84,7 +83,7 @@ fn a_group_that_began_before_the_tail_comes_from_the_disk_without_a_seam() {
     let mut viewer = hub.watch(&name()).unwrap();
     record(&mut stream, clip, half..clip.samples.len());
     drop(stream);
-    let told = watch(&mut viewer, |told| matches!(told.last(), Some(Message::Waiting { .. })));
+    let told = watch(&mut viewer, waits);
     assert!(*rig.opened.lock().unwrap() > 0);
     let [period] = &periods(&told)[..] else { panic!("one init segment") };
     assert_eq!(pictures(&period.bytes(), "mp4"), source_pictures(clip));
@@ -92,20 +91,22 @@ fn a_group_that_began_before_the_tail_comes_from_the_disk_without_a_seam() {
 
 #[test]
 fn a_camera_that_comes_back_is_gone_on_with_also_by_another_writer() {
-    let (rig, clip) = (Rig::new(SOON), smaller());
+    let (rig, clip) = (Rig::new(NEVER), smaller());
     let hub = rig.hub(options());
     let mut viewer = hub.watch(&name()).unwrap();
     watch(&mut viewer, |told| !told.is_empty());
     for run in 1..4 {
         let mut stream = rig.stream();
-        begin(&mut stream, clip, run, NOON.plus_ns(run as i64 * 10 * SECOND_NS));
-        record(&mut stream, clip, 0..clip.samples.len());
+        let wall = NOON.plus_ns(run as i64 * 10 * SECOND_NS);
+        let (next, mut told) = begin_watched(&mut stream, &mut viewer, clip, run, wall);
+        record(&mut stream, clip, next..clip.samples.len());
         drop(stream);
-        let told = watch(&mut viewer, |told| matches!(told.last(), Some(Message::Waiting { .. })));
+        told.extend(watch(&mut viewer, waits));
         let [period] = &periods(&told)[..] else { panic!("an init segment for each run") };
-        assert_eq!((period.init.number, period.samples()), (run as u64, clip.samples.len() as u64));
+        let all = (clip.samples.len() - next + 1) as u64;
+        assert_eq!((period.init.number, period.samples()), (run as u64, all));
         if run == 2 {
-            rig.reopen(SOON);
+            rig.reopen(NEVER);
         }
     }
 }
@@ -129,7 +130,7 @@ fn an_open_gap_is_waited_out_and_told_when_it_is_over() {
         detail: String::new(),
     };
     stream.gap(&gap);
-    let told = watch(&mut viewer, |told| matches!(told.last(), Some(Message::Waiting { .. })));
+    let told = watch(&mut viewer, waits);
     assert_eq!(told.last(), Some(&Message::Waiting { since: from }));
     gap.to = Some(to);
     stream.gap(&gap);
@@ -142,17 +143,17 @@ fn an_open_gap_is_waited_out_and_told_when_it_is_over() {
 
 #[test]
 fn a_configuration_that_changes_on_the_way_brings_another_init_segment() {
-    let (rig, large, small) = (Rig::new(SOON), h264_aac(), smaller());
+    let (rig, large, small) = (Rig::new(NEVER), h264_aac(), smaller());
     let hub = rig.hub(options());
     let mut viewer = hub.watch(&name()).unwrap();
     watch(&mut viewer, |told| !told.is_empty());
     let mut stream = rig.stream();
-    begin(&mut stream, large, 1, NOON);
-    record(&mut stream, large, 0..large.samples.len());
+    let (next, mut told) = begin_watched(&mut stream, &mut viewer, large, 1, NOON);
+    record(&mut stream, large, next..large.samples.len());
     begin(&mut stream, small, 2, NOON.plus_ns(4 * SECOND_NS));
     record(&mut stream, small, 0..small.samples.len());
     drop(stream);
-    let told = watch(&mut viewer, |told| matches!(told.last(), Some(Message::Waiting { .. })));
+    told.extend(watch(&mut viewer, waits));
     let [before, behind] = &periods(&told)[..] else { panic!("two init segments") };
     assert_eq!(pictures(&before.bytes(), "mp4").len(), pictures_in(large));
     assert_eq!(pictures(&behind.bytes(), "mp4").len(), pictures_in(small));
@@ -168,7 +169,6 @@ fn who_is_slow_is_skipped_to_a_keyframe_and_a_hundred_others_get_all() {
     let mut stream = rig.stream();
     begin(&mut stream, clip, 1, NOON);
     let (all, part) = (clip.samples.len(), clip.samples.len() / 20);
-    watch(&mut slow, |told| !told.is_empty());
     record(&mut stream, clip, 0..part);
     watch(&mut slow, |told| given(told) > 0);
     let mut told = vec![Vec::new(); others.len()];
@@ -186,11 +186,11 @@ fn who_is_slow_is_skipped_to_a_keyframe_and_a_hundred_others_get_all() {
     }
     drop(stream);
     for (viewer, told) in others.iter_mut().zip(&mut told) {
-        told.extend(watch(viewer, |told| matches!(told.last(), Some(Message::Waiting { .. }))));
+        told.extend(watch(viewer, waits));
         assert_eq!(given(told), all as u64);
         assert!(!told.iter().any(|message| matches!(message, Message::Skipped { .. })));
     }
-    let late = watch(&mut slow, |told| matches!(told.last(), Some(Message::Waiting { .. })));
+    let late = watch(&mut slow, waits);
     let skipped: Vec<u64> = late
         .iter()
         .filter_map(|message| match message {

@@ -18,7 +18,7 @@ use std::time::Duration;
 pub(crate) const NOON: WallTime = WallTime(1_772_366_400_123_456_789);
 pub(crate) const SECOND_NS: i64 = 1_000_000_000;
 /// How long anything is waited for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) fn h264_aac() -> &'static Clip {
     static CLIP: OnceLock<Clip> = OnceLock::new();
@@ -264,7 +264,7 @@ pub(crate) fn watch(viewer: &mut Viewer, mut enough: impl FnMut(&[Message]) -> b
         while !enough(&told) {
             let next = tokio::time::timeout(PATIENCE, viewer.next()).await;
             told.push(
-                next.unwrap_or_else(|_| panic!("nothing more came after {told:?}"))
+                next.unwrap_or_else(|_| panic!("nothing more came after {} messages", told.len()))
                     .expect("the hub is there"),
             );
         }
@@ -286,4 +286,24 @@ pub(crate) fn long_group() -> &'static Clip {
     static CLIP: OnceLock<Clip> = OnceLock::new();
     let video = ["-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-g", "250", "-sc_threshold", "0"];
     CLIP.get_or_init(|| encode(3, "160x96", &video, MULAW))
+}
+
+/// A run begins, and the viewer is given its first keyframe before more is recorded. Returns the number of the next sample, and what
+/// the viewer was told; all that came before the keyframe is not given.
+pub(crate) fn begin_watched(
+    stream: &mut StreamWriter,
+    viewer: &mut Viewer,
+    clip: &Clip,
+    run: u128,
+    wall: WallTime,
+) -> (usize, Vec<Message>) {
+    begin(stream, clip, run, wall);
+    let key = (0..clip.samples.len()).find(|index| is_key(clip, *index)).unwrap();
+    record(stream, clip, key..key + 1);
+    (key + 1, watch(viewer, |told| given(told) > 0))
+}
+
+/// Whether the last thing told is that nothing is recorded.
+pub(crate) fn waits(told: &[Message]) -> bool {
+    matches!(told.last(), Some(Message::Waiting { .. }))
 }
