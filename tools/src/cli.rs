@@ -64,6 +64,8 @@ pub(crate) enum Command {
     Stream(commands::stream::Command),
     /// Show what a running recorder is doing
     Status(crate::volume_argument::ReportArguments),
+    /// Record and serve, as a configuration file says, until stopped
+    Serve(Box<commands::serve::Args>),
     /// Look at configuration files of a server
     #[command(subcommand)]
     Config(commands::config::Command),

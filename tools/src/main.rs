@@ -14,6 +14,7 @@ mod output;
 mod process;
 mod recording;
 mod secret;
+mod serve;
 mod units;
 mod volume_argument;
 

@@ -73,7 +73,7 @@ pub struct Recorder {
     members: Mutex<Vec<Member>>,
     /// Held through a change. In it: up to when there is footage of the streams that were ended.
     changing: Mutex<BTreeMap<StreamName, WallTime>>,
-    events: Option<Receiver<Event>>,
+    events: Mutex<Option<Receiver<Event>>>,
 }
 
 impl Recorder {
@@ -99,7 +99,7 @@ impl Recorder {
             shared: Arc::new(Shared::new(sender)),
             members: Mutex::default(),
             changing: Mutex::default(),
-            events: Some(events),
+            events: Mutex::new(Some(events)),
         })
     }
 
@@ -195,8 +195,8 @@ impl Recorder {
     }
 
     /// The events from now on; `None` if they were taken already. A reader that lags behind by 1,024 events misses some.
-    pub fn take_events(&mut self) -> Option<Receiver<Event>> {
-        self.events.take()
+    pub fn take_events(&self) -> Option<Receiver<Event>> {
+        lock(&self.events).take()
     }
 
     /// Stops: what has arrived is given to the volume, and no gap is written. Returns the last status of each stream. Blocks

@@ -1,11 +1,15 @@
-//! `keha demo`: four built-in cameras into a volume of its own, with nothing to configure. Started again it goes on.
+//! `keha demo`: the server with four built-in cameras and a volume of its own, with nothing to configure. Started again it
+//! goes on.
 
-use super::record::{self, session};
+use super::record;
 use super::volume::create;
 use crate::config::cameras::Entry;
+use crate::config::server::{self, CameraEntry, Config, Server, VolumeEntry};
 use crate::failure::{Exit, Failure};
 use crate::opener::opener;
 use crate::output::Output;
+use crate::recording::view::View;
+use crate::serve::{self, Job};
 use crate::units::{duration, scrub, size};
 use anyhow::Context;
 use keha_fs::CreateOptions;
@@ -14,6 +18,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// So many ports after the usual one are tried, where that is taken.
+const OTHER_PORTS: u16 = 100;
 /// What the demo leaves free on the disk.
 const RESERVE_BYTES: u64 = 256 << 20;
 
@@ -28,7 +34,7 @@ const CAMERAS: [(&str, &str); 4] = [
 /// Arguments of `keha demo`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where the volume demo.ring lies
+    /// Where the volume demo.ring and the state of the server lie
     #[arg(long, value_name = "DIRECTORY", default_value = "keha-data")]
     dir: PathBuf,
     /// Its size, if it is created
@@ -44,18 +50,43 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let volume = args.dir.join("demo.ring");
-    let entries = CAMERAS.map(|(name, url)| Entry::new(name, url));
-    let cameras = record::build(&entries)?;
+    let config = config(&args.dir, &volume)?;
     if volume.exists() {
         output.say(&format!("{}: goes on where it stopped", volume.display()));
     } else {
         create_volume(&args.dir, &volume, args.size, output)?;
     }
     output.say(&introduction(&volume));
-    let retention = Default::default();
-    let (duration, json, scrub) = (args.duration, args.json, scrub::Every::default().0);
-    let job = session::Job { volume, cameras, duration, json, scrub, retention };
-    session::record(&job, output)
+    let job = Job {
+        read: Box::new(move || Ok(config.clone())),
+        state: None,
+        http: None,
+        other_ports: OTHER_PORTS,
+        reloads: false,
+        view: Some(View::start(args.json, output).context("cannot start a thread")?),
+        duration: args.duration,
+    };
+    serve::run(job, output)
+}
+
+/// What a configuration file of the demo would say.
+fn config(dir: &Path, volume: &Path) -> anyhow::Result<Config> {
+    let http = server::address(server::HTTP).map_err(Failure::failed)?;
+    let server = Server {
+        http,
+        base_path: String::new(),
+        allowed_origins: Vec::new(),
+        tls: None,
+        state: Some(dir.join("state")),
+    };
+    let (name, scrub) = ("demo".to_owned(), scrub::Every::default().0);
+    let volumes = vec![VolumeEntry { name, path: volume.to_owned(), size_bytes: None, scrub }];
+    let camera = |(name, url): (&str, &str)| {
+        let entry = Entry::new(name, url);
+        Ok(CameraEntry { camera: record::camera(&entry)?, volume: "demo".to_owned(), entry })
+    };
+    let cameras = CAMERAS.into_iter().map(camera).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(Config { server, volumes, cameras })
 }
 
 fn create_volume(dir: &Path, volume: &Path, size_bytes: u64, output: Output) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ pub(crate) mod export;
 pub(crate) mod hold;
 pub(crate) mod man;
 pub(crate) mod record;
+pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod stream;
 pub(crate) mod volume;
@@ -30,6 +31,7 @@ pub(crate) fn run(command: Command, output: Output) -> anyhow::Result<Exit> {
         Command::Erase(args) => erase::run(&args, output),
         Command::Stream(command) => stream::run(&command, output),
         Command::Status(args) => status::run(&args, output),
+        Command::Serve(args) => serve::run(*args, output),
         Command::Config(command) => config::run(&command, output),
         Command::Demo(args) => demo::run(&args, output),
         Command::Completions(args) => completions::run(&args, output),

@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and SIGHUP stop cleanly; a second one stops at once.
+//! SIGINT, SIGTERM and SIGHUP stop cleanly; a second one stops at once. To a server SIGHUP says that its configuration changed.
 
 use crate::failure::Exit;
 use crate::output;
@@ -18,11 +18,33 @@ const SAME_WISH: Duration = Duration::from_millis(500);
 /// # Errors
 /// Those of installing the handlers.
 pub(crate) fn on_stop(stop: impl FnOnce(&'static str) + Send + 'static) -> io::Result<()> {
+    watch(stop, None)
+}
+
+/// As [`on_stop`], but SIGHUP calls `reload`, each time.
+///
+/// # Errors
+/// Those of installing the handlers.
+pub(crate) fn on_stop_or_reload(
+    stop: impl FnOnce(&'static str) + Send + 'static,
+    reload: impl FnMut() + Send + 'static,
+) -> io::Result<()> {
+    watch(stop, Some(Box::new(reload)))
+}
+
+fn watch(
+    stop: impl FnOnce(&'static str) + Send + 'static,
+    mut reload: Option<Box<dyn FnMut() + Send>>,
+) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     thread::Builder::new().name("signals".into()).spawn(move || {
         let mut stop = Some(stop);
         let mut first = Instant::now();
         for signal in signals.forever() {
+            if let (SIGHUP, Some(reload)) = (signal, &mut reload) {
+                reload();
+                continue;
+            }
             match stop.take() {
                 Some(stop) => {
                     first = Instant::now();

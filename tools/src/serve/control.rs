@@ -1,0 +1,262 @@
+//! What the HTTP interface has done by whoever records: [`Control`] over a [`Station`].
+//!
+//! Cameras of the configuration file are read-only here; the others live in the state directory. What is added is recorded
+//! first and kept then: a camera that cannot be recorded is refused, and one that is answered for survives a crash.
+
+use super::kept::KeptCamera;
+use super::slot::Slot;
+use super::station::{CameraInVolume, Station, wanted_of};
+use crate::failure;
+use crate::recording::Live;
+use crate::secret;
+use keha_api::control::{
+    Camera, CameraSettings, Control, ControlError, Counts, Login, Stream, StreamState, Track, VolumeState,
+};
+use keha_fs::{Error, Hold, HoldId, HoldRequest, StreamName, Tail};
+use keha_recorder::{CameraUrl, Credentials, NoOffer, Secret, StreamStatus};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a camera that is tried may take.
+const TRIED: Duration = Duration::from_secs(10);
+
+impl Control for Station {
+    fn cameras(&self) -> Vec<Camera> {
+        let wanted = self.wanted().clone();
+        let slots = self.slots();
+        let statuses: Vec<StreamStatus> =
+            slots.iter().flat_map(|slot| slot.live().as_ref().map(status).unwrap_or_default()).collect();
+        let camera = |(name, wanted): (String, CameraInVolume)| {
+            let slot = slots.iter().find(|slot| slot.entry.name == wanted.volume);
+            let trouble = slot.map_or(Some("there is no such volume".to_owned()), |slot| {
+                slot.failed().or_else(|| slot.trouble(&name))
+            });
+            let streams = wanted.camera.streams().map(|(name, url)| {
+                let status = statuses.iter().find(|status| status.name == *name);
+                status.map_or_else(|| absent(name, url, trouble.clone()), stream)
+            });
+            Camera { read_only: wanted.read_only, volume: wanted.volume, streams: streams.collect(), name }
+        };
+        wanted.into_iter().map(camera).collect()
+    }
+
+    fn add_camera(&self, name: &str, settings: &CameraSettings) -> Result<(), ControlError> {
+        let _change = self.change();
+        if self.wanted().contains_key(name) {
+            return Err(ControlError::Exists(name.to_owned()));
+        }
+        let kept = KeptCamera::new(settings, self.volume_for(settings.volume.as_deref())?.entry.name.clone());
+        self.put(name, kept, None)
+    }
+
+    fn change_camera(&self, name: &str, settings: &CameraSettings) -> Result<(), ControlError> {
+        let _change = self.change();
+        let before = self.changeable(name)?;
+        let volume = self.volume_for(settings.volume.as_deref().or(Some(before.volume.as_str())))?;
+        let kept = KeptCamera::new(settings, volume.entry.name.clone()).or_login_of(&before);
+        self.put(name, kept, Some(&before))
+    }
+
+    fn remove_camera(&self, name: &str) -> Result<(), ControlError> {
+        let _change = self.change();
+        self.changeable(name)?;
+        self.kept.change(|cameras| drop(cameras.remove(name))).map_err(failed)?;
+        self.wanted().remove(name);
+        self.stopped().retain(|stream| stream.camera() != name);
+        self.bring_all();
+        Ok(())
+    }
+
+    fn test_camera(&self, url: &str, login: Option<&Login>) -> Result<Vec<Track>, ControlError> {
+        crate::config::cameras::remember_password_of(url);
+        let url = CameraUrl::parse(url).map_err(refused)?;
+        let credentials = login.map(|login| {
+            secret::remember_password(&login.username, &login.password);
+            Credentials { username: login.username.clone(), password: Secret::new(login.password.as_str()) }
+        });
+        let offer = keha_recorder::offer(&url, credentials.as_ref(), TRIED);
+        let offer = offer.map_err(|error: NoOffer| failed(error))?;
+        let track = |track: keha_recorder::OfferedTrack| Track {
+            codec: track.codec,
+            width: track.width,
+            height: track.height,
+        };
+        Ok(offer.tracks.into_iter().map(track).collect())
+    }
+
+    fn set_recording(&self, stream: &StreamName, on: bool) -> Result<(), ControlError> {
+        let _change = self.change();
+        let unknown = || ControlError::Unknown(format!("stream {stream}"));
+        let wanted = self.wanted().get(stream.camera()).cloned().ok_or_else(unknown)?;
+        if !wanted.camera.streams().any(|(name, _)| name == stream) {
+            return Err(unknown());
+        }
+        let slot = self.slot(&wanted.volume);
+        if let Some(live) = slot.as_ref().map(|slot| slot.live()).as_ref().and_then(|live| live.as_ref()) {
+            let done = if on {
+                live.recorder.start_stream(&live.writer, stream)
+            } else {
+                live.recorder.stop_stream(stream)
+            };
+            done.map_err(failed)?;
+        }
+        if on {
+            self.stopped().remove(stream)
+        } else {
+            self.stopped().insert(stream.clone())
+        };
+        Ok(())
+    }
+
+    fn add_hold(&self, request: HoldRequest) -> Result<Hold, ControlError> {
+        let name = request.stream.clone();
+        for slot in self.those_of(&name) {
+            let Some(holder) = slot.live().as_ref().map(|live| live.writer.holder()) else { continue };
+            match holder.add(request.clone()) {
+                Err(Error::NoSuchStream { .. }) => {}
+                done => return Ok(done?),
+            }
+        }
+        Err(ControlError::Unknown(format!("stream {name} in a volume that is being written")))
+    }
+
+    fn lift_hold(&self, id: HoldId) -> Result<Hold, ControlError> {
+        for slot in self.slots() {
+            let Some(holder) = slot.live().as_ref().map(|live| live.writer.holder()) else { continue };
+            match holder.lift(id) {
+                Err(Error::NoSuchHold { .. }) => {}
+                done => return Ok(done?),
+            }
+        }
+        Err(ControlError::Unknown(format!("hold {} in a volume that is being written", id.0)))
+    }
+
+    fn tail(&self, stream: &StreamName) -> Option<Tail> {
+        let tail = |slot: &Arc<Slot>| slot.live().as_ref().and_then(|live| live.recorder.tail(stream));
+        self.those_of(stream).iter().find_map(tail)
+    }
+
+    fn volumes(&self) -> Vec<VolumeState> {
+        self.slots().iter().map(|slot| slot.told()).collect()
+    }
+}
+
+impl Station {
+    /// The volume of this name, the first one where none is given.
+    fn volume_for(&self, name: Option<&str>) -> Result<Arc<Slot>, ControlError> {
+        let slots = self.slots();
+        let found = slots.iter().find(|slot| name.is_none_or(|name| slot.entry.name == name));
+        found.map(Arc::clone).ok_or_else(|| {
+            let names: Vec<&str> = slots.iter().map(|slot| slot.entry.name.as_str()).collect();
+            let name = name.unwrap_or_default();
+            ControlError::Refused(format!("there is no volume {name:?}; there is {}", names.join(", ")))
+        })
+    }
+
+    /// What is kept of a camera that may be changed here.
+    fn changeable(&self, name: &str) -> Result<KeptCamera, ControlError> {
+        match self.wanted().get(name).map(|camera| camera.read_only) {
+            Some(true) => return Err(ControlError::ReadOnly(format!("camera {name}"))),
+            Some(false) => {}
+            None => return Err(ControlError::Unknown(format!("camera {name}"))),
+        }
+        let kept = self.kept.read().map_err(failed)?;
+        kept.get(name).cloned().ok_or_else(|| ControlError::Unknown(format!("camera {name}")))
+    }
+
+    /// Records a camera and keeps it; what was `before` is so again if that fails.
+    fn put(&self, name: &str, kept: KeptCamera, before: Option<&KeptCamera>) -> Result<(), ControlError> {
+        let wanted =
+            wanted_of(name, &kept).map_err(|error| ControlError::Refused(failure::line_of(&error)))?;
+        let back = || {
+            let before = before.and_then(|before| wanted_of(name, before).ok());
+            match before {
+                Some(before) => drop(self.wanted().insert(name.to_owned(), before)),
+                None => drop(self.wanted().remove(name)),
+            }
+            self.bring_all();
+        };
+        self.wanted().insert(name.to_owned(), wanted.clone());
+        if let Err(error) = self.bring_one(&wanted) {
+            back();
+            return Err(ControlError::Refused(failure::line_of(&error)));
+        }
+        if let Err(error) = self.kept.change(|cameras| drop(cameras.insert(name.to_owned(), kept))) {
+            back();
+            return Err(failed(error));
+        }
+        Ok(())
+    }
+
+    /// The volumes that may have a stream, first the one that it is recorded into.
+    fn those_of(&self, stream: &StreamName) -> Vec<Arc<Slot>> {
+        let volume = self.wanted().get(stream.camera()).map(|camera| camera.volume.clone());
+        let mut slots = self.slots();
+        slots.sort_by_key(|slot| Some(&slot.entry.name) != volume.as_ref());
+        slots
+    }
+}
+
+fn status(live: &Live) -> Vec<StreamStatus> {
+    live.recorder.status()
+}
+
+fn stream(status: &StreamStatus) -> Stream {
+    let state = match &status.state {
+        keha_recorder::StreamState::Connecting => StreamState::Connecting,
+        keha_recorder::StreamState::Recording => StreamState::Recording,
+        keha_recorder::StreamState::Waiting { retry_in, reason } => {
+            StreamState::Waiting { retry_in: *retry_in, reason: reason.as_str() }
+        }
+        keha_recorder::StreamState::VolumeStopped => StreamState::NoVolume,
+        _ => StreamState::Stopped,
+    };
+    let track = |track: &keha_recorder::TrackStatus| Track {
+        codec: track.codec.clone(),
+        width: track.width,
+        height: track.height,
+    };
+    Stream {
+        name: status.name.clone(),
+        url: secret::mask(&status.url.to_string()).into_owned(),
+        state,
+        since: status.since,
+        last_error: status.last_error.as_deref().map(|error| secret::mask(error).into_owned()),
+        tracks: status.tracks.iter().map(track).collect(),
+        counts: Counts {
+            samples: status.samples,
+            bytes: status.bytes,
+            lost_packets: status.lost_packets,
+            dropped_samples: status.dropped_samples,
+            dropped_bytes: status.dropped_bytes,
+            gaps: status.gaps,
+        },
+        bits_per_second: status.bitrate_bps,
+        frames_per_second: status.frames_per_second,
+        camera_clock_offset_ns: status.camera_clock_offset_ns,
+    }
+}
+
+/// A stream that nobody records: its volume is not there, or has no room for it.
+fn absent(name: &StreamName, url: &CameraUrl, why: Option<String>) -> Stream {
+    Stream {
+        name: name.clone(),
+        url: secret::mask(&url.to_string()).into_owned(),
+        state: StreamState::NoVolume,
+        since: crate::recording::view::now(),
+        last_error: why,
+        tracks: Vec::new(),
+        counts: Counts::default(),
+        bits_per_second: 0,
+        frames_per_second: 0.0,
+        camera_clock_offset_ns: None,
+    }
+}
+
+fn refused(error: impl std::fmt::Display) -> ControlError {
+    ControlError::Refused(failure::one_line(&secret::mask(&error.to_string())))
+}
+
+fn failed(error: impl std::fmt::Display) -> ControlError {
+    ControlError::Failed(failure::one_line(&secret::mask(&error.to_string())))
+}

@@ -1,0 +1,80 @@
+//! The HTTP server on threads of its own: what is asked never takes a thread from recording, and ends in bounded time.
+
+use anyhow::Context;
+use keha_api::{Error, Server, Services, Settings};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// Threads that answer; reading from disks has others.
+const THREADS: usize = 2;
+/// Who is being answered when the server ends has this time: streams without an end are cut off.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A server that answers until this is stopped.
+pub(super) struct Http {
+    runtime: Runtime,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+    address: SocketAddr,
+}
+
+impl Http {
+    /// Listens, and answers from here on. Where the port is taken, one of the `others` that follow it is.
+    ///
+    /// # Errors
+    /// Those of listening.
+    pub(super) fn start(settings: &Settings, services: &Services, others: u16) -> anyhow::Result<Http> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("keha-http")
+            .enable_all()
+            .build()
+            .context("cannot start the threads of the HTTP server")?;
+        let server = runtime.block_on(listen(settings, services, others))?;
+        let address = server.address().context("cannot ask where the HTTP server listens")?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = runtime.spawn(async move {
+            let stopped = async {
+                // Whoever would say so is gone: that is a stop too.
+                let _ = stopped.await;
+            };
+            if let Err(error) = server.serve(stopped).await {
+                tracing::error!(%error, "the HTTP server ended; recording goes on");
+            }
+        });
+        Ok(Http { runtime, stop, serving, address })
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends it.
+    pub(super) fn stop(self) {
+        let Http { runtime, stop, serving, .. } = self;
+        let _ = stop.send(());
+        let _ = runtime.block_on(async { timeout(FAREWELL, serving).await });
+        runtime.shutdown_background();
+    }
+}
+
+async fn listen(settings: &Settings, services: &Services, others: u16) -> keha_api::Result<Server> {
+    let mut settings = settings.clone();
+    let first = settings.address.port();
+    loop {
+        match Server::listen(settings.clone(), services.clone()).await {
+            Err(Error::Listen { source, .. })
+                if source.kind() == ErrorKind::AddrInUse && settings.address.port() - first < others =>
+            {
+                settings.address.set_port(settings.address.port() + 1);
+            }
+            listening => return listening,
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! `keha serve`: the daemon. It records the cameras of its configuration file and those that were added over HTTP, and serves
+//! what is recorded.
+//!
+//! ```text
+//! volume:  missing, damaged, in use ----(tried again every 10 s)----> open <---- closed when it takes nothing any more
+//! camera:  wanted in a volume by the file or over HTTP; recorded whenever that volume is open
+//! ```
+//!
+//! Promises: what is wrong with one volume or camera touches no other; a file with an error changes nothing; what is not
+//! changed goes on without a gap; what is told to stop has ended within 5 s, and nothing that had arrived is lost.
+//!
+//! | file | what |
+//! |---|---|
+//! | `station.rs` | which cameras are wanted where, and bringing the volumes to that |
+//! | `slot.rs` | one volume: opened, tried again, closed |
+//! | `kept.rs` | the cameras that were added over HTTP, in the state directory |
+//! | `control.rs` | what the HTTP interface has done |
+//! | `http.rs` | the HTTP server, on threads of its own |
+//! | `run.rs` | the loop: signals, seconds, rounds |
+//!
+//! Must not live here: HTTP itself, how a stream is recorded, how a volume is written.
+
+mod control;
+mod http;
+mod kept;
+mod run;
+mod slot;
+mod station;
+
+pub(crate) use run::{Job, run};
+
+use keha_fs::RoundReport;
+
+/// What wakes the loop.
+enum Wake {
+    Stop(&'static str),
+    Reload,
+    /// A volume was opened, or could not be.
+    Tried(String),
+    Round(String, Box<RoundReport>),
+    Event(keha_recorder::Event),
+}

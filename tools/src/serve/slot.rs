@@ -1,0 +1,295 @@
+//! One volume of the server: opened on a thread of its own, tried again while it cannot be, closed.
+
+use super::Wake;
+use super::station::CameraInVolume;
+use crate::config::server::VolumeEntry;
+use crate::failure;
+use crate::opener::opener;
+use crate::recording::document::StreamStatus;
+use crate::recording::{Live, Opening, Watch};
+use crate::units::retention::Wanted;
+use keha_api::control::{RoundTimes, VolumeState};
+use keha_fs::{CreateOptions, RoundReport, StreamName};
+use keha_recorder::Recorder;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
+
+/// What cannot be done now is tried again after this time.
+const RETRY: Duration = Duration::from_secs(10);
+/// For about so many streams a recorder gets threads, whatever is configured: cameras are added while it runs.
+const STREAMS: usize = 32;
+
+/// A volume.
+pub(super) struct Slot {
+    pub(super) entry: VolumeEntry,
+    live: RwLock<Option<Live>>,
+    state: Mutex<State>,
+    /// It is not to be opened any more.
+    gone: AtomicBool,
+}
+
+struct State {
+    watch: Watch,
+    /// Why it is not open.
+    failed: Option<String>,
+    /// Why a camera is not recorded although it is open, by camera.
+    troubles: BTreeMap<String, String>,
+    /// What was said of retention, by camera.
+    retained: BTreeMap<String, Wanted>,
+    /// A thread is at it.
+    busy: bool,
+    tried: bool,
+    next_try: Instant,
+    round: Option<RoundReport>,
+    rounds: RoundTimes,
+}
+
+/// What a slot needs now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// To be opened.
+    Open,
+    /// To be closed: it takes nothing any more.
+    Close,
+    /// To have its cameras brought to what they should be.
+    Bring,
+}
+
+impl Slot {
+    pub(super) fn new(entry: VolumeEntry) -> Slot {
+        let state = State {
+            watch: Watch::new(),
+            failed: Some("it is being opened".to_owned()),
+            troubles: BTreeMap::new(),
+            retained: BTreeMap::new(),
+            busy: false,
+            tried: false,
+            next_try: Instant::now(),
+            round: None,
+            rounds: RoundTimes::default(),
+        };
+        Slot { entry, live: RwLock::default(), state: Mutex::new(state), gone: AtomicBool::new(false) }
+    }
+
+    /// The volume, while it is open. Held as long as something is done with it.
+    pub(super) fn live(&self) -> RwLockReadGuard<'_, Option<Live>> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nobody is at it any more, at most so long.
+    pub(super) fn await_idle(&self, patience: Duration) {
+        let end = Instant::now() + patience;
+        while self.state().busy && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Whether it was opened, or could not be.
+    pub(super) fn is_tried(&self) -> bool {
+        self.state().tried
+    }
+
+    /// Why it is not open.
+    pub(super) fn failed(&self) -> Option<String> {
+        self.state().failed.clone()
+    }
+
+    /// Why a camera is not recorded although the volume is open.
+    pub(super) fn trouble(&self, camera: &str) -> Option<String> {
+        self.state().troubles.get(camera).cloned()
+    }
+
+    /// What is known of it.
+    pub(super) fn told(&self) -> VolumeState {
+        let state = self.state();
+        VolumeState {
+            name: self.entry.name.clone(),
+            failed: state.failed.clone(),
+            round: state.round.clone(),
+            rounds: state.rounds,
+        }
+    }
+
+    /// Opens it. The next attempt follows [`RETRY`] later, if need be.
+    pub(super) fn open(&self, wake: &SyncSender<Wake>, with_events: bool) {
+        let name = &self.entry.name;
+        let failed = match self.try_open(wake, with_events) {
+            Ok(live) => {
+                tracing::info!(volume = name, path = %self.entry.path.display(), "open");
+                *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(live);
+                None
+            }
+            Err(error) => Some(failure::line_of(&error)),
+        };
+        let mut state = self.state();
+        match &failed {
+            None => {
+                state.watch = Watch::new();
+                state.retained.clear();
+            }
+            Some(why) if state.failed != failed => {
+                tracing::error!(volume = name, "{why}; the rest is served, and it is tried again every 10 s");
+            }
+            Some(_) => {}
+        }
+        state.failed = failed;
+    }
+
+    fn try_open(&self, wake: &SyncSender<Wake>, with_events: bool) -> anyhow::Result<Live> {
+        let VolumeEntry { name, path, size_bytes, scrub } = &self.entry;
+        if let (Some(size_bytes), false) = (*size_bytes, path.exists()) {
+            let label = name.clone();
+            let options =
+                CreateOptions { size_bytes, label, opener: opener("create"), ..CreateOptions::default() };
+            let gone = || self.gone.load(Ordering::SeqCst);
+            keha_fs::create(path, &options, &mut |_, _| {
+                if gone() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+            tracing::info!(volume = name, path = %path.display(), size_bytes, "created");
+        }
+        let (rounds, of) = (wake.clone(), name.clone());
+        // The writer waits for nobody: a round that is not looked at in time is replaced by the next.
+        let on_round =
+            Box::new(move |report| drop(rounds.try_send(Wake::Round(of.clone(), Box::new(report)))));
+        let opening = Opening { path, purpose: "serve", scrub: *scrub };
+        let mut live = Live::open(&opening, |_| Recorder::with_room(STREAMS), on_round)?;
+        live.listen();
+        if let Some(events) = live.recorder.take_events().filter(|_| with_events) {
+            let wake = wake.clone();
+            let forward = move || events.into_iter().try_for_each(|event| wake.send(Wake::Event(event)));
+            std::thread::Builder::new().name("events".into()).spawn(forward)?;
+        }
+        Ok(live)
+    }
+
+    /// Closes it: stops its streams, writes everything out. It can be opened again unless it is gone.
+    pub(super) fn close(&self, why: &str) -> Option<(Vec<StreamStatus>, keha_fs::Result<()>)> {
+        let live = self.live.write().unwrap_or_else(PoisonError::into_inner).take()?;
+        self.state().failed = Some(why.to_owned());
+        let (streams, closed) = live.close();
+        if let Err(error) = &closed {
+            tracing::error!(volume = self.entry.name, %error, "not all that was recorded last is on the disk");
+        }
+        Some((streams, closed))
+    }
+
+    /// It is not opened any more, and what is being opened is given up.
+    pub(super) fn leave(&self) {
+        self.gone.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::SeqCst)
+    }
+
+    /// Ends the recording of cameras that are not wanted here.
+    pub(super) fn remove_others(&self, wanted: &BTreeMap<String, CameraInVolume>) {
+        let live = self.live();
+        let Some(live) = live.as_ref() else { return };
+        let streams = live.recorder.status();
+        let recorded: BTreeSet<&str> = streams.iter().map(|stream| stream.name.camera()).collect();
+        let here = |name: &str| wanted.get(name).is_some_and(|camera| camera.volume == self.entry.name);
+        for name in recorded.into_iter().filter(|name| !here(name)) {
+            let removed = StreamName::new(name).map(|name| live.recorder.remove(&name));
+            if let Ok(Err(error)) = removed {
+                tracing::error!(volume = self.entry.name, camera = name, %error, "still recorded");
+            }
+        }
+        let mut state = self.state();
+        state.troubles.retain(|name, _| here(name));
+        state.retained.retain(|name, _| here(name));
+    }
+
+    /// Records a camera as it should be; one that is so already is not touched.
+    ///
+    /// # Errors
+    /// Why it is not. It is tried again.
+    pub(super) fn bring(
+        &self,
+        camera: &CameraInVolume,
+        stopped: &BTreeSet<StreamName>,
+    ) -> anyhow::Result<()> {
+        let live = self.live();
+        let Some(live) = live.as_ref() else { return Ok(()) };
+        let outcome = self.try_bring(live, camera, stopped);
+        let name = camera.camera.name().to_string();
+        let trouble = outcome.as_ref().err().map(failure::line_of);
+        let mut state = self.state();
+        let known = state.troubles.get(&name);
+        if let Some(why) = trouble.as_ref().filter(|why| known != Some(*why)) {
+            tracing::error!(volume = self.entry.name, camera = name, "not as it should be: {why}");
+        }
+        match trouble {
+            Some(why) => drop(state.troubles.insert(name, why)),
+            None => drop(state.troubles.remove(&name)),
+        }
+        outcome
+    }
+
+    fn try_bring(
+        &self,
+        live: &Live,
+        camera: &CameraInVolume,
+        stopped: &BTreeSet<StreamName>,
+    ) -> anyhow::Result<()> {
+        let name = camera.camera.name();
+        live.recorder.change(&live.writer, &camera.camera)?;
+        for stream in stopped.iter().filter(|stream| stream.camera() == name.as_str()) {
+            // That it has no such stream any more is as good.
+            let _ = live.recorder.stop_stream(stream);
+        }
+        let known = self.state().retained.get(name.as_str()).copied();
+        if known != Some(camera.retention) {
+            live.retain(&camera.camera, camera.retention)?;
+            self.state().retained.insert(name.to_string(), camera.retention);
+        }
+        Ok(())
+    }
+
+    /// A second has passed: what its streams do, and what it needs. Waits for nobody.
+    pub(super) fn tick(&self, now: Instant) -> (Option<crate::recording::Tick>, Option<Need>) {
+        let mut state = self.state();
+        let live = match self.live.try_read() {
+            Ok(live) => live,
+            Err(_) => return (None, None),
+        };
+        let due = !state.busy && now >= state.next_try && !self.is_gone();
+        let Some(live) = live.as_ref() else { return (None, due.then_some(Need::Open)) };
+        let tick = state.watch.tick(live, now);
+        let dead = tick.streams.iter().any(|stream| stream.state == "volume_stopped");
+        let need = match (dead, due) {
+            (true, _) => (!state.busy).then_some(Need::Close),
+            (false, true) => (!state.troubles.is_empty()).then_some(Need::Bring),
+            (false, false) => None,
+        };
+        (Some(tick), need)
+    }
+
+    /// Somebody sees to what it needs.
+    pub(super) fn begin(&self) {
+        self.state().busy = true;
+    }
+
+    /// Somebody saw to what it needed.
+    pub(super) fn end(&self) {
+        let mut state = self.state();
+        (state.busy, state.tried, state.next_try) = (false, true, Instant::now() + RETRY);
+    }
+
+    /// A round ended: what is new.
+    pub(super) fn round(&self, report: &RoundReport) -> crate::recording::News {
+        let mut state = self.state();
+        state.rounds.count(report.took);
+        state.round = Some(report.clone());
+        let live = self.live.try_read();
+        state.watch.round(live.ok().as_ref().and_then(|live| live.as_ref()), report)
+    }
+}

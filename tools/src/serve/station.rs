@@ -1,0 +1,273 @@
+//! Which cameras are wanted in which volume, and bringing the volumes to that.
+//!
+//! Changes are made one at a time, whoever asks: the file that is read again, the HTTP interface, a volume that is open again.
+//! Cameras of the file win over those of the same name that were added over HTTP; these stay kept, unrecorded, and it is said.
+
+use super::Wake;
+use super::kept::{Kept, KeptCamera};
+use super::slot::{Need, Slot};
+use crate::commands::record;
+use crate::config::server::Config;
+use crate::failure;
+use crate::recording::document::StreamStatus;
+use crate::recording::{News, Tick};
+use crate::units::retention::Wanted;
+use keha_fs::{RoundReport, StreamName};
+use keha_player::library::Library;
+use keha_recorder::Camera;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a volume that is just being opened is waited for when the server ends.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// Reads the configuration.
+pub(super) type ReadConfig = Box<dyn Fn() -> anyhow::Result<Config> + Send + Sync>;
+
+/// All volumes and all cameras.
+pub(super) struct Station {
+    read: ReadConfig,
+    pub(super) kept: Kept,
+    pub(super) library: Arc<Library>,
+    slots: RwLock<Vec<Arc<Slot>>>,
+    wanted: Mutex<BTreeMap<String, CameraInVolume>>,
+    /// Streams that are not to be recorded, until it is said otherwise or the server ends.
+    stopped: Mutex<BTreeSet<StreamName>>,
+    /// Held through a change.
+    changing: Mutex<()>,
+    wake: SyncSender<Wake>,
+    with_events: bool,
+}
+
+/// A camera that is wanted.
+#[derive(Clone)]
+pub(super) struct CameraInVolume {
+    pub(super) camera: Camera,
+    pub(super) volume: String,
+    pub(super) retention: Wanted,
+    /// The configuration file has it.
+    pub(super) read_only: bool,
+}
+
+/// How all ended.
+pub(super) struct Ended {
+    pub(super) streams: Vec<StreamStatus>,
+    pub(super) error: Option<keha_fs::Error>,
+}
+
+impl Station {
+    pub(super) fn new(read: ReadConfig, state: &Path, wake: SyncSender<Wake>, with_events: bool) -> Station {
+        Station {
+            read,
+            kept: Kept::new(state),
+            library: Arc::default(),
+            slots: RwLock::default(),
+            wanted: Mutex::default(),
+            stopped: Mutex::default(),
+            changing: Mutex::default(),
+            wake,
+            with_events,
+        }
+    }
+
+    /// One change at a time: whoever makes one holds this.
+    pub(super) fn change(&self) -> MutexGuard<'_, ()> {
+        lock(&self.changing)
+    }
+
+    pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn slot(&self, volume: &str) -> Option<Arc<Slot>> {
+        self.slots().into_iter().find(|slot| slot.entry.name == volume)
+    }
+
+    /// All cameras that are wanted, by name.
+    pub(super) fn wanted(&self) -> MutexGuard<'_, BTreeMap<String, CameraInVolume>> {
+        lock(&self.wanted)
+    }
+
+    pub(super) fn stopped(&self) -> MutexGuard<'_, BTreeSet<StreamName>> {
+        lock(&self.stopped)
+    }
+
+    /// Reads the configuration again; one with an error changes nothing.
+    pub(super) fn reload(&self) {
+        let _change = self.change();
+        match (self.read)() {
+            Ok(config) => {
+                self.apply(&config);
+                tracing::warn!("the configuration was read again");
+            }
+            Err(error) => tracing::error!("{}: nothing was changed", failure::line_of(&error)),
+        }
+    }
+
+    /// Makes a configuration that of this server. Volumes and cameras that stay the same are not touched.
+    pub(super) fn apply(&self, config: &Config) {
+        let before = self.slots();
+        let kept = |slot: &&Arc<Slot>, entry: &_| slot.entry == *entry;
+        let after: Vec<Arc<Slot>> = config
+            .volumes
+            .iter()
+            .map(|entry| {
+                let same = before.iter().find(|slot| kept(slot, entry)).map(Arc::clone);
+                same.unwrap_or_else(|| Arc::new(Slot::new(entry.clone())))
+            })
+            .collect();
+        let gone = before.iter().filter(|slot| !after.iter().any(|other| Arc::ptr_eq(slot, other)));
+        for slot in gone {
+            slot.leave();
+            slot.close("it is no longer configured");
+        }
+        *self.slots.write().unwrap_or_else(PoisonError::into_inner) = after;
+        let volumes = config.volumes.iter().map(|entry| (entry.name.clone(), entry.path.clone()));
+        self.library.set_volumes(volumes);
+        *self.wanted() = self.all_wanted(config);
+        self.bring_all();
+    }
+
+    fn all_wanted(&self, config: &Config) -> BTreeMap<String, CameraInVolume> {
+        let mut wanted = BTreeMap::new();
+        for camera in &config.cameras {
+            let (name, retention) = (camera.entry.name.clone(), camera.entry.retention);
+            let (camera, volume) = (camera.camera.clone(), camera.volume.clone());
+            wanted.insert(name, CameraInVolume { camera, volume, retention, read_only: true });
+        }
+        let kept = self.kept.read().unwrap_or_else(|error| {
+            tracing::error!("{error}; the cameras that were added over HTTP are not recorded");
+            BTreeMap::new()
+        });
+        for (name, camera) in kept {
+            if wanted.contains_key(&name) {
+                tracing::warn!(
+                    camera = name,
+                    "was added over HTTP and stands in the configuration file, which counts"
+                );
+                continue;
+            }
+            match wanted_of(&name, &camera) {
+                Ok(camera) => drop(wanted.insert(name, camera)),
+                Err(error) => tracing::error!("cameras.json: {}", failure::line_of(&error)),
+            }
+        }
+        wanted
+    }
+
+    /// Brings all volumes to what is wanted: first what ends, so that a camera that moves is not asked twice.
+    pub(super) fn bring_all(&self) {
+        let wanted = self.wanted().clone();
+        let slots = self.slots();
+        slots.iter().for_each(|slot| slot.remove_others(&wanted));
+        slots.iter().for_each(|slot| self.bring(slot));
+    }
+
+    /// Brings one camera to what it should be, wherever it was before.
+    ///
+    /// # Errors
+    /// Why it is not so.
+    pub(super) fn bring_one(&self, camera: &CameraInVolume) -> anyhow::Result<()> {
+        let (wanted, stopped) = (self.wanted().clone(), self.stopped().clone());
+        let slots = self.slots();
+        slots.iter().for_each(|slot| slot.remove_others(&wanted));
+        let slot = slots.iter().find(|slot| slot.entry.name == camera.volume);
+        slot.map_or(Ok(()), |slot| slot.bring(camera, &stopped))
+    }
+
+    /// Brings one volume to what is wanted in it.
+    fn bring(&self, slot: &Slot) {
+        let wanted = self.wanted().clone();
+        slot.remove_others(&wanted);
+        let stopped = self.stopped().clone();
+        for camera in wanted.values().filter(|camera| camera.volume == slot.entry.name) {
+            // What is wrong with it is said there.
+            let _ = slot.bring(camera, &stopped);
+        }
+    }
+
+    /// A second has passed: what all streams do. What needs time is begun on threads of their own.
+    pub(super) fn tick(self: &Arc<Self>, now: Instant) -> Vec<(String, Tick)> {
+        let mut ticks = Vec::new();
+        for slot in self.slots() {
+            let (tick, need) = slot.tick(now);
+            ticks.extend(tick.map(|tick| (slot.entry.name.clone(), tick)));
+            let Some(need) = need else { continue };
+            slot.begin();
+            let (station, of) = (Arc::clone(self), Arc::clone(&slot));
+            let spawned =
+                thread::Builder::new().name("volume".into()).spawn(move || station.see_to(&of, need));
+            if let Err(error) = spawned {
+                tracing::error!(%error, "cannot start a thread");
+                slot.end();
+            }
+        }
+        ticks
+    }
+
+    fn see_to(&self, slot: &Slot, need: Need) {
+        match need {
+            Need::Open => slot.open(&self.wake, self.with_events),
+            Need::Close => {
+                tracing::error!(volume = slot.entry.name, "it takes nothing any more, and is opened again");
+                slot.close("it took nothing any more");
+            }
+            Need::Bring => {}
+        }
+        {
+            let _change = self.change();
+            if slot.is_gone() {
+                slot.close("it is no longer configured");
+            }
+            self.bring(slot);
+        }
+        slot.end();
+        let _ = self.wake.send(Wake::Tried(slot.entry.name.clone()));
+    }
+
+    /// A round of a volume ended.
+    pub(super) fn round(&self, volume: &str, report: &RoundReport) -> Option<News> {
+        self.slot(volume).map(|slot| slot.round(report))
+    }
+
+    /// Stops everything: what has arrived is written out. All volumes at once.
+    pub(super) fn end(&self) -> Ended {
+        let slots = self.slots();
+        slots.iter().for_each(|slot| slot.leave());
+        let close = |slot: &Arc<Slot>| {
+            slot.await_idle(IDLE);
+            slot.close("the server ends")
+        };
+        let closed: Vec<_> = thread::scope(|scope| {
+            let closing: Vec<_> = slots.iter().map(|slot| scope.spawn(move || close(slot))).collect();
+            closing.into_iter().filter_map(|closing| closing.join().ok().flatten()).collect()
+        });
+        let mut ended = Ended { streams: Vec::new(), error: None };
+        for (streams, closed) in closed {
+            ended.streams.extend(streams);
+            ended.error = ended.error.or(closed.err());
+        }
+        ended
+    }
+}
+
+/// A camera that was added over HTTP, as it is to be recorded.
+///
+/// # Errors
+/// A name or an address that does not work.
+pub(super) fn wanted_of(name: &str, camera: &KeptCamera) -> anyhow::Result<CameraInVolume> {
+    Ok(CameraInVolume {
+        camera: record::camera(&camera.entry(name))?,
+        volume: camera.volume.clone(),
+        retention: Wanted::default(),
+        read_only: false,
+    })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
