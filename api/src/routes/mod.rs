@@ -7,6 +7,7 @@ mod health;
 mod hls;
 mod holds;
 mod metrics;
+mod pages;
 mod session;
 mod signed_urls;
 mod snapshot;
@@ -46,6 +47,7 @@ pub(crate) fn router(app: App) -> Router {
     let docs = SwaggerUi::new("/api/docs").config(Config::from("../openapi.json"));
     let router = router
         .merge(docs)
+        .merge(pages::router())
         .route("/api/openapi.json", get(async move || axum::Json(OpenApi::clone(&document))))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path knows no such method: see /api/docs")
