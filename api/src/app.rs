@@ -3,6 +3,8 @@
 use crate::auth::Accounts;
 use crate::control::{Control, ControlError};
 use crate::downloads::Downloads;
+use crate::error::Result as Outcome;
+use crate::exports::Exports;
 use crate::gate::Gate;
 use crate::media::Media;
 use crate::problem::Problem;
@@ -23,17 +25,22 @@ pub(crate) struct App {
     pub(crate) settings: Arc<Settings>,
     pub(crate) media: Arc<Media>,
     pub(crate) downloads: Arc<Downloads>,
+    pub(crate) exports: Arc<Exports>,
 }
 
 impl App {
-    pub(crate) fn new(gate: Gate, settings: Settings, services: Services) -> App {
-        App {
+    /// # Errors
+    /// Where what outlived the last server cannot be read.
+    pub(crate) fn new(gate: Gate, settings: Settings, services: Services) -> Outcome<App> {
+        let exports = Exports::open(&settings.state)?;
+        Ok(App {
             gate: Arc::new(gate),
             services,
             settings: Arc::new(settings),
             media: Arc::default(),
             downloads: Arc::default(),
-        }
+            exports: Arc::new(exports),
+        })
     }
 
     /// Whether browsers reach this server by TLS alone.

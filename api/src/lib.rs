@@ -13,6 +13,7 @@ pub mod control;
 mod downloads;
 mod error;
 mod etag;
+mod exports;
 mod extract;
 mod gate;
 mod media;

@@ -71,7 +71,7 @@ impl Server {
         let tls = settings.tls.as_ref().map(acceptor).transpose()?;
         let listener =
             TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
-        Ok(Server { listener, app: App::new(gate, settings, services), tls })
+        Ok(Server { listener, app: App::new(gate, settings, services)?, tls })
     }
 
     /// Where it listens.

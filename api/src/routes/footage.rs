@@ -130,10 +130,10 @@ pub(super) fn named<'a>(
 }
 
 /// How it is asked for.
-struct Manner {
-    method: Method,
-    headers: HeaderMap,
-    inline: bool,
+pub(super) struct Manner {
+    pub(super) method: Method,
+    pub(super) headers: HeaderMap,
+    pub(super) inline: bool,
 }
 
 impl Wanted {
@@ -151,7 +151,9 @@ async fn answer(
     let place = app.downloads.place(&identity.name)?;
     let (snapshot, prepared) = app.read(move |app| prepared(app, &request)).await?;
     let length = prepared.bytes();
-    file(&asked, length, &prepared, |bytes| downloads::body(snapshot, Arc::clone(&prepared), bytes, place))
+    answer_file(&asked, length, &prepared, |bytes| {
+        downloads::body(snapshot, Arc::clone(&prepared), bytes, place)
+    })
 }
 
 /// Finds the one volume that has all streams, and lays the file out. Blocks.
@@ -166,7 +168,7 @@ pub(super) fn prepared(
 }
 
 /// The answer for a file of this length, if it is known.
-fn file(
+pub(super) fn answer_file(
     asked: &Manner,
     length: Option<u64>,
     prepared: &Prepared,

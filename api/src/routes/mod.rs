@@ -2,6 +2,7 @@
 
 mod camera_documents;
 mod cameras;
+mod exports;
 mod footage;
 mod health;
 mod hls;
@@ -15,6 +16,8 @@ mod timeline;
 mod tokens;
 mod users;
 mod volumes;
+
+pub(crate) use footage::Container;
 
 use crate::app::App;
 use crate::etag;
@@ -95,6 +98,9 @@ fn described(app: App) -> (Router, OpenApi) {
         .routes(routes!(timeline::forecast))
         .routes(routes!(footage::of_stream))
         .routes(routes!(footage::of_several))
+        .routes(routes!(exports::list, exports::add))
+        .routes(routes!(exports::show, exports::remove))
+        .routes(routes!(exports::file))
         .routes(routes!(hls::choices))
         .routes(routes!(hls::live))
         .routes(routes!(hls::recorded))

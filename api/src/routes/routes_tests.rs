@@ -60,7 +60,7 @@ impl Server {
         };
         let library = Arc::new(Library::default());
         let services = Services { library, control: Arc::new(FakeControl::default()) };
-        let router = router(App::new(gate, settings, services));
+        let router = router(App::new(gate, settings, services).expect("an app"));
         Server { _directory: directory, router }
     }
 
@@ -191,6 +191,16 @@ fn paths() -> Vec<(&'static str, &'static str, Option<Value>, May)> {
         ("get", "/api/v1/cameras/{camera}/streams/{stream}/hls/{file}", None, May::See),
         ("get", "/api/v1/cameras/{camera}/hls/master.m3u8", None, May::See),
         ("get", "/api/v1/footage?streams={camera}", None, May::See),
+        ("get", "/api/v1/exports", None, May::Known),
+        (
+            "post",
+            "/api/v1/exports",
+            Some(json!({"streams": ["door"], "from": "-10m", "to": "now"})),
+            May::Known,
+        ),
+        ("get", "/api/v1/exports/{export}", None, May::Known),
+        ("delete", "/api/v1/exports/{export}", None, May::Known),
+        ("get", "/api/v1/exports/{export}/file", None, May::Known),
         ("get", "/api/v1/timeline", None, May::Known),
         ("get", "/api/v1/forecast", None, May::Known),
         ("get", "/api/v1/holds", None, May::Known),
@@ -206,7 +216,8 @@ fn filled(path: &str, camera: &str) -> String {
         .replace("{camera}", camera)
         .replace("{stream}", "main")
         .replace("{user}", "bert")
-        .replace("{file}", "x.m4s");
+        .replace("{file}", "x.m4s")
+        .replace("{export}", "0000");
     path.replace("{token}", "0000").replace("{hold}", "00000000-0000-0000-0000-000000000000")
 }
 
