@@ -234,6 +234,9 @@ impl<'a> Scanner<'a> {
 
     /// The header and the tables of a chunk of which place and length are known, without its payloads: by the copies at its head, and
     /// where they do not verify, by those at its tail. `None` if neither header verifies.
+    ///
+    /// What the system remembers is good enough where it verifies: it is bound to the take and the place, and a chunk does not change
+    /// but for becoming void, which the caller has looked for.
     pub(crate) fn tables_at(
         &self,
         take: &Take,
@@ -243,15 +246,40 @@ impl<'a> Scanner<'a> {
         if offset.checked_add(length)? > self.geometry.block_bytes || length < self.geometry.page_bytes {
             return None;
         }
-        let head = self.chunk_at(take, offset).filter(|(located, _)| located.header.bytes as usize == length);
-        match head {
-            Some((located, Some(tables))) => Some((located, Some(tables))),
-            Some((located, None)) => {
-                let tables = self.tables(&located);
+        if let Some((located, tables)) = self.remembered_tables(take, offset, length) {
+            return Some((located, Some(tables)));
+        }
+        match self.chunk_at(take, offset).filter(|(located, _)| located.header.bytes as usize == length) {
+            Some((located, tables)) => {
+                let tables = tables.or_else(|| self.tables(&located));
                 Some((located, tables))
             }
             None => self.load_at(take, offset, length).map(|loaded| (loaded.located, loaded.tables)),
         }
+    }
+
+    /// How much of a chunk's head is fetched for its tables: two pages are enough for nearly all.
+    pub(crate) fn will_read_tables(&self, take: &Take, offset: usize) {
+        let bytes = 2 * self.geometry.page_bytes;
+        self.disk.will_read(self.geometry.block_at(take.block) + offset as u64, bytes);
+    }
+
+    fn remembered_tables(&self, take: &Take, offset: usize, length: usize) -> Option<(Located, Tables)> {
+        let mut head = vec![0; self.geometry.page_bytes];
+        let at = self.geometry.block_at(take.block) + offset as u64;
+        self.disk.read_remembered_at(&mut head, at).ok()?;
+        let located = self.head_in(&head, take, offset)?;
+        let wanted = located.header.payload_at();
+        if located.header.bytes as usize != length || wanted > length {
+            return None;
+        }
+        let read = head.len();
+        if wanted > read {
+            head.resize(wanted, 0);
+            self.disk.read_remembered_at(head.get_mut(read..)?, at + read as u64).ok()?;
+        }
+        let tables = Tables::at_head(&located.header, &head)?;
+        Some((located, tables))
     }
 
     /// The tables of a located chunk without its payloads.

@@ -493,6 +493,16 @@ fn figures_of_an_hour() {
         }
     });
     let volume = ring.volume();
+    let stream = volume.streams()[0].id;
+    for _ in 0..3 {
+        let began = std::time::Instant::now();
+        let mut cursor = volume.list(stream, TimeRange::default()).unwrap();
+        let mut items = 0;
+        while cursor.next_item().unwrap().is_some() {
+            items += 1;
+        }
+        println!("list {:?}, {items} items", began.elapsed());
+    }
     for format in FORMATS {
         for _ in 0..3 {
             let began = std::time::Instant::now();

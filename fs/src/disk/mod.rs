@@ -78,6 +78,17 @@ pub trait ReadAt: Send + Sync {
     /// [`io::ErrorKind::UnexpectedEof`] for a range beyond the end, else what the device reported. The buffer's
     /// content is then unspecified.
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// As [`ReadAt::read_exact_at`], but by what the system may remember: perhaps what stood there before. Only for who can tell.
+    ///
+    /// # Errors
+    /// As [`ReadAt::read_exact_at`].
+    fn read_remembered_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.read_exact_at(buffer, offset)
+    }
+
+    /// These bytes will be read as remembered: they may be fetched meanwhile.
+    fn will_read(&self, _offset: u64, _bytes: usize) {}
 }
 
 impl<T: ReadAt + ?Sized> ReadAt for Arc<T> {
@@ -87,6 +98,14 @@ impl<T: ReadAt + ?Sized> ReadAt for Arc<T> {
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         (**self).read_exact_at(buffer, offset)
+    }
+
+    fn read_remembered_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        (**self).read_remembered_at(buffer, offset)
+    }
+
+    fn will_read(&self, offset: u64, bytes: usize) {
+        (**self).will_read(offset, bytes);
     }
 }
 

@@ -1,13 +1,17 @@
 //! [`FileReader`]: reads a file or block device beside its writer, without a lock and without writing anything.
 //!
 //! Past the page cache where possible, through a bounce buffer that each thread keeps: a page cached before the
-//! writer wrote it could otherwise be served again. What must not live here: caching.
+//! writer wrote it could otherwise be served again. Through the page cache only where the caller can tell
+//! ([`ReadAt::read_remembered_at`]). What must not live here: caching of its own.
 
 use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::buffer::{AlignedBuffer, BUFFER_ALIGNMENT_BYTES};
 use super::direct::{self, Access, Opened};
@@ -28,6 +32,9 @@ pub struct FileReader {
     direct: bool,
     alignment_bytes: u32,
     size_bytes: u64,
+    path: PathBuf,
+    /// The same through the page cache, once it is wanted; `None` where it cannot be opened.
+    remembered: OnceLock<Option<File>>,
 }
 
 impl FileReader {
@@ -46,7 +53,19 @@ impl FileReader {
     pub fn open_with(path: &Path, prefer_direct: bool) -> Result<Self> {
         let Opened { file, direct, alignment_bytes, size_bytes } =
             direct::open(path, Access::Read, prefer_direct)?;
-        Ok(Self { file, direct, alignment_bytes, size_bytes })
+        let (path, remembered) = (path.to_owned(), OnceLock::new());
+        Ok(Self { file, direct, alignment_bytes, size_bytes, path, remembered })
+    }
+
+    /// The file through the page cache, if it is another than the one that is read past it.
+    fn remembered(&self) -> Option<&File> {
+        let open = || {
+            let file = File::open(&self.path).ok()?;
+            // What stands around the places that are read is not wanted: that is footage.
+            posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_RANDOM).ok()?;
+            Some(file)
+        };
+        self.remembered.get_or_init(open).as_ref().filter(|_| self.direct)
     }
 
     /// Whether reads go past the page cache.
@@ -123,5 +142,20 @@ impl ReadAt for FileReader {
             at += part.len() as u64;
         }
         Ok(())
+    }
+
+    fn read_remembered_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        match self.remembered() {
+            Some(file) => file.read_exact_at(buffer, offset),
+            None => self.read_exact_at(buffer, offset),
+        }
+    }
+
+    fn will_read(&self, offset: u64, bytes: usize) {
+        let place = i64::try_from(offset).ok().zip(i64::try_from(bytes).ok());
+        if let Some(((offset, bytes), file)) = place.zip(self.remembered()) {
+            // Advice: where it is not taken, reading takes longer.
+            let _taken = posix_fadvise(file, offset, bytes, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
+        }
     }
 }

@@ -324,7 +324,8 @@ impl Volume {
     ///
     /// Headers and tables have checksums of their own, which are verified. Those of the samples are not: a sample is listed although
     /// its bytes do not verify, or cannot be read, which only reading tells. Of what a live writer has not made durable yet the
-    /// bytes are read and verified all the same, so that nothing is listed that a power cut can still take.
+    /// bytes are read and verified all the same, so that nothing is listed that a power cut can still take. Headers and tables may
+    /// come from the system's page cache: one that rotted since it was read last is listed, too.
     ///
     /// # Errors
     /// As [`Volume::read`].

@@ -125,6 +125,17 @@ impl<'a> Cursor<'a> {
             let index = self.next_block;
             self.next_block += 1;
             self.plan_block(index)?;
+            self.fetch_tables();
+        }
+    }
+
+    /// Has what will be read of the planned chunks fetched at once, where their tables are enough: one after the other they would cost
+    /// a disk's answer each.
+    fn fetch_tables(&self) {
+        let scanner = self.volume.scanner();
+        let mine = |step: &&Step| step.place.kind == ChunkKind::MEDIA && self.mode.takes_tables(step);
+        for step in self.steps.iter().filter(mine) {
+            scanner.will_read_tables(&step.take, step.place.offset as usize);
         }
     }
 
