@@ -1,5 +1,5 @@
 //! A reader beside the writer that is passed by the ring: what it gets is right and without a hole, until it is told that it was
-//! passed. It never meets damage, for there is none.
+//! passed. It never meets damage, for there is none. And what outlines tell a reader of its blocks.
 
 use super::damage_tests::full_volume;
 use super::driver::{Cuts, Driver};
@@ -8,10 +8,10 @@ use super::oracle::Entry;
 use super::{Verdict, demand, for_seeds};
 use crate::disk::sim::SimRng;
 use crate::error::Error;
-use crate::reader::Volume;
+use crate::reader::{OutlineKind, StreamRow, Volume};
 use crate::report::{Item, TimeRange};
 use crate::sample::SampleFlags;
-use crate::types::StreamName;
+use crate::types::{ConfigurationHash, Sequence, StreamName};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -70,4 +70,41 @@ pub(super) fn passed_reader(seed: u64) -> Verdict<u64> {
             Err(error) => return Err(error.to_string()),
         }
     }
+}
+
+#[test]
+fn an_outline_tells_what_each_chunk_needs_and_its_block_has_it() {
+    for_seeds("configurations of outlines", 4700, 6, outlined_configurations);
+}
+
+fn outlined_configurations(seed: u64) -> Verdict<u64> {
+    let (image, model) = full_volume(seed)?;
+    let driver = Driver::on(image, Shape::SMALL, model, seed, Cuts::NONE)?;
+    let volume = Volume::from_disk(Arc::new(driver.disk.reader()), Path::new("proof"))
+        .map_err(|error| error.to_string())?;
+    let mut met = 0;
+    for stream in volume.streams() {
+        for row in volume.stream_rows(stream.id) {
+            let outline = volume.outline(stream.id, &row).map_err(|error| error.to_string())?;
+            let bytes: u32 = outline.chunks.iter().map(|chunk| chunk.bytes).sum();
+            demand!(bytes <= volume.info().block_bytes, "{row:?} has {bytes} bytes of chunks");
+            for chunk in outline.chunks.iter().filter(|chunk| chunk.kind == OutlineKind::Media) {
+                // A volume that knows none yet.
+                let volume = Volume::from_disk(Arc::new(driver.disk.reader()), Path::new("proof"))
+                    .map_err(|error| error.to_string())?;
+                let ask = |row, hash| volume.configuration_in_block(stream.id, row, hash);
+                let unknown = ask(&row, ConfigurationHash([7; 16])).map_err(|error| error.to_string())?;
+                demand!(unknown.is_none(), "a made-up hash has {unknown:?}");
+                let found = ask(&row, chunk.configuration).map_err(|error| error.to_string())?;
+                let right = found.is_some_and(|found| found.hash() == chunk.configuration);
+                demand!(right && chunk.bytes > 0, "{chunk:?} of {row:?}");
+                let gone =
+                    ask(&StreamRow { sequence: Sequence(u64::MAX), ..row }, ConfigurationHash([7; 16]));
+                demand!(matches!(gone, Err(Error::Overwritten { .. })), "{gone:?}");
+                met += 1;
+            }
+        }
+    }
+    demand!(met > 0, "no chunk");
+    Ok(met)
 }

@@ -10,15 +10,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 const SECOND_NS: i64 = 1_000_000_000;
-/// How much of a stream's end is looked at for the first segments.
-const FIRST_LOOK_NS: i64 = 60 * SECOND_NS;
+/// How much of a stream's end is looked at for the first segments: two of the longest.
+const FIRST_LOOK_NS: i64 = 150 * SECOND_NS;
 /// Target durations, in seconds: few, so that one holds as long as a camera's keyframe interval is about what it was.
 const TARGET_DURATIONS_S: [u64; 9] = [2, 3, 4, 6, 10, 15, 20, 30, 61];
 
 /// What a live playlist is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveOptions {
-    /// Groups of pictures are joined until a segment is as long as this; at least a second.
+    /// Groups of pictures that begin within the same of these are joined; in whole seconds, at least one.
     pub target: Duration,
     /// How many segments are listed at most; at least 3.
     pub window: usize,
@@ -51,7 +51,7 @@ pub struct LivePlaylist {
 impl LivePlaylist {
     /// The playlist of a stream, without a segment yet.
     pub fn new(stream: StreamId, options: LiveOptions) -> LivePlaylist {
-        let target = options.target.max(Duration::from_secs(1));
+        let target = Duration::from_secs(options.target.as_secs().max(1));
         LivePlaylist {
             stream,
             options: LiveOptions { target, window: options.window.max(3) },
@@ -104,12 +104,11 @@ impl LivePlaylist {
     }
 
     fn list(&mut self, mut segment: PlannedSegment) {
-        let second = segment.wall().0.div_euclid(SECOND_NS).max(0).unsigned_abs();
+        let second = second_of(&segment);
         match self.listed.back() {
             None => (self.media_sequence, self.discontinuity_sequence) = (second, second),
             Some(last) => {
-                let since_ns = segment.wall().since_ns(last.wall());
-                if self.next_number() > second && (0..SECOND_NS).contains(&since_ns) {
+                if self.next_number() > second && second_of(last) == second {
                     self.broken = true;
                     return;
                 }
@@ -132,7 +131,7 @@ impl LivePlaylist {
     }
 
     /// The segments that are listed, the oldest first.
-    pub fn segments(&self) -> impl ExactSizeIterator<Item = &PlannedSegment> {
+    pub fn segments(&self) -> impl ExactSizeIterator<Item = &PlannedSegment> + DoubleEndedIterator {
         self.listed.iter()
     }
 
@@ -165,4 +164,9 @@ impl LivePlaylist {
         let at = |configuration| self.inits.get(&configuration).copied().unwrap_or(WallTime(0));
         render(&head, self.listed.iter(), uris, at)
     }
+}
+
+/// The Unix second in which a segment begins.
+fn second_of(segment: &PlannedSegment) -> u64 {
+    segment.wall().0.div_euclid(SECOND_NS).max(0).unsigned_abs()
 }

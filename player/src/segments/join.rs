@@ -1,11 +1,15 @@
 //! From groups of pictures to segments. Pure.
+//!
+//! Groups that begin within the same stretch of wall time, of the target's length and counted from 1970, are one segment. So where a
+//! segment begins does not depend on where somebody began to look: viewers of one camera share their segments, and so does a server with
+//! the one that ran before it.
 
 use super::gops::Gop;
 use super::plan::PlannedSegment;
 use super::{BYTES_MAX, LENGTH_MAX_NS, SegmentName};
 use keha_fs::WallTime;
 
-/// Joins groups until they are as long as wanted. Which are joined depends on where it begins and on what follows, nothing else.
+/// Joins groups.
 #[derive(Debug)]
 pub(crate) struct Joiner {
     target_ns: i64,
@@ -18,10 +22,17 @@ pub(crate) struct Joiner {
 }
 
 impl Joiner {
-    /// Segments of at least so many nanoseconds, where groups can be joined. `behind`: the segment that was the last one before.
+    /// Segments of about so many nanoseconds, where groups can be joined. `behind`: the segment that was the last one before.
     pub(crate) fn new(target_ns: i64, behind: Option<SegmentName>) -> Joiner {
         let first = behind.is_none();
-        Joiner { target_ns, open: None, done: Vec::new(), ended: behind, first, left_out: Vec::new() }
+        Joiner {
+            target_ns: target_ns.max(1),
+            open: None,
+            done: Vec::new(),
+            ended: behind,
+            first,
+            left_out: Vec::new(),
+        }
     }
 
     /// Takes the next group.
@@ -43,7 +54,8 @@ impl Joiner {
                 self.begin(gop);
             }
         }
-        if gop.last || self.open.as_ref().is_some_and(|open| length_ns(&open.name) >= self.target_ns) {
+        let next = self.slot(gop.to);
+        if gop.last || self.open.as_ref().is_some_and(|open| self.slot(open.name.from) != next) {
             self.close();
         }
     }
@@ -51,6 +63,11 @@ impl Joiner {
     fn can_grow(&self, open: &PlannedSegment, gop: &Gop) -> bool {
         let half = BYTES_MAX as u64 / 2;
         gop.to.since_ns(open.name.from) <= LENGTH_MAX_NS && open.bytes.saturating_add(gop.bytes) <= half
+    }
+
+    /// Which stretch of the target's length a moment lies in.
+    fn slot(&self, wall: WallTime) -> i64 {
+        wall.0.div_euclid(self.target_ns)
     }
 
     fn begin(&mut self, gop: &Gop) {
@@ -80,8 +97,4 @@ impl Joiner {
     pub(crate) fn finish(self) -> (Vec<PlannedSegment>, Vec<(WallTime, WallTime)>) {
         (self.done, self.left_out)
     }
-}
-
-fn length_ns(name: &SegmentName) -> i64 {
-    name.to.since_ns(name.from)
 }

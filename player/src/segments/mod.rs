@@ -30,9 +30,13 @@
 mod build;
 mod gops;
 mod join;
+#[cfg(test)]
+pub(crate) mod made_up;
 mod name;
 mod plan;
 mod reading;
+#[cfg(test)]
+mod tests;
 mod tracks;
 
 pub use build::{Segment, segment};

@@ -57,7 +57,7 @@ pub fn target_of(range: TimeRange) -> Duration {
 }
 
 /// The segments of a range of a stream, from the sync sample at or before its beginning to the end of the group of pictures in which
-/// it ends. Groups of pictures are joined until `target` is reached; one that is longer is a longer segment. A stream that is unknown,
+/// it ends. Groups of pictures that begin within the same `target` of wall time are joined; one that is longer is a longer segment. A stream that is unknown,
 /// or has nothing there, has no segments. What is still being recorded at the end is left out.
 ///
 /// # Errors

@@ -1,0 +1,100 @@
+//! What a plan promises, for whatever was recorded.
+
+use super::made_up::{Event, MS, MadeUp, STREAM, events};
+use super::{LENGTH_MAX, Plan, SEGMENTS_MAX, plan};
+use crate::timeline::Index;
+use keha_fs::TimeRange;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+fn planned(made: &MadeUp, range: TimeRange, target_s: u64) -> Plan {
+    plan(&Index::new(made), made, STREAM, range, Duration::from_secs(target_s)).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn segments_are_what_is_recorded_no_more_no_less(events in events(), target in 1u64..7) {
+        let made = MadeUp::of(&events);
+        let plan = planned(&made, TimeRange::default(), target);
+        let length = |from: keha_fs::WallTime, to: keha_fs::WallTime| to.since_ns(from);
+        let sum: i64 = plan.segments.iter().map(|segment| length(segment.name.from, segment.name.to)).sum();
+        prop_assert_eq!(sum, made.playable_ns());
+        let names: BTreeSet<_> = plan.segments.iter().map(|segment| segment.name).collect();
+        prop_assert_eq!(names.len(), plan.segments.len());
+        prop_assert!(plan.segments.iter().all(|segment| segment.duration() <= LENGTH_MAX));
+        for pair in plan.segments.windows(2) {
+            let (before, behind) = (pair[0].name, pair[1].name);
+            let goes_on = (before.run, before.configuration, before.to) == (behind.run, behind.configuration, behind.from);
+            prop_assert_eq!(behind.from >= before.to, true);
+            if pair[1].discontinuity {
+                // A new run may begin at once; all else leaves a hole or changes what samples need.
+                prop_assert!(!goes_on || made.gops.iter().any(|gop| gop.from == behind.from));
+            } else {
+                prop_assert!(goes_on);
+                let slot = |wall: keha_fs::WallTime| wall.0 / (target as i64 * 1000 * MS);
+                prop_assert!(slot(before.from) < slot(behind.from), "they could have been one");
+            }
+        }
+    }
+
+    #[test]
+    fn a_range_has_the_segments_of_the_whole_but_for_its_ends(events in events(), from in 0usize..40, length in 1usize..20) {
+        let made = MadeUp::of(&events);
+        prop_assume!(!made.gops.is_empty());
+        let first = &made.gops[from % made.gops.len()];
+        let last = &made.gops[(from % made.gops.len() + length).min(made.gops.len() - 1)];
+        let range = TimeRange { from: Some(first.from.plus_ns(1)), to: Some(last.to) };
+        let whole = planned(&made, TimeRange::default(), 2).segments;
+        let part = planned(&made, range, 2).segments;
+        // The whole of it is there,
+        let lengths = made.gops.iter().filter(|gop| gop.from >= first.from && gop.from < last.to);
+        let playable: i64 = lengths.map(|gop| gop.to.since_ns(gop.from)).filter(|ns| *ns <= LENGTH_MAX.as_nanos() as i64).sum();
+        prop_assert_eq!(part.iter().map(|segment| segment.duration().as_nanos() as i64).sum::<i64>(), playable);
+        // and all but the first and the last segment are shared with other ranges.
+        for segment in part.iter().skip(1).rev().skip(1) {
+            prop_assert!(whole.iter().any(|other| other.name == segment.name));
+        }
+    }
+
+    #[test]
+    fn what_is_planned_while_it_is_recorded_stays_planned(events in events()) {
+        let mut made = MadeUp::of(&events);
+        let whole: BTreeSet<_> = planned(&made, TimeRange::default(), 1).segments.iter().map(|segment| segment.name).collect();
+        made.live = true;
+        for shown in 0..made.chunks() {
+            made.shown = shown;
+            let early = planned(&made, TimeRange::default(), 1).segments;
+            // The last one may still be joined with what comes.
+            for segment in early.iter().rev().skip(1) {
+                prop_assert!(whole.contains(&segment.name), "{}", segment.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_group_of_pictures_that_is_too_long_is_told_and_left_out() {
+    let made = MadeUp::of(&[Event::Gops(2, 1000), Event::Gops(1, 61_000), Event::Gops(2, 1000)]);
+    let plan = planned(&made, TimeRange::default(), 1);
+    assert_eq!((plan.segments.len(), plan.left_out.len()), (4, 1));
+    let breaks: Vec<bool> = plan.segments.iter().map(|segment| segment.discontinuity).collect();
+    assert_eq!(breaks, [false, false, true, false]);
+}
+
+#[test]
+fn a_range_with_too_many_segments_is_an_error_that_says_how_long_it_may_be() {
+    let made = MadeUp::of(&[Event::Gops(SEGMENTS_MAX + 10, 1000)]);
+    let error =
+        plan(&Index::new(&made), &made, STREAM, TimeRange::default(), Duration::from_secs(1)).unwrap_err();
+    assert!(error.to_string().contains("up to 6 hours"), "{error}");
+}
+
+#[test]
+fn an_unknown_stream_has_no_segments() {
+    let made = MadeUp::of(&[Event::Gops(2, 1000)]);
+    let unknown = keha_fs::StreamId::default();
+    let index = Index::new(&made);
+    let plan = plan(&index, &made, unknown, TimeRange::default(), Duration::from_secs(1)).unwrap();
+    assert_eq!(plan, Plan::default());
+}
