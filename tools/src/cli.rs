@@ -66,10 +66,16 @@ pub(crate) enum Command {
     Status(crate::volume_argument::ReportArguments),
     /// Record and serve, as a configuration file says, until stopped
     Serve(Box<commands::serve::Args>),
+    /// Say who may log in to a server
+    #[command(subcommand)]
+    User(commands::account::user::Command),
+    /// Make and remove tokens, by which programs ask a server
+    #[command(subcommand)]
+    Token(commands::account::token::Command),
     /// Look at configuration files of a server
     #[command(subcommand)]
     Config(commands::config::Command),
-    /// Record four built-in cameras: nothing to configure
+    /// Record four built-in cameras and serve them: nothing to configure
     Demo(commands::demo::Args),
     /// Write the completions of a shell to standard output
     Completions(commands::completions::Args),

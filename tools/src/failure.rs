@@ -74,6 +74,9 @@ fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(error) = cause.downcast_ref::<keha_player::Error>() {
         return Some(exit_of_player(error));
     }
+    if let Some(keha_api::Error::Refused { .. }) = cause.downcast_ref::<keha_api::Error>() {
+        return Some(Exit::Usage);
+    }
     // Another pipe that broke, such as the control socket, is a failure like any other.
     let unread = cause.downcast_ref::<std::io::Error>()?.get_ref()?.is::<Unread>();
     unread.then_some(Exit::Done)
@@ -163,6 +166,8 @@ mod tests {
             (keha_fs::Error::Overwritten { available_from: None }.into(), Exit::Damaged),
             (keha_fs::Error::Corrupt { what: "x".into(), at: 0 }.into(), Exit::Damaged),
             (keha_fs::Error::Stopped("x".into()).into(), Exit::Failed),
+            (keha_api::Error::Refused { what: "name", why: "x".into() }.into(), Exit::Usage),
+            (keha_api::Error::Unknown { what: "user", name: "x".into() }.into(), Exit::Failed),
         ] {
             let error = Err::<(), _>(error).context("while testing").expect_err("an error");
             assert_eq!(exit_of(&error), exit, "{error:#}");

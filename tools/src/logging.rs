@@ -29,9 +29,9 @@ pub(crate) fn start(verbose: u8, quiet: bool, format: LogFormat) -> LogGuard {
     let level = match (quiet, verbose) {
         (true, _) => "error",
         (false, 0) => "warn",
-        (false, 1) => "warn,keha=info,keha_fs=info,keha_recorder=info,keha_player=info",
-        (false, 2) => "info,keha=debug,keha_fs=debug,keha_recorder=debug,keha_player=debug",
-        (false, _) => "debug,keha=trace,keha_fs=trace,keha_recorder=trace,keha_player=trace",
+        (false, 1) => "warn,keha=info,keha_fs=info,keha_recorder=info,keha_player=info,keha_api=info",
+        (false, 2) => "info,keha=debug,keha_fs=debug,keha_recorder=debug,keha_player=debug,keha_api=debug",
+        (false, _) => "debug,keha=trace,keha_fs=trace,keha_recorder=trace,keha_player=trace,keha_api=trace",
     };
     let filter = EnvFilter::try_from_env("KEHA_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let (lines, guard) = NonBlockingBuilder::default()

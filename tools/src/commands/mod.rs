@@ -1,5 +1,6 @@
 //! The commands, one file each: arguments, what they do, how the result is shown.
 
+pub(crate) mod account;
 pub(crate) mod channel;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -32,6 +33,8 @@ pub(crate) fn run(command: Command, output: Output) -> anyhow::Result<Exit> {
         Command::Stream(command) => stream::run(&command, output),
         Command::Status(args) => status::run(&args, output),
         Command::Serve(args) => serve::run(*args, output),
+        Command::User(command) => account::user::run(&command, output),
+        Command::Token(command) => account::token::run(&command, output),
         Command::Config(command) => config::run(&command, output),
         Command::Demo(args) => demo::run(&args, output),
         Command::Completions(args) => completions::run(&args, output),

@@ -220,7 +220,11 @@ fn retention(camera: &RawEntry) -> anyhow::Result<Wanted> {
     })
 }
 
-fn password_from_file(path: &Path) -> anyhow::Result<String> {
+/// The password that a file holds, without the end of its line.
+///
+/// # Errors
+/// It cannot be read, or others can read it.
+pub(crate) fn password_from_file(path: &Path) -> anyhow::Result<String> {
     let Protected { text, readable_by_others } = protected::read(path)?;
     // What systemd hands over is protected by its directory, whatever the mode says.
     let handed_over =

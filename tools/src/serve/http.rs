@@ -13,7 +13,7 @@ use tokio::time::timeout;
 /// Threads that answer; reading from disks has others.
 const THREADS: usize = 2;
 /// Who is being answered when the server ends has this time: streams without an end are cut off.
-const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A server that answers until this is stopped.
 pub(super) struct Http {
@@ -43,9 +43,7 @@ impl Http {
                 // Whoever would say so is gone: that is a stop too.
                 let _ = stopped.await;
             };
-            if let Err(error) = server.serve(stopped).await {
-                tracing::error!(%error, "the HTTP server ended; recording goes on");
-            }
+            server.serve(stopped).await;
         });
         Ok(Http { runtime, stop, serving, address })
     }
