@@ -16,6 +16,7 @@ mod etag;
 mod exports;
 mod extract;
 mod gate;
+mod lease;
 mod media;
 mod openapi;
 mod problem;

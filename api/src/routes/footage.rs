@@ -9,6 +9,7 @@ use crate::downloads;
 use crate::etag::is_known;
 use crate::extract::{Query, RangeQuery, Watched};
 use crate::gate::Asking;
+use crate::lease::{in_danger, lease};
 use crate::problem::Problem;
 use crate::ranges::Asked;
 use axum::body::Body;
@@ -149,11 +150,20 @@ async fn answer(
     asked: Manner,
 ) -> Result<Response, Problem> {
     let place = app.downloads.place(&identity.name)?;
-    let (snapshot, prepared) = app.read(move |app| prepared(app, &request)).await?;
+    let (snapshot, prepared, streams) = app
+        .read(move |app| {
+            let (snapshot, prepared) = prepared(app, &request)?;
+            let streams = in_danger(&snapshot, &request.streams, prepared.moments().0);
+            Ok((snapshot, prepared, streams))
+        })
+        .await?;
     let length = prepared.bytes();
-    answer_file(&asked, length, &prepared, |bytes| {
-        downloads::body(snapshot, Arc::clone(&prepared), bytes, place)
-    })
+    let body = |bytes| {
+        let (from, to) = prepared.moments();
+        let held = (place, lease(&app, streams, from, to));
+        downloads::body(snapshot, Arc::clone(&prepared), bytes, held)
+    };
+    answer_file(&asked, length, &prepared, body)
 }
 
 /// Finds the one volume that has all streams, and lays the file out. Blocks.
