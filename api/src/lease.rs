@@ -26,7 +26,7 @@ pub(crate) struct Lease {
 pub(crate) fn in_danger(snapshot: &Snapshot, streams: &[StreamName], from: WallTime) -> Vec<StreamName> {
     let mut streams = streams.to_vec();
     streams.retain(|name| {
-        let Ok(stream) = snapshot.volume.stream(name) else { return false };
+        let Some(stream) = snapshot.stream(name) else { return false };
         let Some((first, left)) = stream.first.zip(stream.overwritten_in) else { return false };
         let behind = u64::try_from(from.since_ns(first)).map_or(Duration::ZERO, Duration::from_nanos);
         left.saturating_add(behind) < SOON

@@ -149,7 +149,7 @@ fn not_recorded() -> Problem {
 }
 
 fn streams_of(app: &App, camera: &str) -> Vec<StreamName> {
-    let streams = app.snapshots().into_iter().flat_map(|snapshot| snapshot.volume.streams());
+    let streams = app.snapshots().into_iter().flat_map(|snapshot| snapshot.streams.clone());
     let mut names: Vec<StreamName> =
         streams.map(|stream| stream.name).filter(|name| name.camera() == camera).collect();
     names.sort();

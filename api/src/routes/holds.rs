@@ -146,7 +146,7 @@ pub(super) async fn lift(
 }
 
 fn name_of(snapshot: &Snapshot, stream: StreamId) -> Option<StreamName> {
-    snapshot.volume.streams().into_iter().find(|known| known.id == stream).map(|known| known.name)
+    snapshot.streams.iter().find(|known| known.id == stream).map(|known| known.name.clone())
 }
 
 fn document(volume: &str, name: Option<&StreamName>, hold: &Hold) -> HoldDocument {

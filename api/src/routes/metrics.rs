@@ -44,7 +44,7 @@ struct Stored {
 }
 
 fn stored(app: &App) -> Vec<Stored> {
-    let streams = app.snapshots().into_iter().flat_map(|snapshot| snapshot.volume.streams());
+    let streams = app.snapshots().into_iter().flat_map(|snapshot| snapshot.streams.clone());
     let stored = streams.map(|stream| Stored {
         name: stream.name,
         first: stream.first,

@@ -114,7 +114,7 @@ pub(super) async fn of_all(
     let documents = app.read(move |app| {
         let mut documents = Vec::new();
         for snapshot in app.snapshots() {
-            for stream in snapshot.volume.streams() {
+            for stream in snapshot.streams.clone() {
                 let camera = stream.name.camera().to_owned();
                 let wanted = names.as_ref().is_none_or(|names| names.contains(&camera));
                 if !wanted || path_name(&stream.name) != "main" || !identity.grant.may_see(&camera) {
@@ -263,11 +263,7 @@ pub(super) async fn forecast(
     let documents = app.read(move |app| {
         let mut documents = Vec::new();
         for snapshot in app.snapshots() {
-            let seen = snapshot
-                .volume
-                .streams()
-                .into_iter()
-                .filter(|stream| identity.grant.may_see(stream.name.camera()));
+            let seen = snapshot.streams.iter().filter(|stream| identity.grant.may_see(stream.name.camera()));
             documents.extend(seen.map(|stream| ForecastDocument {
                 camera: stream.name.camera().to_owned(),
                 stream: path_name(&stream.name).to_owned(),

@@ -34,6 +34,16 @@ pub struct Snapshot {
     pub volume: Volume,
     /// What its tables say, for timelines.
     pub index: Index,
+    /// Its streams, by name: looked at once, for that takes all of the table.
+    pub streams: Vec<StreamSummary>,
+}
+
+impl Snapshot {
+    /// The stream of this name.
+    pub fn stream(&self, name: &StreamName) -> Option<&StreamSummary> {
+        let place = self.streams.binary_search_by(|stream| stream.name.cmp(name)).ok()?;
+        self.streams.get(place)
+    }
 }
 
 /// A stream in a snapshot.
@@ -128,7 +138,7 @@ impl Library {
         for shelf in self.shelves() {
             match shelf.snapshot(age_max) {
                 Ok(snapshot) => {
-                    let Ok(stream) = snapshot.volume.stream(name) else { continue };
+                    let Some(stream) = snapshot.stream(name).cloned() else { continue };
                     let later =
                         |last: Option<WallTime>| best.as_ref().is_none_or(|best| last > best.stream.last);
                     if later(stream.last) {
@@ -200,7 +210,8 @@ impl Shelf {
             Some(before) => before.index.renewed(&volume),
             None => Index::new(&volume),
         };
-        let snapshot = Arc::new(Snapshot { name: self.name.clone(), volume, index });
+        let snapshot =
+            Arc::new(Snapshot { name: self.name.clone(), streams: volume.streams(), volume, index });
         *self.latest() =
             Some(Latest { snapshot: Arc::clone(&snapshot), taken, cost: taken.elapsed(), generation });
         Ok(snapshot)
