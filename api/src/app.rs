@@ -1,5 +1,6 @@
 //! What every handler reaches, and how it reaches what may block.
 
+use crate::audit::Audit;
 use crate::auth::Accounts;
 use crate::control::{Control, ControlError};
 use crate::downloads::Downloads;
@@ -26,13 +27,14 @@ pub(crate) struct App {
     pub(crate) media: Arc<Media>,
     pub(crate) downloads: Arc<Downloads>,
     pub(crate) exports: Arc<Exports>,
+    pub(crate) audit: Arc<Audit>,
 }
 
 impl App {
     /// # Errors
     /// Where what outlived the last server cannot be read.
     pub(crate) fn new(gate: Gate, settings: Settings, services: Services) -> Outcome<App> {
-        let exports = Exports::open(&settings.state)?;
+        let (exports, audit) = (Exports::open(&settings.state)?, Audit::open(&settings.state)?);
         Ok(App {
             gate: Arc::new(gate),
             services,
@@ -40,6 +42,7 @@ impl App {
             media: Arc::default(),
             downloads: Arc::default(),
             exports: Arc::new(exports),
+            audit: Arc::new(audit),
         })
     }
 

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod audit;
 pub mod auth;
 mod connections;
 pub mod control;

@@ -20,9 +20,9 @@ mod volumes;
 pub(crate) use footage::Container;
 
 use crate::app::App;
-use crate::etag;
 use crate::gate;
 use crate::problem::Problem;
+use crate::{audit, etag};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -110,6 +110,7 @@ fn described(app: App) -> (Router, OpenApi) {
         .routes(routes!(holds::lift))
         .routes(routes!(volumes::list))
         .routes(routes!(metrics::show))
+        .layer(from_fn_with_state(app.clone(), audit::layer))
         .layer(from_fn_with_state(app.gate.clone(), gate::pass))
         // Logging in is asked by somebody whom nobody knows yet.
         .routes(routes!(session::begin));

@@ -8,8 +8,8 @@ use crate::auth::{Grant, Identity, Sealed};
 use crate::extract::Json;
 use crate::gate::{Asking, COOKIE, session_of};
 use crate::problem::Problem;
-use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::{ConnectInfo, OriginalUri, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -50,11 +50,14 @@ impl Session {
 pub(super) async fn begin(
     State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    OriginalUri(uri): OriginalUri,
     Json(who): Json<LogIn>,
 ) -> Result<Response, Problem> {
     let identity = app.gate.by_password(peer.ip(), &who.name, &who.password).await;
     let identity = identity.map_err(|wait| Problem::too_many(wait.0))?;
     // A page asks, which tells the person itself.
+    let status = if identity.is_some() { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+    app.audit.note(&who.name, peer.ip(), &Method::POST, &uri, status);
     let identity = identity.ok_or_else(|| Problem::unauthorized("wrong name or password", false))?;
     let expires = Timestamp::now() + LIFE;
     let sealed = Sealed { user: identity.name.clone(), generation: identity.generation, expires, path: None };
