@@ -387,6 +387,15 @@ fn windows_cover_the_samples_of_a_file_without_gap_or_overlap() {
     assert!(windows >= 3);
 }
 
+/// A NAL unit of this length that says nothing, behind its length.
+fn filler(length: usize) -> Vec<u8> {
+    let mut unit = (length as u32).to_be_bytes().to_vec();
+    unit.push(12);
+    unit.resize(4 + length - 1, 0xFF);
+    unit.push(0x80);
+    unit
+}
+
 #[test]
 fn parameter_sets_in_samples_are_taken_out_and_new_ones_told() {
     use mp4_atom::Atom;
@@ -402,6 +411,12 @@ fn parameter_sets_in_samples_are_taken_out_and_new_ones_told() {
     for (set, needs_init) in [(known, false), (other, true)] {
         let payload = track.segment_payload(&with(&set), 0).unwrap();
         assert_eq!((payload.data, payload.needs_init), (stored.clone(), needs_init));
+        // In a file filler data of the same length stands behind the pictures, and an unknown set stays.
+        let payload = track.file_payload(&with(&set), 0).unwrap();
+        assert_eq!((payload.data.len(), payload.needs_init), (with(&set).len(), needs_init));
+        assert_eq!(track.file_bytes(with(&set).len(), 0), Some(with(&set).len() as u32));
+        let whole = if needs_init { with(&set) } else { [&stored[..], &filler(set.len())].concat().into() };
+        assert!(payload.data == whole);
         let in_band = Track::new(1, video, ParameterSets::InBand).unwrap();
         assert_eq!(in_band.segment_payload(&with(&set), 0).unwrap().data, with(&set));
     }

@@ -196,3 +196,9 @@ fn moment(wall: WallTime) -> String {
     let whole = text.split('.').next().unwrap_or_default();
     format!("{}Z", whole.replace(':', "-"))
 }
+
+// A server prepares in one thread and writes in others.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Prepared>();
+};

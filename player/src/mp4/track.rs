@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 pub enum ParameterSets {
     /// In the sample entry alone (`avc1`, `hvc1`): what every player takes, Apple's H.265 included. Sets are taken out of
     /// the samples; a set that the sample entry does not have calls for another init segment ([`crate::mp4::Payload`]).
+    /// Samples of a file are as long as they were recorded all the same ([`Track::file_payload`]).
     #[default]
     SampleEntry,
     /// In the samples too (`avc3`, `hev1`): samples stay byte for byte as they were recorded, and their length is known
