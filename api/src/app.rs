@@ -12,6 +12,7 @@ use crate::problem::Problem;
 use crate::server::{Services, Settings};
 use keha_fs::StreamName;
 use keha_player::library::{Found, Snapshot};
+use keha_player::live::LiveHub;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ const AGE_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct App {
     pub(crate) gate: Arc<Gate>,
     pub(crate) services: Services,
+    pub(crate) live: Arc<LiveHub>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) media: Arc<Media>,
     pub(crate) downloads: Arc<Downloads>,
@@ -35,8 +37,10 @@ impl App {
     /// Where what outlived the last server cannot be read.
     pub(crate) fn new(gate: Gate, settings: Settings, services: Services) -> Outcome<App> {
         let (exports, audit) = (Exports::open(&settings.state)?, Audit::open(&settings.state)?);
+        let live = crate::live::hub(&services);
         Ok(App {
             gate: Arc::new(gate),
+            live,
             services,
             settings: Arc::new(settings),
             media: Arc::default(),

@@ -19,6 +19,7 @@ mod extract;
 mod gate;
 mod lease;
 mod media;
+mod live;
 mod openapi;
 mod problem;
 mod ranges;

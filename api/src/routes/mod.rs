@@ -7,6 +7,7 @@ mod footage;
 mod health;
 mod hls;
 mod holds;
+mod live;
 mod metrics;
 mod pages;
 mod session;
@@ -95,6 +96,7 @@ fn described(app: App) -> (Router, OpenApi) {
         .routes(routes!(timeline::of_stream))
         .routes(routes!(timeline::of_all))
         .routes(routes!(timeline::days))
+        .routes(routes!(live::watch))
         .routes(routes!(timeline::forecast))
         .routes(routes!(footage::of_stream))
         .routes(routes!(footage::of_several))
