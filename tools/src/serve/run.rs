@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 
 /// How often counters are looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// A volume that can neither be opened nor not be opened keeps the server from being ready for no longer than this.
+const READY: Duration = Duration::from_secs(10);
 /// What may wait for the loop.
 const WAKES: usize = 1024;
 
@@ -70,7 +72,8 @@ pub(crate) fn run(job: Job, output: Output) -> anyhow::Result<Exit> {
         let _change = station.change();
         station.apply(&config);
     }
-    let mut serving = Serving { station, notifier: Notifier::new(), view: job.view, is_ready: false };
+    let (notifier, began) = (Notifier::new(), Instant::now());
+    let mut serving = Serving { station, notifier, view: job.view, began, is_ready: false };
     let outcome = serving.run(&woken, job.duration);
     serving.finish(http, &woken, outcome, output)
 }
@@ -93,6 +96,7 @@ struct Serving {
     station: Arc<Station>,
     notifier: Notifier,
     view: Option<View>,
+    began: Instant,
     is_ready: bool,
 }
 
@@ -127,17 +131,22 @@ impl Serving {
         let states = ticks.iter().flat_map(|(_, tick)| tick.streams.iter().map(|stream| stream.state));
         self.notifier.recording(states);
         self.notifier.alive(now);
+        self.ready_if(now.duration_since(self.began) >= READY);
         if let (Some(view), Some((_, tick))) = (&mut self.view, ticks.first()) {
             view.tick(tick);
         }
     }
 
-    /// A volume was opened, or could not be: once all were, the server is ready.
-    fn tried(&mut self, volume: &str) -> anyhow::Result<()> {
-        if !self.is_ready && self.station.slots().iter().all(|slot| slot.is_tried()) {
+    fn ready_if(&mut self, is_it: bool) {
+        if is_it && !self.is_ready {
             self.is_ready = true;
             self.notifier.ready();
         }
+    }
+
+    /// A volume was opened, or could not be: once all were, the server is ready.
+    fn tried(&mut self, volume: &str) -> anyhow::Result<()> {
+        self.ready_if(self.station.slots().iter().all(|slot| slot.is_tried()));
         let (Some(view), Some(slot)) = (&mut self.view, self.station.slot(volume)) else { return Ok(()) };
         match (slot.live().as_ref(), slot.failed()) {
             (Some(live), _) => view.started(&live.volume(), live.opened(), &live.streams()),

@@ -1,6 +1,9 @@
 //! The built binary from outside: what it says, how it ends, what it leaves.
 
+mod accounts;
 mod record;
+mod serve;
+mod server;
 mod support;
 mod usage;
 mod volumes;

@@ -297,7 +297,10 @@ fn the_demo_goes_on_where_it_stopped() {
             command.args(["demo", "--size", "64MiB", "--duration", "3s"]).output().expect("the binary runs");
         let said = stderr(&output);
         assert!(
-            output.status.success() && said.contains(says) && said.contains(" export keha-data/demo.ring"),
+            output.status.success()
+                && said.contains(says)
+                && said.contains(" export keha-data/demo.ring")
+                && said.contains("serving at http://127.0.0.1:"),
             "{said}"
         );
         let info = run(dir.path(), &["volume", "info", "keha-data/demo.ring", "--json"]);

@@ -9,6 +9,7 @@ pub(crate) fn keha() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keha"));
     for variable in [
         "KEHA_VOLUME",
+        "KEHA_CONFIG",
         "KEHA_LOG",
         "KEHA_RUNTIME_DIR",
         "XDG_RUNTIME_DIR",
