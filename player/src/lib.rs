@@ -1,6 +1,7 @@
 //! Keha's player: footage out of a ring volume, as Matroska files that stand as evidence, and as MP4 for browsers.
 //!
-//! It reads volumes through `keha-fs` and hands out original samples: nothing is decoded, filtered or re-timed.
+//! It reads volumes through `keha-fs` and hands out original samples: nothing is filtered or re-timed, and nothing but
+//! snapshots is decoded.
 //! Every file comes with a manifest that names what it holds, what is missing and why, and the hashes of both.
 //! What must not live here: HTTP, the command line, anything that writes to a volume.
 #![forbid(unsafe_code)]

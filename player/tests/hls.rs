@@ -7,7 +7,7 @@ mod support;
 
 use keha_fs::{ConfigurationHash, RunId, TimeRange, Uuid, Volume, WallTime};
 use keha_player::Error;
-use keha_player::hls::{Uris, Variant, master, vod};
+use keha_player::hls::{LiveOptions, LivePlaylist, Uris, Variant, master, vod};
 use keha_player::segments::{InitName, Plan, PlannedSegment, Segment, SegmentName, init, plan, segment};
 use keha_player::timeline::Index;
 use ring::{NOON, Ring, S, at, stream};
@@ -294,6 +294,86 @@ fn a_segment_is_the_same_while_the_camera_records_and_long_after() {
         assert_eq!(segment(&volume, stream(&volume), &name).unwrap(), made, "{name}");
     }
     joins_without_a_seam(&volume, &planned(&volume, TimeRange::default(), 1));
+}
+
+/// Many clips one after the other, as one run of a camera.
+fn laps(
+    recorder: &mut ring::Recorder,
+    clip: &Clip,
+    laps: std::ops::Range<i64>,
+    then: &mut dyn FnMut(&mut ring::Recorder),
+) {
+    for lap in laps {
+        for ms in (0..4000).step_by(500) {
+            recorder.push_later(clip, if ms == 0 { i64::MIN..500 } else { ms..ms + 500 }, lap * 4000);
+            then(recorder);
+        }
+    }
+}
+
+#[test]
+fn a_live_playlist_lists_only_what_is_settled_and_plays_as_it_comes() {
+    let (ring, clip) = (Ring::new(), h265_mulaw());
+    let mut recorder = ring.recorder();
+    recorder.begin(1, at(0), clip);
+    let (mut playlist, mut given) = (None, Vec::<(SegmentName, Segment)>::new());
+    laps(&mut recorder, clip, 0..4, &mut |recorder| {
+        recorder.settle();
+        let volume = ring.volume();
+        let id = stream(&volume);
+        let playlist = playlist.get_or_insert_with(|| LivePlaylist::new(id, LiveOptions::default()));
+        playlist.advance(&Index::new(&volume), &volume).unwrap();
+        for planned in playlist.segments() {
+            if given.iter().all(|(name, _)| *name != planned.name) {
+                given.push((planned.name, segment(&volume, id, &planned.name).unwrap()));
+            }
+        }
+    });
+    recorder.close();
+    let volume = ring.volume();
+    assert!(given.len() >= 13, "{} segments", given.len());
+    assert!(given.windows(2).all(|pair| pair[0].0.to == pair[1].0.from), "nothing is left out");
+    for (name, made) in &given {
+        assert!(segment(&volume, stream(&volume), name).unwrap() == *made, "{name}");
+    }
+    let name = InitName { configuration: given[0].0.configuration, at: given[0].0.from };
+    let init = init(&volume, &Index::new(&volume), stream(&volume), &name).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("live.mp4");
+    let file: Vec<u8> =
+        init.data.iter().copied().chain(given.iter().flat_map(|(_, made)| made.data.to_vec())).collect();
+    std::fs::write(&path, file).unwrap();
+    assert_eq!(decoded_pictures(&path), given.iter().map(|(_, made)| made.pictures).sum::<usize>());
+}
+
+/// Somebody who looked at the volume a moment ago asks for what was listed since: the name is right, but not all of it is there.
+#[test]
+fn a_segment_is_not_made_of_less_than_all_of_it() {
+    let (ring, clip) = (Ring::new(), h264_aac());
+    let mut recorder = ring.recorder();
+    recorder.begin(1, at(0), clip);
+    let mut looks = Vec::new();
+    laps(&mut recorder, clip, 0..2, &mut |recorder| {
+        recorder.settle();
+        looks.push(ring.volume());
+    });
+    recorder.close();
+    let volume = ring.volume();
+    let plan = planned(&volume, TimeRange::default(), 1);
+    let mut refused = 0;
+    for planned in &plan.segments {
+        let whole = made(&volume, planned);
+        for look in &looks {
+            match segment(look, stream(look), &planned.name) {
+                Ok(made) => assert!(made == whole, "{}", planned.name),
+                Err(Error::NoSegment { .. } | Error::Volume(keha_fs::Error::NotRecorded { .. })) => {
+                    refused += 1
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    assert!(refused > plan.segments.len());
 }
 
 #[test]

@@ -66,7 +66,7 @@ impl LivePlaylist {
     }
 
     /// Lists what was recorded since the last time, as the index and its source know it; whether anything was. Reads the outlines of the
-    /// newest blocks.
+    /// newest blocks. An index that is older than the last one changes nothing.
     ///
     /// # Errors
     /// As [`crate::timeline::timeline`]; the playlist stays as it was then.
@@ -104,6 +104,9 @@ impl LivePlaylist {
     }
 
     fn list(&mut self, mut segment: PlannedSegment) {
+        if self.listed.iter().any(|listed| listed.name == segment.name) {
+            return;
+        }
         let second = second_of(&segment);
         match self.listed.back() {
             None => (self.media_sequence, self.discontinuity_sequence) = (second, second),

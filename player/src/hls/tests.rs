@@ -135,6 +135,25 @@ fn a_camera_that_is_away_leaves_its_playlist_as_it_is_and_comes_back_behind_a_di
     assert_eq!(playlist.discontinuity_sequence(), discontinuity + 1, "it has left the window");
 }
 
+/// Requests come on many threads, and one may have looked at the volume before the last one did.
+#[test]
+fn an_older_look_at_the_volume_changes_nothing() {
+    let mut made = MadeUp::of(&[Event::Gops(40, 1000)]);
+    made.live = true;
+    let mut playlist = LivePlaylist::new(STREAM, LiveOptions::default());
+    made.shown = 31;
+    advanced(&made, &mut playlist);
+    let before = playlist.render(&uris()).unwrap();
+    for shown in 0..31 {
+        made.shown = shown;
+        assert!(!advanced(&made, &mut playlist), "{shown}");
+        assert_eq!(playlist.render(&uris()).unwrap(), before);
+    }
+    made.shown = 33;
+    assert!(advanced(&made, &mut playlist));
+    assert!(playlist.segments().all(|segment| !segment.discontinuity));
+}
+
 #[test]
 fn a_clock_that_was_set_back_lets_the_playlist_go_on() {
     let mut made = MadeUp::of(&[Event::Gops(10, 1000), Event::Run(-3_600_000), Event::Gops(20, 1000)]);

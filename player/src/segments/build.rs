@@ -1,14 +1,12 @@
 //! A segment from its name and the volume alone.
 
 use super::reading::{Part, Reading};
-use super::{LENGTH_MAX_NS, LOOK_NS, SegmentName};
+use super::{LENGTH_MAX_NS, LOOK_NS, READ_BEHIND_NS, SegmentName};
 use crate::error::{Error, Result};
 use crate::mp4::{DecodeTimes, FragmentSample, FragmentTrack, Timed, fragment};
 use bytes::Bytes;
 use keha_fs::{SampleFlags, StoredSample, StreamId, TimeRange, TrackKind, Volume, WallTime};
 
-/// How far behind a segment's end is read at most.
-const READ_BEHIND_NS: i64 = 4 * LOOK_NS;
 const SECOND_NS: i128 = 1_000_000_000;
 
 /// A segment.
@@ -43,6 +41,12 @@ pub fn segment(volume: &Volume, stream: StreamId, name: &SegmentName) -> Result<
             break;
         }
     }
+    if let Some(lacks) = reading.lacks()
+        && is_being_recorded(volume, stream, lacks)
+    {
+        let reason = "not all of it is on the disk yet".to_owned();
+        return Err(Error::NoSegment { name: name.to_string(), reason });
+    }
     let parts = reading.finish()?;
     let timed: Vec<(Vec<FragmentSample>, Option<i64>)> = parts.tracks.iter().map(timed).collect();
     let tracks = parts.tracks.iter().zip(&timed).map(|(part, (samples, next))| FragmentTrack {
@@ -57,6 +61,12 @@ pub fn segment(volume: &Volume, stream: StreamId, name: &SegmentName) -> Result<
     }
     let video = parts.tracks.iter().filter(|part| part.chosen.track.kind() == TrackKind::Video);
     Ok(Segment { data: made.data, pictures: video.map(|part| part.samples.len()).sum(), needs_init })
+}
+
+/// Whether samples of up to this moment may still be on their way: bytes that are made of less would be others later.
+fn is_being_recorded(volume: &Volume, stream: StreamId, up_to: WallTime) -> bool {
+    let reached = || volume.stream_rows(stream).iter().filter_map(|row| row.wall).map(|(_, max)| max).max();
+    volume.is_unclosed() && reached().is_none_or(|reached| reached < up_to)
 }
 
 /// Grows from one segment of a stream to the next, but for those shorter than a second.

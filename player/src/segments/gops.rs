@@ -6,8 +6,8 @@
 use super::{LAST_PICTURE_NS, LOOK_NS, interrupts};
 use crate::timeline::PAUSE_NS;
 use keha_fs::{
-    BlockIndex, BlockOutline, ConfigurationHash, OutlineChunk, OutlineKind, OutlineSync, RunId, Sequence,
-    StreamRow, TrackNumber, WallTime,
+    BlockIndex, BlockOutline, ConfigurationHash, Gap, OutlineChunk, OutlineKind, OutlineSync, RunId,
+    Sequence, StreamRow, TrackNumber, WallTime,
 };
 
 /// A group of pictures; in a stream without video, a chunk of sound.
@@ -61,11 +61,7 @@ impl Gops {
             match &chunk.kind {
                 OutlineKind::Media => self.media((row.block, row.sequence), chunk, mine),
                 OutlineKind::Erased | OutlineKind::Expired => self.end_stretch(),
-                OutlineKind::Gap(gap) => {
-                    if self.stretch.as_ref().is_some_and(|stretch| interrupts(gap, stretch.reached)) {
-                        self.end_stretch();
-                    }
-                }
+                OutlineKind::Gap(gap) if self.is_interrupted_by(gap) => self.end_stretch(),
                 _ => {}
             }
         }
@@ -111,6 +107,10 @@ impl Gops {
             let count = self.waiting.partition_point(settled);
             self.ready.extend(self.waiting.drain(..count));
         }
+    }
+
+    fn is_interrupted_by(&self, gap: &Gap) -> bool {
+        self.stretch.as_ref().is_some_and(|stretch| interrupts(gap, stretch.reached))
     }
 
     fn add_bytes(&mut self, bytes: u64) {

@@ -58,11 +58,13 @@ pub const SEGMENTS_MAX: usize = 20_000;
 /// How far behind a segment's end samples may decide its last durations, in nanoseconds.
 pub const LOOK_NS: i64 = 1_000_000_000;
 
+/// How far behind a segment's end is read at most.
+const READ_BEHIND_NS: i64 = 4 * LOOK_NS;
 const LENGTH_MAX_NS: i64 = LENGTH_MAX.as_nanos() as i64;
 /// How long the last picture of a stretch is shown where nothing follows it: as at 25 pictures a second.
 const LAST_PICTURE_NS: i64 = 40_000_000;
 
 /// Whether a gap record tells of a hole behind what was recorded up to `reached`. Records of earlier holes may be stored later.
 fn interrupts(gap: &Gap, reached: WallTime) -> bool {
-    gap.to.is_none_or(|to| to > reached) && gap.from <= reached.plus_ns(4 * LOOK_NS)
+    gap.to.is_none_or(|to| to > reached) && gap.from <= reached.plus_ns(READ_BEHIND_NS)
 }

@@ -77,7 +77,7 @@ pub fn plan(
         if inside {
             joiner.push(&gop);
         }
-        if joiner.count() < SEGMENTS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if joiner.count() <= SEGMENTS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     if complete.is_break() {
         let longest = target.as_secs_f64() * SEGMENTS_MAX as f64 / 3600.0;
@@ -126,16 +126,31 @@ pub(crate) fn live_gops(
         return Ok(Some(found));
     };
     let Some(first) = rows.iter().position(|row| (row.block, row.sequence) == behind.block) else {
-        return Ok(None);
+        // Gone, or this look at the volume is older than the one that the position is from.
+        let is_older = rows.iter().all(|row| row.sequence < behind.block.1);
+        return Ok(is_older.then(Vec::new));
     };
     if rows.len() - first > BLOCKS_BEHIND_MAX {
         return Ok(None);
     }
     let rows = Rows { rows: rows.get(first..).unwrap_or_default(), source, stream, is_live: index.is_live() };
     let _ = rows.gops(TimeRange::default(), &mut take)?;
-    let mine =
-        |gop: &Gop| gop.run == behind.name.run && gop.from >= behind.name.from && gop.from < behind.name.to;
-    Ok(found.iter().rposition(mine).map(|last| found.split_off(last + 1)))
+    Ok(Some(found.split_off(behind.passed(&found))))
+}
+
+impl Position {
+    /// How many of the groups, from its block on, are not behind it.
+    fn passed(&self, gops: &[Gop]) -> usize {
+        let mine =
+            |gop: &Gop| gop.run == self.name.run && gop.from >= self.name.from && gop.from < self.name.to;
+        let behind =
+            |gop: &Gop| gop.block.1 > self.block.1 || gop.run == self.name.run && gop.from >= self.name.to;
+        match gops.iter().rposition(mine) {
+            Some(last) => last + 1,
+            // Erased since; or not there yet, where this look is older.
+            None => gops.iter().position(behind).unwrap_or(gops.len()),
+        }
+    }
 }
 
 /// A stream's rows, and whom to ask for their outlines.

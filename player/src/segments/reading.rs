@@ -4,7 +4,7 @@
 //! samples that decide its last durations (*behind*), until nothing more is wanted (*done*).
 
 use super::tracks::{Chosen, choose};
-use super::{BYTES_MAX, LAST_PICTURE_NS, LOOK_NS, SegmentName, interrupts};
+use super::{BYTES_MAX, LAST_PICTURE_NS, LOOK_NS, READ_BEHIND_NS, SegmentName, interrupts};
 use crate::error::{Error, Result};
 use crate::timeline::PAUSE_NS;
 use keha_fs::{
@@ -182,6 +182,16 @@ impl<'a> Reading<'a> {
             |part: &Part| part.samples.is_empty() || part.is_settled() || part.is_video() && next_group;
         if is_late || self.parts.iter().all(is_settled) {
             self.place = Place::Done;
+        }
+    }
+
+    /// Up to when samples must have been recorded for what was read to be all there ever will be; `None` if it is. Looked at when
+    /// there was nothing more to take.
+    pub(super) fn lacks(&self) -> Option<WallTime> {
+        match self.place {
+            Place::Sought | Place::Done => None,
+            Place::Inside => Some(self.name.to.plus_ns(READ_BEHIND_NS)),
+            Place::Behind => Some(self.name.to.plus_ns(LOOK_NS)),
         }
     }
 

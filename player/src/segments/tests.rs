@@ -44,7 +44,9 @@ proptest! {
         prop_assume!(!made.gops.is_empty());
         let first = &made.gops[from % made.gops.len()];
         let last = &made.gops[(from % made.gops.len() + length).min(made.gops.len() - 1)];
-        let range = TimeRange { from: Some(first.from.plus_ns(1)), to: Some(last.to) };
+        // Behind its first picture, if it has another one.
+        let within = i64::from(first.to.since_ns(first.from) > 40 * MS);
+        let range = TimeRange { from: Some(first.from.plus_ns(within)), to: Some(last.to) };
         let whole = planned(&made, TimeRange::default(), 2).segments;
         let part = planned(&made, range, 2).segments;
         // The whole of it is there,

@@ -104,6 +104,11 @@ impl Recorder {
 
     /// The samples of these milliseconds of the clip.
     pub(crate) fn push(&mut self, clip: &Clip, range_ms: std::ops::Range<i64>) {
+        self.push_later(clip, range_ms, 0);
+    }
+
+    /// The same, so many milliseconds later in the run.
+    pub(crate) fn push_later(&mut self, clip: &Clip, range_ms: std::ops::Range<i64>, later_ms: i64) {
         for sample in &clip.samples {
             let timescale = i64::from(clip.configuration.track(sample.track).unwrap().timescale);
             if !range_ms.contains(&(sample.ticks * 1000 / timescale)) {
@@ -111,7 +116,7 @@ impl Recorder {
             }
             let made = || Sample {
                 track: sample.track,
-                ticks: sample.ticks,
+                ticks: sample.ticks + later_ms * timescale / 1000,
                 flags: sample.flags,
                 data: vec![sample.data.clone()],
             };
