@@ -41,8 +41,10 @@ class Live {
   }
 
   begin(init) {
-    const type = `video/mp4; codecs="${init.codecs}"`;
-    if (!window.MediaSource || !MediaSource.isTypeSupported(type)) return this.pictures(`this browser plays no ${init.codecs}`);
+    // Some browsers know FLAC by another name than the registered one.
+    const types = [init.codecs, init.codecs.replace('fLaC', 'flac')].map((codecs) => `video/mp4; codecs="${codecs}"`);
+    const type = window.MediaSource && types.find((type) => MediaSource.isTypeSupported(type));
+    if (!type) return this.pictures(`this browser plays no ${init.codecs}`);
     this.view.note('');
     this.queue = [];
     this.origin = init.axis_ms / 1000;
@@ -66,7 +68,10 @@ class Live {
     const video = this.view.video;
     if (buffer.buffered.length) {
       const [start, end] = [buffer.buffered.start(0), buffer.buffered.end(buffer.buffered.length - 1)];
-      if (video.currentTime < start || end - video.currentTime > 1.5) video.currentTime = Math.max(start, end - 0.2);
+      const behind = end - video.currentTime;
+      if (video.currentTime < start || behind > 2) video.currentTime = Math.max(start, end - 0.1);
+      // A little faster until it is close behind the camera.
+      else video.playbackRate = behind > 0.4 ? 1.1 : 1;
       if (video.currentTime - start > 30) return buffer.remove(start, video.currentTime - 10);
     }
     if (this.queue.length) {
@@ -128,6 +133,7 @@ class View {
   goLive() {
     this.live?.stop();
     this.played = null;
+    this.video.onloadedmetadata = this.video.onerror = null;
     this.back.hidden = true;
     Object.values(this.links).forEach((link) => { link.hidden = true; });
     this.video.controls = false;
@@ -135,27 +141,31 @@ class View {
   }
 
   // Plays what was recorded from a moment on, in milliseconds since 1970.
-  play(at) {
+  async play(at) {
     this.live?.stop();
     this.live = null;
+    this.video.playbackRate = 1;
     this.note('');
     const from = new Date(at).toISOString();
     const to = new Date(Math.min(at + CLIP_SECONDS * 1000, Date.now())).toISOString();
     const footage = `${API}/cameras/${this.name}/streams/main/footage?from=${from}&to=${to}`;
+    const file = `${footage}&format=mp4&inline=true`;
     this.played = at;
+    this.back.hidden = false;
+    const head = await fetch(file, { headers: { range: 'bytes=0-0' } });
+    if (this.played !== at) return;
+    if (!head.ok) return this.note((await head.json()).detail);
+    // It begins with the keyframe at or before the moment.
+    this.began = Date.parse(head.headers.get('x-keha-moment'));
     this.video.controls = true;
-    this.video.src = `${footage}&format=mp4&inline=true`;
-    this.video.onerror = async () => {
-      if (this.played !== at) return;
-      const answer = await fetch(this.video.src, { method: 'GET', headers: { range: 'bytes=0-0' } });
-      this.note(answer.ok ? 'this browser cannot play it: download it' : (await answer.json()).detail);
-    };
+    this.video.onloadedmetadata = () => { this.video.currentTime = Math.max(0, (at - this.began) / 1000); };
+    this.video.onerror = () => { if (this.played === at) this.note('this browser cannot play it: download it'); };
+    this.video.src = file;
     this.video.play().catch(() => {});
     this.links.mp4.href = `${footage}&format=mp4`;
     this.links.mkv.href = `${footage}&format=mkv`;
     this.links.still.href = `${API}/cameras/${this.name}/streams/main/snapshot.jpg?at=${from}`;
     Object.values(this.links).forEach((link) => { link.hidden = false; });
-    this.back.hidden = false;
   }
 
   draw(timeline, from, span) {
@@ -177,7 +187,7 @@ class View {
   }
 
   moment() {
-    return this.played ? this.played + this.video.currentTime * 1000 : (this.live?.moment() ?? Date.now());
+    return this.played ? (this.began ?? this.played) + this.video.currentTime * 1000 : (this.live?.moment() ?? Date.now());
   }
 
   tick() {

@@ -235,7 +235,7 @@ fn parses_to_the_clip(clip: &Clip, file: &[u8], axis_seconds: i64, made: &[Track
         }
         for ((parsed, shown), stored) in parsed.samples.iter().zip(shown).zip(stored) {
             assert_eq!(shown, stored.ticks + shift);
-            if track.codec_string() != "flac" {
+            if track.codec_string() != "fLaC" {
                 assert_eq!(&file[parsed.byte_range()], &stored.data[..]);
             }
             if track.kind() == TrackKind::Video {
@@ -264,7 +264,7 @@ fn segments_of_h265_with_open_gops_and_g711_play_bit_for_bit() {
     let clip = h265_mulaw();
     let made = tracks(clip, ParameterSets::SampleEntry);
     assert!(made[0].codec_string().starts_with("hvc1.1.6.L"));
-    assert_eq!((made[1].codec_string(), made[1].reorder_max()), ("flac", 0));
+    assert_eq!((made[1].codec_string(), made[1].reorder_max()), ("fLaC", 0));
     assert!((1..=3).contains(&made[0].reorder_max()));
     let file = [vec![init(&made).unwrap()], segments(clip, &made)].concat().concat();
     let (directory, path) = plays_the_clip(clip, &file);

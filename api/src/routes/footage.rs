@@ -3,7 +3,7 @@
 //! MP4 has a known length, and any range of its bytes can be asked for. The other two begin to come at once and have no length; who
 //! wants to go on where a download of them broke off makes a named export.
 
-use super::App;
+use super::{App, MOMENT};
 use crate::auth::Identity;
 use crate::downloads;
 use crate::etag::is_known;
@@ -19,6 +19,7 @@ use axum::response::{IntoResponse, Response};
 use keha_fs::StreamName;
 use keha_player::footage::{FootageRequest, Format, Prepared, prepare};
 use keha_player::library::Snapshot;
+use keha_player::units::time::rfc3339;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
@@ -190,6 +191,7 @@ pub(super) fn answer_file(
     let mut headers = HeaderMap::new();
     headers.insert(header::ETAG, tag.clone());
     headers.insert(header::CONTENT_TYPE, text(prepared.content_type())?);
+    headers.insert(MOMENT, text(rfc3339(prepared.moments().0))?);
     let named = format!("{disposition}; filename=\"{}\"", prepared.file_name());
     headers.insert(header::CONTENT_DISPOSITION, text(named)?);
     let known: Vec<HeaderValue> = asked.headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect();

@@ -26,7 +26,7 @@ use crate::problem::Problem;
 use crate::{audit, etag};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::get;
@@ -40,6 +40,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 /// Below what all paths but those of the pages are.
 pub(crate) const API: &str = "/api/v1";
 
+/// In which header stands of when a picture is, or the first of a file.
+const MOMENT: HeaderName = HeaderName::from_static("x-keha-moment");
 /// The most bytes of a request's body: what is sent here is small.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
@@ -70,7 +72,8 @@ fn cors(origins: &[String]) -> CorsLayer {
     let origins = origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
     let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE];
     let sent = [header::AUTHORIZATION, header::CONTENT_TYPE, header::RANGE, header::IF_NONE_MATCH];
-    let read = [header::ETAG, header::CONTENT_RANGE, header::ACCEPT_RANGES, header::CONTENT_DISPOSITION];
+    let read =
+        [header::ETAG, header::CONTENT_RANGE, header::ACCEPT_RANGES, header::CONTENT_DISPOSITION, MOMENT];
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods(methods)

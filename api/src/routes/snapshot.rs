@@ -1,18 +1,15 @@
 //! Pictures: the nearest keyframe as JPEG.
 
-use super::App;
+use super::{App, MOMENT};
 use crate::extract::{Query, Watched, moment};
 use crate::problem::Problem;
 use axum::extract::State;
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use keha_player::snapshot::{Moment, find};
 use keha_player::units::time::rfc3339;
 use serde::Deserialize;
 use utoipa::IntoParams;
-
-/// In which header stands of when a picture is.
-const MOMENT: HeaderName = HeaderName::from_static("x-keha-moment");
 
 /// Which picture.
 #[derive(Deserialize, IntoParams)]

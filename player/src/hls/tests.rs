@@ -206,7 +206,7 @@ fn nothing_that_could_end_a_line_gets_into_a_playlist() {
 fn a_master_playlist_lists_variants_in_order() {
     let variant = |uri: &str, bandwidth| Variant {
         uri: uri.to_owned(),
-        codecs: vec!["hvc1.1.6.L93.B0".to_owned(), "flac".to_owned()],
+        codecs: vec!["hvc1.1.6.L93.B0".to_owned(), "fLaC".to_owned()],
         resolution: Some((3840, 2160)),
         frame_rate: Some(24.996),
         bandwidth,

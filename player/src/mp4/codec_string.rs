@@ -36,7 +36,7 @@ pub(crate) fn aac(configuration: &[u8]) -> Option<String> {
 }
 
 /// FLAC in MP4 has no parameters.
-pub(crate) const FLAC: &str = "flac";
+pub(crate) const FLAC: &str = "fLaC";
 
 #[cfg(test)]
 mod tests {

@@ -149,7 +149,7 @@ async fn who_watches_is_told_what_comes_and_given_it() {
     let init = text(&mut socket).await;
     assert_eq!(
         (&init["type"], &init["codecs"], &init["number"]),
-        (&"init".into(), &"flac".into(), &1.into())
+        (&"init".into(), &"fLaC".into(), &1.into())
     );
     assert_eq!((&init["video"], &init["audio"]["sample_rate"]), (&Value::Null, &8000.into()));
     assert_eq!(init["wall"], "2026-03-01T12:00:00.020000000Z");
