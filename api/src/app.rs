@@ -7,6 +7,7 @@ use crate::problem::Problem;
 use crate::server::{Services, Settings};
 use keha_fs::StreamName;
 use keha_player::library::{Found, Snapshot};
+use keha_player::live::LiveHub;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +19,14 @@ const AGE_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct App {
     pub(crate) gate: Arc<Gate>,
     pub(crate) services: Services,
+    pub(crate) live: Arc<LiveHub>,
     pub(crate) settings: Arc<Settings>,
 }
 
 impl App {
     pub(crate) fn new(gate: Gate, settings: Settings, services: Services) -> App {
-        App { gate: Arc::new(gate), services, settings: Arc::new(settings) }
+        let live = crate::live::hub(&services);
+        App { gate: Arc::new(gate), services, live, settings: Arc::new(settings) }
     }
 
     /// Whether browsers reach this server by TLS alone.

@@ -14,6 +14,7 @@ mod error;
 mod etag;
 mod extract;
 mod gate;
+mod live;
 mod openapi;
 mod problem;
 mod routes;

@@ -84,6 +84,12 @@ impl Server {
 
     /// Answers until `stop` is done, and then for at most two seconds what was asked before.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let live = Arc::clone(&self.app.live);
+        let stop = async move {
+            stop.await;
+            // Whoever watches is told; connections that were upgraded are waited for by nobody else.
+            live.close();
+        };
         connections::serve(self.listener, router(self.app), self.tls, stop).await;
     }
 }

@@ -19,6 +19,7 @@ mod remembered;
 pub(crate) use credentials::{COOKIE, SEALED, session_of};
 pub(crate) use extract::{Administrator, Asking};
 pub(crate) use layer::pass;
+pub(crate) use origin::is_foreign;
 
 use crate::auth::{Accounts, Buckets, Cameras, Grant, Identity, Role, Sealed, Sealer, Wait};
 use crate::error::Result;

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, Uri, header};
 use std::net::IpAddr;
 
 /// Whether another site's page asks.
-pub(super) fn is_foreign(headers: &HeaderMap, uri: &Uri) -> bool {
+pub(crate) fn is_foreign(headers: &HeaderMap, uri: &Uri) -> bool {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     if text("sec-fetch-site").is_some_and(|site| !["same-origin", "none"].contains(&site)) {
         return true;

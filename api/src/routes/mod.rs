@@ -4,6 +4,7 @@ mod camera_documents;
 mod cameras;
 mod health;
 mod holds;
+mod live;
 mod metrics;
 mod session;
 mod signed_urls;
@@ -87,6 +88,7 @@ fn described(app: App) -> (Router, OpenApi) {
         .routes(routes!(timeline::of_stream))
         .routes(routes!(timeline::of_all))
         .routes(routes!(timeline::days))
+        .routes(routes!(live::watch))
         .routes(routes!(timeline::forecast))
         .routes(routes!(holds::list, holds::add))
         .routes(routes!(holds::lift))

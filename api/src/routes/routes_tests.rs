@@ -184,6 +184,7 @@ fn paths() -> Vec<(&'static str, &'static str, Option<Value>, May)> {
         ),
         ("get", "/api/v1/cameras/{camera}/streams/{stream}/timeline", None, May::See),
         ("get", "/api/v1/cameras/{camera}/streams/{stream}/days", None, May::See),
+        ("get", "/api/v1/cameras/{camera}/streams/{stream}/live", None, May::See),
         ("get", "/api/v1/timeline", None, May::Known),
         ("get", "/api/v1/forecast", None, May::Known),
         ("get", "/api/v1/holds", None, May::Known),

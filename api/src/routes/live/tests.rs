@@ -1,0 +1,227 @@
+//! Live sound of a real writer in a real WebSocket, asked as programs ask.
+
+use super::{PATIENCE, Patience, upgraded};
+use axum::Router;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::routing::get;
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use keha_fs::{
+    Anchor, ClockSource, Configuration, CreateOptions, RunId, Sample, SampleFlags, StreamName, StreamWriter,
+    Tail, TrackConfiguration, TrackKind, TrackNumber, Volume, WallTime, Writer, WriterOptions,
+};
+use keha_player::live::{LiveHub, LiveOptions, LiveSource};
+use serde_json::Value;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+const SOUND: TrackNumber = TrackNumber(1);
+const NOON: WallTime = WallTime(1_772_366_400_000_000_000);
+
+/// What is recorded, and who watches it.
+struct Rig {
+    hub: Arc<LiveHub>,
+    stream: Option<StreamWriter>,
+    packets: i64,
+    _writer: Arc<Recorder>,
+    _directory: tempfile::TempDir,
+}
+
+struct Recorder {
+    writer: Writer,
+    path: std::path::PathBuf,
+}
+
+impl LiveSource for Recorder {
+    fn tail(&self, stream: &StreamName) -> Option<Tail> {
+        self.writer.holder().tail(stream)
+    }
+
+    fn volume(&self, _: &StreamName) -> keha_player::Result<Volume> {
+        Ok(Volume::open(&self.path)?)
+    }
+}
+
+fn name() -> StreamName {
+    StreamName::new("door").expect("a name")
+}
+
+impl Rig {
+    fn new() -> Rig {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("a.ring");
+        let options = CreateOptions { size_bytes: 24 << 20, ..CreateOptions::default() };
+        keha_fs::create(&path, &options, &mut |_, _| ControlFlow::Continue(())).expect("a volume");
+        // Nothing leaves the tail.
+        let options = WriterOptions { flush_interval: Duration::from_secs(3600), ..WriterOptions::default() };
+        let writer = Writer::open(&path, options, Box::new(|_| ())).expect("it opens");
+        let mut stream = writer.stream(&name()).expect("a stream");
+        let track = TrackConfiguration {
+            track: SOUND,
+            kind: TrackKind::Audio,
+            codec: *b"ulaw",
+            timescale: 8000,
+            width: 0,
+            height: 0,
+            channels: 1,
+            sample_rate: 8000,
+            private: Vec::new(),
+        };
+        stream.configure(&Configuration { tracks: vec![track], session: Vec::new() }).expect("it is stored");
+        stream.begin_run(RunId::random());
+        stream.anchor(Anchor {
+            track: SOUND,
+            timescale: 8000,
+            ticks: 0,
+            wall: NOON,
+            source: ClockSource::Arrival,
+            uncertainty_us: 0,
+            arrival: NOON,
+            camera_offset_ns: 0,
+        });
+        let recorder = Arc::new(Recorder { writer, path });
+        let options = LiveOptions { linger: Duration::ZERO, ..LiveOptions::default() };
+        let hub = Arc::new(LiveHub::new(Arc::clone(&recorder) as Arc<dyn LiveSource>, options));
+        Rig { hub, stream: Some(stream), packets: 0, _writer: recorder, _directory: directory }
+    }
+
+    /// Records packets of 20 ms.
+    fn record(&mut self, packets: i64, bytes: usize) {
+        for _ in 0..packets {
+            // Noise: it cannot be packed.
+            let seed = (self.packets as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let noise = (0..bytes as u64).map(|at| (seed ^ at).wrapping_mul(0xff51_afd7_ed55_8ccd) >> 56);
+            let sample = Sample {
+                track: SOUND,
+                ticks: self.packets * bytes as i64,
+                flags: SampleFlags::SYNC,
+                data: vec![noise.map(|byte| byte as u8).collect::<Bytes>()],
+            };
+            self.stream.as_mut().expect("it records").push(sample).expect("there is room");
+            self.packets += 1;
+        }
+    }
+
+    /// A client of a server that answers any path so.
+    async fn client(&self, patience: Patience) -> WebSocketStream<TcpStream> {
+        let hub = Arc::clone(&self.hub);
+        let answer = move |upgrade: WebSocketUpgrade| async move {
+            let viewer = hub.watch(&name()).expect("a place");
+            upgraded(upgrade, viewer, patience)
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");
+        let address = listener.local_addr().expect("an address");
+        let router = Router::new().route("/", get(answer));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let stream = TcpStream::connect(address).await.expect("it listens");
+        let (socket, _) =
+            tokio_tungstenite::client_async(format!("ws://{address}/"), stream).await.expect("a socket");
+        socket
+    }
+}
+
+/// The next message that is no ping.
+async fn next(socket: &mut WebSocketStream<TcpStream>) -> Message {
+    loop {
+        let message = tokio::time::timeout(Duration::from_secs(20), socket.next()).await;
+        match message.expect("in time").expect("the socket is open").expect("a message") {
+            Message::Ping(_) => {}
+            message => return message,
+        }
+    }
+}
+
+async fn text(socket: &mut WebSocketStream<TcpStream>) -> Value {
+    let message = next(socket).await;
+    serde_json::from_str(message.to_text().expect("text")).expect("JSON")
+}
+
+#[tokio::test]
+async fn who_watches_is_told_what_comes_and_given_it() {
+    let mut rig = Rig::new();
+    rig.record(2, 160);
+    let mut socket = rig.client(PATIENCE).await;
+    let init = text(&mut socket).await;
+    assert_eq!(
+        (&init["type"], &init["codecs"], &init["number"]),
+        (&"init".into(), &"flac".into(), &1.into())
+    );
+    assert_eq!((&init["video"], &init["audio"]["sample_rate"]), (&Value::Null, &8000.into()));
+    assert_eq!(init["wall"], "2026-03-01T12:00:00.020000000Z");
+    assert_eq!(init["axis_ms"], 1_772_366_400_020.0);
+    assert_eq!(&next(&mut socket).await.into_data()[4..8], b"ftyp");
+    rig.record(2, 160);
+    assert_eq!(&next(&mut socket).await.into_data()[4..8], b"styp");
+    drop(rig.stream.take());
+    loop {
+        match next(&mut socket).await {
+            Message::Binary(_) => {}
+            Message::Text(text) => {
+                let waiting: Value = serde_json::from_str(&text).expect("JSON");
+                assert_eq!(waiting["type"], "waiting");
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    rig.hub.close();
+    let Message::Close(Some(frame)) = next(&mut socket).await else { panic!("it closes") };
+    assert_eq!(frame.code, CloseCode::Away);
+}
+
+#[tokio::test]
+async fn who_says_something_is_shown_out_and_leaves_no_viewer() {
+    for said in [Message::text("hello"), Message::binary(vec![0; 100]), Message::binary(vec![0; 100_000])] {
+        let mut rig = Rig::new();
+        rig.record(2, 160);
+        let mut socket = rig.client(PATIENCE).await;
+        text(&mut socket).await;
+        socket.send(said).await.expect("it goes out");
+        while let Some(Ok(message)) = socket.next().await {
+            if let Message::Close(Some(frame)) = message {
+                assert!(matches!(frame.code, CloseCode::Policy | CloseCode::Size), "{frame:?}");
+            }
+        }
+        let hub = Arc::clone(&rig.hub);
+        let idle = tokio::task::spawn_blocking(move || hub.await_idle(Duration::from_secs(20)));
+        assert!(idle.await.expect("it waits"));
+    }
+}
+
+#[tokio::test]
+async fn who_is_not_heard_is_dropped() {
+    let rig = Rig::new();
+    let patience =
+        Patience { ping: Duration::from_millis(5), unheard: Duration::from_millis(50), ..PATIENCE };
+    let _socket = rig.client(patience).await;
+    // Nobody reads the pings, so none is answered.
+    let hub = Arc::clone(&rig.hub);
+    let idle = tokio::task::spawn_blocking(move || hub.await_idle(Duration::from_secs(20)));
+    assert!(idle.await.expect("it waits"));
+}
+
+#[tokio::test]
+async fn who_does_not_take_what_comes_is_dropped() {
+    let mut rig = Rig::new();
+    let patience = Patience { untaken: Duration::from_millis(50), ..PATIENCE };
+    let _socket = rig.client(patience).await;
+    let hub = Arc::clone(&rig.hub);
+    let idle = tokio::task::spawn_blocking(move || hub.await_idle(Duration::from_secs(20)));
+    // More than the buffers of a connection hold.
+    for _ in 0..200 {
+        rig.record(20, 4000);
+        tokio::task::yield_now().await;
+    }
+    let mut told = 0;
+    while !idle.is_finished() && told < 20_000 {
+        rig.record(1, 4000);
+        told += 1;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(idle.await.expect("it waits"));
+}
