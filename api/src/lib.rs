@@ -12,6 +12,7 @@ mod connections;
 pub mod control;
 mod error;
 mod etag;
+pub mod events;
 mod extract;
 mod gate;
 mod live;
