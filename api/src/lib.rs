@@ -14,6 +14,7 @@ pub mod control;
 mod downloads;
 mod error;
 mod etag;
+pub mod events;
 mod exports;
 mod extract;
 mod gate;

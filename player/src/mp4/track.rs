@@ -60,7 +60,7 @@ impl Track {
         self.id
     }
 
-    /// Its codec as playlists and browsers name it (RFC 6381): `avc1.640028`, `hvc1.1.6.L93.B0`, `mp4a.40.2`, `flac`.
+    /// Its codec as playlists and browsers name it (RFC 6381): `avc1.640028`, `hvc1.1.6.L93.B0`, `mp4a.40.2`, `fLaC`.
     pub fn codec_string(&self) -> &str {
         &self.name
     }

@@ -48,6 +48,20 @@ struct Audio<'a> {
     timescale: u32,
 }
 
+impl Video<'_> {
+    fn of(facts: &VideoFacts) -> Video<'_> {
+        let VideoFacts { codec, width, height, timescale } = facts;
+        Video { codec, width: *width, height: *height, timescale: *timescale }
+    }
+}
+
+impl Audio<'_> {
+    fn of(facts: &AudioFacts) -> Audio<'_> {
+        let AudioFacts { codec, sample_rate, channels, timescale } = facts;
+        Audio { codec, sample_rate: *sample_rate, channels: *channels, timescale: *timescale }
+    }
+}
+
 /// What is said of a message in text; `None` for footage.
 pub(super) fn text(message: &Message) -> Option<String> {
     let told = match message {
@@ -63,23 +77,13 @@ pub(super) fn text(message: &Message) -> Option<String> {
     serde_json::to_string(&told).ok()
 }
 
-fn of_video(facts: &VideoFacts) -> Video<'_> {
-    let VideoFacts { codec, width, height, timescale } = facts;
-    Video { codec, width: *width, height: *height, timescale: *timescale }
-}
-
-fn of_audio(facts: &AudioFacts) -> Audio<'_> {
-    let AudioFacts { codec, sample_rate, channels, timescale } = facts;
-    Audio { codec, sample_rate: *sample_rate, channels: *channels, timescale: *timescale }
-}
-
 fn of_init(init: &Init) -> Told<'_> {
     let WallTime(wall) = init.wall;
     Told::Init {
         number: init.number,
         codecs: &init.codecs,
-        video: init.video.as_ref().map(of_video),
-        audio: init.audio.as_ref().map(of_audio),
+        video: init.video.as_ref().map(Video::of),
+        audio: init.audio.as_ref().map(Audio::of),
         wall: rfc3339(init.wall),
         // To the microsecond: that is what numbers of JSON carry this far from 1970.
         axis_ms: (wall.saturating_add(init.axis_ahead_ns) / 1000) as f64 / 1000.0,
