@@ -5,7 +5,7 @@ use super::media::{Head, render, rounded_s};
 use crate::error::Result;
 use crate::segments::{Joiner, PlannedSegment, Position, live_gops};
 use crate::timeline::{Index, TimelineSource};
-use keha_fs::{ConfigurationHash, StreamId, WallTime};
+use keha_fs::{ConfigurationHash, StreamId, StreamRow, WallTime};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ pub struct LivePlaylist {
     position: Option<Position>,
     /// The next segment does not follow the last one that is listed.
     broken: bool,
+    /// What the last look was at: how many rows, the last of them, and whether more may come.
+    seen: Option<(usize, Option<StreamRow>, bool)>,
     /// A moment at which a configuration of the window holds; the same for as long as it is listed.
     inits: BTreeMap<ConfigurationHash, WallTime>,
 }
@@ -61,16 +63,22 @@ impl LivePlaylist {
             target_duration_s: 0,
             position: None,
             broken: false,
+            seen: None,
             inits: BTreeMap::new(),
         }
     }
 
     /// Lists what was recorded since the last time, as the index and its source know it; whether anything was. Reads the outlines of the
-    /// newest blocks. An index that is older than the last one changes nothing.
+    /// newest blocks, if their rows tell of anything new. An index that is older than the last one changes nothing.
     ///
     /// # Errors
     /// As [`crate::timeline::timeline`]; the playlist stays as it was then.
     pub fn advance(&mut self, index: &Index, source: &dyn TimelineSource) -> Result<bool> {
+        let rows = index.rows_of(self.stream);
+        let sees = Some((rows.len(), rows.last().copied(), index.is_live()));
+        if self.seen == sees {
+            return Ok(false);
+        }
         let mut gops = live_gops(index, source, self.stream, self.position, FIRST_LOOK_NS)?;
         if gops.is_none() {
             gops = live_gops(index, source, self.stream, None, FIRST_LOOK_NS)?;
@@ -95,6 +103,7 @@ impl LivePlaylist {
         }
         let before = self.next_number();
         segments.into_iter().for_each(|segment| self.list(segment));
+        self.seen = sees;
         Ok(self.next_number() != before)
     }
 

@@ -135,6 +135,20 @@ fn a_camera_that_is_away_leaves_its_playlist_as_it_is_and_comes_back_behind_a_di
     assert_eq!(playlist.discontinuity_sequence(), discontinuity + 1, "it has left the window");
 }
 
+#[test]
+fn many_viewers_read_the_outlines_of_what_is_new_once() {
+    let mut made = MadeUp::of(&[Event::Gops(60, 1000)]);
+    made.live = true;
+    let mut playlist = LivePlaylist::new(STREAM, LiveOptions::default());
+    for (shown, blocks) in [(33, 5), (34, 2)] {
+        made.shown = shown;
+        made.asked.set(0);
+        assert!(advanced(&made, &mut playlist));
+        (0..100).for_each(|_| assert!(!advanced(&made, &mut playlist)));
+        assert_eq!(made.asked.get(), blocks, "of eight chunks each");
+    }
+}
+
 /// Requests come on many threads, and one may have looked at the volume before the last one did.
 #[test]
 fn an_older_look_at_the_volume_changes_nothing() {

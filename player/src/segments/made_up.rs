@@ -7,6 +7,7 @@ use keha_fs::{
     OutlineKind, OutlineSync, Result, RunId, Sequence, StreamId, StreamRow, TrackNumber, Uuid, WallTime,
 };
 use proptest::prelude::*;
+use std::cell::Cell;
 
 pub(crate) const MS: i64 = 1_000_000;
 pub(crate) const STREAM: StreamId = StreamId(Uuid::from_u128(1));
@@ -58,6 +59,8 @@ pub(crate) struct MadeUp {
     pub(crate) gops: Vec<Made>,
     pub(crate) shown: usize,
     pub(crate) live: bool,
+    /// How many outlines were asked for.
+    pub(crate) asked: Cell<usize>,
     now_ms: i64,
     run: u128,
     configuration: u8,
@@ -183,6 +186,7 @@ impl TimelineSource for MadeUp {
     }
 
     fn outline(&self, _: StreamId, row: &StreamRow) -> Result<BlockOutline> {
+        self.asked.set(self.asked.get() + 1);
         let found = self.blocks().find(|(number, _)| *number as u32 == row.block.0);
         let (_, chunks) = found.ok_or(keha_fs::Error::Overwritten { available_from: None })?;
         let syncs = (0..).zip(chunks).flat_map(|(chunk, (_, syncs))| {

@@ -79,13 +79,13 @@ pub fn plan(
         }
         if joiner.count() <= SEGMENTS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
-    if complete.is_break() {
+    joiner.close();
+    if complete.is_break() || joiner.count() > SEGMENTS_MAX {
         let longest = target.as_secs_f64() * SEGMENTS_MAX as f64 / 3600.0;
         return Err(Error::Invalid(format!(
             "a playlist has at most {SEGMENTS_MAX} segments, and this range has more; ask for up to {longest:.0} hours at once"
         )));
     }
-    joiner.close();
     let (segments, left_out) = joiner.finish();
     Ok(Plan { segments, left_out })
 }
