@@ -5,6 +5,7 @@ use crate::auth::Accounts;
 use crate::control::{Control, ControlError};
 use crate::downloads::Downloads;
 use crate::error::Result as Outcome;
+use crate::events::{EventKind, NewEvent};
 use crate::exports::Exports;
 use crate::gate::Gate;
 use crate::media::Media;
@@ -81,6 +82,12 @@ impl App {
         let done = self.control(ask).await;
         self.services.library.outdate();
         done
+    }
+
+    /// Notes that somebody did something.
+    pub(crate) fn note(&self, kind: EventKind, camera: Option<&str>, user: &str, text: String) {
+        let event = NewEvent { kind, camera: camera.map(str::to_owned), user: Some(user.to_owned()), text };
+        self.services.events.note(event);
     }
 
     /// Reads volumes, on a thread that may wait.

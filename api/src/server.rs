@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::connections::{self, acceptor};
 use crate::control::Control;
 use crate::error::{Error, Result};
+use crate::events::Events;
 use crate::gate::Gate;
 use crate::routes::router;
 use keha_player::library::Library;
@@ -44,6 +45,8 @@ pub struct Services {
     pub library: Arc<Library>,
     /// Whoever records.
     pub control: Arc<dyn Control>,
+    /// What happened. Whoever records notes what happens to cameras and disks.
+    pub events: Arc<Events>,
 }
 
 /// A server that listens and answers nobody yet.

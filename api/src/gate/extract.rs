@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub(crate) struct Asking(pub(crate) Arc<Identity>);
 
 /// Whoever asks may change what concerns all cameras.
-pub(crate) struct Administrator;
+pub(crate) struct Administrator(pub(crate) Arc<Identity>);
 
 impl<S: Sync> FromRequestParts<S> for Asking {
     type Rejection = Problem;
@@ -31,7 +31,7 @@ impl<S: Sync> FromRequestParts<S> for Administrator {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Administrator, Problem> {
         let Asking(identity) = Asking::from_request_parts(parts, state).await?;
         match identity.grant.may_administer() {
-            true => Ok(Administrator),
+            true => Ok(Administrator(identity)),
             false => Err(Problem::forbidden("this takes an administrator of all cameras")),
         }
     }

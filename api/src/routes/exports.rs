@@ -4,6 +4,7 @@ use super::App;
 use super::footage::{Manner, answer_file, named, prepared};
 use crate::auth::Identity;
 use crate::downloads;
+use crate::events::EventKind;
 use crate::exports::{Export, Measured};
 use crate::extract::{Json, Path, moment};
 use crate::gate::Asking;
@@ -125,6 +126,9 @@ pub(super) async fn add(
     let (key, noted) = (id.clone(), export.clone());
     app.read(move |app| Ok(app.exports.change(&key, created, |new| *new = Some(noted))?)).await?;
     measure(&app, &id, snapshot, prepared);
+    for camera in export.cameras() {
+        app.note(EventKind::ExportMade, Some(camera), &identity.name, export.file_name.clone());
+    }
     Ok((StatusCode::CREATED, Json(ExportDocument::new(&id, &export))))
 }
 

@@ -1,6 +1,7 @@
 //! `/holds`: footage that is not overwritten until it is said otherwise.
 
 use super::App;
+use crate::events::EventKind;
 use crate::extract::{Json, Path, moment, path_name};
 use crate::gate::Asking;
 use crate::problem::Problem;
@@ -113,7 +114,15 @@ pub(super) async fn add(
         label: new.label,
         expires: new.expires.as_deref().map(|text| moment("expires", text)).transpose()?,
     };
+    let text = format!(
+        "{} from {} to {}: {}",
+        request.stream,
+        rfc3339(request.from),
+        rfc3339(request.to),
+        request.label
+    );
     let hold = app.change_volumes(move |control| control.add_hold(request)).await?;
+    app.note(EventKind::HoldAdded, Some(&new.camera), &identity.name, text);
     Ok((StatusCode::CREATED, Json(MadeHold { id: hold.id.to_string() })))
 }
 
@@ -134,14 +143,17 @@ pub(super) async fn lift(
         });
         held.ok_or_else(none)
     });
-    let may = match camera.await? {
+    let camera = camera.await?;
+    let may = match &camera {
         Some(name) => identity.grant.may_change(name.camera()),
         None => identity.grant.may_administer(),
     };
     if !may {
         return Err(Problem::forbidden("this camera is not yours to change"));
     }
-    app.change_volumes(move |control| control.lift_hold(id)).await?;
+    let hold = app.change_volumes(move |control| control.lift_hold(id)).await?;
+    let camera = camera.as_ref().map(StreamName::camera);
+    app.note(EventKind::HoldLifted, camera, &identity.name, format!("{id}: {}", hold.label));
     Ok(StatusCode::NO_CONTENT)
 }
 

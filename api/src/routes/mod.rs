@@ -2,6 +2,7 @@
 
 mod camera_documents;
 mod cameras;
+mod events;
 mod exports;
 mod footage;
 mod health;
@@ -13,6 +14,7 @@ mod pages;
 mod session;
 mod signed_urls;
 mod snapshot;
+mod socket;
 mod timeline;
 mod tokens;
 mod users;
@@ -113,6 +115,8 @@ fn described(app: App) -> (Router, OpenApi) {
         .routes(routes!(snapshot::show))
         .routes(routes!(holds::list, holds::add))
         .routes(routes!(holds::lift))
+        .routes(routes!(events::list))
+        .routes(routes!(events::follow))
         .routes(routes!(volumes::list))
         .routes(routes!(metrics::show))
         .layer(from_fn_with_state(app.clone(), audit::layer))

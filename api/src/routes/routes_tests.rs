@@ -3,6 +3,7 @@
 use super::router;
 use crate::app::App;
 use crate::auth::{Cameras, Grant, Role};
+use crate::events::Events;
 use crate::gate::Gate;
 use crate::server::{Services, Settings};
 use crate::testing::FakeControl;
@@ -59,7 +60,8 @@ impl Server {
             tls: None,
         };
         let library = Arc::new(Library::default());
-        let services = Services { library, control: Arc::new(FakeControl::default()) };
+        let events = Arc::new(Events::open(directory.path()).expect("a log"));
+        let services = Services { library, control: Arc::new(FakeControl::default()), events };
         let router = router(App::new(gate, settings, services).expect("an app"));
         Server { _directory: directory, router }
     }
@@ -202,6 +204,8 @@ fn paths() -> Vec<(&'static str, &'static str, Option<Value>, May)> {
         ("delete", "/api/v1/exports/{export}", None, May::Known),
         ("get", "/api/v1/exports/{export}/file", None, May::Known),
         ("get", "/api/v1/cameras/{camera}/streams/{stream}/live", None, May::See),
+        ("get", "/api/v1/events", None, May::Known),
+        ("get", "/api/v1/events/live", None, May::Known),
         ("get", "/api/v1/timeline", None, May::Known),
         ("get", "/api/v1/forecast", None, May::Known),
         ("get", "/api/v1/holds", None, May::Known),

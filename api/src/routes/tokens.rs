@@ -2,6 +2,7 @@
 
 use super::App;
 use crate::auth::Grant;
+use crate::events::EventKind;
 use crate::extract::{Json, Path};
 use crate::gate::Administrator;
 use crate::problem::Problem;
@@ -57,12 +58,14 @@ pub(super) async fn list(State(app): State<App>, _: Administrator) -> Json<Vec<T
     responses((status = 201, description = "MadeToken; its text is told this once", body = MadeToken), (status = 422, description = "The label or the expiry does not do")))]
 pub(super) async fn add(
     State(app): State<App>,
-    _: Administrator,
+    Administrator(identity): Administrator,
     Json(new): Json<NewToken>,
 ) -> Result<(StatusCode, Json<MadeToken>), Problem> {
+    let name = new.label.clone();
     let now = Timestamp::now();
     let made =
         app.change(move |accounts| accounts.add_token(&new.label, new.grant, new.expires, now)).await?;
+    app.note(EventKind::AccessChanged, None, &identity.name, format!("token {name} made"));
     Ok((StatusCode::CREATED, Json(MadeToken { id: made.id, token: made.text })))
 }
 
@@ -71,9 +74,11 @@ pub(super) async fn add(
     responses((status = 204, description = "Done: it opens nothing any more"), (status = 404, description = "There is none of that id")))]
 pub(super) async fn remove(
     State(app): State<App>,
-    _: Administrator,
+    Administrator(identity): Administrator,
     Path(token): Path<String>,
 ) -> Result<StatusCode, Problem> {
+    let name = token.clone();
     app.change(move |accounts| accounts.remove_token(&token)).await?;
+    app.note(EventKind::AccessChanged, None, &identity.name, format!("token {name} removed"));
     Ok(StatusCode::NO_CONTENT)
 }

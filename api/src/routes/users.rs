@@ -2,6 +2,7 @@
 
 use super::App;
 use crate::auth::Grant;
+use crate::events::EventKind;
 use crate::extract::{Json, Path};
 use crate::gate::{Administrator, Asking};
 use crate::problem::Problem;
@@ -49,10 +50,12 @@ pub(super) async fn list(State(app): State<App>, _: Administrator) -> Json<Vec<U
     responses((status = 201, description = "Added"), (status = 409, description = "There is one of that name"), (status = 422, description = "The name or the password does not do")))]
 pub(super) async fn add(
     State(app): State<App>,
-    _: Administrator,
+    Administrator(identity): Administrator,
     Json(new): Json<NewUser>,
 ) -> Result<StatusCode, Problem> {
+    let name = new.name.clone();
     app.change(move |accounts| accounts.add_user(&new.name, &new.password, new.grant)).await?;
+    app.note(EventKind::AccessChanged, None, &identity.name, format!("user {name} added"));
     Ok(StatusCode::CREATED)
 }
 
@@ -68,7 +71,9 @@ pub(super) async fn set_password(
     if !identity.grant.may_administer() && identity.name != user {
         return Err(Problem::forbidden("this takes an administrator of all cameras, or the user"));
     }
+    let text = format!("the password of user {user} was changed");
     app.change(move |accounts| accounts.set_password(&user, &new.password)).await?;
+    app.note(EventKind::AccessChanged, None, &identity.name, text);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -77,11 +82,13 @@ pub(super) async fn set_password(
     responses((status = 204, description = "Done"), (status = 404, description = "There is none of that name")))]
 pub(super) async fn set_grant(
     State(app): State<App>,
-    _: Administrator,
+    Administrator(identity): Administrator,
     Path(user): Path<String>,
     Json(grant): Json<Grant>,
 ) -> Result<StatusCode, Problem> {
+    let name = user.clone();
     app.change(move |accounts| accounts.set_grant(&user, grant)).await?;
+    app.note(EventKind::AccessChanged, None, &identity.name, format!("what user {name} may do was changed"));
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -90,9 +97,11 @@ pub(super) async fn set_grant(
     responses((status = 204, description = "Done; all of the user's sessions and signed URLs have ended"), (status = 404, description = "There is none of that name")))]
 pub(super) async fn remove(
     State(app): State<App>,
-    _: Administrator,
+    Administrator(identity): Administrator,
     Path(user): Path<String>,
 ) -> Result<StatusCode, Problem> {
+    let name = user.clone();
     app.change(move |accounts| accounts.remove_user(&user)).await?;
+    app.note(EventKind::AccessChanged, None, &identity.name, format!("user {name} removed"));
     Ok(StatusCode::NO_CONTENT)
 }

@@ -12,6 +12,7 @@ use crate::recording::Tick;
 use crate::recording::view::View;
 use anyhow::Context;
 use keha_api::control::Control;
+use keha_api::events::Events;
 use keha_api::{Services, Settings, Tls};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -63,7 +64,8 @@ pub(crate) fn run(job: Job, output: Output) -> anyhow::Result<Exit> {
     }
     let station = Arc::new(Station::new(job.read, &settings.state, wake, job.view.is_some()));
     let control: Arc<dyn Control> = Arc::clone(&station) as _;
-    let services = Services { library: Arc::clone(&station.library), control };
+    let events = Arc::new(Events::open(&settings.state)?);
+    let services = Services { library: Arc::clone(&station.library), control, events: Arc::clone(&events) };
     // Before anything is written: a server that runs already is found out here.
     let http = Http::start(&settings, &services, job.other_ports)?;
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
