@@ -159,7 +159,7 @@ async fn who_watches_is_told_what_comes_and_given_it() {
     let init = first(&mut rig, &mut socket).await;
     assert_eq!(
         (&init["type"], &init["codecs"], &init["number"]),
-        (&"init".into(), &"flac".into(), &1.into())
+        (&"init".into(), &"fLaC".into(), &1.into())
     );
     assert_eq!((&init["video"], &init["audio"]["sample_rate"]), (&Value::Null, &8000.into()));
     let wall: jiff::Timestamp = init["wall"].as_str().expect("text").parse().expect("a time");
