@@ -141,19 +141,29 @@ async fn text(socket: &mut WebSocketStream<TcpStream>) -> Value {
     serde_json::from_str(message.to_text().expect("text")).expect("JSON")
 }
 
+/// The first thing told, while packets keep coming.
+async fn first(rig: &mut Rig, socket: &mut WebSocketStream<TcpStream>) -> Value {
+    for _ in 0..400 {
+        rig.record(1, 160);
+        if let Ok(told) = tokio::time::timeout(Duration::from_millis(50), text(socket)).await {
+            return told;
+        }
+    }
+    panic!("nothing is told")
+}
+
 #[tokio::test]
 async fn who_watches_is_told_what_comes_and_given_it() {
     let mut rig = Rig::new();
-    rig.record(2, 160);
     let mut socket = rig.client(PATIENCE).await;
-    let init = text(&mut socket).await;
+    let init = first(&mut rig, &mut socket).await;
     assert_eq!(
         (&init["type"], &init["codecs"], &init["number"]),
         (&"init".into(), &"fLaC".into(), &1.into())
     );
     assert_eq!((&init["video"], &init["audio"]["sample_rate"]), (&Value::Null, &8000.into()));
-    assert_eq!(init["wall"], "2026-03-01T12:00:00.020000000Z");
-    assert_eq!(init["axis_ms"], 1_772_366_400_020.0);
+    let wall: jiff::Timestamp = init["wall"].as_str().expect("text").parse().expect("a time");
+    assert_eq!(init["axis_ms"].as_f64(), Some(wall.as_millisecond() as f64));
     assert_eq!(&next(&mut socket).await.into_data()[4..8], b"ftyp");
     rig.record(2, 160);
     assert_eq!(&next(&mut socket).await.into_data()[4..8], b"styp");
@@ -178,9 +188,8 @@ async fn who_watches_is_told_what_comes_and_given_it() {
 async fn who_says_something_is_shown_out_and_leaves_no_viewer() {
     for said in [Message::text("hello"), Message::binary(vec![0; 100]), Message::binary(vec![0; 100_000])] {
         let mut rig = Rig::new();
-        rig.record(2, 160);
         let mut socket = rig.client(PATIENCE).await;
-        text(&mut socket).await;
+        first(&mut rig, &mut socket).await;
         socket.send(said).await.expect("it goes out");
         while let Some(Ok(message)) = socket.next().await {
             if let Message::Close(Some(frame)) = message {
