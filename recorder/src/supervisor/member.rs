@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 /// A stream that does not end within this time is ended by force.
 const STOP: Duration = Duration::from_secs(5);
@@ -45,17 +45,22 @@ pub(super) struct Task {
 }
 
 impl Task {
+    /// When a task that is told to stop now is to have ended.
+    pub(super) fn deadline() -> Instant {
+        Instant::now() + STOP
+    }
+
     /// Ends it. When this returns, its way into the volume is closed and may be had again.
     ///
     /// # Errors
-    /// It does not end: here it is again.
-    pub(super) async fn end(mut self) -> Result<(), Task> {
+    /// It does not end in time, even by force: here it is again.
+    pub(super) async fn end(mut self, deadline: Instant) -> Result<(), Task> {
         self.stop.send_replace(true);
-        let mut ended = timeout(STOP, &mut self.handle).await;
+        let mut ended = timeout_at(deadline, &mut self.handle).await;
         if ended.is_err() {
             tracing::warn!("a stream did not stop within 5 s and is ended by force");
             self.handle.abort();
-            ended = timeout(FORCED, &mut self.handle).await;
+            ended = timeout_at(deadline + FORCED, &mut self.handle).await;
         }
         match ended {
             Ok(Err(error)) if !error.is_cancelled() => {

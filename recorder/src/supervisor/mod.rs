@@ -274,9 +274,9 @@ impl Recorder {
                 tasks.push((member.name.clone(), task));
             }
         }
-        let mut stuck = None;
+        let (mut stuck, deadline) = (None, Task::deadline());
         for (name, task) in tasks {
-            let outcome = runtime.block_on(task.end());
+            let outcome = runtime.block_on(task.end(deadline));
             let mut members = lock(&self.members);
             let Some(member) = members.iter_mut().find(|member| member.name == name) else { continue };
             ended.extend(member.footage_end().map(|end| (name.clone(), end)));
