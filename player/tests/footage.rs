@@ -137,7 +137,7 @@ fn a_file_says_what_it_is() {
     assert_eq!((mkv.content_type().as_str(), mkv.bytes()), ("video/matroska", None));
     let hevc = recorded(h265_mulaw());
     let hevc = prepared(&hevc.volume(), &["front"], Format::Mp4);
-    assert!(hevc.content_type().contains("flac, hvc1.1.6.L"), "{}", hevc.content_type());
+    assert!(hevc.content_type().contains("fLaC, hvc1.1.6.L"), "{}", hevc.content_type());
 }
 
 /// A clip whose keyframes carry the parameter sets, as cameras send them.

@@ -9,8 +9,8 @@ use keha_fs::{
 };
 use std::collections::{BTreeMap, VecDeque};
 
-/// How many chunks are passed over rather than begun anew behind them.
-const PASSED_OVER_MAX: u64 = 64;
+/// How many chunks are passed over rather than begun anew behind them: some hold no samples.
+const PASSED_OVER_MAX: u64 = 4;
 
 /// A sample of the file.
 #[derive(Clone, Debug)]
@@ -30,7 +30,9 @@ pub(super) struct LaneReader<'a> {
     name: StreamName,
     /// Its tracks: their numbers in the stream and in the file.
     tracks: Vec<(TrackNumber, usize)>,
+    first: ChunkNumber,
     last: ChunkNumber,
+    /// `None` until something is asked for.
     reader: Option<ChunkReader<'a>>,
     /// The chunk of the sample that was read last.
     at: ChunkNumber,
@@ -50,21 +52,20 @@ impl<'a> LaneReader<'a> {
         let last = chunks().map(|(_, last)| last).max()?;
         let (id, name) = source.streams.get(lane)?.clone();
         let tracks = mine().map(|(index, track)| (track.configuration.track, index)).collect();
-        let mut lane = LaneReader {
+        Some(LaneReader {
             volume,
             source,
             id,
             name,
             tracks,
+            first,
             last,
             reader: None,
             at: first,
             reached: None,
             next: BTreeMap::new(),
             waiting: BTreeMap::new(),
-        };
-        lane.seek(first);
-        Some(lane)
+        })
     }
 
     /// Goes on with the samples that begin in this chunk.
@@ -96,6 +97,9 @@ impl<'a> LaneReader<'a> {
 
     /// The next sample in the order of recording; none of the file's is left out. Not to be mixed with [`LaneReader::take`].
     pub(super) fn next(&mut self) -> Result<Option<Member>> {
+        if self.reader.is_none() {
+            self.seek(self.first);
+        }
         let found = self.read()?;
         match &found {
             Some(member) => {
@@ -133,7 +137,8 @@ impl<'a> LaneReader<'a> {
         let stretch = self.source.tracks.get(track).and_then(|track| track.stretches.of(sample));
         let (begins, chunk) = stretch.map(|it| (it.begins(), it.chunk)).ok_or_else(|| self.changed())?;
         let was_read = self.next.get(&track).is_some_and(|next| *next > sample);
-        if was_read || self.at > chunk || begins.0 > self.at.0.saturating_add(PASSED_OVER_MAX) {
+        let begun = self.reader.is_some();
+        if !begun || was_read || self.at > chunk || begins.0 > self.at.0.saturating_add(PASSED_OVER_MAX) {
             self.seek(begins);
         }
         loop {

@@ -122,6 +122,11 @@ impl Part {
         if let Some(known) = self.lanes.get_mut(&lane) {
             known.current = (row.configuration, row.run);
         }
+        if run != row.run {
+            // Its ticks count from elsewhere.
+            let mine = self.tracks.iter_mut().filter(|track| track.lane == lane);
+            mine.for_each(|track| track.meter.interrupt());
+        }
         Ok(Ok(()))
     }
 
@@ -157,7 +162,7 @@ impl Part {
         if let Some(depth) = &mut track.depth {
             depth.push(self.axis.ticks(row.wall, track.configuration.timescale), piece.is_sync());
         }
-        track.latest = if self.samples == 0 { row.wall } else { track.latest.max(row.wall) };
+        track.latest = track.latest.max(row.wall);
         self.from = self.from.min(row.wall);
         self.latest = self.latest.max(row.wall);
         self.samples += 1;
