@@ -98,7 +98,7 @@ impl Control for FakeControl {
 
     fn lift_hold(&self, id: HoldId) -> Result<Hold, ControlError> {
         let hold = self.holds().pop();
-        hold.ok_or_else(|| ControlError::Volume(keha_fs::Error::NoSuchHold { id }))
+        hold.ok_or(ControlError::Volume(keha_fs::Error::NoSuchHold { id }))
     }
 
     fn tail(&self, _: &StreamName) -> Option<Tail> {
