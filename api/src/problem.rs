@@ -7,6 +7,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// Why a request was not done.
 #[derive(Debug)]
@@ -17,11 +18,13 @@ pub(crate) struct Problem {
 }
 
 /// As it is sent. The type is `about:blank`: the status says what kind of problem it is (RFC 9457, section 4.2.1).
-#[derive(Serialize)]
-struct Body<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Body<'a> {
     r#type: &'static str,
     title: &'a str,
     status: u16,
+    /// What is wrong, and what to do.
     detail: &'a str,
 }
 

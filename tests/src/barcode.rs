@@ -80,7 +80,13 @@ fn clock(picture: &[u8], width: usize, height: usize) -> Result<u64> {
 }
 
 fn built_in(picture: &[u8], width: usize, height: usize) -> Result<BuiltIn> {
-    let bits = cells(picture, width, height - BUILT_IN_ROWS / 2, BUILT_IN_CELLS);
+    let row = picture.get((height - BUILT_IN_ROWS / 2) * width..).and_then(|rest| rest.get(..width));
+    read_built_in_row(row.context("a picture without the rows of a bar code")?)
+}
+
+/// What a picture of the built-in camera says, by the luma of one row through the middle of its bar code.
+pub fn read_built_in_row(row: &[u8]) -> Result<BuiltIn> {
+    let bits = cells(row, row.len(), 0, BUILT_IN_CELLS);
     let bytes: Vec<u8> = bits.chunks(8).map(|byte| number(byte) as u8).collect();
     let (mut low, mut high) = (1_u64, 0_u64);
     for byte in &bytes[1..11] {

@@ -9,10 +9,12 @@
 #![forbid(unsafe_code)]
 
 pub mod barcode;
+pub mod browser;
 pub mod fake_clock;
 pub mod faulty;
 pub mod flaky;
 pub mod footage;
+pub mod http;
 pub mod loss;
 pub mod manifest;
 pub mod media;
@@ -23,6 +25,7 @@ pub mod process;
 pub mod record_json;
 pub mod rig;
 pub mod server;
+pub mod serving;
 pub mod tried;
 pub mod usage;
 pub mod wait;

@@ -23,6 +23,7 @@ pub(super) async fn show(State(app): State<App>, _: Administrator) -> Result<Res
     let (stored, kept_bytes) = app.read(|app| Ok((stored(app), app.media.bytes()))).await?;
     let of_server = vec![
         ("downloads", "Downloads on their way", app.downloads.count() as f64),
+        ("viewers", "Viewers of live video", app.live.watched().values().sum::<usize>() as f64),
         ("cache_bytes", "Bytes of segments and pictures that are kept", kept_bytes as f64),
     ];
     let now = WallTime(i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX));

@@ -123,12 +123,14 @@ fn described(app: App) -> (Router, OpenApi) {
         .layer(from_fn_with_state(app.gate.clone(), gate::pass))
         // Logging in is asked by somebody whom nobody knows yet.
         .routes(routes!(session::begin));
-    OpenApiRouter::with_openapi(crate::openapi::document())
+    let (router, mut described) = OpenApiRouter::with_openapi(crate::openapi::document())
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .nest(API, inside)
         .with_state(app)
-        .split_for_parts()
+        .split_for_parts();
+    crate::openapi::complete(&mut described);
+    (router, described)
 }
 
 /// What no answer goes without: it is kept in no shared cache, taken for nothing but what it says, and shown in no other site's frame.

@@ -18,6 +18,7 @@ pub mod holds;
 pub mod inputs;
 pub mod kill;
 pub mod lap;
+pub mod pages;
 pub mod powercut;
 pub mod retention;
 mod scene;

@@ -1,5 +1,9 @@
 //! What the interface says of itself: OpenAPI 3.1, made from the handlers.
 
+mod shared;
+
+pub(crate) use shared::complete;
+
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{

@@ -1,0 +1,178 @@
+//! The plain page as people see it: live pictures of every camera, its timeline, what was recorded, and live again.
+//!
+//! What a picture shows is read from its bar code, so that a page that plays the wrong moment is found out.
+
+use super::figure;
+use crate::barcode::{self, BuiltIn};
+use crate::browser::Browser;
+use crate::process::build_dir;
+use crate::serving::{DEMO, Serving};
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::time::Duration;
+
+/// The longest that anything of a page may take on a loaded machine.
+const LIMIT: Duration = Duration::from_secs(60);
+/// The most that a live picture may be late on a loaded machine; on an idle one it is less than a second.
+const LATE_MS_MAX: i64 = 5_000;
+/// So many pictures are looked at.
+const PICTURES: usize = 40;
+/// The longest way from what the page says it plays to what the picture shows: it begins at a keyframe.
+const ASTRAY_MS_MAX: f64 = 2_500.0;
+
+/// For the page: the luma of the row through the middle of a picture's bar code; when pictures come, those rows with their moments.
+const EYES: &str = "
+    window.row = (video) => {
+        const [width, height] = [video.videoWidth, video.videoHeight];
+        const pen = new OffscreenCanvas(width, 1).getContext('2d');
+        pen.drawImage(video, 0, height - 8, width, 1, 0, 0, width, 1);
+        return Array.from(pen.getImageData(0, 0, width, 1).data).filter((_, i) => i % 4 === 1);
+    };
+    window.rows = (video, count) => new Promise((done) => {
+        const seen = [];
+        const look = () => {
+            seen.push({ at_ms: Date.now(), row: window.row(video) });
+            if (seen.length < count) video.requestVideoFrameCallback(look); else done(seen);
+        };
+        video.requestVideoFrameCallback(look);
+    });
+    true";
+
+/// All cameras of the demo live, a click into the timeline of one, and back.
+pub fn live_then_recorded_then_live() -> Result<()> {
+    let serving = Serving::start(&DEMO)?;
+    serving.await_ready()?;
+    let mut browser = Browser::start()?;
+    browser.open(&format!("{}/", serving.base()))?;
+    await_live(&mut browser, DEMO.len())?;
+    keep(&mut browser, "live")?;
+    await_timelines(&serving, &mut browser)?;
+    let name = DEMO[0].0;
+    let mine = format!("(section) => section.querySelector('.name').textContent === '{name}'");
+    browser
+        .evaluate(&format!("window.camera = [...document.querySelectorAll('section')].find({mine}), true"))?;
+    play_recorded(&serving, &mut browser)?;
+    keep(&mut browser, "recorded")?;
+    browser.evaluate("camera.querySelector('.live').click()")?;
+    browser.until("the camera to be live", LIMIT, "camera.querySelector('.live').hidden")?;
+    await_live(&mut browser, DEMO.len())?;
+    let complaints = browser.complaints()?;
+    if !complaints.is_empty() {
+        bail!("the page complained: {complaints:#?}");
+    }
+    drop(browser);
+    serving.stop()
+}
+
+/// How late live pictures are, by the clock of this machine; the median must not be more than [`LATE_MS_MAX`].
+pub fn lateness() -> Result<()> {
+    let serving = Serving::start(&DEMO[..1])?;
+    serving.await_ready()?;
+    let mut browser = Browser::start()?;
+    browser.open(&format!("{}/", serving.base()))?;
+    await_live(&mut browser, 1)?;
+    browser.evaluate(EYES)?;
+    let seen = browser.evaluate(&format!("rows(document.querySelector('video'), {PICTURES})"))?;
+    let mut late_ms = Vec::new();
+    let mut last = 0;
+    for picture in seen.as_array().context("no pictures")? {
+        let shown = shown(&picture["row"])?;
+        if shown.counter < last {
+            bail!("picture {} came behind picture {last}", shown.counter);
+        }
+        last = shown.counter;
+        let at_ms = picture["at_ms"].as_i64().context("no moment")?;
+        late_ms.push(at_ms - i64::try_from(shown.wall_ms)?);
+    }
+    late_ms.sort_unstable();
+    let median = late_ms.get(late_ms.len() / 2).copied().context("no pictures")?;
+    let (least, most) = (late_ms.first().copied(), late_ms.last().copied());
+    figure("pages", &format!("live pictures are {median} ms late (median; {least:?} to {most:?})"));
+    if median > LATE_MS_MAX {
+        bail!("live pictures are {median} ms late");
+    }
+    drop(browser);
+    serving.stop()
+}
+
+/// Each of so many cameras shows pictures, and they go on.
+fn await_live(browser: &mut Browser, cameras: usize) -> Result<()> {
+    let videos = "[...document.querySelectorAll('video')]";
+    let shown = format!("{videos}.length === {cameras} && {videos}.every((video) => video.videoWidth > 0)");
+    browser.until("a picture of each camera", LIMIT, &shown)?;
+    let live = format!("{videos}.every((video) => video.src.startsWith('blob:'))");
+    browser.until("each camera to be live", LIMIT, &live)?;
+    browser.evaluate(&format!("window.before = {videos}.map((video) => video.currentTime), true"))?;
+    let going = format!("{videos}.every((video, i) => video.currentTime > window.before[i] + 1)");
+    browser.until("live pictures to go on", LIMIT, &going)
+}
+
+/// The timelines show that something was recorded, and enough of it that a mouse can hit it.
+fn await_timelines(serving: &Serving, browser: &mut Browser) -> Result<()> {
+    for (camera, _) in DEMO {
+        serving.await_footage(camera, 8.0)?;
+    }
+    browser.evaluate(
+        "window.recorded = (canvas) => {
+            const row = canvas.getContext('2d').getImageData(0, canvas.height * 0.5, canvas.width, 1).data;
+            const green = (x) => row[4 * x + 1] > 100 && row[4 * x] < 100;
+            return Array.from({ length: canvas.width }, (_, x) => x).filter(green);
+        };
+        const span = document.getElementById('span');
+        span.value = '600';
+        span.dispatchEvent(new Event('change'));",
+    )?;
+    let drawn = "[...document.querySelectorAll('canvas')].every((canvas) => recorded(canvas).length >= 4)";
+    browser.until("the timelines to be drawn", LIMIT, drawn)
+}
+
+/// Clicks into the middle of what was recorded of the first camera: just that is played.
+fn play_recorded(serving: &Serving, browser: &mut Browser) -> Result<()> {
+    let place = browser.evaluate(
+        "(() => {
+            const canvas = camera.querySelector('canvas');
+            canvas.scrollIntoView();
+            const found = recorded(canvas);
+            const box = canvas.getBoundingClientRect();
+            const x = found[Math.floor(found.length / 2)] / canvas.width * box.width;
+            return [box.left + x, box.top + box.height / 2];
+        })()",
+    )?;
+    let at = |i: usize| place[i].as_f64().context("no place to click at");
+    browser.click(at(0)?, at(1)?)?;
+    let played = "camera.querySelector('video').src.includes('/footage?from=') \
+        && !camera.querySelector('.live').hidden && camera.querySelector('video').currentTime > 1";
+    browser.until("the recorded footage to be played", LIMIT, played)?;
+    browser.evaluate(EYES)?;
+    let seen = browser.evaluate(
+        "(() => {
+            const video = camera.querySelector('video');
+            video.pause();
+            const from = Date.parse(new URL(video.src).searchParams.get('from'));
+            return { said_ms: from + video.currentTime * 1000, row: row(video) };
+        })()",
+    )?;
+    let shown_ms = shown(&seen["row"])?.wall_ms as f64;
+    let astray_ms = seen["said_ms"].as_f64().context("no moment")? - shown_ms;
+    if astray_ms.abs() > ASTRAY_MS_MAX {
+        bail!("the page plays a picture that is {astray_ms} ms from the moment that was clicked at");
+    }
+    let (camera, _) = DEMO[0];
+    let recorded = serving.recorded(camera)?;
+    if !recorded.iter().any(|(from, to)| (*from as f64..=*to as f64).contains(&(shown_ms * 1e6))) {
+        bail!("a picture of {shown_ms} ms is played, recorded is {recorded:?}");
+    }
+    Ok(())
+}
+
+fn shown(row: &Value) -> Result<BuiltIn> {
+    let row = row.as_array().context("no row of a picture")?;
+    let luma: Vec<u8> = row.iter().filter_map(|value| u8::try_from(value.as_u64()?).ok()).collect();
+    barcode::read_built_in_row(&luma)
+}
+
+/// Keeps what the page shows beside the build, for people to look at.
+fn keep(browser: &mut Browser, name: &str) -> Result<()> {
+    let to = build_dir()?.join("keha-scratch").join(format!("page-{name}.png"));
+    Ok(std::fs::write(to, browser.screenshot()?)?)
+}
