@@ -41,9 +41,11 @@ lint: ## formatting, clippy, rustdoc, and the dependencies' licences and sources
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: licences and sources were not checked"; fi
 
-bench: needs ## what recording costs, as ratios against ffmpeg on this machine (release build, three minutes)
+bench: needs ## what recording and giving back cost, as ratios against ffmpeg on this machine (release build, ten minutes)
 	$(CARGO) build --release -p keha
 	$(CARGO) run --release -p keha-tests --bin bench
+	$(CARGO) run --release -p keha-tests --bin bench_http
+	$(CARGO) run --release -p keha-tests --bin bench_timeline
 
 # The points of acceptance in full size, with the release binary; POINT= one of them, or POINT=COUNT for kill, kills, powercut
 POINT ?= all

@@ -190,8 +190,8 @@ pub fn moment_text(ns: i64) -> Result<String> {
     Ok(jiff::Timestamp::from_nanosecond(i128::from(ns))?.to_string())
 }
 
-/// Starts a server, and waits until it says where it listens.
-fn run(config: &std::path::Path) -> Result<(Running, String)> {
+/// Starts `keha serve` with a configuration file, and waits until it says where it listens: the process, and that.
+pub fn run(config: &std::path::Path) -> Result<(Running, String)> {
     let mut running = Running::keha(&["serve", "--config", text(config)?])?;
     let base = wait::until("the server to listen", READY_LIMIT, || {
         let said = running.stderr();
