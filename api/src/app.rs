@@ -40,7 +40,7 @@ impl App {
         let (exports, audit) = (Exports::open(&settings.state)?, Audit::open(&settings.state)?);
         let live = crate::live::hub(&services);
         Ok(App {
-            gate: Arc::new(gate),
+            gate: Arc::new(gate.below(&settings.base_path)),
             live,
             services,
             settings: Arc::new(settings),

@@ -8,7 +8,7 @@ use crate::events::Events;
 use crate::gate::Gate;
 use crate::routes::router;
 use keha_player::library::Library;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -25,6 +25,8 @@ pub struct Settings {
     pub base_path: String,
     /// The origins of other sites' pages (`https://example.org`) that may read answers (CORS); none may send a session.
     pub allowed_origins: Vec<String>,
+    /// Proxies that are believed where what they pass on came from (`X-Forwarded-For`).
+    pub trusted_proxies: Vec<IpAddr>,
     /// The certificate to encrypt with; without one it is spoken in the clear.
     pub tls: Option<Tls>,
 }
@@ -93,6 +95,7 @@ impl Server {
             // Whoever watches is told; connections that were upgraded are waited for by nobody else.
             live.close();
         };
-        connections::serve(self.listener, router(self.app), self.tls, stop).await;
+        let proxies = self.app.settings.trusted_proxies.clone();
+        connections::serve(self.listener, router(self.app), self.tls, proxies, stop).await;
     }
 }

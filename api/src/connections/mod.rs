@@ -6,6 +6,7 @@
 //!
 //! What must not live here: paths, who may do what.
 
+mod client;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -26,7 +27,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -67,6 +68,8 @@ struct Connected {
 /// What all connections share.
 struct Shared {
     router: Router,
+    /// Who is believed where what he passes on came from.
+    proxies: Vec<IpAddr>,
     connected: Mutex<Connected>,
     requests: Mutex<Buckets>,
     started: Instant,
@@ -77,11 +80,13 @@ pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     tls: Option<TlsAcceptor>,
+    proxies: Vec<IpAddr>,
     stop: impl Future<Output = ()>,
 ) {
     let (burst, leak) = REQUESTS;
     let shared = Arc::new(Shared {
         router,
+        proxies: proxies.iter().map(IpAddr::to_canonical).collect(),
         connected: Mutex::default(),
         requests: Mutex::new(Buckets::new(burst, leak, COUNTED_MAX)),
         started: Instant::now(),
@@ -132,7 +137,9 @@ impl Place {
         let address = address_key(peer.ip());
         let mut connected = shared.connected.lock().unwrap_or_else(PoisonError::into_inner);
         let of_one = connected.by_address.get(&address).copied().unwrap_or(0);
-        if connected.all >= CONNECTIONS_MAX || of_one >= CONNECTIONS_OF_ONE_MAX {
+        // A proxy's connections are those of many.
+        let too_many = of_one >= CONNECTIONS_OF_ONE_MAX && !client::is_proxy(peer, &shared.proxies);
+        if connected.all >= CONNECTIONS_MAX || too_many {
             tracing::debug!(%peer, "turned away: too many connections");
             return None;
         }
@@ -244,8 +251,8 @@ impl Service {
     }
 
     /// How long this address has to wait, if it asks too much.
-    fn must_wait(&self) -> Option<Duration> {
-        let (address, now) = (address_key(self.peer.ip()), self.shared.started.elapsed());
+    fn must_wait(&self, client: SocketAddr) -> Option<Duration> {
+        let (address, now) = (address_key(client.ip()), self.shared.started.elapsed());
         let mut requests = self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner);
         let asked = requests.ask(&address, now);
         if asked.is_ok() {
@@ -261,11 +268,12 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        if let Some(wait) = self.must_wait() {
+        let client = client::client(self.peer, request.headers(), &self.shared.proxies);
+        if let Some(wait) = self.must_wait(client) {
             let problem = Problem::wait(StatusCode::TOO_MANY_REQUESTS, "too many requests", wait);
             return Box::pin(async { Ok(problem.into_response()) });
         }
-        request.extensions_mut().insert(ConnectInfo(self.peer));
+        request.extensions_mut().insert(ConnectInfo(client));
         let request = request.map(|body| Body::new(TimeoutBody::new(HEAD, body)));
         Box::pin(self.inner.call(request))
     }

@@ -30,7 +30,7 @@ async fn running(tls: Option<TlsAcceptor>) -> Running {
         .route("/never", get(std::future::pending::<()>))
         .route("/body", post(async |Json(number): Json<u32>| number.to_string()));
     let (stop, stopped) = oneshot::channel();
-    let served = tokio::spawn(serve(listener, router, tls, async { drop(stopped.await) }));
+    let served = tokio::spawn(serve(listener, router, tls, Vec::new(), async { drop(stopped.await) }));
     Running { address, stop, served }
 }
 

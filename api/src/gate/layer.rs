@@ -69,8 +69,9 @@ impl Gate {
                     .ok_or_else(|| unknown("wrong name or password"))
             }
             Credentials::Url(text) => {
-                let sealed =
-                    self.sealer.open_url(&text, asked.uri.path(), now).filter(|_| asked.only_reads());
+                // What is signed is a path of this server, wherever a proxy puts it.
+                let path = asked.uri.path().strip_prefix(&self.base).unwrap_or_default();
+                let sealed = self.sealer.open_url(&text, path, now).filter(|_| asked.only_reads());
                 let identity = sealed.and_then(|sealed| self.by_seal(&sealed));
                 identity.ok_or_else(|| {
                     unknown("this signed URL is for something else, or has ended: ask for a new one")
@@ -90,6 +91,11 @@ impl Gate {
                 Ok(identity)
             }
             Credentials::Nothing if self.is_open() => {
+                if !self.base.is_empty() || origin::is_passed_on(asked.headers) {
+                    return Err(Problem::forbidden(
+                        "without users this server answers nobody through a proxy: add one with `keha user add`",
+                    ));
+                }
                 if foreign() || !origin::is_own_name(asked.headers, asked.uri) {
                     return Err(Problem::forbidden(
                         "without users this server answers this machine alone, under a name of it: add one with `keha user add`",

@@ -6,7 +6,7 @@
 //! | name and password | right, and not tried too often from that address or for that name |
 //! | signed URL | sealed here for that path, not ended, reading only, and its user is still the same |
 //! | session cookie | sealed here, not ended, its user still the same; no other site's page asks; a change brings the page's token |
-//! | nothing | there are no accounts, the server listens on loopback only, and is asked under a name of loopback by no other site's page |
+//! | nothing | there are no accounts, the server listens on loopback only, and is asked under a name of loopback, by no other site's page and through no proxy |
 //!
 //! What somebody may then do is asked where it is done ([`crate::auth::Grant`]).
 
@@ -53,6 +53,8 @@ pub(crate) struct Gate {
     verifying: Semaphore,
     /// Reachable from this machine alone.
     loopback: bool,
+    /// Below which path this server answers; empty for none.
+    base: String,
     started: Instant,
 }
 
@@ -72,8 +74,14 @@ impl Gate {
             remembered: Mutex::new(Remembered::default()),
             verifying: Semaphore::new(VERIFIED_AT_ONCE),
             loopback,
+            base: String::new(),
             started: Instant::now(),
         })
+    }
+
+    /// The same for a server that answers below this path.
+    pub(crate) fn below(self, base: &str) -> Gate {
+        Gate { base: base.to_owned(), ..self }
     }
 
     /// All accounts, as another process may have changed them just now.

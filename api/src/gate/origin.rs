@@ -27,6 +27,13 @@ pub(super) fn is_own_name(headers: &HeaderMap, uri: &Uri) -> bool {
         || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// Whether somebody else passed the request on (RFC 7239, and what was in use before it; RFC 9110, section 7.6.3): it comes from the
+/// machine of a proxy then, and who asks the proxy may be anywhere.
+pub(super) fn is_passed_on(headers: &HeaderMap) -> bool {
+    let told = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via"];
+    told.iter().any(|name| headers.contains_key(*name))
+}
+
 /// HTTP/1.1 says it in a header, HTTP/2 in the URI.
 fn host(headers: &HeaderMap, uri: &Uri) -> Option<Authority> {
     if let Some(authority) = uri.authority() {

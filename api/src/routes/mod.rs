@@ -52,17 +52,22 @@ pub(crate) fn router(app: App) -> Router {
     let (base, origins) = (app.settings.base_path.clone(), app.settings.allowed_origins.clone());
     let (router, described) = described(app);
     let document = Arc::new(described);
-    let docs = SwaggerUi::new("/api/docs").config(Config::from("../openapi.json"));
     let router = router
+        .merge(pages::parts())
+        .route("/api/openapi.json", get(async move || axum::Json(OpenApi::clone(&document))));
+    // What is nested loses the `/` at its end, and with it what the links of a page count from.
+    let docs = SwaggerUi::new(format!("{base}/api/docs")).config(Config::from("../openapi.json"));
+    let router = match base.as_str() {
+        "" => router,
+        base => Router::new().nest(base, router).merge(pages::entrance(base)),
+    };
+    router
         .merge(docs)
-        .merge(pages::router())
-        .route("/api/openapi.json", get(async move || axum::Json(OpenApi::clone(&document))))
+        .route(&format!("{base}/"), get(pages::page))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path knows no such method: see /api/docs")
         })
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such path: see /api/docs"));
-    let router = if base.is_empty() { router } else { Router::new().nest(&base, router) };
-    router
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such path: see /api/docs"))
         .layer(from_fn(etag::tagged))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(cors(&origins))
@@ -151,3 +156,7 @@ async fn protected(mut response: Response) -> Response {
 #[cfg(test)]
 #[path = "routes_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "proxy_tests.rs"]
+mod proxy_tests;

@@ -2,17 +2,27 @@
 
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
 /// The page runs nothing but its own script, and is told nothing by others.
 const POLICY: &str =
     "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; frame-ancestors 'self'";
 
-/// The page and its parts.
-pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
+/// The page. Its links count from the `/` that it is at.
+pub(super) async fn page() -> Response {
+    file("text/html; charset=utf-8", include_str!("../../web/index.html"))
+}
+
+/// Leads to the page of a server that answers below a path.
+pub(super) fn entrance<S: Clone + Send + Sync + 'static>(base: &str) -> Router<S> {
+    let page = format!("{base}/");
+    Router::new().route(base, get(async move || Redirect::temporary(&page)))
+}
+
+/// The parts of the page.
+pub(super) fn parts<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
-        .route("/", get(async || file("text/html; charset=utf-8", include_str!("../../web/index.html"))))
         .route(
             "/web/keha.js",
             get(async || file("text/javascript; charset=utf-8", include_str!("../../web/keha.js"))),

@@ -19,26 +19,30 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tower::ServiceExt;
 
-struct Server {
-    _directory: tempfile::TempDir,
-    router: Router,
+pub(super) struct Server {
+    pub(super) directory: tempfile::TempDir,
+    pub(super) router: Router,
 }
 
 /// What came back.
-struct Answer {
-    status: StatusCode,
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
     cookie: Option<String>,
     tag: Option<String>,
-    body: Value,
+    pub(super) body: Value,
 }
 
 /// What is sent with a request.
-type Fields<'a> = &'a [(&'a str, &'a str)];
+pub(super) type Fields<'a> = &'a [(&'a str, &'a str)];
 
 impl Server {
     /// With users `root` (administrator), `anna` (viewer of the door) and `dora` (administrator of the door), each with the password
     /// `secret of NAME`; or with nobody.
-    fn new(users: bool, loopback: bool) -> Server {
+    pub(super) fn new(users: bool, loopback: bool) -> Server {
+        Server::below("", users, loopback)
+    }
+
+    pub(super) fn below(base: &str, users: bool, loopback: bool) -> Server {
         let directory = tempfile::tempdir().expect("a directory");
         let gate = Gate::open(directory.path(), loopback).expect("a gate");
         let door = || Cameras::Only(["door".to_owned()].into());
@@ -55,18 +59,25 @@ impl Server {
         let settings = Settings {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             state: directory.path().to_owned(),
-            base_path: String::new(),
+            base_path: base.to_owned(),
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             tls: None,
         };
         let library = Arc::new(Library::default());
         let events = Arc::new(Events::open(directory.path()).expect("a log"));
         let services = Services { library, control: Arc::new(FakeControl::default()), events };
         let router = router(App::new(gate, settings, services).expect("an app"));
-        Server { _directory: directory, router }
+        Server { directory, router }
     }
 
-    async fn ask(&self, method: Method, path: &str, fields: Fields<'_>, body: Option<Value>) -> Answer {
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        fields: Fields<'_>,
+        body: Option<Value>,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         if !fields.iter().any(|(name, _)| *name == "host") {
             request = request.header("host", "127.0.0.1:8080");
@@ -96,7 +107,7 @@ impl Server {
         Answer { status, cookie, tag, body }
     }
 
-    async fn get(&self, path: &str, fields: Fields<'_>) -> Answer {
+    pub(super) async fn get(&self, path: &str, fields: Fields<'_>) -> Answer {
         self.ask(Method::GET, path, fields, None).await
     }
 
@@ -112,11 +123,11 @@ impl Server {
     }
 }
 
-fn basic(name: &str, password: &str) -> String {
+pub(super) fn basic(name: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{name}:{password}")))
 }
 
-fn basic_of(name: &str) -> String {
+pub(super) fn basic_of(name: &str) -> String {
     basic(name, &format!("secret of {name}"))
 }
 

@@ -50,8 +50,12 @@ pub(super) async fn make(
             "URLs are signed for users: a token can be sent itself, and without users none is needed",
         );
     }
-    let plain = wanted.path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
-    if !wanted.path.starts_with("/api/v1/") || wanted.path.len() > PATH_CHARACTERS_MAX || !plain {
+    // Whoever copies a path from a page has the base in it.
+    let base = &app.settings.base_path;
+    let below = wanted.path.strip_prefix(base).filter(|path| path.starts_with("/api/v1/"));
+    let path = below.unwrap_or(&wanted.path);
+    let plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
+    if !path.starts_with("/api/v1/") || path.len() > PATH_CHARACTERS_MAX || !plain {
         return refuse("path must be one of this server's below /api/v1/, without a query");
     }
     if !(1..=SECONDS_MAX).contains(&wanted.seconds) {
@@ -62,8 +66,8 @@ pub(super) async fn make(
         user: identity.name.clone(),
         generation: identity.generation,
         expires,
-        path: Some(wanted.path.clone()),
+        path: Some(path.to_owned()),
     };
-    let url = format!("{}?{SEALED}={}", wanted.path, app.gate.sealer().url(&sealed));
+    let url = format!("{base}{path}?{SEALED}={}", app.gate.sealer().url(&sealed));
     Ok(Json(SignedUrl { url, expires }))
 }

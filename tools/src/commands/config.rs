@@ -40,6 +40,9 @@ fn describe(config: &Config) -> String {
     for origin in &server.allowed_origins {
         text.push_str(&format!("  answers may be read by pages of {origin}\n"));
     }
+    for proxy in &server.trusted_proxies {
+        text.push_str(&format!("  the proxy {proxy} is believed where a request came from\n"));
+    }
     config.volumes.iter().for_each(|volume| text.push_str(&describe_volume(volume)));
     config.cameras.iter().for_each(|camera| text.push_str(&describe_camera(camera)));
     text

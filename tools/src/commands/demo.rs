@@ -76,6 +76,7 @@ fn config(dir: &Path, volume: &Path) -> anyhow::Result<Config> {
         http,
         base_path: String::new(),
         allowed_origins: Vec::new(),
+        trusted_proxies: Vec::new(),
         tls: None,
         state: Some(dir.join("state")),
     };

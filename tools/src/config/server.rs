@@ -12,7 +12,7 @@ use crate::units::{scrub, size};
 use keha_recorder::Camera;
 use serde::Deserialize;
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
@@ -34,6 +34,7 @@ pub(crate) struct Server {
     pub(crate) http: SocketAddr,
     pub(crate) base_path: String,
     pub(crate) allowed_origins: Vec<String>,
+    pub(crate) trusted_proxies: Vec<IpAddr>,
     /// Certificate and private key.
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
     pub(crate) state: Option<PathBuf>,
@@ -74,6 +75,8 @@ struct RawServer {
     base_path: Option<Spanned<String>>,
     #[serde(default)]
     allowed_origins: Vec<Spanned<String>>,
+    #[serde(default)]
+    trusted_proxies: Vec<Spanned<String>>,
     tls_certificate: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     state: Option<PathBuf>,
@@ -96,7 +99,7 @@ pub(super) static FILE: Shape = Shape {
     ],
 };
 pub(super) static SERVER: Shape = Shape {
-    keys: &["http", "base_path", "allowed_origins", "tls_certificate", "tls_key", "state"],
+    keys: &["http", "base_path", "allowed_origins", "trusted_proxies", "tls_certificate", "tls_key", "state"],
     inside: &[],
 };
 pub(super) static VOLUME: Shape = Shape { keys: &["name", "path", "size", "scrub"], inside: &[] };
@@ -147,7 +150,8 @@ pub(crate) fn state_of(path: &Path) -> anyhow::Result<Option<PathBuf>> {
 }
 
 fn server(raw: RawServer, text: &str, base: &Path) -> Result<Server, String> {
-    let RawServer { http, base_path, allowed_origins, tls_certificate, tls_key, state } = raw;
+    let RawServer { http, base_path, allowed_origins, trusted_proxies, tls_certificate, tls_key, state } =
+        raw;
     let at = |value: &Spanned<String>| format!("line {}: server: ", keys::line(text, value.span().start));
     let default: Result<SocketAddr, _> = HTTP.parse();
     let http = match &http {
@@ -160,6 +164,10 @@ fn server(raw: RawServer, text: &str, base: &Path) -> Result<Server, String> {
     if let Some(origin) = allowed_origins.iter().find(|origin| !is_origin(origin.get_ref())) {
         return Err(format!("{}allowed_origins: write each as https://example.org", at(origin)));
     }
+    let proxy = |proxy: &Spanned<String>| {
+        let why = || format!("{}trusted_proxies: write each as an address, such as 127.0.0.1", at(proxy));
+        proxy.get_ref().parse().map_err(|_| why())
+    };
     let tls = match (tls_certificate, tls_key) {
         (Some(certificate), Some(key)) => Some((base.join(certificate), base.join(key))),
         (None, None) => None,
@@ -169,6 +177,7 @@ fn server(raw: RawServer, text: &str, base: &Path) -> Result<Server, String> {
         http,
         base_path: base_path.map(Spanned::into_inner).unwrap_or_default(),
         allowed_origins: allowed_origins.into_iter().map(Spanned::into_inner).collect(),
+        trusted_proxies: trusted_proxies.iter().map(proxy).collect::<Result<_, _>>()?,
         tls,
         state: state.map(|state| base.join(state)),
     })

@@ -45,7 +45,7 @@ fn a_file_is_read_with_all_its_parts() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     write(dir.path(), "front.password", "hunter22\n", 0o600);
     let text = format!(
-        "[server]\nhttp = \"[::1]:80\"\nbase_path = \"/keha\"\nallowed_origins = [\"https://a.example\"]\nstate = \"state\"\n\
+        "[server]\nhttp = \"[::1]:80\"\nbase_path = \"/keha\"\nallowed_origins = [\"https://a.example\"]\ntrusted_proxies = [\"::1\"]\nstate = \"state\"\n\
          {VOLUME_A}size = \"1GiB\"\nscrub = \"7d\"\n[[volumes]]\nname = \"shed\"\npath = \"/srv/shed.ring\"\nscrub = \"off\"\n\
          [[cameras]]\nname = \"front\"\nurl = \"rtsp://h/1\"\nusername = \"u\"\npassword_file = \"front.password\"\n\
          [[cameras]]\nname = \"yard\"\nurl = \"testsrc://\"\nvolume = \"shed\"\nmax_age = \"30d\"\n\
@@ -54,6 +54,7 @@ fn a_file_is_read_with_all_its_parts() {
     let path = write(dir.path(), "keha.toml", &text, 0o644);
     let config = from_file(&path).expect("right");
     assert_eq!(config.server.http.to_string(), "[::1]:80");
+    assert_eq!(config.server.trusted_proxies, [std::net::Ipv6Addr::LOCALHOST]);
     assert_eq!(config.server.state, Some(dir.path().join("state")));
     assert_eq!(server::state_of(&path).expect("right"), config.server.state);
     let volumes: Vec<_> =
@@ -96,6 +97,7 @@ fn every_mistake_is_one_line_that_names_file_and_line() {
         (server("http = 8480"), "line 2: "),
         (server("base_path = \"keha/\""), "line 2: server: base_path: "),
         (server("allowed_origins = [\"https://a.example/x\"]"), "line 2: server: allowed_origins: "),
+        (server("trusted_proxies = [\"10.0.0.0/8\"]"), "line 2: server: trusted_proxies: "),
         (server("tls_key = \"key.pem\""), "tls_certificate and tls_key"),
         (server("tls_key = \"open.pem\"\ntls_certificate = \"open.pem\""), "chmod 600"),
         (server("tls_key = \"key.pem\"\ntls_certificate = \"no.pem\""), "no.pem: cannot open"),

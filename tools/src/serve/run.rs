@@ -90,6 +90,7 @@ fn settings(job: &Job, config: &Config) -> anyhow::Result<Settings> {
         state: state.ok_or_else(|| Failure::usage(why))?,
         base_path: server.base_path.clone(),
         allowed_origins: server.allowed_origins.clone(),
+        trusted_proxies: server.trusted_proxies.clone(),
         tls,
     })
 }
