@@ -203,6 +203,12 @@ fn complaint(event: &Value) -> Option<String> {
         "Runtime.consoleAPICalled" if params["type"] == "error" => {
             Some(format!("console.error: {}", params["args"]))
         }
+        // It asks every server for one, which no page of text names.
+        "Log.entryAdded"
+            if params["entry"]["url"].as_str().is_some_and(|url| url.ends_with("/favicon.ico")) =>
+        {
+            None
+        }
         "Log.entryAdded" if params["entry"]["level"] == "error" => {
             Some(format!("{} ({})", params["entry"]["text"], params["entry"]["url"]))
         }

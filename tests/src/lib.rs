@@ -15,6 +15,7 @@ pub mod faulty;
 pub mod flaky;
 pub mod footage;
 pub mod http;
+pub mod judges;
 pub mod loss;
 pub mod manifest;
 pub mod media;
