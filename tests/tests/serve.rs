@@ -1,7 +1,8 @@
 //! The server as others see it: a browser, players, downloads, and clients that come and go, over real HTTP.
 
 use anyhow::Result;
-use keha_tests::points::{described, downloads, pages, restarted};
+use keha_tests::points::{clients, described, downloads, pages, players, restarted};
+use std::time::Duration;
 
 #[test]
 fn the_page_shows_live_pictures_plays_what_was_recorded_and_goes_back() -> Result<()> {
@@ -11,6 +12,16 @@ fn the_page_shows_live_pictures_plays_what_was_recorded_and_goes_back() -> Resul
 #[test]
 fn live_pictures_reach_a_browser_soon() -> Result<()> {
     pages::lateness()
+}
+
+#[test]
+fn players_play_a_recorded_range_whole_across_its_gap() -> Result<()> {
+    players::recorded_range_with_a_gap()
+}
+
+#[test]
+fn players_play_what_goes_on() -> Result<()> {
+    players::live()
 }
 
 #[test]
@@ -24,6 +35,11 @@ fn any_slice_of_footage_is_that_of_the_whole() -> Result<()> {
 }
 
 #[test]
+fn an_export_is_gone_on_with_after_a_kill() -> Result<()> {
+    downloads::an_export_goes_on_after_a_kill()
+}
+
+#[test]
 fn pictures_are_of_the_moment_they_tell() -> Result<()> {
     downloads::pictures_are_of_the_moment_they_tell()
 }
@@ -31,6 +47,11 @@ fn pictures_are_of_the_moment_they_tell() -> Result<()> {
 #[test]
 fn what_was_set_over_http_outlives_a_kill() -> Result<()> {
     restarted::whole()
+}
+
+#[test]
+fn clients_that_come_and_vanish_cost_no_sample_and_leave_nothing() -> Result<()> {
+    clients::whole(20, 6, "256MiB", Duration::from_secs(20), 51)
 }
 
 #[test]

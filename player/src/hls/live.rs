@@ -10,6 +10,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 const SECOND_NS: i64 = 1_000_000_000;
+/// Discontinuities are counted from the Unix time in units of so many seconds. hls.js looks through a list as long as this number each
+/// time it has loaded a playlist: it stands still for minutes at a number of Unix seconds.
+const DISCONTINUITY_SECONDS: u64 = 24 * 3600;
 /// How much of a stream's end is looked at for the first segments: two of the longest.
 const FIRST_LOOK_NS: i64 = 150 * SECOND_NS;
 /// Target durations, in seconds: few, so that one holds as long as a camera's keyframe interval is about what it was.
@@ -118,7 +121,9 @@ impl LivePlaylist {
         }
         let second = second_of(&segment);
         match self.listed.back() {
-            None => (self.media_sequence, self.discontinuity_sequence) = (second, second),
+            None => {
+                (self.media_sequence, self.discontinuity_sequence) = (second, second / DISCONTINUITY_SECONDS);
+            }
             Some(last) => {
                 if self.next_number() > second && second_of(last) == second {
                     self.broken = true;
@@ -152,7 +157,7 @@ impl LivePlaylist {
         self.media_sequence
     }
 
-    /// How many discontinuities there were before the first segment that is listed, counted from the first one's Unix second.
+    /// How many discontinuities there were before the first segment that is listed, counted from the first one's Unix day.
     pub fn discontinuity_sequence(&self) -> u64 {
         self.discontinuity_sequence
     }

@@ -7,14 +7,15 @@
 //! Invariants of a live playlist, over all that one [`LivePlaylist`] ever listed:
 //!
 //! - Only segments are listed whose every byte is settled on the disk. Each is listed once, and only the oldest leave.
-//! - `EXT-X-MEDIA-SEQUENCE` and `EXT-X-DISCONTINUITY-SEQUENCE` never go back, also not over a restart of the server, of which nothing
-//!   is remembered. The first segment is numbered by the Unix second in which it begins, and no segment has a number above its own
-//!   second: those that join begin in different whole seconds, so seconds grow at least as fast as numbers, and a segment that begins
-//!   in the same second as the one before it, which takes the end of a stretch between them, is left out where its number would be too
-//!   high. A server that starts later begins its window where the one before it had its own, or later, for the same footage has the
-//!   same segments: with a number that is its second, which no number before it was above. Discontinuities are counted from the same
-//!   second, and there are no more of them than segments. (A clock that was set back has the numbers go on; a restart after that
+//! - `EXT-X-MEDIA-SEQUENCE` never goes back, also not over a restart of the server, of which nothing is remembered. The first segment is
+//!   numbered by the Unix second in which it begins, and no segment has a number above its own second: those that join begin in
+//!   different whole seconds, so seconds grow at least as fast as numbers, and a segment that begins in the same second as the one
+//!   before it, which takes the end of a stretch between them, is left out where its number would be too high. A server that starts
+//!   later begins its window where the one before it had its own, or later, for the same footage has the same segments: with a number
+//!   that is its second, which no number before it was above. (A clock that was set back has the numbers go on; a restart after that
 //!   begins with lower ones, until the clock has caught up.)
+//! - `EXT-X-DISCONTINUITY-SEQUENCE` never goes back as long as the server runs. It begins with the Unix day of the first segment, for
+//!   players keep lists as long as it: after a restart it is lower by those that left the window since, but one a day.
 //! - `EXT-X-TARGETDURATION` is chosen from a few steps when the first segments are listed, and stays, unless the camera's keyframe
 //!   interval grows past its step: then it is raised, for a player would give up on a longer segment.
 //! - While a camera is away its playlist stays as it is. What comes then is behind a discontinuity.

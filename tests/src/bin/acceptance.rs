@@ -7,8 +7,8 @@ use anyhow::Result;
 use keha_tests::media::ClipKind;
 use keha_tests::points::diskerrors::{self, Refused};
 use keha_tests::points::{
-    clock, clocks, copy, corrupt, custody, damage, faults, forecast, frames, holds, inputs, kill, lap,
-    powercut, retention, scrub, stalls,
+    clients, clock, clocks, copy, corrupt, custody, damage, faults, forecast, frames, holds, inputs, kill,
+    lap, powercut, retention, scrub, stalls,
 };
 use nix::errno::Errno;
 use std::process::ExitCode;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// A point by name; it is given the count that was asked for.
 type Point = (&'static str, fn(Option<usize>) -> Result<()>);
 
-const POINTS: [Point; 19] = [
+const POINTS: [Point; 20] = [
     ("frames", |_| {
         frames::whole(16, &[ClipKind::MainLong], 60, "4GiB")?;
         frames::whole(
@@ -77,6 +77,7 @@ const POINTS: [Point; 19] = [
     ("damage", |_| damage::whole(20, Duration::from_secs(600))),
     ("faults", |_| faults::whole(300)),
     ("inputs", |_| inputs::whole()),
+    ("clients", |_| clients::whole(50, 16, "2GiB", Duration::from_secs(300), 41)),
 ];
 
 /// One camera in four of each: what a site has.

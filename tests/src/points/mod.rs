@@ -3,6 +3,7 @@
 //! A point fails by an error that says what broke, and prints its figures, one line each. Must not live here: the
 //! instruments ([`crate::rig`], [`crate::footage`], [`crate::loss`], [`crate::probe`]).
 
+pub mod clients;
 pub mod clock;
 pub mod clocks;
 pub mod copy;
@@ -21,6 +22,7 @@ pub mod inputs;
 pub mod kill;
 pub mod lap;
 pub mod pages;
+pub mod players;
 pub mod powercut;
 pub mod restarted;
 pub mod retention;

@@ -84,9 +84,13 @@ pub fn lateness() -> Result<()> {
         let at_ms = picture["at_ms"].as_i64().context("no moment")?;
         late_ms.push(at_ms - i64::try_from(shown.wall_ms)?);
     }
-    let (first, last) = late_ms.split_at_mut(PICTURES / 2);
+    let half = late_ms.len() / 2;
+    let (first, last) = late_ms.split_at_mut(half);
     let (first, last) = (median(first)?, median(last)?);
-    figure("pages", &format!("live pictures are {first} ms late in the first seconds, then {last} ms (medians)"));
+    figure(
+        "pages",
+        &format!("live pictures are {first} ms late in the first seconds, then {last} ms (medians)"),
+    );
     if last > LATE_MS_MAX {
         bail!("live pictures are {last} ms late");
     }

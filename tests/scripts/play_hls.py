@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""Plays an HLS playlist to its end by GStreamer, as fast as it can be decoded.
+
+Prints one JSON line: decoded pictures and bytes of sound, and which elements played. Ends with 1 at an error.
+Usage: play_hls.py URL SECONDS_MAX
+"""
+
+import json
+import sys
+
+import gi
+
+gi.require_version("Gst", "1.0")
+from gi.repository import Gst  # noqa: E402
+
+
+def main(url, seconds_max):
+    Gst.init(None)
+    counts = {"pictures": 0, "sound_bytes": 0}
+    elements = set()
+    pipeline = Gst.Pipeline.new(None)
+    source = Gst.ElementFactory.make("uridecodebin3", None)
+    source.set_property("uri", url)
+    pipeline.add(source)
+
+    def added(_bin, _sub, element):
+        factory = element.get_factory()
+        if factory:
+            elements.add(factory.get_name())
+
+    def count(_pad, info, video):
+        buffer = info.get_buffer()
+        if video:
+            counts["pictures"] += 1
+        else:
+            counts["sound_bytes"] += buffer.get_size()
+        return Gst.PadProbeReturn.OK
+
+    def new_pad(_source, pad):
+        sink = Gst.ElementFactory.make("fakesink", None)
+        sink.set_property("sync", False)
+        pipeline.add(sink)
+        sink.sync_state_with_parent()
+        video = pad.get_name().startswith("video")
+        pad.add_probe(Gst.PadProbeType.BUFFER, count, video)
+        pad.link(sink.get_static_pad("sink"))
+
+    pipeline.connect("deep-element-added", added)
+    source.connect("pad-added", new_pad)
+    pipeline.set_state(Gst.State.PLAYING)
+    wanted = Gst.MessageType.ERROR | Gst.MessageType.EOS
+    message = pipeline.get_bus().timed_pop_filtered(seconds_max * Gst.SECOND, wanted)
+    pipeline.set_state(Gst.State.NULL)
+    if message is None:
+        sys.exit(f"no end within {seconds_max} s: {counts} by {sorted(elements)}")
+    if message.type == Gst.MessageType.ERROR:
+        error, debug = message.parse_error()
+        sys.exit(f"{error.message}: {debug}")
+    print(json.dumps({**counts, "elements": sorted(elements)}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
