@@ -42,13 +42,31 @@ impl Buckets {
         if now >= room_at { Ok(()) } else { Err(Wait(room_at - now)) }
     }
 
-    /// He did it once more.
+    /// He does it once more, if he may: asked and noted in one, so that many at once are no more than one after the other.
+    ///
+    /// # Errors
+    /// How long he has to wait; nothing is noted then.
+    pub fn take(&mut self, key: &str, now: Duration) -> Result<(), Wait> {
+        self.ask(key, now)?;
+        self.fill(key, now);
+        Ok(())
+    }
+
+    /// What was taken last is given back: it does not count.
+    pub fn give_back(&mut self, key: &str) {
+        if let Some(bucket) = self.buckets.get_mut(key) {
+            bucket.empty_at = bucket.empty_at.saturating_sub(self.leak);
+        }
+    }
+
+    /// He did it once more. A full bucket gets no fuller: it is empty again when a burst has leaked out.
     pub fn fill(&mut self, key: &str, now: Duration) {
         if !self.buckets.contains_key(key) && self.buckets.len() >= self.keys_max {
             self.make_room(now);
         }
         let bucket = self.buckets.entry(key.to_owned()).or_insert(Bucket { empty_at: now });
-        bucket.empty_at = bucket.empty_at.max(now).saturating_add(self.leak);
+        let full = now.saturating_add(self.leak.saturating_mul(self.burst));
+        bucket.empty_at = bucket.empty_at.max(now).saturating_add(self.leak).min(full);
     }
 
     /// What he did is forgotten.
@@ -91,6 +109,31 @@ mod tests {
         attempts.fill("a", at(10));
         assert_eq!(attempts.ask("a", at(10)), Err(Wait(LEAK)));
         assert_eq!(attempts.ask("a", at(40)), Ok(()));
+    }
+
+    #[test]
+    fn however_often_he_did_it_a_burst_later_all_is_forgotten() {
+        let mut attempts = Buckets::new(3, LEAK, 10);
+        (0..20_000).for_each(|_| attempts.fill("a", at(0)));
+        assert_eq!(attempts.ask("a", at(0)), Err(Wait(LEAK)));
+        for _ in 0..3 {
+            assert_eq!(attempts.take("a", at(30)), Ok(()));
+        }
+        assert_eq!(attempts.take("a", at(30)), Err(Wait(LEAK)));
+        assert_eq!(attempts.take("a", at(30)), Err(Wait(LEAK)), "being refused fills nothing");
+    }
+
+    #[test]
+    fn what_is_given_back_may_be_taken_again() {
+        let mut attempts = Buckets::new(2, LEAK, 10);
+        for _ in 0..5 {
+            assert_eq!(attempts.take("a", at(0)), Ok(()));
+            attempts.give_back("a");
+        }
+        attempts.give_back("nobody");
+        assert_eq!(attempts.take("a", at(0)), Ok(()));
+        assert_eq!(attempts.take("a", at(0)), Ok(()));
+        assert_eq!(attempts.take("a", at(0)), Err(Wait(LEAK)));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 
 mod credentials;
 mod extract;
+mod guesses;
 mod layer;
 mod origin;
 mod remembered;
@@ -23,16 +24,21 @@ pub(crate) use origin::is_foreign;
 
 use crate::auth::{Accounts, Buckets, Cameras, Grant, Identity, Role, Sealed, Sealer, Wait};
 use crate::error::Result;
+use guesses::Guesses;
 use jiff::Timestamp;
 use remembered::Remembered;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// How many passwords are verified at once: each takes 19 MiB.
 const VERIFIED_AT_ONCE: usize = 2;
+/// And how many more may wait for that.
+const WAITING_MAX: usize = 64;
+/// When to come again, where too many wait.
+const CROWDED: Duration = Duration::from_secs(5);
 /// Wrong passwords from an address: so many at once, then one in this time.
 const BY_ADDRESS: (u32, Duration) = (10, Duration::from_secs(30));
 /// Wrong passwords for a name, from wherever: more, so that nobody is easily locked out by others.
@@ -50,7 +56,10 @@ pub(crate) struct Gate {
     by_address: Mutex<Buckets>,
     by_name: Mutex<Buckets>,
     remembered: Mutex<Remembered>,
-    verifying: Semaphore,
+    guesses: Guesses,
+    /// Who is in here waits or is being verified.
+    room: Semaphore,
+    verifying: Arc<Semaphore>,
     /// Reachable from this machine alone.
     loopback: bool,
     /// Below which path this server answers; empty for none.
@@ -72,7 +81,9 @@ impl Gate {
             by_address: buckets(BY_ADDRESS),
             by_name: buckets(BY_NAME),
             remembered: Mutex::new(Remembered::default()),
-            verifying: Semaphore::new(VERIFIED_AT_ONCE),
+            guesses: Guesses::default(),
+            room: Semaphore::new(VERIFIED_AT_ONCE + WAITING_MAX),
+            verifying: Arc::new(Semaphore::new(VERIFIED_AT_ONCE)),
             loopback,
             base: String::new(),
             started: Instant::now(),
@@ -123,47 +134,69 @@ impl Gate {
         self.accounts().with_token(text, now)
     }
 
-    /// Who it is by name and password.
+    /// Who it is by name and password. The same asked many times at once, as players do that begin several streams, is verified once.
     ///
     /// # Errors
-    /// How long to wait, where too many were wrong.
+    /// How long to wait, where too many were wrong or are being verified.
     pub(crate) async fn by_password(
         &self,
         address: IpAddr,
         name: &str,
         password: &str,
     ) -> std::result::Result<Option<Identity>, Wait> {
-        let address = address_key(address);
         // Nobody has such a name, and nothing so long is remembered.
         let name = if name.len() > NAME_BYTES_MAX { "" } else { name };
-        let since = || self.started.elapsed();
         // A player sends its password with every request: what was right is not verified again for a while.
-        let known = lock(&self.remembered).get(name, password, since());
+        let known = lock(&self.remembered).get(name, password, self.started.elapsed());
         if let Some(identity) = known.and_then(|generation| self.accounts().with_generation(name, generation))
         {
             return Ok(Some(identity));
         }
-        lock(&self.by_address).ask(&address, since())?;
-        lock(&self.by_name).ask(name, since())?;
-        let verifier = self.accounts().verifier(name);
+        let address = address_key(address);
+        let guess = self.guesses.of(&address, name, password);
+        guess.get_or_try_init(|| self.verified(&address, name, password)).await.cloned()
+    }
+
+    /// Verifies a password: a guess, which counts from here on, also for whoever goes away meanwhile, until it turns out to be right.
+    async fn verified(
+        &self,
+        address: &str,
+        name: &str,
+        password: &str,
+    ) -> std::result::Result<Option<Identity>, Wait> {
+        let _place = self.room.try_acquire().map_err(|_| Wait(CROWDED))?;
+        self.take(address, name)?;
         let owned = password.to_owned();
-        let permit = self.verifying.acquire().await;
-        let verified = tokio::task::spawn_blocking(move || verifier.verify(&owned)).await;
-        drop(permit);
-        let identity = verified.ok().flatten();
+        let permit = Arc::clone(&self.verifying).acquire_owned().await;
+        let verifier = self.accounts().verifier(name);
+        let verified = tokio::task::spawn_blocking(move || {
+            let verified = verifier.verify(&owned);
+            // Not before: whoever goes away does not stop this thread.
+            drop(permit);
+            verified
+        });
+        let identity = verified.await.ok().flatten();
         match &identity {
             Some(identity) => {
                 // Whoever has a password of his own may still try those of others: the address is not forgotten.
+                lock(&self.by_address).give_back(address);
                 lock(&self.by_name).empty(name);
-                lock(&self.remembered).put(name, password, identity.generation, since());
+                lock(&self.remembered).put(name, password, identity.generation, self.started.elapsed());
             }
-            None => {
-                tracing::warn!(%address, "a wrong name or password");
-                lock(&self.by_address).fill(&address, since());
-                lock(&self.by_name).fill(name, since());
-            }
+            None => tracing::warn!(%address, "a wrong name or password"),
         }
         Ok(identity)
+    }
+
+    /// Counts a guess of an address, for a name.
+    fn take(&self, address: &str, name: &str) -> std::result::Result<(), Wait> {
+        let now = self.started.elapsed();
+        lock(&self.by_address).take(address, now)?;
+        let taken = lock(&self.by_name).take(name, now);
+        if taken.is_err() {
+            lock(&self.by_address).give_back(address);
+        }
+        taken
     }
 }
 
@@ -181,3 +214,6 @@ pub(crate) fn address_key(address: IpAddr) -> String {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;
