@@ -21,8 +21,9 @@ pub trait Control: Send + Sync + 'static {
     /// Changes a camera that was added over HTTP. Streams whose address stays the same go on without a gap.
     ///
     /// # Errors
-    /// As [`Control::add_camera`]; [`ControlError::Unknown`]; [`ControlError::ReadOnly`] for a camera of the configuration file.
-    fn change_camera(&self, name: &str, camera: &CameraSettings) -> Result<(), ControlError>;
+    /// As [`Control::add_camera`]; [`ControlError::Refused`] where a login is missing that may not be kept; [`ControlError::Unknown`]; [`ControlError::ReadOnly`] for a camera of the configuration file.
+    fn change_camera(&self, name: &str, camera: &CameraSettings, keep: KeepLogin)
+    -> Result<(), ControlError>;
 
     /// Ends the recording of a camera that was added over HTTP, and forgets it. Its footage stays.
     ///
@@ -155,10 +156,20 @@ pub struct CameraSettings {
     pub url: String,
     /// Names and addresses of its further streams.
     pub streams: Vec<(String, String)>,
-    /// Who logs in, where that is not in the address. In a change, `None` keeps who logged in before if no address names another host.
+    /// Who logs in, where that is not in the address. In a change, `None` keeps who logged in before as far as [`KeepLogin`] allows.
     pub login: Option<Login>,
     /// The volume; the first one if `None`.
     pub volume: Option<String>,
+}
+
+/// When a change that names nobody who logs in keeps who did before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeepLogin {
+    /// Where no address names another host; else nobody logs in any more.
+    SameHost,
+    /// Where no address is new; else the change is refused. For those who may not have the password used for anything else: behind
+    /// another path of a recorder is another camera.
+    SameAddresses,
 }
 
 /// A name and a password for a camera.

@@ -1,22 +1,47 @@
-//! A control that records nothing, for the tests of what is asked over HTTP.
+//! For the tests of what is asked over HTTP: a control that records nothing, a volume with footage, and what handlers reach.
 
+use crate::app::App;
 use crate::control::{
-    Camera, CameraSettings, Control, ControlError, Counts, Login, Stream, StreamState, Track, VolumeState,
+    Camera, CameraSettings, Control, ControlError, Counts, KeepLogin, Login, Stream, StreamState, Track,
+    VolumeState,
 };
-use keha_fs::{Hold, HoldId, HoldRequest, StreamName, Tail, WallTime};
+use crate::events::Events;
+use crate::gate::Gate;
+use crate::server::{Services, Settings};
+use bytes::Bytes;
+use keha_fs::{
+    Anchor, ClockSource, Configuration, CreateOptions, Hold, HoldId, HoldRequest, RunId, Sample, SampleFlags,
+    StreamName, Tail, TrackConfiguration, TrackKind, TrackNumber, Uuid, WallTime, Writer, WriterOptions,
+};
+use keha_player::library::Library;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Cameras `door` and `yard` of a configuration file, and those that are added.
 #[derive(Default)]
 pub(crate) struct FakeControl {
     added: Mutex<BTreeMap<String, CameraSettings>>,
     holds: Mutex<Vec<Hold>>,
+    refuses_holds: AtomicBool,
 }
 
 impl FakeControl {
     fn added(&self) -> MutexGuard<'_, BTreeMap<String, CameraSettings>> {
         self.added.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is no room for holds from now on.
+    pub(crate) fn refuse_holds(&self, refuse: bool) {
+        self.refuses_holds.store(refuse, Ordering::SeqCst);
+    }
+
+    /// The holds there are.
+    pub(crate) fn held(&self) -> Vec<HoldId> {
+        self.holds().iter().map(|hold| hold.id).collect()
     }
 
     fn holds(&self) -> MutexGuard<'_, Vec<Hold>> {
@@ -70,8 +95,18 @@ impl Control for FakeControl {
         Ok(())
     }
 
-    fn change_camera(&self, name: &str, settings: &CameraSettings) -> Result<(), ControlError> {
-        self.changeable(name)?.insert(name.to_owned(), settings.clone());
+    fn change_camera(
+        &self,
+        name: &str,
+        settings: &CameraSettings,
+        keep: KeepLogin,
+    ) -> Result<(), ControlError> {
+        let mut added = self.changeable(name)?;
+        let same = added.get(name).is_some_and(|before| before.url == settings.url);
+        if settings.login.is_none() && keep == KeepLogin::SameAddresses && !same {
+            return Err(ControlError::Refused("give the login again".to_owned()));
+        }
+        added.insert(name.to_owned(), settings.clone());
         Ok(())
     }
 
@@ -91,14 +126,18 @@ impl Control for FakeControl {
     }
 
     fn add_hold(&self, request: HoldRequest) -> Result<Hold, ControlError> {
-        let hold = Hold { label: request.label, ..Hold::default() };
+        if self.refuses_holds.load(Ordering::SeqCst) {
+            return Err(ControlError::Refused("no room".to_owned()));
+        }
+        let hold = Hold { id: HoldId(Uuid::new_v4()), label: request.label, ..Hold::default() };
         self.holds().push(hold.clone());
         Ok(hold)
     }
 
     fn lift_hold(&self, id: HoldId) -> Result<Hold, ControlError> {
-        let hold = self.holds().pop();
-        hold.ok_or(ControlError::Volume(keha_fs::Error::NoSuchHold { id }))
+        let mut holds = self.holds();
+        let place = holds.iter().position(|hold| hold.id == id);
+        place.map(|place| holds.remove(place)).ok_or(ControlError::Volume(keha_fs::Error::NoSuchHold { id }))
     }
 
     fn tail(&self, _: &StreamName) -> Option<Tail> {
@@ -108,4 +147,71 @@ impl Control for FakeControl {
     fn volumes(&self) -> Vec<VolumeState> {
         vec![VolumeState { name: "attic".to_owned(), failed: None, round: None, rounds: Default::default() }]
     }
+}
+
+/// What handlers reach, of a server with its state in `directory`, that answers below `base`.
+pub(crate) fn app(
+    (directory, base): (&Path, &str),
+    loopback: bool,
+    control: Arc<FakeControl>,
+    library: Library,
+) -> App {
+    let settings = Settings {
+        address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        state: directory.to_owned(),
+        base_path: base.to_owned(),
+        allowed_origins: Vec::new(),
+        trusted_proxies: Vec::new(),
+        tls: None,
+    };
+    let gate = Gate::open(directory, loopback).expect("a gate");
+    let library = Arc::new(library);
+    let events = Arc::new(Events::open(directory).expect("a log"));
+    App::new(gate, settings, Services { library, control, events }).expect("an app")
+}
+
+/// The first moment of [`footage`].
+pub(crate) const NOON: WallTime = WallTime(1_772_366_400_000_000_000);
+
+/// A volume `attic` with ten seconds of sound from [`NOON`] on in each of these streams: its name and its path.
+pub(crate) fn footage(directory: &Path, streams: &[&str]) -> (String, PathBuf) {
+    let path = directory.join("attic.ring");
+    let options = CreateOptions { size_bytes: 64 << 20, ..CreateOptions::default() };
+    keha_fs::create(&path, &options, &mut |_, _| ControlFlow::Continue(())).expect("a volume");
+    let writer = Writer::open(&path, WriterOptions::default(), Box::new(|_| {})).expect("a writer");
+    let track = TrackNumber(1);
+    let sound = TrackConfiguration {
+        track,
+        kind: TrackKind::Audio,
+        codec: *b"ulaw",
+        timescale: 8000,
+        width: 0,
+        height: 0,
+        channels: 1,
+        sample_rate: 8000,
+        private: Vec::new(),
+    };
+    for name in streams {
+        let mut stream = writer.stream(&StreamName::new(name).expect("a name")).expect("a stream");
+        let configuration = Configuration { tracks: vec![sound.clone()], session: Vec::new() };
+        stream.configure(&configuration).expect("it is stored");
+        stream.begin_run(RunId::random());
+        stream.anchor(Anchor {
+            track,
+            timescale: 8000,
+            ticks: 0,
+            wall: NOON,
+            source: ClockSource::Arrival,
+            uncertainty_us: 0,
+            arrival: NOON,
+            camera_offset_ns: 0,
+        });
+        for packet in 0..500 {
+            let data = vec![Bytes::from(vec![packet as u8; 160])];
+            let sample = Sample { track, ticks: packet * 160, flags: SampleFlags::SYNC, data };
+            stream.push(sample).expect("there is room");
+        }
+    }
+    writer.close().expect("closed");
+    ("attic".to_owned(), path)
 }

@@ -1,5 +1,6 @@
 //! Cameras as JSON, in both directions. What goes out never holds a secret.
 
+use crate::auth::Grant;
 use crate::control::{Camera, CameraSettings, Login, Stream, StreamState, Track};
 use crate::extract::path_name;
 use crate::problem::Problem;
@@ -7,6 +8,10 @@ use axum::http::StatusCode;
 use keha_player::units::time::rfc3339;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+/// What is told of a volume to those who may not know of it.
+const NO_VOLUME: &str =
+    "its volume is not there, or has no room for it; an administrator of all cameras is told more";
 
 /// A camera.
 #[derive(Serialize, ToSchema)]
@@ -97,18 +102,19 @@ struct NewStream {
 }
 
 impl CameraDocument {
-    pub(super) fn new(camera: &Camera) -> CameraDocument {
+    /// As this one may see it: what is wrong with a volume, of which the text names the path, is for those who administer all cameras.
+    pub(super) fn new(camera: &Camera, grant: &Grant) -> CameraDocument {
         CameraDocument {
             name: camera.name.clone(),
             read_only: camera.read_only,
             volume: camera.volume.clone(),
-            streams: camera.streams.iter().map(StreamDocument::new).collect(),
+            streams: camera.streams.iter().map(|stream| StreamDocument::new(stream, grant)).collect(),
         }
     }
 }
 
 impl StreamDocument {
-    fn new(stream: &Stream) -> StreamDocument {
+    fn new(stream: &Stream, grant: &Grant) -> StreamDocument {
         let (state, reason, retry_in_s) = match &stream.state {
             StreamState::Connecting => ("connecting", None, None),
             StreamState::Recording => ("recording", None, None),
@@ -125,7 +131,11 @@ impl StreamDocument {
             since: rfc3339(stream.since),
             reason,
             retry_in_s,
-            last_error: stream.last_error.clone(),
+            last_error: if stream.state == StreamState::NoVolume && !grant.may_administer() {
+                Some(NO_VOLUME.to_owned())
+            } else {
+                stream.last_error.clone()
+            },
             tracks: stream.tracks.iter().map(TrackDocument::new).collect(),
             bits_per_second: stream.bits_per_second,
             frames_per_second: stream.frames_per_second,
@@ -175,4 +185,25 @@ impl NewCamera {
 
 fn refused(why: &str) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CameraDocument;
+    use crate::auth::{Cameras, Grant, Role};
+    use crate::control::{Camera, Control, StreamState};
+    use crate::testing::FakeControl;
+
+    #[test]
+    fn where_a_volume_is_nobody_learns_who_administers_some_cameras_alone() {
+        let mut camera: Camera = FakeControl::default().cameras().remove(0);
+        camera.streams[0].state = StreamState::NoVolume;
+        camera.streams[0].last_error = Some("/srv/attic.ring: cannot open".to_owned());
+        let told = |cameras| {
+            let document = CameraDocument::new(&camera, &Grant { role: Role::Admin, cameras });
+            document.streams[0].last_error.clone().expect("an error")
+        };
+        assert!(told(Cameras::All).contains("/srv/attic.ring"));
+        assert!(!told(Cameras::Only(["door".to_owned()].into())).contains("attic"));
+    }
 }

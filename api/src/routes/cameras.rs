@@ -2,7 +2,7 @@
 
 use super::App;
 use super::camera_documents::{CameraDocument, NewCamera, TrackDocument};
-use crate::control::Login;
+use crate::control::{KeepLogin, Login};
 use crate::extract::{Changed, Json, Watched};
 use crate::gate::{Administrator, Asking};
 use crate::problem::Problem;
@@ -46,7 +46,7 @@ pub(super) async fn list(
 ) -> Result<Json<Vec<CameraDocument>>, Problem> {
     let cameras = app.control(|control| Ok(control.cameras())).await?;
     let seen = cameras.iter().filter(|camera| identity.grant.may_see(&camera.name));
-    Ok(Json(seen.map(CameraDocument::new).collect()))
+    Ok(Json(seen.map(|camera| CameraDocument::new(camera, &identity.grant)).collect()))
 }
 
 /// A camera and what its streams are doing.
@@ -55,7 +55,9 @@ pub(super) async fn list(
 pub(super) async fn show(State(app): State<App>, watched: Watched) -> Result<Json<CameraDocument>, Problem> {
     let cameras = app.control(|control| Ok(control.cameras())).await?;
     let camera = cameras.iter().find(|camera| camera.name == watched.camera);
-    camera.map(|camera| Json(CameraDocument::new(camera))).ok_or_else(|| unknown(&watched.camera))
+    camera
+        .map(|camera| Json(CameraDocument::new(camera, &watched.identity.grant)))
+        .ok_or_else(|| unknown(&watched.camera))
 }
 
 /// Adds a camera, and begins to record it.
@@ -72,19 +74,23 @@ pub(super) async fn add(
     Ok(StatusCode::CREATED)
 }
 
-/// Changes a camera that was added over HTTP. Streams whose address stays the same are recorded on without a gap.
+/// Changes a camera that was added over HTTP. Streams whose address stays the same are recorded on without a gap. Without a login it
+/// keeps the one it has as long as all addresses stay at the same host; for whoever does not administer all cameras, only as long as no address
+/// is new.
 #[utoipa::path(put, path = "/cameras/{camera}", tag = "cameras", request_body = NewCamera,
     params(("camera" = String, Path, description = "Its name")),
     responses((status = 204, description = "Done"), (status = 404, description = "There is none of that name"),
         (status = 409, description = "It stands in the configuration file, where alone it is changed"),
-        (status = 422, description = "An address or the volume does not do")))]
+        (status = 422, description = "An address or the volume does not do, or the login has to be given again")))]
 pub(super) async fn change(
     State(app): State<App>,
     Changed(watched): Changed,
     Json(new): Json<NewCamera>,
 ) -> Result<StatusCode, Problem> {
     let settings = new.of(&watched.camera)?;
-    app.control(move |control| control.change_camera(&watched.camera, &settings)).await?;
+    let administers = watched.identity.grant.may_administer();
+    let keep = if administers { KeepLogin::SameHost } else { KeepLogin::SameAddresses };
+    app.control(move |control| control.change_camera(&watched.camera, &settings, keep)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -3,10 +3,7 @@
 use super::router;
 use crate::app::App;
 use crate::auth::{Cameras, Grant, Role};
-use crate::events::Events;
-use crate::gate::Gate;
-use crate::server::{Services, Settings};
-use crate::testing::FakeControl;
+use crate::testing::app;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -44,7 +41,12 @@ impl Server {
 
     pub(super) fn below(base: &str, users: bool, loopback: bool) -> Server {
         let directory = tempfile::tempdir().expect("a directory");
-        let gate = Gate::open(directory.path(), loopback).expect("a gate");
+        let app = app((directory.path(), base), loopback, Arc::default(), Library::default());
+        Server::with(directory, app, users)
+    }
+
+    /// The same of what handlers reach.
+    pub(super) fn with(directory: tempfile::TempDir, app: App, users: bool) -> Server {
         let door = || Cameras::Only(["door".to_owned()].into());
         if users {
             let grants = [
@@ -53,22 +55,15 @@ impl Server {
                 ("dora", Grant { role: Role::Admin, cameras: door() }),
             ];
             for (name, grant) in grants {
-                gate.accounts().add_user(name, &format!("secret of {name}"), grant).expect("added");
+                app.gate.accounts().add_user(name, &format!("secret of {name}"), grant).expect("added");
             }
         }
-        let settings = Settings {
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            state: directory.path().to_owned(),
-            base_path: base.to_owned(),
-            allowed_origins: Vec::new(),
-            trusted_proxies: Vec::new(),
-            tls: None,
-        };
-        let library = Arc::new(Library::default());
-        let events = Arc::new(Events::open(directory.path()).expect("a log"));
-        let services = Services { library, control: Arc::new(FakeControl::default()), events };
-        let router = router(App::new(gate, settings, services).expect("an app"));
-        Server { directory, router }
+        Server { directory, router: router(app) }
+    }
+
+    /// Another server after this one, with what it left in the same directory.
+    pub(super) fn again(self, app: App) -> Server {
+        Server { router: router(app), ..self }
     }
 
     pub(super) async fn ask(

@@ -10,7 +10,8 @@ use crate::failure;
 use crate::recording::Live;
 use crate::secret;
 use keha_api::control::{
-    Camera, CameraSettings, Control, ControlError, Counts, Login, Stream, StreamState, Track, VolumeState,
+    Camera, CameraSettings, Control, ControlError, Counts, KeepLogin, Login, Stream, StreamState, Track,
+    VolumeState,
 };
 use keha_fs::{Error, Hold, HoldId, HoldRequest, StreamName, Tail};
 use keha_recorder::{CameraUrl, Credentials, NoOffer, Secret, StreamStatus};
@@ -49,11 +50,16 @@ impl Control for Station {
         self.put(name, kept, None)
     }
 
-    fn change_camera(&self, name: &str, settings: &CameraSettings) -> Result<(), ControlError> {
+    fn change_camera(
+        &self,
+        name: &str,
+        settings: &CameraSettings,
+        keep: KeepLogin,
+    ) -> Result<(), ControlError> {
         let _change = self.change();
         let before = self.changeable(name)?;
         let volume = self.volume_for(settings.volume.as_deref().or(Some(before.volume.as_str())))?;
-        let kept = KeptCamera::new(settings, volume.entry.name.clone()).or_login_of(&before);
+        let kept = KeptCamera::new(settings, volume.entry.name.clone()).or_login_of(&before, keep)?;
         self.put(name, kept, Some(&before))
     }
 
@@ -147,9 +153,9 @@ impl Station {
         let slots = self.slots();
         let found = slots.iter().find(|slot| name.is_none_or(|name| slot.entry.name == name));
         found.map(Arc::clone).ok_or_else(|| {
-            let names: Vec<&str> = slots.iter().map(|slot| slot.entry.name.as_str()).collect();
+            // Which there are is told to those alone who administer all of them.
             let name = name.unwrap_or_default();
-            ControlError::Refused(format!("there is no volume {name:?}; there is {}", names.join(", ")))
+            ControlError::Refused(format!("there is no volume {name:?}: see /api/v1/volumes"))
         })
     }
 

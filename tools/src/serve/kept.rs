@@ -5,7 +5,7 @@
 use crate::config::cameras::{Entry, remember_password_of};
 use crate::secret;
 use keha_api::Error;
-use keha_api::control::{CameraSettings, Login};
+use keha_api::control::{CameraSettings, ControlError, KeepLogin, Login};
 use keha_api::state::StateFile;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -59,13 +59,26 @@ impl KeptCamera {
         }
     }
 
-    /// With who logged in `before`, if nobody is named now and no address leads to another host.
-    pub(super) fn or_login_of(mut self, before: &KeptCamera) -> KeptCamera {
-        let known: Vec<_> = before.urls().map(host).collect();
-        if self.login.is_none() && self.urls().all(|url| known.contains(&host(url))) {
-            self.login.clone_from(&before.login);
+    /// With who logged in `before`, if nobody is named now and that may be kept.
+    ///
+    /// # Errors
+    /// [`ControlError::Refused`] where it may not, and the login has to be given again.
+    pub(super) fn or_login_of(mut self, before: &KeptCamera, keep: KeepLogin) -> Result<Self, ControlError> {
+        if self.login.is_some() || before.login.is_none() {
+            return Ok(self);
         }
-        self
+        let known: Vec<_> = before.urls().map(host).collect();
+        let same_host = self.urls().all(|url| known.contains(&host(url)));
+        let same = self.urls().all(|url| before.urls().any(|known| known == url));
+        match keep {
+            KeepLogin::SameAddresses if !same => {
+                let why = "an address is new: give username and password again";
+                return Err(ControlError::Refused(why.to_owned()));
+            }
+            KeepLogin::SameHost if !same_host => {}
+            _ => self.login.clone_from(&before.login),
+        }
+        Ok(self)
     }
 
     /// As a camera that stands in a file. Its passwords are masked in every output from here on.
@@ -196,8 +209,33 @@ mod tests {
             ("rtsp://other/1", None, None),
             ("rtsp://h/1", Some(("v", "swordfish")), Some("swordfish")),
         ] {
-            let after = KeptCamera::new(&settings(url, login), "main".into()).or_login_of(&before);
+            let after = KeptCamera::new(&settings(url, login), "main".into());
+            let after = after.or_login_of(&before, KeepLogin::SameHost).expect("it may");
             assert_eq!(after.login.as_ref().map(|login| login.password.as_str()), kept, "{url}");
         }
+    }
+    #[test]
+    fn a_password_serves_no_other_address_for_whoever_administers_one_camera() {
+        let before = KeptCamera::new(&settings("rtsp://h/1", Some(("u", "hunter2"))), "main".into());
+        let change = |settings: &CameraSettings| {
+            let after = KeptCamera::new(settings, "main".into());
+            let after = after.or_login_of(&before, KeepLogin::SameAddresses);
+            after.map(|after| after.login.map(|login| login.password))
+        };
+        let same = settings("rtsp://h/1", None);
+        assert_eq!(change(&same).expect("it may"), Some("hunter2".to_owned()));
+        let fewer = CameraSettings { streams: Vec::new(), ..same.clone() };
+        assert_eq!(change(&fewer).expect("it may"), Some("hunter2".to_owned()));
+        let channel = settings("rtsp://h/2", None);
+        let more = CameraSettings { streams: vec![("sub".into(), "rtsp://h/2".into())], ..same };
+        for refused in [channel, more] {
+            assert!(matches!(change(&refused), Err(ControlError::Refused(_))));
+        }
+        let named = settings("rtsp://h/2", Some(("v", "swordfish")));
+        assert_eq!(change(&named).expect("it may"), Some("swordfish".to_owned()));
+        let open = KeptCamera::new(&settings("rtsp://h/1", None), "main".into());
+        let elsewhere = KeptCamera::new(&settings("rtsp://other/1", None), "main".into());
+        let after = elsewhere.or_login_of(&open, KeepLogin::SameAddresses);
+        assert!(after.is_ok_and(|after| after.login.is_none()), "there is nothing to keep");
     }
 }
