@@ -79,9 +79,9 @@ impl App {
         &self,
         ask: impl FnOnce(&dyn Control) -> Result<T, ControlError> + Send + 'static,
     ) -> Result<T, Problem> {
-        let done = self.control(ask).await;
+        let done = self.control(ask).await?;
         self.services.library.outdate();
-        done
+        Ok(done)
     }
 
     /// Notes that somebody did something.
@@ -123,4 +123,36 @@ impl App {
 
 async fn waited<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Problem::internal(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{FakeControl, NOON, app, footage};
+    use keha_fs::{HoldRequest, StreamName};
+    use keha_player::library::Library;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn only_a_change_that_was_made_has_the_volumes_read_anew() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let control = Arc::new(FakeControl::default());
+        let library = Library::new([footage(directory.path(), &["door"])]);
+        let app = app((directory.path(), ""), false, Arc::clone(&control), library);
+        let hold = async || {
+            let stream = StreamName::new("door").expect("a name");
+            let (from, to) = (NOON, NOON.plus(Duration::from_secs(1)));
+            let request = HoldRequest { stream, from, to, label: String::new(), expires: None };
+            app.change_volumes(move |control| control.add_hold(request)).await
+        };
+        let snapshot =
+            || app.services.library.snapshot("attic", Duration::from_secs(3600)).expect("a volume");
+        let first = snapshot();
+        control.refuse_holds(true);
+        assert!(hold().await.is_err());
+        assert!(Arc::ptr_eq(&first, &snapshot()));
+        control.refuse_holds(false);
+        assert!(hold().await.is_ok());
+        assert!(!Arc::ptr_eq(&first, &snapshot()));
+    }
 }

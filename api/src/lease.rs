@@ -1,7 +1,7 @@
 //! Leases: a running download keeps what it has not read yet ahead of the ring.
 //!
-//! A lease is a hold that expires soon and is taken anew while the download goes on; it ends with the download, and by itself if the
-//! server ends first. It is taken only where the ring would come that way in the time that a download may take. What may be held is
+//! A lease is a hold that expires soon and is taken anew while the download goes on, for [`LASTS`] at most; it ends with the download,
+//! and by itself if the server ends first. Where it cannot be taken anew, the one before stands until it expires. It is taken only where the ring would come that way in the time that a download may take. What may be held is
 //! bounded by the volume: where there is no room, the download goes on without, and breaks off if the ring comes first.
 
 use crate::app::App;
@@ -14,6 +14,8 @@ use tokio::sync::oneshot;
 const LIFE: Duration = Duration::from_secs(600);
 /// After which time it is taken anew.
 const RENEWED: Duration = Duration::from_secs(300);
+/// How long a download keeps anything from the ring, however slowly it goes.
+const LASTS: Duration = Duration::from_secs(6 * 3600);
 /// What is overwritten in more than this time needs no lease.
 const SOON: Duration = Duration::from_secs(2 * 3600);
 
@@ -42,38 +44,92 @@ pub(crate) fn lease(app: &App, streams: Vec<StreamName>, from: WallTime, to: Wal
     let (ended, mut end) = oneshot::channel::<()>();
     let app = app.clone();
     tokio::spawn(async move {
-        let mut held = Vec::new();
-        loop {
-            let before = std::mem::replace(&mut held, hold(&app, &streams, from, to).await);
-            lift(&app, before).await;
+        let mut held: Vec<Option<HoldId>> = vec![None; streams.len()];
+        let lasts = tokio::time::Instant::now() + LASTS;
+        while tokio::time::Instant::now() < lasts {
+            for (stream, held) in streams.iter().zip(&mut held) {
+                // What could not be taken anew stays until it expires.
+                if let Some(anew) = hold(&app, stream, from, to).await {
+                    lift(&app, held.replace(anew)).await;
+                }
+            }
             // The sender sends nothing: it is dropped with the download.
             if tokio::time::timeout(RENEWED, &mut end).await.is_ok() {
-                return lift(&app, held).await;
+                break;
             }
+        }
+        for held in held {
+            lift(&app, held).await;
         }
     });
     Some(Lease { _ended: ended })
 }
 
-async fn hold(app: &App, streams: &[StreamName], from: WallTime, to: WallTime) -> Vec<HoldId> {
-    let mut held = Vec::new();
+async fn hold(app: &App, stream: &StreamName, from: WallTime, to: WallTime) -> Option<HoldId> {
     let now = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
     let expires = Some(WallTime(now).plus(LIFE));
-    for stream in streams {
-        let request =
-            HoldRequest { stream: stream.clone(), from, to, label: "a download".to_owned(), expires };
-        match app.control(move |control| control.add_hold(request)).await {
-            Ok(hold) => held.push(hold.id),
-            Err(problem) => tracing::warn!(%stream, ?problem, "a download goes on without a lease"),
-        }
-    }
-    held
+    let request = HoldRequest { stream: stream.clone(), from, to, label: "a download".to_owned(), expires };
+    let held = app.control(move |control| control.add_hold(request)).await;
+    held.inspect_err(|problem| tracing::warn!(%stream, ?problem, "a download goes on without a new lease"))
+        .ok()
+        .map(|hold| hold.id)
 }
 
-async fn lift(app: &App, held: Vec<HoldId>) {
-    for id in held {
-        if let Err(problem) = app.control(move |control| control.lift_hold(id)).await {
-            tracing::debug!(%id, ?problem, "a lease expires by itself");
-        }
+async fn lift(app: &App, held: Option<HoldId>) {
+    let Some(id) = held else { return };
+    if let Err(problem) = app.control(move |control| control.lift_hold(id)).await {
+        tracing::debug!(%id, ?problem, "a lease expires by itself");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LASTS, RENEWED, lease};
+    use crate::testing::{FakeControl, app};
+    use keha_fs::{StreamName, WallTime};
+    use keha_player::library::Library;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    /// Lets all that is to be done by now be done.
+    async fn settle() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+
+    fn streams() -> Vec<StreamName> {
+        ["door", "yard"].iter().map(|name| StreamName::new(name).expect("a name")).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_cannot_be_taken_anew_stands_and_ends_with_the_download() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let control = Arc::new(FakeControl::default());
+        let app = app((directory.path(), ""), false, Arc::clone(&control), Library::default());
+        let lease = lease(&app, streams(), WallTime(0), WallTime(1)).expect("a lease");
+        settle().await;
+        let first = control.held();
+        assert_eq!(first.len(), 2);
+        control.refuse_holds(true);
+        tokio::time::sleep(RENEWED).await;
+        assert_eq!(control.held(), first, "they are good for minutes more");
+        control.refuse_holds(false);
+        tokio::time::sleep(RENEWED).await;
+        let second = control.held();
+        assert!(second.len() == 2 && second.iter().all(|id| !first.contains(id)));
+        drop(lease);
+        settle().await;
+        assert!(control.held().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_download_keeps_the_ring_away_for_ever() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let control = Arc::new(FakeControl::default());
+        let app = app((directory.path(), ""), false, Arc::clone(&control), Library::default());
+        let _lease = lease(&app, streams(), WallTime(0), WallTime(1)).expect("a lease");
+        tokio::time::sleep(LASTS - RENEWED).await;
+        assert_eq!(control.held().len(), 2);
+        tokio::time::sleep(2 * RENEWED).await;
+        assert!(control.held().is_empty());
     }
 }
