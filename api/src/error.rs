@@ -18,7 +18,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file of the state directory does not hold what it should.
-    #[error("{} is not usable: {why}; put its backup in its place, or move it away and add users anew", path.display())]
+    #[error("{} is not usable: {why}; put its backup in its place, or move it away and begin without what it held", path.display())]
     State {
         /// Which file.
         path: PathBuf,

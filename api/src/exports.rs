@@ -6,10 +6,14 @@
 //! file that would come out otherwise than noted is not given.
 //!
 //! ```text
-//! asked --(prepared, held, noted in exports.json)--> measuring --(made once)--> ready --(expired, or removed)--> gone
-//!                                                         \--(footage gone)--> failed
+//! asked --(prepared, noted in exports.json, held)--> measuring --(made once)--> ready --(expired, or removed)--> gone
+//!                                                     ^  \--(footage gone, disk failed)--> failed
+//!                                                     \------(asked for again)---------------/
 //! ```
-//! A server that ends while it measures begins anew with that when the export is asked for next.
+//! A server that ends while it measures begins anew with that when the export is asked for next. Noting comes before holding, so that no
+//! hold stands that no export knows of; one that a crash left so ends with the time that the export was to be kept.
+//!
+//! Who asks waits for nobody who changes something: what is known is locked to be read and to be replaced, never while the disk writes.
 
 use crate::error::Result;
 use crate::routes::Container;
@@ -20,10 +24,15 @@ use keha_player::footage::FootageRequest;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The most exports that are kept, of all users together.
 pub(crate) const EXPORTS_MAX: usize = 1000;
+/// And of one user or token.
+pub(crate) const EXPORTS_OF_ONE_MAX: usize = 100;
+/// How many are measured at a time: each reads the disk as fast as it goes.
+const MEASURED_AT_ONCE: usize = 2;
 
 /// An export.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,7 +61,7 @@ pub(crate) struct Export {
     pub(crate) holds: Vec<String>,
     /// Its length and BLAKE3, once known.
     pub(crate) measured: Option<Measured>,
-    /// Why it cannot be had any more.
+    /// Why it could not be made the last time that it was tried.
     pub(crate) failed: Option<String>,
 }
 
@@ -75,9 +84,14 @@ impl Export {
         })
     }
 
-    /// The cameras that it shows.
-    pub(crate) fn cameras(&self) -> impl Iterator<Item = &str> {
-        self.streams.iter().map(|name| name.split('/').next().unwrap_or_default())
+    /// The cameras that it shows, each once.
+    pub(crate) fn cameras(&self) -> BTreeSet<&str> {
+        self.streams.iter().map(|name| camera_of(name)).collect()
+    }
+
+    /// Its streams that are of this camera.
+    pub(crate) fn streams_of<'a>(&'a self, camera: &'a str) -> impl Iterator<Item = &'a str> {
+        self.streams.iter().map(String::as_str).filter(move |name| camera_of(name) == camera)
     }
 }
 
@@ -85,8 +99,17 @@ impl Export {
 pub(crate) struct Exports {
     file: StateFile,
     known: Mutex<BTreeMap<String, Export>>,
-    /// Those that are being measured.
+    /// Held through a change; `known` is not.
+    changing: Mutex<()>,
+    /// Those that are being measured, or wait for it.
     measuring: Mutex<BTreeSet<String>>,
+    turns: Arc<Semaphore>,
+}
+
+/// An export that is being measured, or waits for it, until this is dropped.
+pub(crate) struct Measuring {
+    exports: Arc<Exports>,
+    id: String,
 }
 
 impl Exports {
@@ -97,13 +120,18 @@ impl Exports {
     pub(crate) fn open(directory: &Path) -> Result<Exports> {
         let file = StateFile::new(directory, "exports.json");
         let known = file.read()?.map(|bytes| parse(&file, &bytes)).transpose()?.unwrap_or_default();
-        Ok(Exports { file, known: Mutex::new(known), measuring: Mutex::default() })
+        Ok(Exports {
+            file,
+            known: Mutex::new(known),
+            changing: Mutex::default(),
+            measuring: Mutex::default(),
+            turns: Arc::new(Semaphore::new(MEASURED_AT_ONCE)),
+        })
     }
 
     /// Those that have not expired.
     pub(crate) fn all(&self, now: Timestamp) -> Vec<(String, Export)> {
-        let known = self.known();
-        known
+        self.known()
             .iter()
             .filter(|(_, export)| now < export.expires)
             .map(|(id, export)| (id.clone(), export.clone()))
@@ -115,45 +143,83 @@ impl Exports {
         self.known().get(id).filter(|export| now < export.expires).cloned()
     }
 
-    /// Changes one (or, from or to `None`, adds or removes it), and forgets those that expired. Blocks until it is durable.
+    /// Changes one (or, from or to `None`, adds or removes it), and forgets those that expired. Blocks until it is durable. Answers
+    /// what the change does.
     ///
     /// # Errors
     /// Where the file cannot be written; [`crate::Error::Refused`] where there are too many.
-    pub(crate) fn change(
+    pub(crate) fn change<T>(
         &self,
         id: &str,
         now: Timestamp,
-        change: impl FnOnce(&mut Option<Export>),
-    ) -> Result<()> {
-        let mut known = self.known();
-        let mut changed = known.clone();
+        change: impl FnOnce(&mut Option<Export>) -> T,
+    ) -> Result<T> {
+        let _changing = lock(&self.changing);
+        let mut changed = self.known().clone();
         changed.retain(|_, export| now < export.expires);
         let mut export = changed.remove(id);
-        change(&mut export);
-        changed.extend(export.map(|export| (id.to_owned(), export)));
-        if changed.len() > EXPORTS_MAX {
-            let why = format!("{EXPORTS_MAX} are kept at most: remove some, or wait until they expire");
-            return Err(crate::Error::Refused { what: "exports", why });
+        let is_new = export.is_none();
+        let done = change(&mut export);
+        if let Some(export) = export.as_ref().filter(|_| is_new) {
+            room_for(export, &changed)?;
         }
+        changed.extend(export.map(|export| (id.to_owned(), export)));
         let bytes = serde_json::to_vec_pretty(&changed).unwrap_or_default();
         self.file.change(|_| Ok((bytes, ())))?;
-        *known = changed;
-        Ok(())
+        *self.known() = changed;
+        Ok(done)
     }
 
-    /// Whether this caller is the one to measure it.
-    pub(crate) fn begin_measuring(&self, id: &str) -> bool {
-        self.measuring.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned())
-    }
-
-    /// It was measured, or cannot be.
-    pub(crate) fn end_measuring(&self, id: &str) {
-        self.measuring.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    /// Marks one as being measured; `None` if it is already.
+    pub(crate) fn begin_measuring(self: &Arc<Exports>, id: &str) -> Option<Measuring> {
+        let begun = lock(&self.measuring).insert(id.to_owned());
+        begun.then(|| Measuring { exports: Arc::clone(self), id: id.to_owned() })
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<String, Export>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
+}
+
+impl Measuring {
+    /// Which.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Waits for its turn, in the order of asking. Its turn is over when what this answers is dropped; `None`: nobody has one any more.
+    pub(crate) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.exports.turns).acquire_owned().await.ok()
+    }
+}
+
+impl Drop for Measuring {
+    fn drop(&mut self) {
+        lock(&self.exports.measuring).remove(&self.id);
+    }
+}
+
+/// Whether there is room for one more.
+fn room_for(export: &Export, others: &BTreeMap<String, Export>) -> Result<()> {
+    let refused = |why| Err(crate::Error::Refused { what: "exports", why });
+    if others.len() >= EXPORTS_MAX {
+        return refused(format!("{EXPORTS_MAX} are kept at most: remove some, or wait until they expire"));
+    }
+    if others.values().filter(|other| other.user == export.user).count() >= EXPORTS_OF_ONE_MAX {
+        let why = format!(
+            "{EXPORTS_OF_ONE_MAX} of one user are kept at most: remove some, or wait until they expire"
+        );
+        return refused(why);
+    }
+    Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn camera_of(stream: &str) -> &str {
+    stream.split('/').next().unwrap_or_default()
 }
 
 fn parse(file: &StateFile, bytes: &[u8]) -> Result<BTreeMap<String, Export>> {
@@ -163,9 +229,10 @@ fn parse(file: &StateFile, bytes: &[u8]) -> Result<BTreeMap<String, Export>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Export, Exports, Measured};
+    use super::{EXPORTS_OF_ONE_MAX, Export, Exports, Measured};
     use crate::routes::Container;
     use jiff::{SignedDuration, Timestamp};
+    use std::sync::Arc;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -207,8 +274,67 @@ mod tests {
     }
 
     #[test]
-    fn its_cameras_are_those_of_its_streams() {
-        assert_eq!(export(1).cameras().collect::<Vec<_>>(), ["door", "yard"]);
-        assert_eq!(export(1).request().expect("names").streams.len(), 2);
+    fn its_cameras_are_those_of_its_streams_each_once() {
+        let mut export = export(1);
+        export.streams.push("door/sub".to_owned());
+        assert_eq!(export.cameras().into_iter().collect::<Vec<_>>(), ["door", "yard"]);
+        assert_eq!(export.streams_of("door").collect::<Vec<_>>(), ["door", "door/sub"]);
+        assert_eq!(export.request().expect("names").streams.len(), 3);
+    }
+
+    #[test]
+    fn nobody_takes_all_the_room_there_is_for_exports() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let exports = Exports::open(directory.path()).expect("none yet");
+        let of = |user: &str| Some(Export { user: user.to_owned(), ..export(10) });
+        for which in 0..EXPORTS_OF_ONE_MAX {
+            exports.change(&format!("a{which}"), NOW, |new| *new = of("anna")).expect("added");
+        }
+        let refused = exports.change("b", NOW, |new| *new = of("anna"));
+        assert!(matches!(refused, Err(crate::Error::Refused { .. })), "{refused:?}");
+        exports.change("b", NOW, |new| *new = of("bert")).expect("another one's");
+        exports.change("a0", NOW, |known| known.iter_mut().for_each(|a| a.tag.clear())).expect("changed");
+        exports.change("a0", NOW, |known| *known = None).expect("removed");
+        exports.change("b2", NOW, |new| *new = of("anna")).expect("there is room again");
+    }
+
+    #[test]
+    fn who_asks_waits_for_no_disk_that_writes_a_change() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let exports = Exports::open(directory.path()).expect("none yet");
+        // Another process changes the file, and takes its time.
+        let lock = std::fs::File::create(directory.path().join("exports.json.lock")).expect("made");
+        lock.lock().expect("locked");
+        let (begun, begins) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let exports = &exports;
+            let change = scope.spawn(move || {
+                exports.change("a", NOW, |new| {
+                    *new = Some(export(10));
+                    begun.send(()).expect("somebody waits");
+                })
+            });
+            begins.recv().expect("it is being changed");
+            let asked = exports.known.try_lock().map(|known| known.len());
+            drop(lock);
+            assert_eq!(asked.expect("nobody holds it"), 0);
+            change.join().expect("no panic").expect("changed");
+        });
+        assert!(exports.get("a", NOW).is_some());
+    }
+
+    #[tokio::test]
+    async fn two_are_measured_at_a_time_and_each_once() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let exports = Arc::new(Exports::open(directory.path()).expect("none yet"));
+        let begin = |id| exports.begin_measuring(id);
+        let (a, b, c) = (begin("a").expect("new"), begin("b").expect("new"), begin("c").expect("new"));
+        assert!(begin("a").is_none(), "it is being measured");
+        let turns = (a.turn().await.expect("a turn"), b.turn().await.expect("a turn"));
+        let mut third = std::pin::pin!(c.turn());
+        assert!(futures_util::poll!(&mut third).is_pending());
+        drop((turns.0, a));
+        assert!(third.await.is_some());
+        assert!(begin("a").is_some(), "it may be measured again");
     }
 }

@@ -1,5 +1,5 @@
-//! Keha's HTTP interface. So far: who may do what ([`auth`]), the gate that every request passes, and the files in which accounts are
-//! kept ([`state`]).
+//! Keha's HTTP interface: who may do what ([`auth`]), the gate that every request passes, live and recorded footage, exports, holds,
+//! cameras, what happened ([`events`]), and the files that outlive the server ([`state`]).
 //!
 //! What is recorded is reached through `keha-player` alone; cameras and holds are changed through a trait that this crate defines
 //! and others implement.
@@ -15,11 +15,13 @@ mod downloads;
 mod error;
 mod etag;
 pub mod events;
+mod export_making;
 mod exports;
 mod extract;
 mod gate;
 mod lease;
 mod live;
+mod measuring;
 mod media;
 mod openapi;
 mod problem;

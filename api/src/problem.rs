@@ -48,9 +48,15 @@ impl Problem {
         Problem::new(StatusCode::FORBIDDEN, detail)
     }
 
+    /// An export cannot be had as it was made.
+    pub(crate) fn changed() -> Problem {
+        let why = "the footage is not what it was when the export was made: export it anew";
+        Problem::new(StatusCode::GONE, why)
+    }
+
     /// Not now, but after a while (RFC 6585, section 4).
     pub(crate) fn too_many(wait: Duration) -> Problem {
-        Problem::wait(StatusCode::TOO_MANY_REQUESTS, "too many wrong passwords", wait)
+        Problem::wait(StatusCode::TOO_MANY_REQUESTS, "too many passwords were tried", wait)
     }
 
     /// Not now: `why` tells in some words why not.
@@ -59,6 +65,11 @@ impl Problem {
         let mut problem = Problem::new(status, format!("{why}: try again in {seconds} s"));
         problem.headers.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
         problem
+    }
+
+    /// What is wrong and what to do.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// The same with another header.
@@ -105,16 +116,24 @@ impl From<keha_fs::Error> for Problem {
     fn from(error: keha_fs::Error) -> Problem {
         use keha_fs::Error;
         let status = match error {
-            Error::NoSuchStream { .. } | Error::NoSuchHold { .. } | Error::NotRecorded { .. } => {
-                StatusCode::NOT_FOUND
+            // Its text names the other streams of the volume, which whoever asks may not know of.
+            Error::NoSuchStream { name, .. } => {
+                let why = format!("nothing was ever recorded of stream {name}, or not where the others are");
+                return Problem::new(StatusCode::NOT_FOUND, why);
             }
+            Error::NoSuchHold { .. } | Error::NotRecorded { .. } => StatusCode::NOT_FOUND,
             Error::Overwritten { .. } => StatusCode::GONE,
             Error::NoRoomToHold { .. }
             | Error::HoldsFull { .. }
             | Error::Held { .. }
             | Error::Erasing { .. } => StatusCode::CONFLICT,
             Error::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Error::Stopped(_) => StatusCode::SERVICE_UNAVAILABLE,
+            // Its text may name paths of this machine.
+            Error::Stopped(_) => {
+                tracing::warn!(%error, "a request could not be done");
+                let why = "the volume takes nothing any more; the server's log says why";
+                return Problem::new(StatusCode::SERVICE_UNAVAILABLE, why);
+            }
             _ => return Problem::internal(&error),
         };
         Problem::new(status, error.to_string())

@@ -4,23 +4,24 @@ use super::App;
 use super::footage::{Manner, answer_file, named, prepared};
 use crate::auth::Identity;
 use crate::downloads;
-use crate::events::EventKind;
-use crate::exports::{Export, Measured};
+use crate::export_making::{made, removed};
+use crate::exports::Export;
 use crate::extract::{Json, Path, moment};
 use crate::gate::Asking;
+use crate::measuring::measure;
 use crate::problem::Problem;
 use crate::routes::Container;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
-use keha_fs::{HoldId, HoldRequest, StreamName, TimeRange, Uuid, WallTime};
-use keha_player::footage::{FootageRequest, Prepared};
-use keha_player::library::Snapshot;
+use keha_fs::{StreamName, TimeRange, WallTime};
+use keha_player::footage::FootageRequest;
 use keha_player::units::duration;
 use keha_player::units::time::rfc3339;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::time::Duration;
 use utoipa::ToSchema;
 
 /// How long an export is kept, if nothing else is said.
@@ -36,7 +37,7 @@ pub(super) struct NewExport {
     streams: Vec<String>,
     /// Its beginning (inclusive), in the forms that queries take.
     from: String,
-    /// Its end (exclusive).
+    /// Its end (exclusive); not in the future.
     to: String,
     #[serde(default)]
     format: Container,
@@ -67,7 +68,7 @@ pub(super) struct ExportDocument {
     state: &'static str,
     /// Why it failed.
     failed: Option<String>,
-    /// Whether a hold keeps its footage from being overwritten.
+    /// Whether a hold keeps its footage from being overwritten: only of whoever may change all of its cameras, where there is room.
     held: bool,
     /// The file's length.
     bytes: Option<u64>,
@@ -83,52 +84,37 @@ pub(super) async fn list(State(app): State<App>, Asking(identity): Asking) -> Js
     Json(seen.map(|(id, export)| ExportDocument::new(id, export)).collect())
 }
 
-/// Makes a named export. Its footage is held as long as it is kept, where there is room for that.
+/// Makes a named export of footage that is there. Where whoever asks may change all of its cameras, its footage is held as long as it is
+/// kept, if there is room for that; else it goes when its turn comes (`held` is false).
 #[utoipa::path(post, path = "/exports", tag = "footage", request_body = NewExport,
     responses((status = 201, description = "It can be asked for", body = ExportDocument), (status = 404, description = "Nothing is recorded there"),
-        (status = 409, description = "It does not fit into one file: choose a part"), (status = 422, description = "The streams, the range or the format does not do")))]
+        (status = 409, description = "It does not fit into one file: choose a part"), (status = 422, description = "The streams, the range or the format does not do, or there are too many exports")))]
 pub(super) async fn add(
     State(app): State<App>,
     Asking(identity): Asking,
     Json(new): Json<NewExport>,
 ) -> Result<(StatusCode, Json<ExportDocument>), Problem> {
-    let refused = |why: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why);
-    let keep = duration::parse_positive(new.keep.as_deref().unwrap_or(KEPT))
-        .map_err(|why| refused(format!("keep: {why}")))?;
-    let keep = SignedDuration::try_from(keep).unwrap_or(SignedDuration::MAX);
-    if keep > KEPT_MAX {
-        return Err(refused("keep: an export is kept for 31 days at most".to_owned()));
-    }
-    let streams = named(&identity, new.streams.iter().map(String::as_str))?;
-    let range = TimeRange { from: Some(moment("from", &new.from)?), to: Some(moment("to", &new.to)?) };
-    let request =
-        FootageRequest { streams: streams.clone(), range, format: new.format.format(), part: new.part };
-    let (snapshot, prepared) = app.read(move |app| prepared(app, &request)).await?;
+    let (request, keep) = new.request(&identity)?;
+    let asked = request.clone();
+    let (_, prepared) = app.read(move |app| prepared(app, &asked)).await?;
     let created = Timestamp::now();
-    let expires = created + keep;
-    let holds = hold(&app, &identity, &streams, range, expires).await;
-    let id = Uuid::new_v4().simple().to_string();
+    let range = request.range;
     let export = Export {
         user: identity.name.clone(),
-        streams: streams.iter().map(StreamName::to_string).collect(),
+        streams: request.streams.iter().map(StreamName::to_string).collect(),
         from_ns: range.from.map_or(i64::MIN, |from| from.0),
         to_ns: range.to.map_or(i64::MAX, |to| to.0),
         format: new.format,
         part: new.part,
         created,
-        expires,
+        expires: created + keep,
         tag: prepared.entity_tag(),
         file_name: prepared.file_name(),
-        holds,
+        holds: Vec::new(),
         measured: None,
         failed: None,
     };
-    let (key, noted) = (id.clone(), export.clone());
-    app.read(move |app| Ok(app.exports.change(&key, created, |new| *new = Some(noted))?)).await?;
-    measure(&app, &id, snapshot, prepared);
-    for camera in export.cameras() {
-        app.note(EventKind::ExportMade, Some(camera), &identity.name, export.file_name.clone());
-    }
+    let (id, export) = made(&app, identity, request, export).await?;
     Ok((StatusCode::CREATED, Json(ExportDocument::new(&id, &export))))
 }
 
@@ -141,6 +127,9 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<ExportDocument>, Problem> {
     let export = known(&app, &identity, &id)?;
+    if export.measured.is_none() {
+        measure(&app, &id);
+    }
     Ok(Json(ExportDocument::new(&id, &export)))
 }
 
@@ -158,22 +147,18 @@ pub(super) async fn file(
 ) -> Result<Response, Problem> {
     let export = known(&app, &identity, &id)?;
     let place = app.downloads.place(&identity.name)?;
-    let none = || {
-        Problem::new(
-            StatusCode::GONE,
-            "the footage is not what it was when the export was made: export it anew",
-        )
-    };
-    let request = export.request().ok_or_else(none)?;
+    let request = export.request().ok_or_else(Problem::changed)?;
     let (snapshot, prepared) = app.read(move |app| prepared(app, &request)).await?;
     if prepared.entity_tag() != export.tag {
-        return Err(none());
+        return Err(Problem::changed());
+    }
+    if export.measured.is_none() {
+        measure(&app, &id);
     }
     let length = prepared.bytes().or(export.measured.as_ref().map(|measured| measured.bytes));
     if length.is_none() {
-        measure(&app, &id, snapshot, prepared);
         let why = "the export is being measured";
-        return Err(Problem::wait(StatusCode::SERVICE_UNAVAILABLE, why, std::time::Duration::from_secs(2)));
+        return Err(Problem::wait(StatusCode::SERVICE_UNAVAILABLE, why, Duration::from_secs(2)));
     }
     let manner = Manner { method, headers, inline: false };
     answer_file(&manner, length, &prepared, |bytes| {
@@ -195,17 +180,12 @@ pub(super) async fn remove(
             "an export is removed by whoever made it, or an administrator of all cameras",
         ));
     }
-    app.read(move |app| Ok(app.exports.change(&id, Timestamp::now(), |known| *known = None)?)).await?;
-    for hold in export.holds.iter().filter_map(|id| id.parse::<Uuid>().ok()) {
-        if let Err(problem) = app.change_volumes(move |control| control.lift_hold(HoldId(hold))).await {
-            tracing::warn!(?problem, "the hold of an export that was removed stays until it expires");
-        }
-    }
+    removed(&app, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 fn may_see(identity: &Identity, export: &Export) -> bool {
-    export.cameras().all(|camera| identity.grant.may_see(camera))
+    export.cameras().into_iter().all(|camera| identity.grant.may_see(camera))
 }
 
 /// An export that whoever asks may see. He is told the same of one that he may not, and of none.
@@ -216,56 +196,27 @@ fn known(app: &App, identity: &Identity, id: &str) -> Result<Export, Problem> {
     })
 }
 
-/// Holds what an export needs, where there is room; without, it may be overwritten before it was downloaded.
-async fn hold(
-    app: &App,
-    identity: &Identity,
-    streams: &[StreamName],
-    range: TimeRange,
-    expires: Timestamp,
-) -> Vec<String> {
-    let mut holds = Vec::new();
-    let (Some(from), Some(to)) = (range.from, range.to) else { return holds };
-    let expires = i64::try_from(expires.as_nanosecond()).ok().map(WallTime);
-    for stream in streams {
-        let request = HoldRequest {
-            stream: stream.clone(),
-            from,
-            to,
-            label: format!("export by {}", identity.name),
-            expires,
-        };
-        match app.change_volumes(move |control| control.add_hold(request)).await {
-            Ok(hold) => holds.push(hold.id.to_string()),
-            Err(problem) => tracing::warn!(%stream, ?problem, "the footage of an export is not held"),
+impl NewExport {
+    /// What to prepare, and how long it is to be kept.
+    fn request(&self, identity: &Identity) -> Result<(FootageRequest, SignedDuration), Problem> {
+        let refused = |why: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why);
+        let keep = duration::parse_positive(self.keep.as_deref().unwrap_or(KEPT))
+            .map_err(|why| refused(format!("keep: {why}")))?;
+        let keep = SignedDuration::try_from(keep).unwrap_or(SignedDuration::MAX);
+        if keep > KEPT_MAX {
+            return Err(refused("keep: an export is kept for 31 days at most".to_owned()));
         }
-    }
-    holds
-}
-
-/// Finds out an export's length and hash, once, on a thread of its own.
-fn measure(app: &App, id: &str, snapshot: Arc<Snapshot>, prepared: Arc<Prepared>) {
-    if !app.exports.begin_measuring(id) {
-        return;
-    }
-    let (app, id) = (app.clone(), id.to_owned());
-    tokio::task::spawn_blocking(move || {
-        let result = prepared.measure(&snapshot.volume);
-        let noted = app.exports.change(&id, Timestamp::now(), |export| {
-            let Some(export) = export else { return };
-            match &result {
-                Ok(measured) => {
-                    let blake3 = measured.hash.to_hex().to_string();
-                    export.measured = Some(Measured { bytes: measured.bytes, blake3 });
-                }
-                Err(error) => export.failed = Some(error.to_string()),
-            }
-        });
-        if let Err(error) = noted {
-            tracing::error!(%error, "what an export came to could not be noted");
+        let streams = named(identity, self.streams.iter().map(String::as_str))?;
+        let (from, to) = (moment("from", &self.from)?, moment("to", &self.to)?);
+        // What is still to come would be held before it is there, and is another file each time.
+        if i128::from(to.0) > Timestamp::now().as_nanosecond() {
+            return Err(refused(
+                "to: an export ends in the past; what is to come is held by /holds".to_owned(),
+            ));
         }
-        app.exports.end_measuring(&id);
-    });
+        let range = TimeRange { from: Some(from), to: Some(to) };
+        Ok((FootageRequest { streams, range, format: self.format.format(), part: self.part }, keep))
+    }
 }
 
 impl ExportDocument {

@@ -168,7 +168,7 @@ async fn answer(
 }
 
 /// Finds the one volume that has all streams, and lays the file out. Blocks.
-pub(super) fn prepared(
+pub(crate) fn prepared(
     app: &App,
     request: &FootageRequest,
 ) -> Result<(Arc<Snapshot>, Arc<Prepared>), Problem> {

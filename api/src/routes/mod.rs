@@ -20,7 +20,7 @@ mod tokens;
 mod users;
 mod volumes;
 
-pub(crate) use footage::Container;
+pub(crate) use footage::{Container, prepared};
 
 use crate::app::App;
 use crate::gate;
@@ -160,3 +160,6 @@ mod tests;
 #[cfg(test)]
 #[path = "proxy_tests.rs"]
 mod proxy_tests;
+
+#[cfg(test)]
+mod exports_tests;
