@@ -52,16 +52,6 @@ impl Grant {
     pub fn may_administer(&self) -> bool {
         self.role == Role::Admin && self.cameras == Cameras::All
     }
-
-    /// Whether all that another grant allows is allowed by this one: nobody hands out more than he has.
-    pub fn covers(&self, other: &Grant) -> bool {
-        let cameras = match (&self.cameras, &other.cameras) {
-            (Cameras::All, _) => true,
-            (Cameras::Only(_), Cameras::All) => false,
-            (Cameras::Only(mine), Cameras::Only(theirs)) => theirs.is_subset(mine),
-        };
-        cameras && (self.role == Role::Admin || other.role == Role::Viewer)
-    }
 }
 
 #[cfg(test)]
@@ -92,15 +82,6 @@ mod tests {
             ];
             assert_eq!(told, expected, "{grant:?}");
         }
-    }
-
-    #[test]
-    fn nobody_hands_out_more_than_he_has() {
-        let door = grant(Role::Admin, &["door"]);
-        assert!(door.covers(&grant(Role::Viewer, &["door"])) && door.covers(&grant(Role::Viewer, &[])));
-        assert!(!door.covers(&grant(Role::Viewer, &["door", "yard"])));
-        assert!(!door.covers(&Grant { role: Role::Viewer, cameras: Cameras::All }));
-        assert!(!grant(Role::Viewer, &["door"]).covers(&door));
     }
 
     #[test]

@@ -77,8 +77,8 @@ impl Sealer {
         seal(&self.url, sealed)
     }
 
-    /// What the seal of a URL says, if this server sealed it for that path and it has not ended. The path is as it was routed: decoded,
-    /// and without `.` and `..`.
+    /// What the seal of a URL says, if this server sealed it for that path and it has not ended. The path is the raw one of
+    /// the request: with `%` and two digits where they were sent, and as the client wrote it, so that one with `.` or `..` in it opens nothing.
     pub fn open_url(&self, text: &str, path: &str, now: Timestamp) -> Option<Sealed> {
         open(&self.url, text, now)
             .filter(|sealed| sealed.path.as_deref().is_some_and(|signed| covers(signed, path)))

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use jiff::tz::TimeZone;
 use keha_fs::{StreamId, TimeRange, WallTime};
 use keha_player::library::Snapshot;
-use keha_player::timeline::{self, Reason, Recorded, TimelineGap};
+use keha_player::timeline::{self, Reason, Recorded, Timeline, TimelineGap};
 use keha_player::units::duration;
 use keha_player::units::time::rfc3339;
 use serde::{Deserialize, Serialize};
@@ -145,11 +145,18 @@ fn document(
     resolution: Duration,
 ) -> Result<TimelineDocument, Problem> {
     let answer = timeline::timeline(&snapshot.index, &snapshot.volume, id, range, resolution)?;
-    let next = next(&answer.recorded, &answer.gaps);
+    Ok(bounded(watched, &answer))
+}
+
+/// So much of a timeline as one answer holds.
+fn bounded(watched: &Watched, answer: &Timeline) -> TimelineDocument {
+    let next = next(answer);
     let before = |from: WallTime| next.is_none_or(|next| from < next);
-    let recorded =
-        |ranges: &[Recorded]| ranges.iter().filter(|range| before(range.from)).map(recorded).collect();
-    Ok(TimelineDocument {
+    let recorded = |ranges: &[Recorded]| {
+        // As many may begin at one moment, behind which none comes.
+        ranges.iter().filter(|range| before(range.from)).take(ENTRIES_MAX).map(recorded).collect()
+    };
+    TimelineDocument {
         camera: watched.camera.clone(),
         stream: path_name(&watched.stream).to_owned(),
         recorded: recorded(&answer.recorded),
@@ -157,14 +164,16 @@ fn document(
         overlaps: recorded(&answer.overlaps),
         live: answer.live,
         next: next.map(rfc3339),
-    })
+    }
 }
 
-/// Where an answer has to end, if there is more than one holds.
-fn next(recorded: &[Recorded], gaps: &[TimelineGap]) -> Option<WallTime> {
-    let recorded = recorded.get(ENTRIES_MAX).map(|range| range.from);
-    let gap = gaps.get(ENTRIES_MAX).map(|gap| gap.from);
-    recorded.into_iter().chain(gap).min()
+/// Where an answer has to end, if there is more than one holds; always behind its beginning.
+fn next(answer: &Timeline) -> Option<WallTime> {
+    let recorded = answer.recorded.get(ENTRIES_MAX).map(|range| range.from);
+    let gap = answer.gaps.get(ENTRIES_MAX).map(|gap| gap.from);
+    let first = answer.overlaps.first().map(|range| range.from);
+    let overlap = answer.overlaps.get(ENTRIES_MAX).map(|range| range.from).filter(|from| Some(*from) > first);
+    recorded.into_iter().chain(gap).chain(overlap).min()
 }
 
 fn recorded(range: &Recorded) -> RecordedDocument {
@@ -278,4 +287,35 @@ pub(super) async fn forecast(
         Ok(documents)
     });
     documents.await.map(Json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ENTRIES_MAX, bounded};
+    use crate::auth::{Cameras, Grant, Identity, Role};
+    use crate::extract::Watched;
+    use keha_fs::{StreamName, WallTime};
+    use keha_player::timeline::{Recorded, Timeline};
+    use keha_player::units::time::rfc3339;
+    use std::sync::Arc;
+
+    fn watched() -> Watched {
+        let grant = Grant { role: Role::Viewer, cameras: Cameras::All };
+        let identity = Arc::new(Identity { name: "anna".to_owned(), grant, generation: 0 });
+        Watched { identity, camera: "door".to_owned(), stream: StreamName::new("door").expect("a name") }
+    }
+
+    fn overlapping(from: impl Fn(i64) -> i64) -> Timeline {
+        let range = |at| Recorded { from: WallTime(from(at)), to: WallTime(from(at) + 1) };
+        Timeline { overlaps: (0..ENTRIES_MAX as i64 + 7).map(range).collect(), ..Timeline::default() }
+    }
+
+    #[test]
+    fn what_was_recorded_twice_is_bounded_like_the_rest() {
+        let told = bounded(&watched(), &overlapping(|at| at));
+        assert_eq!(told.overlaps.len(), ENTRIES_MAX);
+        assert_eq!(told.next, Some(rfc3339(WallTime(ENTRIES_MAX as i64))), "what follows is asked for");
+        let told = bounded(&watched(), &overlapping(|_| 5));
+        assert_eq!((told.overlaps.len(), told.next), (ENTRIES_MAX, None), "nobody asks the same for ever");
+    }
 }
