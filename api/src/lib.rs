@@ -18,6 +18,7 @@ pub mod events;
 mod exports;
 mod extract;
 mod gate;
+mod handover;
 mod lease;
 mod live;
 mod media;
@@ -26,6 +27,7 @@ mod problem;
 mod ranges;
 mod routes;
 mod server;
+mod sockets;
 pub mod state;
 #[cfg(test)]
 mod testing;
