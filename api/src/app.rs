@@ -11,6 +11,7 @@ use crate::gate::Gate;
 use crate::media::Media;
 use crate::problem::Problem;
 use crate::server::{Services, Settings};
+use crate::sockets::Sockets;
 use keha_fs::StreamName;
 use keha_player::library::{Found, Snapshot};
 use keha_player::live::LiveHub;
@@ -29,6 +30,7 @@ pub(crate) struct App {
     pub(crate) settings: Arc<Settings>,
     pub(crate) media: Arc<Media>,
     pub(crate) downloads: Arc<Downloads>,
+    pub(crate) sockets: Arc<Sockets>,
     pub(crate) exports: Arc<Exports>,
     pub(crate) audit: Arc<Audit>,
 }
@@ -46,6 +48,7 @@ impl App {
             settings: Arc::new(settings),
             media: Arc::default(),
             downloads: Arc::default(),
+            sockets: Arc::default(),
             exports: Arc::new(exports),
             audit: Arc::new(audit),
         })

@@ -1,21 +1,18 @@
 //! Footage on its way to clients: read on threads of their own, handed over in pieces, a bounded number at a time.
 //!
-//! A client that reads slowly keeps a thread and about a megabyte; one that reads nothing is gone after a while (see
-//! [`crate::connections`]). What goes wrong on the way breaks the answer off, so that nobody takes a part for the whole.
+//! A client that reads slowly keeps a thread and about a megabyte; one that reads next to nothing is gone after a while
+//! ([`crate::handover`]). What goes wrong on the way breaks the answer off, so that nobody takes a part for the whole.
 
+use crate::handover::handover;
 use crate::problem::Problem;
 use axum::body::Body;
 use axum::http::StatusCode;
-use bytes::Bytes;
 use keha_player::footage::Prepared;
 use keha_player::library::Snapshot;
 use std::collections::HashMap;
-use std::io;
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
 /// Downloads at a time, of all clients.
 const DOWNLOADS_MAX: usize = 64;
@@ -76,20 +73,15 @@ pub(crate) fn body(
     bytes: Range<u64>,
     held: impl Send + 'static,
 ) -> Body {
-    let (pieces, waiting) = mpsc::channel::<io::Result<Bytes>>(PIECES);
+    let (mut giver, body) = handover(PIECES);
     tokio::task::spawn_blocking(move || {
-        let mut hand_over = |piece: Bytes| match pieces.blocking_send(Ok(piece)) {
-            Ok(()) => ControlFlow::Continue(()),
-            // The client is gone.
-            Err(_) => ControlFlow::Break(()),
-        };
-        if let Err(error) = prepared.write(&snapshot.volume, bytes, &mut hand_over) {
+        if let Err(error) = prepared.write(&snapshot.volume, bytes, &mut |piece| giver.give(piece)) {
             tracing::warn!(%error, file = prepared.file_name(), "a download was broken off");
-            let _gone = pieces.blocking_send(Err(io::Error::other(error.to_string())));
+            giver.break_off();
         }
         drop(held);
     });
-    Body::from_stream(ReceiverStream::new(waiting))
+    body
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod export_making;
 mod exports;
 mod extract;
 mod gate;
+mod handover;
 mod lease;
 mod live;
 mod measuring;
@@ -28,6 +29,7 @@ mod problem;
 mod ranges;
 mod routes;
 mod server;
+mod sockets;
 pub mod state;
 #[cfg(test)]
 mod testing;

@@ -235,6 +235,13 @@ impl Accounts {
         is_it.then(|| Identity { name: format!("token:{id}"), grant: token.grant.clone(), generation: 0 })
     }
 
+    /// Whose token of this identifier it is, if it is still there and has not ended: for who proved that it is his before.
+    pub fn with_token_id(&self, id: &str, now: Timestamp) -> Option<Identity> {
+        let token = self.kept.tokens.get(id)?;
+        let goes_on = token.expires.is_none_or(|expires| now < expires);
+        goes_on.then(|| Identity { name: format!("token:{id}"), grant: token.grant.clone(), generation: 0 })
+    }
+
     /// Whom something was sealed for, if he is still the same.
     pub fn with_generation(&self, name: &str, generation: u64) -> Option<Identity> {
         let user = self.kept.users.get(name).filter(|user| user.generation == generation)?;

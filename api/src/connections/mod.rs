@@ -6,7 +6,10 @@
 //!
 //! What must not live here: paths, who may do what.
 
+mod activity;
 mod client;
+#[cfg(test)]
+mod http2_tests;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -16,6 +19,7 @@ pub(crate) use tls::acceptor;
 use crate::auth::Buckets;
 use crate::gate::address_key;
 use crate::problem::Problem;
+use activity::{Activity, Left, Limits};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -45,12 +49,16 @@ const CONNECTIONS_MAX: usize = 2048;
 const CONNECTIONS_OF_ONE_MAX: usize = 512;
 /// Requests of one address: so many at once, then one in each of these times.
 const REQUESTS: (u32, Duration) = (20_000, Duration::from_micros(200));
+/// A request of somebody whom nobody knows counts as so many.
+const UNKNOWN_COUNTS: u32 = 10;
 /// Of how many addresses requests are counted.
 const COUNTED_MAX: usize = 10_000;
 /// In this time a request's head, the next piece of its body, or a handshake is there, and the next request on the same connection begun.
 const HEAD: Duration = Duration::from_secs(20);
 /// Who reads nothing of what is sent for this long is gone.
 const UNREAD: Duration = Duration::from_secs(30);
+/// Who asks nothing over a connection of HTTP/2 for this long, or takes nothing of what he asked for, has left it.
+const LEFT: Duration = Duration::from_secs(60);
 /// How long requests may go on when the server ends.
 const ENDING: Duration = Duration::from_secs(2);
 /// The most bytes of a request's head.
@@ -83,14 +91,7 @@ pub(crate) async fn serve(
     proxies: Vec<IpAddr>,
     stop: impl Future<Output = ()>,
 ) {
-    let (burst, leak) = REQUESTS;
-    let shared = Arc::new(Shared {
-        router,
-        proxies: proxies.iter().map(IpAddr::to_canonical).collect(),
-        connected: Mutex::default(),
-        requests: Mutex::new(Buckets::new(burst, leak, COUNTED_MAX)),
-        started: Instant::now(),
-    });
+    let shared = Shared::new(router, proxies);
     let (ending, ended) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
@@ -107,8 +108,7 @@ pub(crate) async fn serve(
                 let Some(place) = Place::take(&shared, peer) else { continue };
                 let (shared, tls, ended) = (Arc::clone(&shared), tls.clone(), ended.clone());
                 connections.spawn(async move {
-                    connection(stream, peer, &shared, tls, ended).await;
-                    drop(place);
+                    connection(stream, peer, &shared, tls, Arc::new(place), ended).await;
                 });
             }
             Err(error) => {
@@ -124,6 +124,12 @@ pub(crate) async fn serve(
     if tokio::time::timeout(ENDING, all).await.is_err() {
         tracing::info!("requests that went on were broken off");
     }
+}
+
+/// In a request: the place of its connection, for what goes on when the connection does not belong to it any more.
+#[derive(Clone)]
+pub(crate) struct Held {
+    _place: Arc<Place>,
 }
 
 /// A place among the connections; given back when dropped.
@@ -168,6 +174,7 @@ async fn connection(
     peer: SocketAddr,
     shared: &Arc<Shared>,
     tls: Option<TlsAcceptor>,
+    place: Arc<Place>,
     ended: watch::Receiver<bool>,
 ) {
     // What is sent is small or comes in large pieces: there is nothing to gain by waiting.
@@ -175,29 +182,33 @@ async fn connection(
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(UNREAD));
     let stream = Box::pin(stream);
-    let Some(tls) = tls else { return serve_http1(stream, peer, shared, ended).await };
+    let held = |limits| Service::new(shared, peer, Some(&place), limits);
+    let Some(tls) = tls else { return serve_http1(stream, held(HTTP1), ended).await };
     match tokio::time::timeout(HEAD, tls.accept(stream)).await {
         Ok(Ok(stream)) => match stream.get_ref().1.alpn_protocol() {
-            Some(b"h2") => serve_http2(stream, peer, shared, ended).await,
-            _ => serve_http1(stream, peer, shared, ended).await,
+            Some(b"h2") => serve_http2(stream, held(HTTP2), ended).await,
+            _ => serve_http1(stream, held(HTTP1), ended).await,
         },
         Ok(Err(error)) => tracing::debug!(%peer, %error, "no handshake"),
         Err(_) => tracing::debug!(%peer, "the handshake took too long"),
     }
 }
 
-async fn serve_http1<S>(stream: S, peer: SocketAddr, shared: &Arc<Shared>, ended: watch::Receiver<bool>)
+/// What hyper itself sees to in HTTP/1.1 is not seen to twice.
+const HTTP1: Limits = Limits { first: None, idle: None, untaken: LEFT };
+const HTTP2: Limits = Limits { first: Some(HEAD), idle: Some(LEFT), untaken: LEFT };
+
+async fn serve_http1<S>(stream: S, service: Service, ended: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_BYTES_MAX);
-    let connection =
-        builder.serve_connection(TokioIo::new(stream), Service::new(shared, peer)).with_upgrades();
-    answered(peer, connection, http1::UpgradeableConnection::graceful_shutdown, ended).await;
+    let connection = builder.serve_connection(TokioIo::new(stream), service.clone()).with_upgrades();
+    answered(&service, connection, http1::UpgradeableConnection::graceful_shutdown, ended).await;
 }
 
-async fn serve_http2<S>(stream: S, peer: SocketAddr, shared: &Arc<Shared>, ended: watch::Receiver<bool>)
+async fn serve_http2<S>(stream: S, service: Service, ended: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -208,28 +219,44 @@ where
         .max_header_list_size(HEAD_BYTES_MAX as u32)
         .keep_alive_interval(HEAD)
         .keep_alive_timeout(HEAD);
-    let connection = builder.serve_connection(TokioIo::new(stream), Service::new(shared, peer));
-    answered(peer, connection, http2::Connection::graceful_shutdown, ended).await;
+    let connection = builder.serve_connection(TokioIo::new(stream), service.clone());
+    answered(&service, connection, http2::Connection::graceful_shutdown, ended).await;
 }
 
-/// Drives a connection to its end, which comes soon once the server ends.
+/// Drives a connection to its end, which comes soon once the server ends, or the client left it.
 async fn answered<C: Future<Output = Result<(), hyper::Error>>>(
-    peer: SocketAddr,
+    service: &Service,
     connection: C,
     end: fn(Pin<&mut C>),
     mut ended: watch::Receiver<bool>,
 ) {
+    let peer = service.peer;
     let mut connection = std::pin::pin!(connection);
     let ending = async { drop(ended.wait_for(|ended| *ended).await) };
     let first = tokio::select! {
         result = connection.as_mut() => Some(result),
         () = ending => None,
+        left = service.activity.left() => {
+            tracing::debug!(%peer, ?left, "a connection was left lying");
+            if left == Left::Untaken {
+                return;
+            }
+            None
+        }
     };
     let result = match first {
         Some(result) => result,
         None => {
             end(connection.as_mut());
-            connection.await
+            // Whoever does not say farewell in a while is not waited for.
+            let farewell = async {
+                tokio::time::sleep(LEFT).await;
+                service.activity.left().await
+            };
+            tokio::select! {
+                result = connection.as_mut() => result,
+                _ = farewell => return,
+            }
         }
     };
     if let Err(error) = result {
@@ -242,12 +269,20 @@ async fn answered<C: Future<Output = Result<(), hyper::Error>>>(
 struct Service {
     shared: Arc<Shared>,
     peer: SocketAddr,
+    held: Option<Held>,
+    activity: Arc<Activity>,
     inner: TowerToHyperService<Router>,
 }
 
 impl Service {
-    fn new(shared: &Arc<Shared>, peer: SocketAddr) -> Service {
-        Service { shared: Arc::clone(shared), peer, inner: TowerToHyperService::new(shared.router.clone()) }
+    fn new(shared: &Arc<Shared>, peer: SocketAddr, place: Option<&Arc<Place>>, limits: Limits) -> Service {
+        Service {
+            shared: Arc::clone(shared),
+            peer,
+            held: place.map(|place| Held { _place: Arc::clone(place) }),
+            activity: Activity::new(limits),
+            inner: TowerToHyperService::new(shared.router.clone()),
+        }
     }
 
     /// How long this address has to wait, if it asks too much.
@@ -259,6 +294,26 @@ impl Service {
             requests.fill(&address, now);
         }
         asked.err().map(|wait| wait.0)
+    }
+}
+
+impl Shared {
+    fn new(router: Router, proxies: Vec<IpAddr>) -> Arc<Shared> {
+        let (burst, leak) = REQUESTS;
+        Arc::new(Shared {
+            router,
+            proxies: proxies.iter().map(IpAddr::to_canonical).collect(),
+            connected: Mutex::default(),
+            requests: Mutex::new(Buckets::new(burst, leak, COUNTED_MAX)),
+            started: Instant::now(),
+        })
+    }
+
+    /// Nobody knew who asked from there.
+    fn was_unknown(&self, client: SocketAddr) {
+        let (address, now) = (address_key(client.ip()), self.started.elapsed());
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        (1..UNKNOWN_COUNTS).for_each(|_| requests.fill(&address, now));
     }
 }
 
@@ -274,7 +329,18 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             return Box::pin(async { Ok(problem.into_response()) });
         }
         request.extensions_mut().insert(ConnectInfo(client));
-        let request = request.map(|body| Body::new(TimeoutBody::new(HEAD, body)));
-        Box::pin(self.inner.call(request))
+        let mut request = request.map(|body| Body::new(TimeoutBody::new(HEAD, body)));
+        if let Some(held) = &self.held {
+            request.extensions_mut().insert(held.clone());
+        }
+        let (under_way, shared) = (self.activity.begin(), Arc::clone(&self.shared));
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let response = answer.await?;
+            if response.status() == StatusCode::UNAUTHORIZED {
+                shared.was_unknown(client);
+            }
+            Ok(under_way.answered(response))
+        })
     }
 }

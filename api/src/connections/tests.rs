@@ -4,8 +4,11 @@ use super::{CONNECTIONS_OF_ONE_MAX, acceptor, serve};
 use crate::extract::Json;
 use crate::server::Tls;
 use axum::Router;
+use axum::body::Body;
+use axum::http::StatusCode;
 use axum::routing::{get, post};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,15 +25,20 @@ struct Running {
     served: JoinHandle<()>,
 }
 
+pub(super) fn routes() -> Router {
+    Router::new()
+        .route("/", get(async || "here"))
+        .route("/never", get(std::future::pending::<()>))
+        .route("/unknown", get(async || StatusCode::UNAUTHORIZED))
+        .route("/stream", get(async || Body::from_stream(tokio_stream::iter([Ok::<_, Infallible>("piece")]))))
+        .route("/body", post(async |Json(number): Json<u32>| number.to_string()))
+}
+
 async fn running(tls: Option<TlsAcceptor>) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let router = Router::new()
-        .route("/", get(async || "here"))
-        .route("/never", get(std::future::pending::<()>))
-        .route("/body", post(async |Json(number): Json<u32>| number.to_string()));
     let (stop, stopped) = oneshot::channel();
-    let served = tokio::spawn(serve(listener, router, tls, Vec::new(), async { drop(stopped.await) }));
+    let served = tokio::spawn(serve(listener, routes(), tls, Vec::new(), async { drop(stopped.await) }));
     Running { address, stop, served }
 }
 
@@ -58,9 +66,24 @@ async fn who_takes_too_long_to_ask_is_sent_away() {
     ] {
         let answer = said(server.address, bytes).await;
         assert!(!answer.contains("200 OK"), "{what}: {answer}");
+        let is_late = answer.starts_with("HTTP/1.1 408") && answer.contains("application/problem+json");
+        assert_eq!(is_late, what == "half a body", "{what}: {answer}");
     }
     let long = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(64 << 10));
     assert!(said(server.address, &long).await.starts_with("HTTP/1.1 431"));
+}
+
+#[tokio::test]
+async fn who_is_not_known_may_ask_less_often() {
+    let server = running(None).await;
+    let asked = |path: &str, times: usize| {
+        let one = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        format!("{}GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", one.repeat(times))
+    };
+    let known = said(server.address, &asked("/", 4000)).await;
+    assert!(!known.contains("HTTP/1.1 429"), "so many are nothing for somebody who is known");
+    let unknown = said(server.address, &asked("/unknown", 4000)).await;
+    assert!(unknown.contains("HTTP/1.1 401") && unknown.contains("HTTP/1.1 429"));
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ mod log;
 pub use event::{Event, EventId, EventKind, NewEvent};
 pub use log::{After, KEPT_MAX, Query};
 
+use crate::auth::Grant;
 use file::EventFile;
 use log::Log;
 use std::path::Path;
@@ -114,6 +115,11 @@ impl Follower {
             }
             self.latest.changed().await.ok()?;
         }
+    }
+
+    /// From now on he is told what this allows.
+    pub fn permit(&mut self, grant: Grant) {
+        self.query.grant = Some(grant);
     }
 
     fn look(&mut self) -> Option<Told> {

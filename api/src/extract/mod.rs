@@ -12,6 +12,8 @@ use axum::extract::{FromRequest, FromRequestParts};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use std::error::Error;
+use tower_http::timeout::TimeoutError;
 
 /// A JSON body, in either direction.
 #[derive(FromRequest)]
@@ -36,6 +38,15 @@ impl<T: Serialize> IntoResponse for Json<T> {
 
 impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Problem {
+        // Whoever sends a body does not send it.
+        let mut cause: Option<&(dyn Error + 'static)> = Some(&rejection);
+        while let Some(error) = cause {
+            if error.is::<TimeoutError>() {
+                let why = "the body did not come in time: send it again";
+                return Problem::new(StatusCode::REQUEST_TIMEOUT, why);
+            }
+            cause = error.source();
+        }
         // A wrong field and a wrong syntax are told apart by their status; both texts say where.
         Problem::new(rejection.status(), rejection.body_text())
     }

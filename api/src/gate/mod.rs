@@ -16,11 +16,13 @@ mod guesses;
 mod layer;
 mod origin;
 mod remembered;
+mod right;
 
 pub(crate) use credentials::{COOKIE, SEALED, session_of};
 pub(crate) use extract::{Administrator, Asking};
-pub(crate) use layer::pass;
+pub(crate) use layer::{Refused, pass};
 pub(crate) use origin::is_foreign;
+pub(crate) use right::Right;
 
 use crate::auth::{Accounts, Buckets, Cameras, Grant, Identity, Role, Sealed, Sealer, Wait};
 use crate::error::Result;

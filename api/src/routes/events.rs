@@ -5,11 +5,12 @@
 //! but pongs; see `/live` for how long it is waited for, and for what ends it.
 
 use super::App;
-use super::socket::{self, PATIENCE};
+use super::socket::{self, Coming, Guest, PATIENCE};
 use crate::events::{After, Event, EventId, EventKind, Follower, GIVEN_MAX, Query as Asked, Told};
 use crate::extract::{Json, Query, moment};
 use crate::gate::Asking;
 use crate::problem::Problem;
+use crate::sockets::Kind;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{OriginalUri, State};
@@ -108,6 +109,7 @@ pub(super) async fn follow(
     State(app): State<App>,
     Asking(identity): Asking,
     Query(wanted): Query<Wanted>,
+    coming: Coming,
     headers: HeaderMap,
     OriginalUri(uri): OriginalUri,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -119,19 +121,20 @@ pub(super) async fn follow(
         Some(After::Time(time)) => Some(EventId::at(time)),
         None => None,
     };
+    let guest = coming.enter(&app, Kind::Events, None)?;
     let follower = app.services.events.follow(after, query);
-    Ok(upgrade.on_upgrade(|socket| serve(socket, follower)))
+    Ok(upgrade.on_upgrade(|socket| serve(socket, follower, guest)))
 }
 
-async fn serve(mut socket: WebSocket, mut follower: Follower) {
-    let mut watch = socket::Watch::new(PATIENCE);
+async fn serve(mut socket: WebSocket, mut follower: Follower, guest: Guest) {
+    let mut watch = socket::Watch::new(guest, PATIENCE);
     loop {
         let goes_on = tokio::select! {
             told = follower.next() => match told {
                 Some(told) => tell(&mut socket, &told).await,
                 None => None,
             },
-            goes_on = watch.heard(&mut socket) => goes_on,
+            grant = watch.heard(&mut socket) => grant.map(|grant| follower.permit(grant)),
         };
         if goes_on.is_none() {
             return;

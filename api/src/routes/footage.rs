@@ -16,6 +16,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use keha_fs::StreamName;
 use keha_player::footage::{FootageRequest, Format, Prepared, prepare};
 use keha_player::library::Snapshot;
@@ -202,7 +203,7 @@ pub(super) fn answer_file(
         None => (StatusCode::OK, 0..u64::MAX),
         Some(length) => {
             headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-            match Asked::of(&asked.headers, length, &tag) {
+            match asked.part(length, &tag) {
                 Asked::Whole => (StatusCode::OK, 0..length),
                 Asked::Part(range) => {
                     let last = range.end.saturating_sub(1);
@@ -227,6 +228,50 @@ pub(super) fn answer_file(
     if length.is_some() {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.end - bytes.start));
     }
-    let body = if asked.method == Method::HEAD { Body::empty() } else { body(bytes) };
+    let body = if asked.method == Method::HEAD { no_body() } else { body(bytes) };
     Ok((status, headers, body).into_response())
+}
+
+impl Manner {
+    /// What of a file is asked for. A range is one of what GET gives, and of nothing else (RFC 9110, section 14.2).
+    fn part(&self, length: u64, tag: &HeaderValue) -> Asked {
+        if self.method == Method::GET { Asked::of(&self.headers, length, tag) } else { Asked::Whole }
+    }
+}
+
+/// The body of an answer to HEAD. One that is known to be empty would be told as `Content-Length: 0`, which GET does not have (RFC 9110,
+/// section 8.6).
+fn no_body() -> Body {
+    Body::from_stream(tokio_stream::empty::<std::io::Result<Bytes>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Manner, no_body};
+    use crate::ranges::Asked;
+    use axum::Router;
+    use axum::body::Body;
+    use axum::http::{HeaderMap, HeaderValue, Method, Request, header};
+    use axum::routing::get;
+    use tower::ServiceExt;
+
+    #[tokio::test]
+    async fn head_tells_no_length_that_get_does_not() {
+        let router: Router = Router::new().route("/", get(async || no_body()));
+        let request = Request::head("/").body(Body::empty()).expect("a request");
+        let answer = router.oneshot(request).await.expect("an answer");
+        assert!(!answer.headers().contains_key(header::CONTENT_LENGTH), "{:?}", answer.headers());
+    }
+
+    #[test]
+    fn a_range_is_asked_for_by_get_alone() {
+        let (headers, tag) = (
+            HeaderMap::from_iter([(header::RANGE, HeaderValue::from_static("bytes=0-4"))]),
+            HeaderValue::from_static("x"),
+        );
+        for (method, expected) in [(Method::GET, Asked::Part(0..5)), (Method::HEAD, Asked::Whole)] {
+            let manner = Manner { method, headers: headers.clone(), inline: false };
+            assert_eq!(manner.part(10, &tag), expected);
+        }
+    }
 }

@@ -126,6 +126,7 @@ fn described(app: App) -> (Router, OpenApi) {
         .routes(routes!(metrics::show))
         .layer(from_fn_with_state(app.clone(), audit::layer))
         .layer(from_fn_with_state(app.gate.clone(), gate::pass))
+        .layer(from_fn_with_state(app.clone(), audit::refusals))
         // Logging in is asked by somebody whom nobody knows yet.
         .routes(routes!(session::begin));
     let (router, mut described) = OpenApiRouter::with_openapi(crate::openapi::document())
@@ -155,7 +156,7 @@ async fn protected(mut response: Response) -> Response {
 
 #[cfg(test)]
 #[path = "routes_tests.rs"]
-mod tests;
+pub(crate) mod tests;
 
 #[cfg(test)]
 #[path = "proxy_tests.rs"]

@@ -16,30 +16,30 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tower::ServiceExt;
 
-pub(super) struct Server {
-    pub(super) directory: tempfile::TempDir,
-    pub(super) router: Router,
+pub(crate) struct Server {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) router: Router,
 }
 
 /// What came back.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
     cookie: Option<String>,
     tag: Option<String>,
-    pub(super) body: Value,
+    pub(crate) body: Value,
 }
 
 /// What is sent with a request.
-pub(super) type Fields<'a> = &'a [(&'a str, &'a str)];
+pub(crate) type Fields<'a> = &'a [(&'a str, &'a str)];
 
 impl Server {
     /// With users `root` (administrator), `anna` (viewer of the door) and `dora` (administrator of the door), each with the password
     /// `secret of NAME`; or with nobody.
-    pub(super) fn new(users: bool, loopback: bool) -> Server {
+    pub(crate) fn new(users: bool, loopback: bool) -> Server {
         Server::below("", users, loopback)
     }
 
-    pub(super) fn below(base: &str, users: bool, loopback: bool) -> Server {
+    pub(crate) fn below(base: &str, users: bool, loopback: bool) -> Server {
         let directory = tempfile::tempdir().expect("a directory");
         let app = app((directory.path(), base), loopback, Arc::default(), Library::default());
         Server::with(directory, app, users)
@@ -66,7 +66,7 @@ impl Server {
         Server { router: router(app), ..self }
     }
 
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &self,
         method: Method,
         path: &str,
@@ -102,7 +102,7 @@ impl Server {
         Answer { status, cookie, tag, body }
     }
 
-    pub(super) async fn get(&self, path: &str, fields: Fields<'_>) -> Answer {
+    pub(crate) async fn get(&self, path: &str, fields: Fields<'_>) -> Answer {
         self.ask(Method::GET, path, fields, None).await
     }
 
@@ -118,11 +118,11 @@ impl Server {
     }
 }
 
-pub(super) fn basic(name: &str, password: &str) -> String {
+pub(crate) fn basic(name: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{name}:{password}")))
 }
 
-pub(super) fn basic_of(name: &str) -> String {
+pub(crate) fn basic_of(name: &str) -> String {
     basic(name, &format!("secret of {name}"))
 }
 

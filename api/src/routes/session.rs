@@ -54,11 +54,16 @@ pub(super) async fn begin(
     Json(who): Json<LogIn>,
 ) -> Result<Response, Problem> {
     let identity = app.gate.by_password(peer.ip(), &who.name, &who.password).await;
-    let identity = identity.map_err(|wait| Problem::too_many(wait.0))?;
-    // A page asks, which tells the person itself.
-    let status = if identity.is_some() { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+    let status = match &identity {
+        Ok(Some(_)) => StatusCode::OK,
+        Ok(None) => StatusCode::UNAUTHORIZED,
+        Err(_) => StatusCode::TOO_MANY_REQUESTS,
+    };
     app.audit.note(&who.name, peer.ip(), &Method::POST, &uri, status);
-    let identity = identity.ok_or_else(|| Problem::unauthorized("wrong name or password", false))?;
+    // A page asks, which tells the person itself.
+    let identity = identity
+        .map_err(|wait| Problem::too_many(wait.0))?
+        .ok_or_else(|| Problem::unauthorized("wrong name or password", false))?;
     let expires = Timestamp::now() + LIFE;
     let sealed = Sealed { user: identity.name.clone(), generation: identity.generation, expires, path: None };
     let cookie = app.gate.sealer().session(&sealed);

@@ -11,14 +11,15 @@
 //!   same unless the recorder's clock was set back. A page sets `timestampOffset` to minus the first `axis_ms` / 1000, and leaves it;
 //!   at a later `init` it seeks to where that begins.
 //! - `waiting`: nothing is recorded since `since`. The next is an `init` or fragments of the last one.
-//! - `skipped`: the client was too slow; `samples` pictures and packets of sound were left out before the next keyframe.
+//! - `skipped`: the client was too slow, or what was recorded was not had in time; `samples` pictures and packets of sound (more, if that
+//!   is not known) were left out before the next keyframe.
 //! - `gap`: nothing was recorded `from` ... `to`, for the `reason`.
 //! - `unplayable`: the stream has no track that a browser can play; `reason` says why.
 //!
 //! The first message is an `init` or `waiting`, or none until the first picture comes. Where pictures are reordered (B-pictures) times
 //! of presentation may be before those of pictures sent earlier, as they are in files.
 //!
-//! Nothing is expected of the client but pongs ([`super::socket`]). When the server ends, it closes with 1001.
+//! Nothing is expected of the client but pongs ([`super::socket`]). When the server ends, it closes with 1001; when who watches may not any more, with 1008.
 //!
 //! What must not live here: who may see what (`extract`), whether a page of another site asks (`gate`).
 
@@ -27,9 +28,10 @@ mod tests;
 mod told;
 
 use super::App;
-use super::socket::{self, PATIENCE, Patience, Watch};
+use super::socket::{self, Coming, Guest, PATIENCE, Patience, Watch};
 use crate::extract::Watched;
 use crate::problem::Problem;
+use crate::sockets::Kind;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{OriginalUri, State};
@@ -46,6 +48,7 @@ use keha_player::live::{self, Viewer};
 pub(super) async fn watch(
     State(app): State<App>,
     watched: Watched,
+    coming: Coming,
     headers: HeaderMap,
     OriginalUri(uri): OriginalUri,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -57,25 +60,26 @@ pub(super) async fn watch(
         let why = format!("{} is not recorded here: see /api/v1/cameras", watched.stream);
         return Err(Problem::new(StatusCode::NOT_FOUND, why));
     }
+    let guest = coming.enter(&app, Kind::Live, Some(watched.camera))?;
     let viewer = app.live.watch(&watched.stream);
     let viewer = viewer.map_err(|no| Problem::new(StatusCode::SERVICE_UNAVAILABLE, no.to_string()))?;
-    Ok(upgraded(upgrade, viewer, PATIENCE))
+    Ok(upgraded(upgrade, viewer, guest, PATIENCE))
 }
 
 /// Answers the handshake, and then tells what comes.
-fn upgraded(upgrade: WebSocketUpgrade, viewer: Viewer, patience: Patience) -> Response {
-    upgrade.on_upgrade(move |socket| serve(socket, viewer, patience))
+fn upgraded(upgrade: WebSocketUpgrade, viewer: Viewer, guest: Guest, patience: Patience) -> Response {
+    upgrade.on_upgrade(move |socket| serve(socket, viewer, guest, patience))
 }
 
-async fn serve(mut socket: WebSocket, mut viewer: Viewer, patience: Patience) {
-    let mut watch = Watch::new(patience);
+async fn serve(mut socket: WebSocket, mut viewer: Viewer, guest: Guest, patience: Patience) {
+    let mut watch = Watch::new(guest, patience);
     loop {
         let goes_on = tokio::select! {
             message = viewer.next() => match message {
                 Some(message) => tell(&mut socket, message, patience).await,
                 None => return socket::close(&mut socket, close_code::AWAY, "the server ends", patience).await,
             },
-            goes_on = watch.heard(&mut socket) => goes_on,
+            goes_on = watch.heard(&mut socket) => goes_on.map(drop),
         };
         if goes_on.is_none() {
             return;

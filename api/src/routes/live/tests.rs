@@ -1,6 +1,7 @@
 //! Live sound of a real writer in a real WebSocket, asked as programs ask.
 
-use super::{PATIENCE, Patience, upgraded};
+use super::{Guest, PATIENCE, Patience, upgraded};
+use crate::auth::{Cameras, Grant, Role};
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::routing::get;
@@ -14,6 +15,7 @@ use keha_player::live::{LiveHub, LiveOptions, LiveSource};
 use serde_json::Value;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
@@ -109,10 +111,17 @@ impl Rig {
 
     /// A client of a server that answers any path so.
     async fn client(&self, patience: Patience) -> WebSocketStream<TcpStream> {
+        self.client_while(patience, Arc::new(AtomicBool::new(true))).await
+    }
+
+    /// The same, of somebody who may watch as long as this is true.
+    async fn client_while(&self, patience: Patience, may: Arc<AtomicBool>) -> WebSocketStream<TcpStream> {
         let hub = Arc::clone(&self.hub);
         let answer = move |upgrade: WebSocketUpgrade| async move {
             let viewer = hub.watch(&name()).expect("a place");
-            upgraded(upgrade, viewer, patience)
+            let grant = Grant { role: Role::Viewer, cameras: Cameras::All };
+            let guest = Guest::new(move || may.load(Ordering::SeqCst).then(|| grant.clone()));
+            upgraded(upgrade, viewer, guest, patience)
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");
         let address = listener.local_addr().expect("an address");
@@ -200,6 +209,26 @@ async fn who_says_something_is_shown_out_and_leaves_no_viewer() {
         let idle = tokio::task::spawn_blocking(move || hub.await_idle(Duration::from_secs(20)));
         assert!(idle.await.expect("it waits"));
     }
+}
+
+#[tokio::test]
+async fn whose_right_ends_is_shown_out() {
+    let mut rig = Rig::new();
+    let may = Arc::new(AtomicBool::new(true));
+    let patience = Patience { ping: Duration::from_millis(5), ..PATIENCE };
+    let mut socket = rig.client_while(patience, Arc::clone(&may)).await;
+    first(&mut rig, &mut socket).await;
+    may.store(false, Ordering::SeqCst);
+    loop {
+        if let Message::Close(frame) = next(&mut socket).await {
+            assert_eq!(frame.map(|frame| frame.code), Some(CloseCode::Policy));
+            break;
+        }
+    }
+    drop(socket);
+    let hub = Arc::clone(&rig.hub);
+    let idle = tokio::task::spawn_blocking(move || hub.await_idle(Duration::from_secs(20)));
+    assert!(idle.await.expect("it waits"));
 }
 
 #[tokio::test]

@@ -1,0 +1,300 @@
+//! The audit log: who watched, exported and changed what, and who logged in or failed to.
+//!
+//! A line of JSON each, in `audit.YYYY-MM-DD.jsonl` of the state directory, a file a day (UTC), kept for 400 days. Noted are all
+//! requests that change something, whatever came of them; all files of footage that were given; whom the gate refused who tried
+//! something; and watching: once for each user, stream and way of watching in ten minutes. Neither bodies nor what signs a URL nor any
+//! password stand in it.
+//!
+//! It cannot fill the disk: what clients write is cut, a day has 256 MiB, and who is refused or fetches files again and again is noted
+//! once in 2 s, with how often he was not (`more`). Changes that were made are always noted.
+//!
+//! A log that cannot be written stops nobody from watching: it is told in the server's own log.
+
+mod bounds;
+mod file;
+
+use crate::app::App;
+use crate::auth::Identity;
+use crate::error::Result;
+use crate::gate::{Refused, SEALED, address_key};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{ConnectInfo, MatchedPath, OriginalUri, RawPathParams, Request, State};
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::Response;
+use bounds::Bounds;
+use file::AuditFile;
+use jiff::Timestamp;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The most bytes of a day.
+const DAY_BYTES_MAX: u64 = 256 << 20;
+/// The most bytes of a name, and of a path or a query, that are noted.
+const NAME_BYTES_MAX: usize = 64;
+const PATH_BYTES_MAX: usize = 300;
+/// Watching is noted again after this time.
+const AGAIN: Duration = Duration::from_secs(600);
+/// Of how many who watch that is known.
+const WATCHED_MAX: usize = 100_000;
+
+/// A line.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: Timestamp,
+    user: &'a str,
+    address: IpAddr,
+    method: &'a str,
+    path: &'a str,
+    query: &'a str,
+    status: u16,
+    /// So many before it, of the same user or address, were left out.
+    #[serde(skip_serializing_if = "is_zero")]
+    more: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Where lines go.
+pub(crate) struct Audit {
+    file: AuditFile,
+    bounds: Bounds,
+    watched: Mutex<HashMap<(String, String), Instant>>,
+}
+
+impl Audit {
+    /// The log in a state directory.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub(crate) fn open(directory: &Path) -> Result<Audit> {
+        let file = AuditFile::open(directory, DAY_BYTES_MAX)?;
+        Ok(Audit { file, bounds: Bounds::new(), watched: Mutex::default() })
+    }
+
+    /// Notes a request and what came of it.
+    pub(crate) fn note(&self, user: &str, address: IpAddr, method: &Method, uri: &Uri, status: StatusCode) {
+        let changed = !is_reading(method) && status.is_success();
+        // A name that was only claimed is anybody's.
+        let claimed = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS);
+        let who = if user.is_empty() || claimed { address_key(address) } else { user.to_owned() };
+        let Some(more) = (if changed { Some(0) } else { self.bounds.admit(&who) }) else { return };
+        let query = without_seal(uri.query().unwrap_or_default());
+        let line = Line {
+            time: Timestamp::now(),
+            user: &cut(user, NAME_BYTES_MAX),
+            address,
+            method: method.as_str(),
+            path: &cut(uri.path(), PATH_BYTES_MAX),
+            query: &cut(&query, PATH_BYTES_MAX),
+            status: status.as_u16(),
+            more,
+        };
+        let mut text = serde_json::to_vec(&line).unwrap_or_default();
+        text.push(b'\n');
+        self.file.append(text);
+    }
+
+    /// Whether this user's watching this is to be noted: not if it was a short while ago.
+    fn is_news(&self, user: &str, what: &str, now: Instant) -> bool {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        if watched.len() >= WATCHED_MAX {
+            watched.retain(|_, since| now.duration_since(*since) < AGAIN);
+        }
+        let key = (user.to_owned(), what.to_owned());
+        if watched.get(&key).is_some_and(|since| now.duration_since(*since) < AGAIN) {
+            return false;
+        }
+        if watched.len() < WATCHED_MAX {
+            watched.insert(key, now);
+        }
+        true
+    }
+}
+
+/// What a route is to this log.
+#[derive(Debug, PartialEq, Eq)]
+enum Noted {
+    /// Each time.
+    Always,
+    /// As watching in this way.
+    Watching(&'static str),
+    /// Not at all: it tells nothing that was filmed.
+    Never,
+}
+
+fn is_reading(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// `route` has the names of its parameters in braces: what a camera is called makes no difference.
+fn noted(method: &Method, route: &str) -> Noted {
+    if !is_reading(method) || route.ends_with("/footage") || route.ends_with("/exports/{export}/file") {
+        return Noted::Always;
+    }
+    let ways = [("/hls/", "hls"), ("/streams/{stream}/live", "live"), ("/snapshot.jpg", "snapshot")];
+    let way = ways.iter().find(|(part, _)| route.contains(part));
+    way.map_or(Noted::Never, |(_, way)| Noted::Watching(way))
+}
+
+/// The camera and the stream of a path, decoded: however it is spelled, it is one.
+fn watched(params: &[(&str, &str)]) -> String {
+    let value = |wanted| params.iter().find(|(name, _)| *name == wanted).map_or("", |(_, value)| *value);
+    format!("{}/{}", value("camera"), value("stream"))
+}
+
+/// Notes a request, once it was answered.
+pub(crate) async fn layer(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    OriginalUri(uri): OriginalUri,
+    params: std::result::Result<RawPathParams, RawPathParamsRejection>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let method = request.method().clone();
+    let identity = request.extensions().get::<Arc<Identity>>().cloned();
+    let route = request.extensions().get::<MatchedPath>().map_or("", |route| route.as_str());
+    let noted = noted(&method, route);
+    let response = next.run(request).await;
+    let user = identity.as_ref().map_or("", |identity| identity.name.as_str());
+    let wanted = match noted {
+        Noted::Always => true,
+        Noted::Watching(way) => {
+            let seen = !response.status().is_client_error() && !response.status().is_server_error();
+            let params: Vec<(&str, &str)> = params.iter().flatten().collect();
+            let what = format!("{} {way}", watched(&params));
+            seen && app.audit.is_news(user, &what, Instant::now())
+        }
+        Noted::Never => false,
+    };
+    if wanted {
+        app.audit.note(user, peer.ip(), &method, &uri, response.status());
+    }
+    response
+}
+
+/// Notes whom the gate refused.
+pub(crate) async fn refusals(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    OriginalUri(uri): OriginalUri,
+    request: Request,
+    next: Next,
+) -> Response {
+    let method = request.method().clone();
+    let response = next.run(request).await;
+    if let Some(Refused { name }) = response.extensions().get() {
+        app.audit.note(name, peer.ip(), &method, &uri, response.status());
+    }
+    response
+}
+
+/// At most so many bytes of a text; that there was more is shown.
+fn cut(text: &str, bytes_max: usize) -> String {
+    match text.len() <= bytes_max {
+        true => text.to_owned(),
+        false => format!("{}...", text.get(..text.floor_char_boundary(bytes_max)).unwrap_or_default()),
+    }
+}
+
+fn without_seal(query: &str) -> String {
+    let pairs = query.split('&').filter(|pair| pair.split('=').next() != Some(SEALED));
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AGAIN, Audit, Noted, noted, watched, without_seal};
+    use crate::routes::tests::{Server, basic, basic_of};
+    use axum::http::{Method, StatusCode, Uri};
+    use std::net::Ipv4Addr;
+    use std::time::Instant;
+
+    /// All that was noted in a directory.
+    fn lines(directory: &std::path::Path) -> Vec<serde_json::Value> {
+        let files = std::fs::read_dir(directory).expect("files").map(|file| file.expect("a file").path());
+        let logs = files.filter(|path| path.extension().is_some_and(|suffix| suffix == "jsonl"));
+        let texts = logs.map(|path| std::fs::read_to_string(path).expect("text"));
+        texts
+            .flat_map(|text| {
+                text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_is_noted() {
+        let stream = "/keha/api/v1/cameras/{camera}/streams/{stream}";
+        for (method, path, expected) in [
+            (Method::DELETE, "/api/v1/holds/{hold}".to_owned(), Noted::Always),
+            (Method::GET, format!("{stream}/footage"), Noted::Always),
+            (Method::GET, "/api/v1/exports/{export}/file".to_owned(), Noted::Always),
+            (Method::GET, format!("{stream}/hls/live.m3u8"), Noted::Watching("hls")),
+            (Method::GET, "/api/v1/cameras/{camera}/hls/master.m3u8".to_owned(), Noted::Watching("hls")),
+            (Method::GET, format!("{stream}/live"), Noted::Watching("live")),
+            (Method::GET, format!("{stream}/snapshot.jpg"), Noted::Watching("snapshot")),
+            (Method::GET, format!("{stream}/timeline"), Noted::Never),
+            (Method::GET, "/api/v1/events/live".to_owned(), Noted::Never),
+            (Method::GET, "/api/v1/cameras".to_owned(), Noted::Never),
+        ] {
+            assert_eq!(noted(&method, &path), expected, "{method} {path}");
+        }
+        assert_eq!(watched(&[("camera", "live-yard"), ("stream", "main")]), "live-yard/main");
+    }
+
+    #[tokio::test]
+    async fn whom_the_gate_refuses_is_noted_without_any_secret_and_cannot_fill_the_disk() {
+        let server = Server::new(true, false);
+        server.get("/api/v1/users", &[]).await;
+        let viewer = basic_of("anna");
+        server.ask(Method::DELETE, "/api/v1/users/root", &[("authorization", &viewer)], None).await;
+        server.ask(Method::DELETE, "/api/v1/users/root", &[], None).await;
+        let long = format!("/api/v1/cameras?x={}", "x".repeat(30_000));
+        let wrong = basic(&"a".repeat(5000), "hunter22");
+        for _ in 0..2000 {
+            server.get(&long, &[("authorization", &wrong)]).await;
+        }
+        let Server { directory, router } = server;
+        drop(router);
+        let lines = lines(directory.path());
+        let text = format!("{lines:?}");
+        assert!(!text.contains("hunter22") && text.len() < 100_000, "{}", text.len());
+        let of = |status: u16| lines.iter().filter(|line| line["status"] == status).count();
+        assert!(of(401) >= 10 && of(401) <= 70 && of(429) <= 70, "{} {}", of(401), of(429));
+        let refused = lines.iter().find(|line| line["user"] == "anna").expect("a change that was refused");
+        assert_eq!((&refused["status"], &refused["method"]), (&403.into(), &"DELETE".into()));
+        assert!(lines.iter().any(|line| line["user"] == "" && line["method"] == "DELETE"));
+        let looked = |line: &serde_json::Value| line["path"] == "/api/v1/users";
+        assert!(!lines.iter().any(looked), "who only looked without a name tried nothing");
+    }
+
+    #[test]
+    fn watching_is_noted_once_in_a_while() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let audit = Audit::open(directory.path()).expect("a log");
+        let now = Instant::now();
+        assert!(audit.is_news("anna", "door", now) && !audit.is_news("anna", "door", now));
+        assert!(audit.is_news("anna", "yard", now) && audit.is_news("bert", "door", now));
+        assert!(audit.is_news("anna", "door", now + AGAIN));
+    }
+
+    #[test]
+    fn a_line_tells_who_did_what_and_no_secret() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let audit = Audit::open(directory.path()).expect("a log");
+        let uri: Uri = "/api/v1/footage?from=-5m&sealed=abc.def&to=now".parse().expect("a URI");
+        audit.note("anna", Ipv4Addr::LOCALHOST.into(), &Method::GET, &uri, StatusCode::OK);
+        drop(audit);
+        let line = lines(directory.path()).pop().expect("a line");
+        assert_eq!((&line["user"], &line["status"]), (&"anna".into(), &200.into()));
+        assert_eq!(line["query"], "from=-5m&to=now");
+        assert_eq!(without_seal("sealed=x"), "");
+    }
+}

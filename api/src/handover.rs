@@ -1,0 +1,161 @@
+//! Bytes on their way from a thread that reads them to a client, who may be slow, but not for ever.
+//!
+//! A piece that is not taken within 30 s, and a client who takes less than 16 KiB/s over a minute in which he was waited for, end the
+//! answer: thread, place and lease are free again whatever the connection does. Only waiting counts: a disk that is slow is nobody's fault
+//! outside. An answer that did not come to its end breaks off, so that nobody takes a part for the whole.
+
+use axum::body::{Body, Bytes};
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{self, Sender};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// A piece is taken in this time.
+const UNTAKEN: Duration = Duration::from_secs(30);
+/// The least that is taken in so much time of waiting.
+const LEAST: (u64, Duration) = (60 * (16 << 10), Duration::from_secs(60));
+
+/// The end at which pieces are put in, on a thread that may wait.
+pub(crate) struct Giver {
+    pieces: Sender<Bytes>,
+    broken: Arc<AtomicBool>,
+    runtime: Handle,
+    untaken: Duration,
+    pace: Pace,
+}
+
+/// A way for pieces, of which so many wait for the client.
+pub(crate) fn handover(waiting_max: usize) -> (Giver, Body) {
+    of_patience(waiting_max, UNTAKEN)
+}
+
+fn of_patience(waiting_max: usize, untaken: Duration) -> (Giver, Body) {
+    let (pieces, waiting) = mpsc::channel::<Bytes>(waiting_max);
+    let broken = Arc::new(AtomicBool::new(false));
+    let giver = Giver {
+        pieces,
+        broken: Arc::clone(&broken),
+        runtime: Handle::current(),
+        untaken,
+        pace: Pace::default(),
+    };
+    let end = std::iter::from_fn(move || {
+        broken.swap(false, Ordering::SeqCst).then(|| Err(io::Error::other("the answer broke off")))
+    });
+    let given = ReceiverStream::new(waiting).map(Ok).chain(tokio_stream::iter(end));
+    (giver, Body::from_stream(given))
+}
+
+impl Giver {
+    /// Hands a piece over; blocks until there is room for it. Breaks if the client is gone, or too slow.
+    pub(crate) fn give(&mut self, piece: Bytes) -> ControlFlow<()> {
+        let bytes = piece.len() as u64;
+        let began = Instant::now();
+        let waits = match self.pieces.try_send(piece) {
+            Ok(()) => false,
+            Err(TrySendError::Closed(_)) => return ControlFlow::Break(()),
+            Err(TrySendError::Full(piece)) => {
+                let sent = async { tokio::time::timeout(self.untaken, self.pieces.send(piece)).await };
+                match self.runtime.block_on(sent) {
+                    Ok(Ok(())) => true,
+                    Ok(Err(_)) => return ControlFlow::Break(()),
+                    Err(_) => return self.give_up(),
+                }
+            }
+        };
+        let waited = if waits { began.elapsed() } else { Duration::ZERO };
+        if self.pace.took(bytes, waited) { self.give_up() } else { ControlFlow::Continue(()) }
+    }
+
+    fn give_up(&self) -> ControlFlow<()> {
+        tracing::debug!("a client takes what it asked for too slowly: broken off");
+        self.broken.store(true, Ordering::SeqCst);
+        ControlFlow::Break(())
+    }
+
+    /// There is no more, and that is not the end.
+    pub(crate) fn break_off(self) {
+        self.broken.store(true, Ordering::SeqCst);
+    }
+}
+
+/// How much is taken in how much waiting.
+#[derive(Default)]
+struct Pace {
+    bytes: u64,
+    waited: Duration,
+}
+
+impl Pace {
+    /// So much was taken after so much waiting. Whether that is too slow.
+    fn took(&mut self, bytes: u64, waited: Duration) -> bool {
+        self.bytes += bytes;
+        self.waited += waited;
+        if self.waited < LEAST.1 {
+            return false;
+        }
+        let taken = std::mem::take(self);
+        taken.bytes < LEAST.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LEAST, Pace, handover, of_patience};
+    use axum::body::{Bytes, to_bytes};
+    use std::ops::ControlFlow;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn what_is_given_comes_whole_or_breaks_off() {
+        for whole in [true, false] {
+            let (mut giver, body) = handover(2);
+            let given = tokio::task::spawn_blocking(move || {
+                let piece = Bytes::from_static(b"piece");
+                let all = (0..10).all(|_| giver.give(piece.clone()) == ControlFlow::Continue(()));
+                if !whole {
+                    giver.break_off();
+                }
+                all
+            });
+            let taken = to_bytes(body, 1 << 20).await;
+            assert!(given.await.expect("given"));
+            assert_eq!(taken.ok().map(|bytes| bytes.len()), whole.then_some(50));
+        }
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_is_given_up_and_gets_no_part_for_the_whole() {
+        let (mut giver, body) = of_patience(2, Duration::from_millis(20));
+        let given = tokio::task::spawn_blocking(move || {
+            (0..10).take_while(|_| giver.give(Bytes::from_static(b"piece")).is_continue()).count()
+        });
+        assert_eq!(given.await.expect("it ends"), 2);
+        assert!(to_bytes(body, 1 << 20).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn who_is_gone_is_given_nothing() {
+        let (mut giver, body) = handover(2);
+        drop(body);
+        assert!(giver.give(Bytes::from_static(b"piece")).is_break());
+    }
+
+    #[test]
+    fn who_trickles_is_too_slow_and_who_waits_for_the_disk_is_not() {
+        let mut pace = Pace::default();
+        let piece = 256 << 10;
+        let slow = (0..5).map(|_| pace.took(piece, Duration::from_secs(29))).filter(|slow| *slow).count();
+        assert!(slow > 0, "a byte in 29 s is no download");
+        let mut pace = Pace::default();
+        assert!(!(0..1000).any(|_| pace.took(piece, Duration::from_secs(10))), "26 KiB/s are");
+        assert!(!(0..1000).any(|_| pace.took(1, Duration::ZERO)), "nobody was waited for");
+        assert!(Pace::default().took(LEAST.0 - 1, LEAST.1) && !Pace::default().took(LEAST.0, LEAST.1));
+    }
+}
