@@ -5,7 +5,7 @@ mod ring;
 #[expect(dead_code, unreachable_pub, reason = "shared with the unit tests, which use other parts of it")]
 mod support;
 
-use keha_fs::{ConfigurationHash, RunId, TimeRange, Uuid, Volume, WallTime};
+use keha_fs::{ConfigurationHash, RunId, SampleFlags, TimeRange, Uuid, Volume, WallTime};
 use keha_player::Error;
 use keha_player::hls::{LiveOptions, LivePlaylist, Uris, Variant, master, vod};
 use keha_player::segments::{InitName, Plan, PlannedSegment, Segment, SegmentName, init, plan, segment};
@@ -347,11 +347,13 @@ fn a_live_playlist_lists_only_what_is_settled_and_plays_as_it_comes() {
 }
 
 /// Somebody who looked at the volume a moment ago asks for what was listed since: the name is right, but not all of it is there.
-#[test]
-fn a_segment_is_not_made_of_less_than_all_of_it() {
-    let (ring, clip) = (Ring::new(), h264_aac());
+fn is_not_made_of_less(clip: &Clip, from: WallTime, before: Option<WallTime>) {
+    let ring = Ring::new();
     let mut recorder = ring.recorder();
-    recorder.begin(1, at(0), clip);
+    if let Some(before) = before {
+        recorder.run(9, before, clip);
+    }
+    recorder.begin(1, from, clip);
     let mut looks = Vec::new();
     laps(&mut recorder, clip, 0..2, &mut |recorder| {
         recorder.settle();
@@ -363,10 +365,12 @@ fn a_segment_is_not_made_of_less_than_all_of_it() {
     let mut refused = 0;
     for planned in &plan.segments {
         let whole = made(&volume, planned);
+        let is_over = planned.name.run != RunId(Uuid::from_u128(1));
         for look in &looks {
             match segment(look, stream(look), &planned.name) {
                 Ok(made) => assert!(made == whole, "{}", planned.name),
                 Err(Error::NoSegment { .. } | Error::Volume(keha_fs::Error::NotRecorded { .. })) => {
+                    assert!(!is_over, "{} was there for long", planned.name);
                     refused += 1
                 }
                 Err(error) => panic!("{error}"),
@@ -374,6 +378,102 @@ fn a_segment_is_not_made_of_less_than_all_of_it() {
         }
     }
     assert!(refused > plan.segments.len());
+}
+
+#[test]
+fn a_segment_is_not_made_of_less_than_all_of_it() {
+    is_not_made_of_less(h264_aac(), at(0), None);
+}
+
+/// What was recorded last has not the latest times then.
+#[test]
+fn a_segment_is_not_made_of_less_than_all_of_it_after_a_clock_was_set_back() {
+    is_not_made_of_less(h264_aac(), at(0), Some(at(3_600_000)));
+}
+
+#[test]
+fn a_damaged_keyframe_costs_its_own_segment_alone() {
+    for clip in [h264_aac(), h265_mulaw()] {
+        let ring = Ring::new();
+        let mut recorder = ring.recorder();
+        recorder.run(1, at(0), clip);
+        recorder.close();
+        let volume = ring.volume();
+        let plan = planned(&volume, TimeRange::default(), 1);
+        let whole: Vec<Segment> = plan.segments.iter().map(|planned| made(&volume, planned)).collect();
+        drop(volume);
+        let is_key = |sample: &&support::clip::ClipSample| {
+            sample.track.0 == 1 && sample.flags.contains(SampleFlags::SYNC)
+        };
+        ring.damage(&clip.samples.iter().filter(is_key).nth(2).unwrap().data);
+        let volume = ring.volume();
+        assert_eq!(planned(&volume, TimeRange::default(), 1).segments, plan.segments);
+        for (place, (planned, whole)) in plan.segments.iter().zip(&whole).enumerate() {
+            let made = segment(&volume, stream(&volume), &planned.name);
+            match place {
+                1 => assert_eq!(
+                    made.unwrap().pictures,
+                    whole.pictures,
+                    "all of them, and none that needs the damaged one"
+                ),
+                2 => assert!(matches!(made, Err(Error::NoSegment { .. }))),
+                _ => assert!(made.unwrap() == *whole),
+            }
+        }
+        let good = plan.segments[1].name;
+        for ns in [-30_000_000, -1, 1, 30_000_000] {
+            let name = SegmentName { to: good.to.plus_ns(ns), ..good };
+            assert!(segment(&volume, stream(&volume), &name).is_err(), "{ns} ns beside what was planned");
+        }
+    }
+}
+
+#[test]
+fn a_name_never_gives_other_bytes_after_something_was_erased() {
+    for (from_ms, to_ms) in [(1200, 1300), (1700, 1800), (900, 1300), (2000, 2100)] {
+        let (ring, clip) = (Ring::new(), h264_aac());
+        let mut recorder = ring.recorder();
+        recorder.begin(1, at(0), clip);
+        for ms in (0..4000).step_by(500) {
+            recorder.push(clip, if ms == 0 { i64::MIN..500 } else { ms..ms + 500 });
+            recorder.settle();
+        }
+        recorder.close();
+        let volume = ring.volume();
+        let old = planned(&volume, TimeRange::default(), 2).segments;
+        let old: Vec<_> = old.iter().map(|planned| (planned.name, made(&volume, planned))).collect();
+        drop(volume);
+        ring.erase(at(from_ms), at(to_ms));
+        let volume = ring.volume();
+        let mut gone = 0;
+        for (name, whole) in &old {
+            match segment(&volume, stream(&volume), name) {
+                Ok(made) => assert_eq!(made.pictures, whole.pictures, "{name} after {from_ms} to {to_ms} ms"),
+                Err(_) => gone += 1,
+            }
+        }
+        assert_eq!(gone, 1, "{from_ms} to {to_ms} ms");
+        planned(&volume, TimeRange::default(), 2)
+            .segments
+            .iter()
+            .for_each(|planned| drop(made(&volume, planned)));
+    }
+}
+
+#[test]
+fn the_end_of_a_stretch_has_one_name() {
+    let ring = Ring::new();
+    let mut recorder = ring.recorder();
+    recorder.run(1, at(0), h264_aac());
+    recorder.close();
+    let volume = ring.volume();
+    let last = planned(&volume, TimeRange::default(), 1).segments.pop().unwrap().name;
+    assert!(segment(&volume, stream(&volume), &last).is_ok());
+    for ns in [-30_000_000, -1, 1, 1000, 40_000_000, 500_000_000] {
+        let name = SegmentName { to: last.to.plus_ns(ns), ..last };
+        let made = segment(&volume, stream(&volume), &name);
+        assert!(matches!(made, Err(Error::NoSegment { .. })), "{ns} ns beside what was planned");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A segment from its name and the volume alone.
 
+use super::ends::{end_of, recorded_last};
 use super::reading::{Part, Reading};
 use super::{LENGTH_MAX_NS, LOOK_NS, READ_BEHIND_NS, SegmentName};
 use crate::error::{Error, Result};
@@ -42,12 +43,12 @@ pub fn segment(volume: &Volume, stream: StreamId, name: &SegmentName) -> Result<
         }
     }
     if let Some(lacks) = reading.lacks()
-        && is_being_recorded(volume, stream, lacks)
+        && is_being_recorded(volume, stream, name, lacks)?
     {
         let reason = "not all of it is on the disk yet".to_owned();
         return Err(Error::NoSegment { name: name.to_string(), reason });
     }
-    let parts = reading.finish()?;
+    let parts = reading.finish(|track| end_of(volume, stream, name, track))?;
     let timed: Vec<(Vec<FragmentSample>, Option<i64>)> = parts.tracks.iter().map(timed).collect();
     let tracks = parts.tracks.iter().zip(&timed).map(|(part, (samples, next))| FragmentTrack {
         track: &part.chosen.track,
@@ -63,10 +64,13 @@ pub fn segment(volume: &Volume, stream: StreamId, name: &SegmentName) -> Result<
     Ok(Segment { data: made.data, pictures: video.map(|part| part.samples.len()).sum(), needs_init })
 }
 
-/// Whether samples of up to this moment may still be on their way: bytes that are made of less would be others later.
-fn is_being_recorded(volume: &Volume, stream: StreamId, up_to: WallTime) -> bool {
-    let reached = || volume.stream_rows(stream).iter().filter_map(|row| row.wall).map(|(_, max)| max).max();
-    volume.is_unclosed() && reached().is_none_or(|reached| reached < up_to)
+/// Whether samples of its run of up to this moment may still be on their way: bytes that are made of less would be others later.
+fn is_being_recorded(volume: &Volume, stream: StreamId, name: &SegmentName, up_to: WallTime) -> Result<bool> {
+    if !volume.is_unclosed() {
+        return Ok(false);
+    }
+    let last = recorded_last(volume, stream)?;
+    Ok(last.is_none_or(|(run, reached)| run == name.run && reached < up_to))
 }
 
 /// Grows from one segment of a stream to the next, but for those shorter than a second.

@@ -28,6 +28,7 @@
 //! What must not live here: playlists, HTTP, a cache.
 
 mod build;
+mod ends;
 mod gops;
 mod join;
 #[cfg(test)]

@@ -2,13 +2,18 @@
 //!
 //! Before the segment's sync sample nothing is kept (*sought*); from there on every sample of its tracks (*inside*); behind its end the
 //! samples that decide its last durations (*behind*), until nothing more is wanted (*done*).
+//!
+//! Where the end is damaged the first sample behind it ends the segment, and outlines must say that the end was there: what is damaged
+//! is missing, and costs no other segment. They also say where a stretch could end.
 
+use super::ends::End;
 use super::tracks::{Chosen, choose};
 use super::{BYTES_MAX, LAST_PICTURE_NS, LOOK_NS, READ_BEHIND_NS, SegmentName, interrupts};
 use crate::error::{Error, Result};
 use crate::timeline::PAUSE_NS;
 use keha_fs::{
-    Configuration, ConfigurationHash, Item, RunId, SampleFlags, StoredSample, TrackKind, WallTime,
+    Configuration, ConfigurationHash, Item, RunId, SampleFlags, StoredSample, TrackKind, TrackNumber,
+    WallTime,
 };
 use std::sync::Arc;
 
@@ -60,6 +65,8 @@ pub(super) struct Reading<'a> {
     met_end: bool,
     /// A sync sample was met behind the end without a pause: the stretch ends there only if something was overwritten between.
     passed_end: bool,
+    /// How many pictures were met before what was damaged last, if anything of the segment is.
+    damaged: Option<usize>,
 }
 
 impl<'a> Reading<'a> {
@@ -74,6 +81,7 @@ impl<'a> Reading<'a> {
             reached: WallTime::MIN,
             met_end: false,
             passed_end: false,
+            damaged: None,
         }
     }
 
@@ -91,6 +99,9 @@ impl<'a> Reading<'a> {
             Item::Gap(gap) if self.is_begun() && interrupts(&gap, self.reached) => self.place = Place::Done,
             Item::Erased(_) if self.is_begun() => self.place = Place::Done,
             // What is damaged is missing; what is left is given.
+            Item::Damage(_) if self.place == Place::Inside => {
+                self.damaged = self.parts.first().map(|first| first.samples.len());
+            }
             _ => {}
         }
         Ok(self.place != Place::Done)
@@ -109,10 +120,15 @@ impl<'a> Reading<'a> {
             return Ok(());
         }
         let leads = self.leads(&sample);
-        if self.place == Place::Inside && leads && sample.wall >= self.name.to {
-            self.met_end = sample.wall == self.name.to;
+        let may_end = leads || self.damaged.is_some() && self.first_track() == Some(sample.track);
+        if self.place == Place::Inside && may_end && sample.wall >= self.name.to {
+            self.met_end = leads && sample.wall == self.name.to;
             self.passed_end = !self.met_end && sample.wall.since_ns(self.reached) <= PAUSE_NS;
-            self.place = if self.met_end { Place::Behind } else { Place::Done };
+            let goes_on = self.met_end || self.passed_end && self.damaged.is_some();
+            self.place = if goes_on { Place::Behind } else { Place::Done };
+            if !self.met_end {
+                self.drop_leading();
+            }
         }
         match self.place {
             Place::Inside => self.keep(sample),
@@ -147,8 +163,19 @@ impl<'a> Reading<'a> {
 
     /// Whether a segment can begin with this sample: a sync sample of the first track.
     fn leads(&self, sample: &StoredSample) -> bool {
-        let first = self.parts.first().map(|part| part.chosen.number);
-        first == Some(sample.track) && sample.flags.contains(SampleFlags::SYNC)
+        self.first_track() == Some(sample.track) && sample.flags.contains(SampleFlags::SYNC)
+    }
+
+    fn first_track(&self) -> Option<TrackNumber> {
+        self.parts.first().map(|part| part.chosen.number)
+    }
+
+    /// Pictures that lead the damaged picture at the end: stored behind it, shown before it, and not to be decoded without it.
+    fn drop_leading(&mut self) {
+        let Some((before, first)) = self.damaged.zip(self.parts.first_mut()) else { return };
+        if first.samples.len().saturating_sub(before) <= first.chosen.track.reorder_max() {
+            first.samples.truncate(before);
+        }
     }
 
     fn keep(&mut self, sample: StoredSample) -> Result<()> {
@@ -195,22 +222,34 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Everything was read.
-    pub(super) fn finish(self) -> Result<Parts> {
-        if self.place == Place::Sought {
+    /// Everything was read. `look`: what outlines say of the end, where no sample tells it.
+    pub(super) fn finish(mut self, look: impl FnOnce(TrackNumber) -> Result<Option<End>>) -> Result<Parts> {
+        let Some(first) = self.first_track().filter(|_| self.is_begun()) else {
             return Err(self.misfit("nothing of it is recorded, or not any more"));
-        }
-        // The end of a stretch is told by its chunks, which may have sound later than what is here.
-        let after_ns = self.name.to.since_ns(self.reached);
-        let ends = if self.passed_end {
-            after_ns == LAST_PICTURE_NS
-        } else {
-            (1..=LOOK_NS + LAST_PICTURE_NS).contains(&after_ns)
         };
-        if !self.met_end && !ends {
-            return Err(self.misfit("no sync sample is recorded where it ends"));
+        if !self.met_end {
+            let end = look(first)?;
+            if !end.is_some_and(|end| self.fits(end)) {
+                return Err(self.misfit("no sync sample is recorded where it ends"));
+            }
+            if end == Some(End::Stretch) {
+                self.parts.iter_mut().for_each(|part| part.behind.clear());
+            }
         }
         Ok(Parts { tracks: self.parts })
+    }
+
+    /// Whether what was read agrees with an end that no sample told.
+    fn fits(&self, end: End) -> bool {
+        let after_ns = self.name.to.since_ns(self.reached);
+        match end {
+            _ if after_ns <= 0 => false,
+            End::Sync => self.damaged.is_some(),
+            End::Stretch if self.damaged.is_some() => true,
+            End::Stretch if self.passed_end => after_ns == LAST_PICTURE_NS,
+            // The end of a stretch is told by its chunks, which may have sound later than what is here.
+            End::Stretch => after_ns <= LOOK_NS + LAST_PICTURE_NS,
+        }
     }
 
     fn misfit(&self, reason: &str) -> Error {

@@ -2,8 +2,8 @@
 
 use crate::support::clip::Clip;
 use keha_fs::{
-    Anchor, ClockSource, CreateOptions, Gap, GapReason, Rejected, RoundReport, RunId, Sample, StreamId,
-    StreamName, StreamWriter, Uuid, Volume, WallTime, Writer, WriterOptions,
+    Anchor, ClockSource, CreateOptions, EraseRequest, Gap, GapReason, Rejected, RoundReport, RunId, Sample,
+    StreamId, StreamName, StreamWriter, Uuid, Volume, WallTime, Writer, WriterOptions,
 };
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -54,7 +54,27 @@ impl Ring {
         Volume::open(&self.path()).unwrap()
     }
 
+    /// A sample's bytes are not what they were any more.
+    pub(crate) fn damage(&self, data: &[u8]) {
+        let mut volume = std::fs::read(self.path()).unwrap();
+        let first = &data[..32.min(data.len())];
+        let at = volume.windows(first.len()).position(|window| window == first).unwrap();
+        volume[at + data.len() - 1] ^= 1;
+        std::fs::write(self.path(), volume).unwrap();
+    }
+
+    /// Erases what lies from one moment to before another, and what shares a chunk with it.
+    pub(crate) fn erase(&self, from: WallTime, to: WallTime) {
+        let writer = Writer::open(&self.path(), WriterOptions::default(), Box::new(|_| {})).unwrap();
+        writer.erase(EraseRequest { stream: StreamName::new("front").unwrap(), from, to }).unwrap();
+        writer.close().unwrap();
+    }
+
     pub(crate) fn recorder(&self) -> Recorder {
+        self.recorder_of("front")
+    }
+
+    pub(crate) fn recorder_of(&self, name: &str) -> Recorder {
         let (send, rounds) = channel();
         // The receiver may be gone while the writer closes.
         let on_round = Box::new(move |round| drop(send.send(round)));
@@ -64,13 +84,17 @@ impl Ring {
             ..WriterOptions::default()
         };
         let writer = Writer::open(&self.path(), options, on_round).unwrap();
-        let stream = writer.stream(&StreamName::new("front").unwrap()).unwrap();
+        let stream = writer.stream(&StreamName::new(name).unwrap()).unwrap();
         Recorder { writer, stream, rounds, pushed: 0, durable: 0 }
     }
 }
 
 pub(crate) fn stream(volume: &Volume) -> StreamId {
-    volume.stream(&StreamName::new("front").unwrap()).unwrap().id
+    stream_of(volume, "front")
+}
+
+pub(crate) fn stream_of(volume: &Volume, name: &str) -> StreamId {
+    volume.stream(&StreamName::new(name).unwrap()).unwrap().id
 }
 
 impl Recorder {
