@@ -51,7 +51,7 @@ fn what_was_set_over_http_outlives_a_kill() -> Result<()> {
 
 #[test]
 fn clients_that_come_and_vanish_cost_no_sample_and_leave_nothing() -> Result<()> {
-    clients::whole(20, 6, "256MiB", Duration::from_secs(20), 51)
+    clients::whole(20, 0, 6, "256MiB", Duration::from_secs(20), 51)
 }
 
 #[test]

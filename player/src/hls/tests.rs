@@ -232,7 +232,7 @@ fn a_master_playlist_lists_variants_in_order() {
         parsed.variants.iter().map(|variant| variant.bandwidth).collect::<Vec<_>>(),
         [8_000_000, 500_000]
     );
-    assert_eq!(parsed.variants[0].codecs.as_deref(), Some("hvc1.1.6.L93.B0,flac"));
+    assert_eq!(parsed.variants[0].codecs.as_deref(), Some("hvc1.1.6.L93.B0,fLaC"));
     assert_eq!(parsed.variants[0].frame_rate, Some(25.0));
     assert!(master(&[]).is_err());
 }

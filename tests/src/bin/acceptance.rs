@@ -77,7 +77,7 @@ const POINTS: [Point; 20] = [
     ("damage", |_| damage::whole(20, Duration::from_secs(600))),
     ("faults", |_| faults::whole(300)),
     ("inputs", |_| inputs::whole()),
-    ("clients", |_| clients::whole(50, 16, "2GiB", Duration::from_secs(300), 41)),
+    ("clients", |_| clients::whole(50, 10, 16, "2GiB", Duration::from_secs(300), 41)),
 ];
 
 /// One camera in four of each: what a site has.

@@ -20,15 +20,20 @@ const URL: &str = "testsrc://?size=320x240&fps=10&gop=10&audio=1&bitrate=1M";
 const RESIDENT_BYTES_MAX: u64 = 600 << 20;
 /// So many more files and connections than before may be open when all clients are gone: connections of whoever looks.
 const MORE_OPEN_MAX: usize = 8;
-/// One client of so many makes an export.
-const EXPORTED_BY: u64 = 4;
 /// The longest that a message may take to come.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(30);
 /// What is an answer, and no failure: there is nothing at that moment, it is gone, or there are too many at once.
 const ANSWERS: [u16; 7] = [200, 201, 204, 206, 404, 410, 503];
 
-/// So many clients at so many cameras, whose volume has this size, for so long.
-pub fn whole(clients: u64, cameras: usize, size: &str, duration: Duration, seed: u64) -> Result<()> {
+/// So many clients, of whom so many make an export each, at so many cameras, whose volume has this size, for so long.
+pub fn whole(
+    clients: u64,
+    exports: u64,
+    cameras: usize,
+    size: &str,
+    duration: Duration,
+    seed: u64,
+) -> Result<()> {
     let names: Vec<String> = (1..=cameras).map(|number| format!("cam{number:02}")).collect();
     let list: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), URL)).collect();
     let mut serving = Serving::start_with(&list, size)?;
@@ -44,7 +49,9 @@ pub fn whole(clients: u64, cameras: usize, size: &str, duration: Duration, seed:
             .map(|number| {
                 let (client, names) = (serving.client(), &names);
                 let token = serving.token();
-                scope.spawn(move || Visitor::new(client, token, names, seed + number).stay(end))
+                scope.spawn(move || {
+                    Visitor::new(client, token, names, seed + number, number < exports).stay(end)
+                })
             })
             .collect();
         all.into_iter()
@@ -105,8 +112,7 @@ struct Visitor<'a> {
 }
 
 impl<'a> Visitor<'a> {
-    fn new(client: Client, token: Option<&'a str>, cameras: &'a [String], seed: u64) -> Self {
-        let exports = seed.is_multiple_of(EXPORTED_BY);
+    fn new(client: Client, token: Option<&'a str>, cameras: &'a [String], seed: u64, exports: bool) -> Self {
         Visitor { client, token, cameras, chance: StdRng::seed_from_u64(seed), exports }
     }
 
