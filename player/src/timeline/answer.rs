@@ -11,6 +11,9 @@ use crate::error::Result;
 use keha_fs::{StreamId, TimeRange, WallTime};
 use std::time::Duration;
 
+/// The same moment may be told by the table and by a sample with a difference of a nanosecond: both are rounded from ticks.
+const ROUNDING_NS: i64 = 1_000;
+
 /// When a stream has footage.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeline {
@@ -98,13 +101,14 @@ fn reach(
     (from < to).then_some((from, to))
 }
 
-/// What of a time no range covers, if it is longer than the resolution.
+/// What of a time no range covers, if it is longer than the resolution, and than what moments are rounded by.
 fn holes(recorded: &[Recorded], from: WallTime, to: WallTime, resolution_ns: i64) -> Vec<Recorded> {
+    let resolution_ns = resolution_ns.max(ROUNDING_NS);
     let mut reached = from;
     let mut holes = Vec::new();
     let end = Recorded { from: to, to };
     for range in recorded.iter().chain([&end]) {
-        if range.from.since_ns(reached) > resolution_ns.max(0) {
+        if range.from.since_ns(reached) > resolution_ns {
             holes.push(Recorded { from: reached, to: range.from });
         }
         reached = reached.max(range.to);
