@@ -13,7 +13,7 @@ mod silence;
 pub(crate) mod view;
 mod watch;
 
-pub(crate) use watch::{News, Tick, Watch};
+pub(crate) use watch::{News, SILENT, Tick, Watch, answers_again};
 
 use crate::control::server::Server;
 use crate::control::{FileIdentity, Request, path};

@@ -109,6 +109,7 @@ impl Control for Station {
         if on {
             self.stopped().remove(stream)
         } else {
+            self.tell_stopped(stream);
             self.stopped().insert(stream.clone())
         };
         Ok(())

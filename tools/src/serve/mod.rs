@@ -15,12 +15,14 @@
 //! | `slot.rs` | one volume: opened, tried again, closed |
 //! | `kept.rs` | the cameras that were added over HTTP, in the state directory |
 //! | `control.rs` | what the HTTP interface has done |
+//! | `happenings.rs` | what happens to cameras and disks, as events |
 //! | `http.rs` | the HTTP server, on threads of its own |
 //! | `run.rs` | the loop: signals, seconds, rounds |
 //!
 //! Must not live here: HTTP itself, how a stream is recorded, how a volume is written.
 
 mod control;
+mod happenings;
 mod http;
 mod kept;
 mod run;
@@ -39,4 +41,6 @@ enum Wake {
     Tried(String),
     Round(String, Box<RoundReport>),
     Event(keha_recorder::Event),
+    /// A stream is not to be recorded any more.
+    Stopped(keha_fs::StreamName),
 }

@@ -1,6 +1,7 @@
 //! The loop of the server: signals, seconds, rounds. It waits for no volume, no camera and no client.
 
 use super::Wake;
+use super::happenings::Happenings;
 use super::http::Http;
 use super::station::{ReadConfig, Station};
 use crate::config::server::Config;
@@ -12,7 +13,7 @@ use crate::recording::Tick;
 use crate::recording::view::View;
 use anyhow::Context;
 use keha_api::control::Control;
-use keha_api::events::Events;
+use keha_api::events::{Events, NewEvent};
 use keha_api::{Services, Settings, Tls};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -62,7 +63,7 @@ pub(crate) fn run(job: Job, output: Output) -> anyhow::Result<Exit> {
     } else {
         signals::on_stop(on_stop).context("cannot wait for signals")?;
     }
-    let station = Arc::new(Station::new(job.read, &settings.state, wake, job.view.is_some()));
+    let station = Arc::new(Station::new(job.read, &settings.state, wake));
     let control: Arc<dyn Control> = Arc::clone(&station) as _;
     let events = Arc::new(Events::open(&settings.state)?);
     let services = Services { library: Arc::clone(&station.library), control, events: Arc::clone(&events) };
@@ -75,7 +76,9 @@ pub(crate) fn run(job: Job, output: Output) -> anyhow::Result<Exit> {
         station.apply(&config);
     }
     let (notifier, began) = (Notifier::new(), Instant::now());
-    let mut serving = Serving { station, notifier, view: job.view, began, is_ready: false };
+    let happenings = Happenings::default();
+    let mut serving =
+        Serving { station, notifier, view: job.view, events, happenings, began, is_ready: false };
     let outcome = serving.run(&woken, job.duration);
     serving.finish(http, &woken, outcome, output)
 }
@@ -99,6 +102,8 @@ struct Serving {
     station: Arc<Station>,
     notifier: Notifier,
     view: Option<View>,
+    events: Arc<Events>,
+    happenings: Happenings,
     began: Instant,
     is_ready: bool,
 }
@@ -135,8 +140,16 @@ impl Serving {
         self.notifier.recording(states);
         self.notifier.alive(now);
         self.ready_if(now.duration_since(self.began) >= READY);
+        let happened = self.happenings.tick(ticks, &self.station.wanted_streams());
+        self.note(happened);
         if let (Some(view), Some((_, tick))) = (&mut self.view, ticks.first()) {
             view.tick(tick);
+        }
+    }
+
+    fn note(&self, happened: impl IntoIterator<Item = NewEvent>) {
+        for event in happened {
+            self.events.note(event);
         }
     }
 
@@ -150,7 +163,10 @@ impl Serving {
     /// A volume was opened, or could not be: once all were, the server is ready.
     fn tried(&mut self, volume: &str) -> anyhow::Result<()> {
         self.ready_if(self.station.slots().iter().all(|slot| slot.is_tried()));
-        let (Some(view), Some(slot)) = (&mut self.view, self.station.slot(volume)) else { return Ok(()) };
+        let Some(slot) = self.station.slot(volume) else { return Ok(()) };
+        let happened = self.happenings.tried(volume, slot.failed().as_deref());
+        self.note(happened);
+        let Some(view) = &mut self.view else { return Ok(()) };
         match (slot.live().as_ref(), slot.failed()) {
             (Some(live), _) => view.started(&live.volume(), live.opened(), &live.streams()),
             (None, why) => return Err(Failure::failed(why.unwrap_or_default())),
@@ -170,11 +186,19 @@ impl Serving {
             }
             Wake::Round(volume, report) => {
                 let news = self.station.round(&volume, &report);
+                let happened = self.happenings.round(&volume, &report, news.as_ref());
+                self.note(happened);
                 if let (Some(view), Some(news)) = (&mut self.view, news) {
                     view.round(&news, *report);
                 }
             }
+            Wake::Stopped(stream) => {
+                let happened = self.happenings.stopped(stream.as_str());
+                self.note(happened);
+            }
             Wake::Event(event) => {
+                let happened = self.happenings.happened(&event);
+                self.note(happened);
                 if let Some(view) = &mut self.view {
                     view.happened(&event);
                 }

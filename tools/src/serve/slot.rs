@@ -119,9 +119,9 @@ impl Slot {
     }
 
     /// Opens it. The next attempt follows [`RETRY`] later, if need be.
-    pub(super) fn open(&self, wake: &SyncSender<Wake>, with_events: bool) {
+    pub(super) fn open(&self, wake: &SyncSender<Wake>) {
         let name = &self.entry.name;
-        let failed = match self.try_open(wake, with_events) {
+        let failed = match self.try_open(wake) {
             Ok(live) => {
                 tracing::info!(volume = name, path = %self.entry.path.display(), "open");
                 *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(live);
@@ -143,7 +143,7 @@ impl Slot {
         state.failed = failed;
     }
 
-    fn try_open(&self, wake: &SyncSender<Wake>, with_events: bool) -> anyhow::Result<Live> {
+    fn try_open(&self, wake: &SyncSender<Wake>) -> anyhow::Result<Live> {
         let VolumeEntry { name, path, size_bytes, scrub } = &self.entry;
         if let (Some(size_bytes), false) = (*size_bytes, path.exists()) {
             let label = name.clone();
@@ -162,7 +162,7 @@ impl Slot {
         let opening = Opening { path, purpose: "serve", scrub: *scrub };
         let mut live = Live::open(&opening, |_| Recorder::with_room(STREAMS), on_round)?;
         live.listen();
-        if let Some(events) = live.recorder.take_events().filter(|_| with_events) {
+        if let Some(events) = live.recorder.take_events() {
             let wake = wake.clone();
             let forward = move || events.into_iter().try_for_each(|event| wake.send(Wake::Event(event)));
             std::thread::Builder::new().name("events".into()).spawn(forward)?;

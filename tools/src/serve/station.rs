@@ -40,7 +40,6 @@ pub(super) struct Station {
     /// Held through a change.
     changing: Mutex<()>,
     wake: SyncSender<Wake>,
-    with_events: bool,
 }
 
 /// A camera that is wanted.
@@ -60,7 +59,7 @@ pub(super) struct Ended {
 }
 
 impl Station {
-    pub(super) fn new(read: ReadConfig, state: &Path, wake: SyncSender<Wake>, with_events: bool) -> Station {
+    pub(super) fn new(read: ReadConfig, state: &Path, wake: SyncSender<Wake>) -> Station {
         Station {
             read,
             kept: Kept::new(state),
@@ -70,7 +69,6 @@ impl Station {
             stopped: Mutex::default(),
             changing: Mutex::default(),
             wake,
-            with_events,
         }
     }
 
@@ -94,6 +92,18 @@ impl Station {
 
     pub(super) fn stopped(&self) -> MutexGuard<'_, BTreeSet<StreamName>> {
         lock(&self.stopped)
+    }
+
+    /// Says to the loop that a stream is not recorded any more. Waits for nobody: the loop looks for itself, too, each second.
+    pub(super) fn tell_stopped(&self, stream: &StreamName) {
+        let _ = self.wake.try_send(Wake::Stopped(stream.clone()));
+    }
+
+    /// The streams of all cameras that are wanted, by name.
+    pub(super) fn wanted_streams(&self) -> BTreeSet<String> {
+        let wanted = self.wanted();
+        let streams = wanted.values().flat_map(|camera| camera.camera.streams());
+        streams.map(|(name, _)| name.to_string()).collect()
     }
 
     /// Reads the configuration again; one with an error changes nothing.
@@ -211,7 +221,7 @@ impl Station {
 
     fn see_to(&self, slot: &Slot, need: Need) {
         match need {
-            Need::Open => slot.open(&self.wake, self.with_events),
+            Need::Open => slot.open(&self.wake),
             Need::Close => {
                 tracing::error!(volume = slot.entry.name, "it takes nothing any more, and is opened again");
                 slot.close("it took nothing any more");
