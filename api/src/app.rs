@@ -2,6 +2,7 @@
 
 use crate::audit::Audit;
 use crate::auth::Accounts;
+use crate::budget::Budget;
 use crate::control::{Control, ControlError};
 use crate::downloads::Downloads;
 use crate::error::Result as Outcome;
@@ -9,7 +10,9 @@ use crate::events::{EventKind, NewEvent};
 use crate::exports::Exports;
 use crate::gate::Gate;
 use crate::media::Media;
+use crate::prepared::Desk;
 use crate::problem::Problem;
+use crate::routes::Readiness;
 use crate::server::{Services, Settings};
 use crate::sockets::Sockets;
 use keha_fs::StreamName;
@@ -29,6 +32,9 @@ pub(crate) struct App {
     pub(crate) live: Arc<LiveHub>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) media: Arc<Media>,
+    pub(crate) reading: Arc<Budget>,
+    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) desk: Arc<Desk>,
     pub(crate) downloads: Arc<Downloads>,
     pub(crate) sockets: Arc<Sockets>,
     pub(crate) exports: Arc<Exports>,
@@ -47,6 +53,9 @@ impl App {
             services,
             settings: Arc::new(settings),
             media: Arc::default(),
+            reading: Arc::default(),
+            readiness: Arc::default(),
+            desk: Arc::default(),
             downloads: Arc::default(),
             sockets: Arc::default(),
             exports: Arc::new(exports),
@@ -93,13 +102,28 @@ impl App {
         self.services.events.note(event);
     }
 
-    /// Reads volumes, on a thread that may wait.
+    /// Reads volumes for a user or a token, on a thread that may wait, within the budget that there is for that. The budget is taken until
+    /// the work ends, also where nobody waits for it any more.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
+        name: String,
         read: impl FnOnce(&App) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
+        let permit = self.reading.permit(&name).await?;
+        self.work(move |app| {
+            let _permit = permit;
+            read(app)
+        })
+        .await
+    }
+
+    /// Does something short that no budget is needed for, on a thread that may wait.
+    pub(crate) async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&App) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
         let app = self.clone();
-        waited(move || read(&app)).await?
+        waited(move || work(&app)).await?
     }
 
     /// Where a stream is. Blocks.

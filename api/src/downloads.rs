@@ -4,10 +4,10 @@
 //! ([`crate::handover`]). What goes wrong on the way breaks the answer off, so that nobody takes a part for the whole.
 
 use crate::handover::handover;
+use crate::prepared::Kept;
 use crate::problem::Problem;
 use axum::body::Body;
 use axum::http::StatusCode;
-use keha_player::footage::Prepared;
 use keha_player::library::Snapshot;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -69,7 +69,7 @@ impl Drop for Place {
 /// A range of a file's bytes as the body of an answer. `held` is kept until the last of them was handed over.
 pub(crate) fn body(
     snapshot: Arc<Snapshot>,
-    prepared: Arc<Prepared>,
+    prepared: Arc<Kept>,
     bytes: Range<u64>,
     held: impl Send + 'static,
 ) -> Body {

@@ -16,18 +16,15 @@ pub(crate) async fn tagged(request: Request, next: Next) -> Response {
     let known: Vec<HeaderValue> = request.headers().get_all(header::IF_NONE_MATCH).iter().cloned().collect();
     let response = next.run(request).await;
     let small = response.body().size_hint().exact().is_some_and(|bytes| bytes <= BYTES_MAX);
-    let is_plain = response.status() == StatusCode::OK && !response.headers().contains_key(header::ETAG);
-    if !reads || !small || !is_plain {
+    if !reads || !small || response.status() != StatusCode::OK {
         return response;
     }
     let (mut parts, body) = response.into_parts();
     let Ok(bytes) = to_bytes(body, BYTES_MAX as usize).await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    let hash = blake3::hash(&bytes).to_hex();
-    let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", hash.get(..32).unwrap_or_default())) else {
-        return Response::from_parts(parts, Body::from(bytes));
-    };
+    // Whoever made it may know its tag already.
+    let tag = parts.headers.get(header::ETAG).cloned().unwrap_or_else(|| tag_of(&bytes));
     let same = is_known(&known, &tag);
     parts.headers.insert(header::ETAG, tag);
     if !same {
@@ -36,6 +33,14 @@ pub(crate) async fn tagged(request: Request, next: Next) -> Response {
     parts.status = StatusCode::NOT_MODIFIED;
     without_content(&mut parts.headers);
     Response::from_parts(parts, Body::empty())
+}
+
+/// The tag of these bytes.
+pub(crate) fn tag_of(bytes: &[u8]) -> HeaderValue {
+    let hash = blake3::hash(bytes).to_hex();
+    let tag = HeaderValue::from_str(&format!("\"{}\"", hash.get(..32).unwrap_or_default()));
+    // Hexadecimal digits are letters of a header.
+    tag.unwrap_or_else(|_| HeaderValue::from_static("\"\""))
 }
 
 /// Whether one of the tags that the client has is this one; weak or strong is no difference here (RFC 9110, section 13.1.2).

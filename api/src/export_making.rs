@@ -142,5 +142,5 @@ async fn change<T: Send + 'static>(
     change: impl FnOnce(&mut Option<Export>) -> T + Send + 'static,
 ) -> Result<T, Problem> {
     let id = id.to_owned();
-    app.read(move |app| Ok(app.exports.change(&id, Timestamp::now(), change)?)).await
+    app.work(move |app| Ok(app.exports.change(&id, Timestamp::now(), change)?)).await
 }

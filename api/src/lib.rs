@@ -9,6 +9,7 @@
 mod app;
 mod audit;
 pub mod auth;
+mod budget;
 mod connections;
 pub mod control;
 mod downloads;
@@ -25,6 +26,7 @@ mod live;
 mod measuring;
 mod media;
 mod openapi;
+mod prepared;
 mod problem;
 mod ranges;
 mod routes;

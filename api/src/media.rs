@@ -1,7 +1,7 @@
 //! What was made of footage, shared by all who ask: segments, snapshots, live playlists. Calls block.
 //!
-//! What somebody erases must not be given from the cache any more: a stream is forgotten as soon as its table tells that something of it
-//! is void that was not.
+//! What was erased, got past its age or was overwritten must not be given from the cache: what touches a block of which that is so is not
+//! asked for there, however it came in, but made anew by who decides what may be read. What is kept of it goes as it is evicted.
 
 use crate::problem::Problem;
 use axum::http::StatusCode;
@@ -12,7 +12,7 @@ use keha_player::cache::{Cache, Key, Part};
 use keha_player::hls::{LiveOptions, LivePlaylist, Uris};
 use keha_player::library::Found;
 use keha_player::segments::{InitName, SegmentName, init, segment};
-use keha_player::snapshot::{Decoders, SnapshotName, snapshot};
+use keha_player::snapshot::{Decoders, SnapshotName, made_width, snapshot};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,17 +27,11 @@ pub(crate) struct Media {
     cache: Cache,
     decoders: Decoders,
     playlists: Mutex<HashMap<Place, Arc<Mutex<LivePlaylist>>>>,
-    voids: Mutex<HashMap<Place, u64>>,
 }
 
 impl Default for Media {
     fn default() -> Media {
-        Media {
-            cache: Cache::new(CACHE_BYTES),
-            decoders: Decoders::installed(),
-            playlists: Mutex::default(),
-            voids: Mutex::default(),
-        }
+        Media { cache: Cache::new(CACHE_BYTES), decoders: Decoders::installed(), playlists: Mutex::default() }
     }
 }
 
@@ -58,7 +52,7 @@ impl Media {
 
     /// A picture as JPEG.
     pub(crate) fn snapshot(&self, found: &Found, name: &SnapshotName, width: Option<u16>) -> Result<Bytes> {
-        self.made(found, Part::Snapshot(*name, width.unwrap_or(0)), || {
+        self.made(found, Part::Snapshot(*name, width.map_or(0, made_width)), || {
             let made = snapshot(&found.snapshot.volume, found.stream.id, name, width, &self.decoders);
             made.map(|snapshot| snapshot.data)
         })
@@ -88,9 +82,9 @@ impl Media {
 
     fn made(&self, found: &Found, part: Part, make: impl FnOnce() -> Result<Bytes>) -> Result<Bytes> {
         let (volume, stream) = place(found);
-        let voids = found.snapshot.index.voids(stream);
-        if lock(&self.voids).insert((volume, stream), voids).is_some_and(|before| before != voids) {
-            self.cache.forget(volume, stream);
+        let (from, to) = part.moments();
+        if !found.snapshot.index.is_whole(stream, from, to) {
+            return make();
         }
         self.cache.get_or_make(&Key { volume, stream, part }, make)
     }

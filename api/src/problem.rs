@@ -148,9 +148,11 @@ impl From<keha_player::Error> for Problem {
             Error::NotRecorded { .. } | Error::NoSegment { .. } => StatusCode::NOT_FOUND,
             Error::Overwritten { .. } | Error::Changed { .. } => StatusCode::GONE,
             Error::SeveralParts { .. } => StatusCode::CONFLICT,
-            Error::Invalid(_) | Error::Mp4 { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Error::Invalid(_) | Error::Mp4 { .. } | Error::Snapshot(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Error::NoDecoder { .. } => StatusCode::NOT_IMPLEMENTED,
-            Error::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Busy(why) => {
+                return Problem::wait(StatusCode::SERVICE_UNAVAILABLE, &why, Duration::from_secs(5));
+            }
             _ => return Problem::internal(&error),
         };
         Problem::new(status, error.to_string())

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Cameras `door` and `yard` of a configuration file, and those that are added.
@@ -27,9 +27,15 @@ pub(crate) struct FakeControl {
     added: Mutex<BTreeMap<String, CameraSettings>>,
     holds: Mutex<Vec<Hold>>,
     refuses_holds: AtomicBool,
+    listed: AtomicUsize,
 }
 
 impl FakeControl {
+    /// How often the cameras were asked for.
+    pub(crate) fn listed(&self) -> usize {
+        self.listed.load(Ordering::SeqCst)
+    }
+
     fn added(&self) -> MutexGuard<'_, BTreeMap<String, CameraSettings>> {
         self.added.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -79,6 +85,7 @@ fn camera(name: &str, read_only: bool) -> Camera {
 
 impl Control for FakeControl {
     fn cameras(&self) -> Vec<Camera> {
+        self.listed.fetch_add(1, Ordering::SeqCst);
         let added = self.added();
         let added = added.keys().map(|name| camera(name, false));
         [camera("door", true), camera("yard", true)].into_iter().chain(added).collect()

@@ -1,9 +1,9 @@
 //! What was made, kept for the next viewer: a bounded number of bytes over all viewers, streams and kinds.
 //!
 //! Everything that is kept follows from its key alone, so nothing here grows stale; what is not asked for any more is evicted. But it
-//! outlives the footage: see [`Cache::forget`]. Whoever asks
-//! for what is being made waits for it, so a hundred viewers of one moment read the disk once. If making fails, the error goes to the one
-//! who made it, and the next one who waits tries again.
+//! outlives the footage: ask [`crate::timeline::Index::is_whole`] before. Whoever asks for what is being made waits for it, so a hundred
+//! viewers of one moment read the disk once. If making fails, the error goes to the one who made it, and the next one who waits tries
+//! again.
 //!
 //! What must not live here: HTTP, and who may see what: ask that before.
 
@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::segments::{InitName, SegmentName};
 use crate::snapshot::SnapshotName;
 use bytes::Bytes;
-use keha_fs::{StreamId, VolumeId};
+use keha_fs::{StreamId, VolumeId, WallTime};
 use quick_cache::sync::{Cache as Kept, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
@@ -44,6 +44,17 @@ pub enum Part {
 
 #[derive(Clone, Copy, Debug)]
 struct ByBytes;
+
+impl Part {
+    /// From when to when it has footage.
+    pub fn moments(&self) -> (WallTime, WallTime) {
+        match self {
+            Part::Segment(name) => (name.from, name.to),
+            Part::Init(name) => (name.at, name.at),
+            Part::Snapshot(name, _) => (name.at, name.at),
+        }
+    }
+}
 
 impl Weighter<Key, Bytes> for ByBytes {
     fn weight(&self, _: &Key, made: &Bytes) -> u64 {
@@ -82,11 +93,6 @@ impl Cache {
     /// Those of `make`; nothing is kept then.
     pub fn get_or_make(&self, key: &Key, make: impl FnOnce() -> Result<Bytes>) -> Result<Bytes> {
         self.kept.get_or_insert_with(key, make)
-    }
-
-    /// Forgets a stream: what was erased of it must not be shown any more.
-    pub fn forget(&self, volume: VolumeId, stream: StreamId) {
-        self.kept.retain(|key, _| (key.volume, key.stream) != (volume, stream));
     }
 
     /// How many bytes are kept.

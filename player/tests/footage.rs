@@ -122,6 +122,22 @@ fn the_same_bytes_come_from_another_process_and_at_another_time() {
 }
 
 #[test]
+fn what_is_prepared_says_how_much_memory_it_takes() {
+    let ring = recorded(h264_aac());
+    let volume = ring.volume();
+    for format in FORMATS {
+        let prepared = prepared(&volume, &["front"], format);
+        let (taken, samples) = (prepared.memory_bytes(), prepared.samples());
+        // Of MP4 the sizes of all samples, twice; of the others the places of chunks.
+        let least = if format == Format::Mp4 { 8 * samples } else { 24 };
+        assert!(
+            taken >= least && taken < 64 * samples + (8 << 10),
+            "{format:?}: {taken} bytes for {samples}"
+        );
+    }
+}
+
+#[test]
 fn a_file_says_what_it_is() {
     let ring = recorded(h264_aac());
     let volume = ring.volume();

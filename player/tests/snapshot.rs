@@ -86,7 +86,9 @@ fn a_picture_comes_out_with_its_colours_at_any_width() {
             (None, (320, 180)),
             (Some(160), (160, 90)),
             (Some(3840), (320, 180)),
-            (Some(33), (33, 19)),
+            (Some(33), (48, 27)),
+            (Some(48), (48, 27)),
+            (Some(313), (320, 180)),
             (Some(16), (16, 9)),
         ] {
             let made = snapshot(&volume, stream, &name, width, &Decoders::installed()).unwrap();
@@ -253,6 +255,4 @@ fn what_is_kept_is_bounded_and_an_error_is_not_kept() {
     assert!(cache.bytes() > 512 << 10);
     let large = cache.get_or_make(&key(1000), || Ok(vec![7; 2 << 20].into())).unwrap();
     assert_eq!((large.len(), cache.bytes() <= 1 << 20), (2 << 20, true));
-    cache.forget(VolumeId::default(), StreamId::default());
-    assert_eq!(cache.bytes(), 0);
 }

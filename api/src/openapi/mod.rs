@@ -4,6 +4,9 @@ mod shared;
 
 pub(crate) use shared::complete;
 
+use axum::body::Bytes;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
@@ -38,6 +41,31 @@ pub(crate) fn document() -> OpenApi {
     let tags =
         TAGS.map(|(name, description)| TagBuilder::new().name(name).description(Some(description)).build());
     OpenApiBuilder::new().info(info).components(Some(components)).security(Some(any)).tags(Some(tags)).build()
+}
+
+/// The document as it is sent: made once, with its tag, for anybody may ask for it.
+#[derive(Clone)]
+pub(crate) struct Document {
+    bytes: Bytes,
+    tag: HeaderValue,
+}
+
+impl Document {
+    /// What is said of these paths.
+    pub(crate) fn new(described: &OpenApi) -> Document {
+        // It is made of texts and numbers alone: nothing in it can fail to be written.
+        let bytes = Bytes::from(described.to_json().unwrap_or_default());
+        Document { tag: crate::etag::tag_of(&bytes), bytes }
+    }
+
+    /// It, whole: whether the client has it is asked by [`crate::etag::tagged`].
+    pub(crate) fn answer(&self) -> Response {
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (header::ETAG, self.tag.clone()),
+        ];
+        (headers, self.bytes.clone()).into_response()
+    }
 }
 
 const TAGS: [(&str, &str); 5] = [

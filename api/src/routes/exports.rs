@@ -96,7 +96,7 @@ pub(super) async fn add(
 ) -> Result<(StatusCode, Json<ExportDocument>), Problem> {
     let (request, keep) = new.request(&identity)?;
     let asked = request.clone();
-    let (_, prepared) = app.read(move |app| prepared(app, &asked)).await?;
+    let (_, prepared) = app.read(identity.name.clone(), move |app| prepared(app, &asked)).await?;
     let created = Timestamp::now();
     let range = request.range;
     let export = Export {
@@ -148,7 +148,13 @@ pub(super) async fn file(
     let export = known(&app, &identity, &id)?;
     let place = app.downloads.place(&identity.name)?;
     let request = export.request().ok_or_else(Problem::changed)?;
-    let (snapshot, prepared) = app.read(move |app| prepared(app, &request)).await?;
+    // The place goes along with the work: it is taken until that ends, also where the client is gone.
+    let (snapshot, prepared, place) = app
+        .read(identity.name.clone(), move |app| {
+            let (snapshot, prepared) = prepared(app, &request)?;
+            Ok((snapshot, prepared, place))
+        })
+        .await?;
     if prepared.entity_tag() != export.tag {
         return Err(Problem::changed());
     }

@@ -10,6 +10,7 @@ use crate::etag::is_known;
 use crate::extract::{Query, RangeQuery, Watched};
 use crate::gate::Asking;
 use crate::lease::{in_danger, lease};
+use crate::prepared::Kept;
 use crate::problem::Problem;
 use crate::ranges::Asked;
 use axum::body::Body;
@@ -152,11 +153,12 @@ async fn answer(
     asked: Manner,
 ) -> Result<Response, Problem> {
     let place = app.downloads.place(&identity.name)?;
-    let (snapshot, prepared, streams) = app
-        .read(move |app| {
+    // The place goes along with the work: it is taken until that ends, also where the client is gone.
+    let (snapshot, prepared, streams, place) = app
+        .read(identity.name.clone(), move |app| {
             let (snapshot, prepared) = prepared(app, &request)?;
             let streams = in_danger(&snapshot, &request.streams, prepared.moments().0);
-            Ok((snapshot, prepared, streams))
+            Ok((snapshot, prepared, streams, place))
         })
         .await?;
     let length = prepared.bytes();
@@ -169,14 +171,11 @@ async fn answer(
 }
 
 /// Finds the one volume that has all streams, and lays the file out. Blocks.
-pub(crate) fn prepared(
-    app: &App,
-    request: &FootageRequest,
-) -> Result<(Arc<Snapshot>, Arc<Prepared>), Problem> {
+pub(crate) fn prepared(app: &App, request: &FootageRequest) -> Result<(Arc<Snapshot>, Arc<Kept>), Problem> {
     let none = || Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "streams: name at least one");
     let first = app.find(request.streams.first().ok_or_else(none)?)?;
-    let prepared = prepare(&first.snapshot.volume, request)?;
-    Ok((first.snapshot, Arc::new(prepared)))
+    let prepared = app.desk.prepare(|| prepare(&first.snapshot.volume, request))?;
+    Ok((first.snapshot, prepared))
 }
 
 /// The answer for a file of this length, if it is known.

@@ -55,7 +55,11 @@ pub(super) async fn live(
     Query(signed): Query<Signed>,
 ) -> Result<Response, Problem> {
     let uris = signed.uris()?;
-    let text = app.read(move |app| app.media.live_playlist(&app.find(&watched.stream)?, &uris)).await?;
+    let text = app
+        .read(watched.identity.name.clone(), move |app| {
+            app.media.live_playlist(&app.find(&watched.stream)?, &uris)
+        })
+        .await?;
     Ok(playlist(text))
 }
 
@@ -71,7 +75,7 @@ pub(super) async fn recorded(
     Query(signed): Query<Signed>,
 ) -> Result<Response, Problem> {
     let (range, uris) = (range.range()?, signed.uris()?);
-    let text = app.read(move |app| {
+    let text = app.read(watched.identity.name.clone(), move |app| {
         let found = app.find(&watched.stream)?;
         let plan = planned(&found, range)?;
         if plan.segments.is_empty() {
@@ -94,7 +98,7 @@ pub(super) async fn choices(
     Query(signed): Query<Signed>,
 ) -> Result<Response, Problem> {
     let range = asked.range()?;
-    let text = app.read(move |app| {
+    let text = app.read(watched.identity.name.clone(), move |app| {
         let mut variants = Vec::new();
         for name in streams_of(app, &watched.camera) {
             let uri = format!("../streams/{}/hls/{}", path_name(&name), media_playlist(range, &signed));
@@ -117,7 +121,7 @@ pub(super) async fn segment(
     watched: Watched,
     Path(File { file }): Path<File>,
 ) -> Result<Response, Problem> {
-    let made = app.read(move |app| {
+    let made = app.read(watched.identity.name.clone(), move |app| {
         let unknown = || {
             Problem::new(
                 axum::http::StatusCode::NOT_FOUND,

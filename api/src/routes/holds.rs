@@ -72,7 +72,7 @@ pub(super) async fn list(
     State(app): State<App>,
     Asking(identity): Asking,
 ) -> Result<Json<Vec<HoldDocument>>, Problem> {
-    let documents = app.read(move |app| {
+    let documents = app.read(identity.name.clone(), move |app| {
         let mut documents = Vec::new();
         for snapshot in app.snapshots() {
             for hold in snapshot.volume.holds() {
@@ -136,7 +136,7 @@ pub(super) async fn lift(
 ) -> Result<StatusCode, Problem> {
     let none = || Problem::new(StatusCode::NOT_FOUND, "there is no such hold: see /api/v1/holds");
     let id = HoldId(hold.parse::<Uuid>().map_err(|_| none())?);
-    let camera = app.read(move |app| {
+    let camera = app.read(identity.name.clone(), move |app| {
         let held = app.snapshots().into_iter().find_map(|snapshot| {
             let hold = snapshot.volume.holds().into_iter().find(|hold| hold.id == id)?;
             Some(name_of(&snapshot, hold.stream))

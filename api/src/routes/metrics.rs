@@ -18,9 +18,13 @@ use std::fmt;
 /// What was counted, in OpenMetrics' text form. For administrators of all cameras: give Prometheus a token.
 #[utoipa::path(get, path = "/metrics", tag = "system",
     responses((status = 200, description = "The metrics", content_type = "application/openmetrics-text", body = String)))]
-pub(super) async fn show(State(app): State<App>, _: Administrator) -> Result<Response, Problem> {
+pub(super) async fn show(
+    State(app): State<App>,
+    Administrator(identity): Administrator,
+) -> Result<Response, Problem> {
     let (cameras, volumes) = app.control(|control| Ok((control.cameras(), control.volumes()))).await?;
-    let (stored, kept_bytes) = app.read(|app| Ok((stored(app), app.media.bytes()))).await?;
+    let (stored, kept_bytes) =
+        app.read(identity.name.clone(), |app| Ok((stored(app), app.media.bytes()))).await?;
     let of_server = vec![
         ("downloads", "Downloads on their way", app.downloads.count() as f64),
         ("viewers", "Viewers of live video", app.live.watched().values().sum::<usize>() as f64),

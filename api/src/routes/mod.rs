@@ -21,9 +21,11 @@ mod users;
 mod volumes;
 
 pub(crate) use footage::{Container, prepared};
+pub(crate) use health::Readiness;
 
 use crate::app::App;
 use crate::gate;
+use crate::openapi::Document;
 use crate::problem::Problem;
 use crate::{audit, etag};
 use axum::Router;
@@ -32,7 +34,6 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::get;
-use std::sync::Arc;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -51,10 +52,9 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 pub(crate) fn router(app: App) -> Router {
     let (base, origins) = (app.settings.base_path.clone(), app.settings.allowed_origins.clone());
     let (router, described) = described(app);
-    let document = Arc::new(described);
-    let router = router
-        .merge(pages::parts())
-        .route("/api/openapi.json", get(async move || axum::Json(OpenApi::clone(&document))));
+    let document = Document::new(&described);
+    let router =
+        router.merge(pages::parts()).route("/api/openapi.json", get(async move || document.answer()));
     // What is nested loses the `/` at its end, and with it what the links of a page count from.
     let docs = SwaggerUi::new(format!("{base}/api/docs")).config(Config::from("../openapi.json"));
     let router = match base.as_str() {
@@ -62,13 +62,14 @@ pub(crate) fn router(app: App) -> Router {
         base => Router::new().nest(base, router).merge(pages::entrance(base)),
     };
     router
-        .merge(docs)
         .route(&format!("{base}/"), get(pages::page))
+        .layer(from_fn(etag::tagged))
+        // Large files that never change: they are not hashed for each who asks.
+        .merge(docs)
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path knows no such method: see /api/docs")
         })
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such path: see /api/docs"))
-        .layer(from_fn(etag::tagged))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(cors(&origins))
         .layer(map_response(protected))
@@ -154,6 +155,8 @@ async fn protected(mut response: Response) -> Response {
     response
 }
 
+#[cfg(test)]
+mod bounds_tests;
 #[cfg(test)]
 #[path = "routes_tests.rs"]
 pub(crate) mod tests;

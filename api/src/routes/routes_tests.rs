@@ -25,7 +25,7 @@ pub(crate) struct Server {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     cookie: Option<String>,
-    tag: Option<String>,
+    pub(crate) tag: Option<String>,
     pub(crate) body: Value,
 }
 
@@ -107,7 +107,7 @@ impl Server {
     }
 
     /// Logs in: the cookie to send and the page's token.
-    async fn log_in(&self, name: &str) -> (String, String) {
+    pub(super) async fn log_in(&self, name: &str) -> (String, String) {
         let who = json!({"name": name, "password": format!("secret of {name}")});
         let answer = self.ask(Method::POST, "/api/v1/session", &[], Some(who)).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);

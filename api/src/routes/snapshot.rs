@@ -26,8 +26,8 @@ pub(super) struct Wanted {
 #[utoipa::path(get, path = "/cameras/{camera}/streams/{stream}/snapshot.jpg", tag = "footage", params(Wanted,
         ("camera" = String, Path, description = "Its name"), ("stream" = String, Path, description = "`main`, or the name of a further stream")),
     responses((status = 200, description = "The picture; X-Keha-Moment tells of when it is", content_type = "image/jpeg", body = Vec<u8>),
-        (status = 404, description = "Nothing is recorded"), (status = 422, description = "The moment or the width does not do"),
-        (status = 501, description = "Pictures of this codec need a program that is not installed")))]
+        (status = 404, description = "Nothing is recorded"), (status = 422, description = "The moment or the width does not do, or the picture does not decode"),
+        (status = 501, description = "Pictures of this codec need a program that is not installed"), (status = 503, description = "Too many pictures are being made")))]
 pub(super) async fn show(
     State(app): State<App>,
     watched: Watched,
@@ -38,7 +38,7 @@ pub(super) async fn show(
         Some(text) => Moment::At(moment("at", text)?),
     };
     let (name, picture) = app
-        .read(move |app| {
+        .read(watched.identity.name.clone(), move |app| {
             let found = app.find(&watched.stream)?;
             let name = find(&found.snapshot.index, &found.snapshot.volume, found.stream.id, at)?;
             let name = name

@@ -18,6 +18,8 @@ use utoipa::{IntoParams, ToSchema};
 
 /// The most ranges and gaps of a stream in an answer; what follows is asked for by `next`.
 const ENTRIES_MAX: usize = 10_000;
+/// And of all streams in an answer: some 15 MB of text.
+const ENTRIES_OF_ALL_MAX: usize = 100_000;
 
 /// How a timeline is to be.
 #[derive(Deserialize, IntoParams)]
@@ -91,9 +93,10 @@ pub(super) async fn of_stream(
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<TimelineDocument>, Problem> {
     let (range, resolution) = (range.range()?, wanted.resolution()?);
-    let document = app.read(move |app| {
+    let document = app.read(watched.identity.name.clone(), move |app| {
         let found = app.find(&watched.stream)?;
-        document(&found.snapshot, found.stream.id, &watched, range, resolution)
+        let answer = told(&found.snapshot, found.stream.id, range, resolution)?;
+        Ok(bounded(&watched, &answer, ENTRIES_MAX))
     });
     document.await.map(Json)
 }
@@ -111,8 +114,8 @@ pub(super) async fn of_all(
 ) -> Result<Json<Vec<TimelineDocument>>, Problem> {
     let (range, resolution) = (range.range()?, wanted.resolution()?);
     let names: Option<Vec<String>> = which.cameras.map(|names| names.split(',').map(str::to_owned).collect());
-    let documents = app.read(move |app| {
-        let mut documents = Vec::new();
+    let documents = app.read(identity.name.clone(), move |app| {
+        let (mut documents, mut left) = (Vec::new(), ENTRIES_OF_ALL_MAX);
         for snapshot in app.snapshots() {
             for stream in snapshot.streams.clone() {
                 let camera = stream.name.camera().to_owned();
@@ -121,7 +124,10 @@ pub(super) async fn of_all(
                     continue;
                 }
                 let watched = Watched { identity: identity.clone(), camera, stream: stream.name };
-                documents.push(document(&snapshot, stream.id, &watched, range, resolution)?);
+                let answer = told(&snapshot, stream.id, range, resolution)?;
+                let document = bounded(&watched, &answer, left.min(ENTRIES_MAX));
+                left = left.saturating_sub(document.entries());
+                documents.push(document);
             }
         }
         Ok(documents)
@@ -137,24 +143,29 @@ impl Wanted {
     }
 }
 
-fn document(
-    snapshot: &Snapshot,
-    id: StreamId,
-    watched: &Watched,
-    range: TimeRange,
-    resolution: Duration,
-) -> Result<TimelineDocument, Problem> {
-    let answer = timeline::timeline(&snapshot.index, &snapshot.volume, id, range, resolution)?;
-    Ok(bounded(watched, &answer))
+impl TimelineDocument {
+    /// The longest of its lists.
+    fn entries(&self) -> usize {
+        self.recorded.len().max(self.gaps.len()).max(self.overlaps.len())
+    }
 }
 
-/// So much of a timeline as one answer holds.
-fn bounded(watched: &Watched, answer: &Timeline) -> TimelineDocument {
-    let next = next(answer);
+fn told(
+    snapshot: &Snapshot,
+    id: StreamId,
+    range: TimeRange,
+    resolution: Duration,
+) -> Result<Timeline, Problem> {
+    Ok(timeline::timeline(&snapshot.index, &snapshot.volume, id, range, resolution)?)
+}
+
+/// So much of a timeline as one answer holds: so many entries of each kind.
+fn bounded(watched: &Watched, answer: &Timeline, entries_max: usize) -> TimelineDocument {
+    let next = next(answer, entries_max);
     let before = |from: WallTime| next.is_none_or(|next| from < next);
     let recorded = |ranges: &[Recorded]| {
         // As many may begin at one moment, behind which none comes.
-        ranges.iter().filter(|range| before(range.from)).take(ENTRIES_MAX).map(recorded).collect()
+        ranges.iter().filter(|range| before(range.from)).take(entries_max).map(recorded).collect()
     };
     TimelineDocument {
         camera: watched.camera.clone(),
@@ -168,11 +179,11 @@ fn bounded(watched: &Watched, answer: &Timeline) -> TimelineDocument {
 }
 
 /// Where an answer has to end, if there is more than one holds; always behind its beginning.
-fn next(answer: &Timeline) -> Option<WallTime> {
-    let recorded = answer.recorded.get(ENTRIES_MAX).map(|range| range.from);
-    let gap = answer.gaps.get(ENTRIES_MAX).map(|gap| gap.from);
+fn next(answer: &Timeline, entries_max: usize) -> Option<WallTime> {
+    let recorded = answer.recorded.get(entries_max).map(|range| range.from);
+    let gap = answer.gaps.get(entries_max).map(|gap| gap.from);
     let first = answer.overlaps.first().map(|range| range.from);
-    let overlap = answer.overlaps.get(ENTRIES_MAX).map(|range| range.from).filter(|from| Some(*from) > first);
+    let overlap = answer.overlaps.get(entries_max).map(|range| range.from).filter(|from| Some(*from) > first);
     recorded.into_iter().chain(gap).chain(overlap).min()
 }
 
@@ -229,7 +240,7 @@ pub(super) async fn days(
             format!("zone: {name:?} is no time zone: write Europe/Helsinki"),
         )
     })?;
-    let days = app.read(move |app| {
+    let days = app.read(watched.identity.name.clone(), move |app| {
         let found = app.find(&watched.stream)?;
         let snapshot = &found.snapshot;
         Ok(timeline::days(&snapshot.index, &snapshot.volume, found.stream.id, range, &zone)?)
@@ -269,7 +280,7 @@ pub(super) async fn forecast(
     State(app): State<App>,
     Asking(identity): Asking,
 ) -> Result<Json<Vec<ForecastDocument>>, Problem> {
-    let documents = app.read(move |app| {
+    let documents = app.read(identity.name.clone(), move |app| {
         let mut documents = Vec::new();
         for snapshot in app.snapshots() {
             let seen = snapshot.streams.iter().filter(|stream| identity.grant.may_see(stream.name.camera()));
@@ -312,10 +323,20 @@ mod tests {
 
     #[test]
     fn what_was_recorded_twice_is_bounded_like_the_rest() {
-        let told = bounded(&watched(), &overlapping(|at| at));
+        let told = bounded(&watched(), &overlapping(|at| at), ENTRIES_MAX);
         assert_eq!(told.overlaps.len(), ENTRIES_MAX);
         assert_eq!(told.next, Some(rfc3339(WallTime(ENTRIES_MAX as i64))), "what follows is asked for");
-        let told = bounded(&watched(), &overlapping(|_| 5));
+        let told = bounded(&watched(), &overlapping(|_| 5), ENTRIES_MAX);
         assert_eq!((told.overlaps.len(), told.next), (ENTRIES_MAX, None), "nobody asks the same for ever");
+    }
+
+    #[test]
+    fn what_does_not_fit_beside_other_cameras_is_asked_for_from_where_it_ends() {
+        let entry = |at: i64| Recorded { from: WallTime(at * 10), to: WallTime(at * 10 + 5) };
+        let answer = Timeline { recorded: (0..10).map(entry).collect(), ..Timeline::default() };
+        for (most, from) in [(10, None), (9, Some(90)), (4, Some(40)), (0, Some(0))] {
+            let told = bounded(&watched(), &answer, most);
+            assert_eq!((told.entries(), told.next), (most, from.map(|at| rfc3339(WallTime(at)))));
+        }
     }
 }

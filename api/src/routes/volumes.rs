@@ -39,10 +39,10 @@ pub(super) struct VolumeDocument {
 #[utoipa::path(get, path = "/volumes", tag = "system", responses((status = 200, description = "The volumes", body = Vec<VolumeDocument>)))]
 pub(super) async fn list(
     State(app): State<App>,
-    _: Administrator,
+    Administrator(identity): Administrator,
 ) -> Result<Json<Vec<VolumeDocument>>, Problem> {
     let states = app.control(|control| Ok(control.volumes())).await?;
-    let documents = app.read(move |app| {
+    let documents = app.read(identity.name.clone(), move |app| {
         Ok(app.services.library.volumes().iter().map(|name| document(app, name, &states)).collect::<Vec<_>>())
     });
     documents.await.map(Json)

@@ -24,6 +24,8 @@ const SILENCE_TICKS_MAX: i128 = 1 << 31;
 const LEAD_NS: i64 = 10_000_000_000;
 /// The most samples of an MP4 that is laid out.
 const LAID_OUT_MAX: u64 = 1 << 23;
+/// The most stretches of a file: 48 MiB, weeks of a stream. What is prepared must not grow with the volume.
+const STRETCHES_MAX: usize = 1 << 21;
 
 /// A part being planned.
 pub(super) struct Part {
@@ -45,6 +47,8 @@ pub(super) struct Part {
     kept: bool,
     format: Format,
     lanes: BTreeMap<usize, Lane>,
+    /// Of all its tracks.
+    stretches: usize,
 }
 
 /// A stream in the part.
@@ -84,6 +88,7 @@ impl Part {
             kept,
             format,
             lanes: BTreeMap::new(),
+            stretches: 0,
         }
     }
 
@@ -156,7 +161,14 @@ impl Part {
         if self.kept {
             let too_many =
                 || Error::Invalid("a track of more than 2^32 samples; ask for a shorter range".into());
+            let before = track.stretches.len();
             track.stretches.push(row).ok_or_else(too_many)?;
+            self.stretches += track.stretches.len() - before;
+            if self.stretches > STRETCHES_MAX {
+                return Err(Error::Invalid(
+                    "more footage than one file can list; ask for a shorter range".into(),
+                ));
+            }
         }
         track.meter.push(row.ticks);
         if let Some(depth) = &mut track.depth {

@@ -120,6 +120,15 @@ impl Prepared {
         (self.source.from, self.source.to)
     }
 
+    /// How many bytes of memory it takes, about, for as long as it is kept.
+    pub fn memory_bytes(&self) -> u64 {
+        let stretches = self.source.tracks.iter().map(|track| track.stretches.memory_bytes()).sum::<u64>();
+        let listed = self.parts.len() * size_of::<FootagePart>()
+            + self.source.tracks.len() * size_of::<PartTrack>()
+            + size_of::<Prepared>();
+        stretches + listed as u64 + self.layout.as_ref().map_or(0, Layout::memory_bytes)
+    }
+
     /// How many samples it has.
     pub fn samples(&self) -> u64 {
         self.source.tracks.iter().map(|track| u64::from(track.stretches.samples())).sum()

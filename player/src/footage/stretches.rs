@@ -56,6 +56,16 @@ impl Stretches {
         Some(())
     }
 
+    /// How many bytes of memory they take.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        (self.all.capacity() * size_of::<Stretch>()) as u64
+    }
+
+    /// How many stretches there are.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     /// How many samples there are.
     pub(super) fn samples(&self) -> u32 {
         self.samples

@@ -5,26 +5,28 @@
 //! when the last is too old, one at a time for each volume, and never more often than a tenth of the time allows: reading a large
 //! table must not take the disk from recording.
 //!
-//! A volume that is missing or no volume is no reason for the others not to be served: it is asked for again each time.
+//! A volume that is missing, is no volume or does not answer is no reason for the others not to be served: nobody waits for it for longer
+//! than [`WAIT_MAX`], it is tried once a second, and a stream that is found elsewhere is given from there.
 //!
 //! What must not live here: HTTP, writing, cameras.
 
 mod fresh;
+mod shelf;
 #[cfg(test)]
 mod tests;
 
 use crate::error::Result;
 use crate::timeline::Index;
 use keha_fs::{StreamName, StreamSummary, Volume, WallTime};
+use shelf::{Open, Patience, Shelf};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-/// A snapshot is not taken anew within this time of the last.
-const AGE_MIN: Duration = Duration::from_millis(250);
-/// Nor within so many times what taking the last one took.
-const COST_FACTOR: u32 = 10;
+/// How long is waited for a volume.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+/// And for one that is asked only whether it has what another one has too: from when it was asked first.
+const OTHERS_MAX: Duration = Duration::from_secs(1);
 
 /// A volume as it was at one moment.
 pub struct Snapshot {
@@ -55,35 +57,14 @@ pub struct Found {
 }
 
 /// The volumes of a server, by name.
-#[derive(Default)]
 pub struct Library {
     shelves: RwLock<Vec<Arc<Shelf>>>,
+    open: Arc<Open>,
 }
 
-/// One volume.
-struct Shelf {
-    name: String,
-    path: PathBuf,
-    latest: Mutex<Option<Latest>>,
-    /// Held while a snapshot is taken.
-    taking: Mutex<()>,
-    /// Grows with each change that a snapshot has to tell.
-    generation: AtomicU64,
-}
-
-#[derive(Clone)]
-struct Latest {
-    snapshot: Arc<Snapshot>,
-    taken: Instant,
-    cost: Duration,
-    /// That of the shelf before it was taken.
-    generation: u64,
-}
-
-impl Latest {
-    fn is_young(&self, age_max: Duration, generation: u64) -> bool {
-        self.generation == generation
-            && self.taken.elapsed() <= age_max.max(AGE_MIN).max(self.cost.saturating_mul(COST_FACTOR))
+impl Default for Library {
+    fn default() -> Library {
+        Library { shelves: RwLock::default(), open: Arc::new(Volume::open) }
     }
 }
 
@@ -101,9 +82,9 @@ impl Library {
         let kept = |name: &str, path: &Path| {
             shelves.iter().find(|shelf| shelf.name == name && shelf.path == path).map(Arc::clone)
         };
-        let wanted = volumes
-            .into_iter()
-            .map(|(name, path)| kept(&name, &path).unwrap_or_else(|| Arc::new(Shelf::new(name, path))));
+        let wanted = volumes.into_iter().map(|(name, path)| {
+            kept(&name, &path).unwrap_or_else(|| Arc::new(Shelf::new(name, path, Arc::clone(&self.open))))
+        });
         *shelves = wanted.collect();
     }
 
@@ -115,18 +96,19 @@ impl Library {
     /// A volume as it was at most `age_max` ago (or a little longer: see above). May read the whole block table.
     ///
     /// # Errors
-    /// [`keha_fs::Error::Io`], [`keha_fs::Error::NotAVolume`], [`keha_fs::Error::Unsupported`]; [`crate::Error::Invalid`] if there is
-    /// none of that name.
+    /// [`keha_fs::Error::Io`], [`keha_fs::Error::NotAVolume`], [`keha_fs::Error::Unsupported`]; [`crate::Error::Busy`] if it does not
+    /// answer in time; [`crate::Error::Invalid`] if there is none of that name.
     pub fn snapshot(&self, volume: &str, age_max: Duration) -> Result<Arc<Snapshot>> {
         let shelves = self.shelves();
         let shelf = shelves.iter().find(|shelf| shelf.name == volume);
         let unknown = || crate::Error::Invalid(format!("there is no volume {volume}"));
-        shelf.ok_or_else(unknown)?.snapshot(age_max)
+        shelf.ok_or_else(unknown)?.snapshot(age_max, patience())
     }
 
     /// All volumes, each as [`Library::snapshot`] gives it, with those that cannot be read.
     pub fn snapshots(&self, age_max: Duration) -> Vec<(String, Result<Arc<Snapshot>>)> {
-        self.shelves().iter().map(|shelf| (shelf.name.clone(), shelf.snapshot(age_max))).collect()
+        let (shelves, patience) = (self.begun(age_max), patience());
+        shelves.iter().map(|shelf| (shelf.name.clone(), shelf.snapshot(age_max, patience))).collect()
     }
 
     /// Where a stream is, by its name: in the volume that has its latest footage, if a camera was moved.
@@ -135,8 +117,15 @@ impl Library {
     /// [`keha_fs::Error::NoSuchStream`] if no volume knows it; what is wrong with a volume, if it may be there.
     pub fn find(&self, name: &StreamName, age_max: Duration) -> Result<Found> {
         let (mut best, mut failed): (Option<Found>, Option<crate::Error>) = (None, None);
-        for shelf in self.shelves() {
-            match shelf.snapshot(age_max) {
+        let (mut shelves, patience) = (self.begun(age_max), patience());
+        // First where it was last.
+        shelves.sort_by_cached_key(|shelf| {
+            let last = shelf.last();
+            std::cmp::Reverse(last.and_then(|last| last.stream(name).map(|stream| stream.last)))
+        });
+        for shelf in shelves {
+            let patience = if best.is_some() { Patience::SinceBegun(OTHERS_MAX) } else { patience };
+            match shelf.snapshot(age_max, patience) {
                 Ok(snapshot) => {
                     let Some(stream) = snapshot.stream(name).cloned() else { continue };
                     let later =
@@ -163,57 +152,15 @@ impl Library {
     fn shelves(&self) -> Vec<Arc<Shelf>> {
         self.shelves.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// All volumes, of which none waits for another to be read.
+    fn begun(&self, age_max: Duration) -> Vec<Arc<Shelf>> {
+        let shelves = self.shelves();
+        shelves.iter().for_each(|shelf| shelf.begin(age_max));
+        shelves
+    }
 }
 
-impl Shelf {
-    fn new(name: String, path: PathBuf) -> Shelf {
-        Shelf {
-            name,
-            path,
-            latest: Mutex::default(),
-            taking: Mutex::default(),
-            generation: AtomicU64::new(0),
-        }
-    }
-
-    fn outdate(&self) {
-        self.generation.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn latest(&self) -> MutexGuard<'_, Option<Latest>> {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn young(&self, age_max: Duration) -> Option<Arc<Snapshot>> {
-        let generation = self.generation.load(Ordering::SeqCst);
-        self.latest()
-            .as_ref()
-            .filter(|latest| latest.is_young(age_max, generation))
-            .map(|latest| Arc::clone(&latest.snapshot))
-    }
-
-    fn snapshot(&self, age_max: Duration) -> Result<Arc<Snapshot>> {
-        if let Some(snapshot) = self.young(age_max) {
-            return Ok(snapshot);
-        }
-        let _taking = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever waited here has what the one before took.
-        if let Some(snapshot) = self.young(age_max) {
-            return Ok(snapshot);
-        }
-        let generation = self.generation.load(Ordering::SeqCst);
-        let taken = Instant::now();
-        let volume = Volume::open(&self.path)?;
-        let before = self.latest().as_ref().map(|latest| Arc::clone(&latest.snapshot));
-        let same = before.filter(|before| before.volume.info().id == volume.info().id);
-        let index = match &same {
-            Some(before) => before.index.renewed(&volume),
-            None => Index::new(&volume),
-        };
-        let snapshot =
-            Arc::new(Snapshot { name: self.name.clone(), streams: volume.streams(), volume, index });
-        *self.latest() =
-            Some(Latest { snapshot: Arc::clone(&snapshot), taken, cost: taken.elapsed(), generation });
-        Ok(snapshot)
-    }
+fn patience() -> Patience {
+    Patience::Until(Instant::now() + WAIT_MAX)
 }

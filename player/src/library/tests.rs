@@ -1,8 +1,10 @@
-use super::{AGE_MIN, Library};
-use keha_fs::{CreateOptions, StreamName, Writer, WriterOptions, create};
+use super::shelf::{AGE_MIN, Patience};
+use super::{Library, shelf::Shelf};
+use keha_fs::{CreateOptions, StreamName, Volume, Writer, WriterOptions, create};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 const ANY_AGE: Duration = Duration::from_secs(3600);
 
@@ -35,6 +37,7 @@ fn a_missing_volume_is_told_and_the_others_are_there() {
     ));
     let there = volume(directory.path(), "x", &["yard"]);
     assert!(there.1.exists());
+    library.outdate();
     assert!(library.find(&StreamName::new("yard").expect("a name"), ANY_AGE).is_ok());
     assert!(library.snapshot("nowhere", ANY_AGE).is_err());
 }
@@ -73,4 +76,92 @@ fn volumes_that_stay_keep_their_snapshots() {
     library.set_volumes([cellar, attic]);
     assert_eq!(library.volumes(), ["cellar", "attic"]);
     assert!(Arc::ptr_eq(&first, &library.snapshot("attic", ANY_AGE).expect("a snapshot")));
+}
+
+/// A library whose volumes open as said.
+fn opened(
+    volumes: impl IntoIterator<Item = (String, PathBuf)>,
+    open: impl Fn(&Path) -> keha_fs::Result<Volume> + Send + Sync + 'static,
+) -> Library {
+    let library = Library { open: Arc::new(open), ..Library::default() };
+    library.set_volumes(volumes);
+    library
+}
+
+fn shelf(library: &Library, name: &str) -> Arc<Shelf> {
+    library.shelves().into_iter().find(|shelf| shelf.name == name).expect("a volume")
+}
+
+const AT_ONCE: Patience = Patience::SinceBegun(Duration::ZERO);
+
+#[test]
+fn a_volume_that_hangs_costs_one_thread_and_nobody_waits_for_ever() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let hung = Arc::new(Mutex::new(()));
+    let tries = Arc::new(AtomicUsize::new(0));
+    let (gate, count) = (Arc::clone(&hung), Arc::clone(&tries));
+    let library = opened([volume(directory.path(), "attic", &["front"])], move |path| {
+        count.fetch_add(1, Ordering::SeqCst);
+        drop(gate.lock());
+        Volume::open(path)
+    });
+    let disk = hung.lock().expect("free");
+    let attic = shelf(&library, "attic");
+    for _ in 0..20 {
+        let error = attic.snapshot(ANY_AGE, AT_ONCE).err().expect("it hangs");
+        assert!(matches!(&error, crate::Error::Busy(why) if why.contains("attic")), "{error}");
+    }
+    drop(disk);
+    let first = library.snapshot("attic", ANY_AGE).expect("it answers again");
+    assert_eq!(tries.load(Ordering::SeqCst), 1, "one thread for all who asked");
+    // And while the next one is taken, the last one serves.
+    let disk = hung.lock().expect("free");
+    let stale = || attic.snapshot(Duration::ZERO, AT_ONCE);
+    let mut answers = std::iter::repeat_with(|| (stale(), tries.load(Ordering::SeqCst)));
+    let (last, _) = answers.find(|(answer, tries)| answer.is_err() || *tries == 2).expect("in time");
+    // Who begins it waits for it, and this one had no patience.
+    let served = last.or_else(|_| stale()).expect("the last one serves");
+    assert!(Arc::ptr_eq(&served, &first));
+    drop(disk);
+}
+
+#[test]
+fn a_stream_that_is_found_does_not_wait_for_another_volume_that_hangs() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let hung = Arc::new(Mutex::new(()));
+    let gate = Arc::clone(&hung);
+    let (attic, cellar) =
+        (volume(directory.path(), "attic", &["front"]), volume(directory.path(), "cellar", &["yard"]));
+    let library = opened([cellar, attic], move |path| {
+        if path.ends_with("cellar") {
+            drop(gate.lock());
+        }
+        Volume::open(path)
+    });
+    let _disk = hung.lock().expect("free");
+    library.snapshot("attic", ANY_AGE).expect("the other one answers");
+    let name = StreamName::new("front").expect("a name");
+    let found = library.find(&name, ANY_AGE).expect("found in the one that answers");
+    assert_eq!(found.snapshot.name, "attic");
+}
+
+#[test]
+fn a_volume_that_fails_is_not_tried_by_each_who_asks() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let tries = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&tries);
+    let library = opened([("gone".to_owned(), directory.path().join("x"))], move |path| {
+        count.fetch_add(1, Ordering::SeqCst);
+        Volume::open(path)
+    });
+    let before = Instant::now();
+    for _ in 0..50 {
+        let error = library.snapshot("gone", Duration::ZERO).err().expect("it is missing");
+        assert!(matches!(error, crate::Error::Volume(keha_fs::Error::Io { .. })), "{error}");
+    }
+    let seconds = before.elapsed().as_secs() as usize;
+    assert!(tries.load(Ordering::SeqCst) <= 1 + seconds, "{tries:?} tries in {seconds} s");
+    library.outdate();
+    assert!(library.snapshot("gone", ANY_AGE).is_err());
+    assert!(tries.load(Ordering::SeqCst) >= 2, "a change is looked at at once");
 }

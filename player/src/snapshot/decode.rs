@@ -9,7 +9,15 @@ use std::time::Duration;
 
 /// How many pictures are decoded at once.
 const AT_ONCE_MAX: usize = 2;
+/// And how many wait for that at most: each keeps a thread.
+const WAITING_MAX: usize = 8;
 const PROGRAM: &str = "ffmpeg";
+
+#[derive(Debug, Default)]
+struct Turns {
+    running: usize,
+    waiting: usize,
+}
 
 /// The decoders that are there. Shared by all threads.
 #[derive(Debug)]
@@ -17,7 +25,7 @@ pub struct Decoders {
     program: Option<PathBuf>,
     own: bool,
     timeout: Duration,
-    running: Mutex<usize>,
+    turns: Mutex<Turns>,
     ended: Condvar,
 }
 
@@ -33,7 +41,7 @@ impl Decoders {
     /// The same with a program that takes ffmpeg's arguments; `None`: without any.
     pub fn with_program(program: Option<PathBuf>) -> Decoders {
         let timeout = Duration::from_secs(5);
-        Decoders { program, own: true, timeout, running: Mutex::new(0), ended: Condvar::new() }
+        Decoders { program, own: true, timeout, turns: Mutex::default(), ended: Condvar::new() }
     }
 
     /// The same, and never a decoder in this process.
@@ -65,14 +73,20 @@ impl Decoders {
 
     /// Waits until another picture may be decoded.
     fn turn(&self) -> Result<Turn<'_>> {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let busy = |running: &mut usize| *running >= AT_ONCE_MAX;
-        let waited = self.ended.wait_timeout_while(running, self.timeout, busy);
-        let (mut running, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-        if waited.timed_out() {
-            return Err(Error::Snapshot("too many are being made; try again later".to_owned()));
+        let busy = || Error::Busy("too many snapshots are being made".to_owned());
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if turns.running >= AT_ONCE_MAX && turns.waiting >= WAITING_MAX {
+            return Err(busy());
         }
-        *running += 1;
+        turns.waiting += 1;
+        let taken = |turns: &mut Turns| turns.running >= AT_ONCE_MAX;
+        let waited = self.ended.wait_timeout_while(turns, self.timeout, taken);
+        let (mut turns, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        turns.waiting -= 1;
+        if waited.timed_out() {
+            return Err(busy());
+        }
+        turns.running += 1;
         Ok(Turn(self))
     }
 }
@@ -86,7 +100,32 @@ struct Turn<'a>(&'a Decoders);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        *self.0.running.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.turns.lock().unwrap_or_else(PoisonError::into_inner).running -= 1;
         self.0.ended.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bounded_number_waits_for_a_turn_and_the_others_are_told_at_once() {
+        // Nobody who waits gives up while this runs.
+        let decoders = Decoders::with_program(None).with_timeout(Duration::from_secs(600));
+        let turns: Vec<_> = (0..AT_ONCE_MAX).map(|_| decoders.turn().expect("a turn")).collect();
+        std::thread::scope(|scope| {
+            let waiting: Vec<_> =
+                (0..WAITING_MAX).map(|_| scope.spawn(|| decoders.turn().map(drop))).collect();
+            while decoders.turns.lock().expect("free").waiting < WAITING_MAX {
+                std::thread::yield_now();
+            }
+            assert!(matches!(decoders.turn(), Err(Error::Busy(_))));
+            drop(turns);
+            assert!(waiting.into_iter().all(|one| one.join().expect("ended").is_ok()));
+        });
+        let impatient = decoders.with_timeout(Duration::ZERO);
+        let _turns: Vec<_> = (0..AT_ONCE_MAX).map(|_| impatient.turn().expect("a turn")).collect();
+        assert!(matches!(impatient.turn(), Err(Error::Busy(_))));
     }
 }

@@ -12,7 +12,7 @@
 //!
 //! Failure cases: nothing recorded ([`find()`] finds nothing), overwritten or erased meanwhile ([`crate::Error::NoSegment`] or the
 //! volume's), no decoder ([`crate::Error::NoDecoder`]), a picture that does not decode, is too large, or takes too long
-//! ([`crate::Error::Snapshot`]).
+//! ([`crate::Error::Snapshot`]), or too many are being made ([`crate::Error::Busy`]).
 //!
 //! What must not live here: HTTP, a cache, thumbnails kept on a disk.
 
@@ -34,8 +34,11 @@ use keha_fs::{StreamId, Volume};
 pub const BYTES_MAX: usize = 8 << 20;
 /// The most pixels of a picture that is decoded: 8K.
 pub const PIXELS_MAX: u32 = 8192 * 4352;
-/// The widths that can be asked for, in pixels.
+/// The widths that can be asked for, in pixels. What is made has a multiple of [`WIDTH_STEP`], or the picture's own width.
 pub const WIDTHS: std::ops::RangeInclusive<u16> = 16..=3840;
+
+/// Widths are rounded up to a multiple of this, so that those who ask for about the same get the same.
+pub const WIDTH_STEP: u16 = 16;
 
 /// How well pictures are kept by JPEG, of 100.
 const QUALITY: u8 = 85;
@@ -58,7 +61,12 @@ struct Rgb {
     height: u16,
 }
 
-/// The picture of a sync sample, at most `width` pixels wide and never enlarged; without a width as it is, or as wide as [`WIDTHS`] allow.
+/// A width as it is made: every one that is made of a picture is one of these.
+pub fn made_width(width: u16) -> u16 {
+    width.checked_next_multiple_of(WIDTH_STEP).unwrap_or(width)
+}
+
+/// The picture of a sync sample, at most [`made_width`] pixels wide and never enlarged; without a width as it is, or as wide as [`WIDTHS`] allow.
 /// Pixels are taken for square.
 ///
 /// # Errors
@@ -77,7 +85,7 @@ pub fn snapshot(
         return Err(Error::Invalid(text));
     }
     let picture = picture::read(volume, stream, name)?;
-    let size = size::fitted(picture.width, picture.height, width)?;
+    let size = size::fitted(picture.width, picture.height, made_width(width))?;
     let decoded = decoders.decode(&picture, size)?;
     let mut data = Vec::new();
     jpeg_encoder::Encoder::new(&mut data, QUALITY)

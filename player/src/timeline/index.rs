@@ -7,9 +7,8 @@ use super::shape::Shape;
 use super::source::TimelineSource;
 use super::window::is_void;
 use crate::error::Result;
-use keha_fs::{StreamId, StreamRow};
+use keha_fs::{StreamId, StreamRow, WallTime};
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The rows of all streams. May be asked by many threads at once.
@@ -23,8 +22,6 @@ pub struct Index {
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     pub(super) rows: Vec<StreamRow>,
-    /// Tells one state of what is erased and past its age from the next.
-    voids: u64,
     shapes: Mutex<HashMap<usize, Arc<Shape>>>,
 }
 
@@ -81,9 +78,26 @@ impl Index {
         self.streams.get(&stream).map_or(&[], |stream| &stream.rows)
     }
 
-    /// Changes whenever something of a stream was erased or got past its age: what was made of it before is not to be given any more.
-    pub fn voids(&self, stream: StreamId) -> u64 {
-        self.streams.get(&stream).map_or(0, |stream| stream.voids)
+    /// Whether all is given that was ever recorded of a stream from one moment to another: nothing of the blocks that may have had it
+    /// was erased, got past its age or was overwritten. Whoever kept what was made of it may give it again; else it is made anew, or
+    /// not at all.
+    pub fn is_whole(&self, stream: StreamId, from: WallTime, to: WallTime) -> bool {
+        let rows = self.rows_of(stream);
+        let mut has_begin = false;
+        for (place, row) in rows.iter().enumerate() {
+            let is_last = place + 1 == rows.len();
+            let Some((min, max)) = row.wall.filter(|(min, max)| *min <= to && (is_last || from <= *max))
+            else {
+                continue;
+            };
+            // What of the next block is void may have been its beginning.
+            let goes_on = rows.get(place + 1).filter(|_| max < to);
+            if !is_untouched(row) || goes_on.is_some_and(|next| !is_untouched(next)) {
+                return false;
+            }
+            has_begin |= min <= from;
+        }
+        has_begin
     }
 
     pub(super) fn stream(&self, stream: StreamId) -> Option<&Stream> {
@@ -93,7 +107,7 @@ impl Index {
 
 impl Clone for Stream {
     fn clone(&self) -> Stream {
-        Stream { rows: self.rows.clone(), voids: self.voids, shapes: Mutex::new(self.shapes().clone()) }
+        Stream { rows: self.rows.clone(), shapes: Mutex::new(self.shapes().clone()) }
     }
 }
 
@@ -109,7 +123,6 @@ impl Stream {
                 .filter_map(|(place, shape)| Some((*places.get(self.rows.get(place)?)?, shape)));
             shapes.extend(kept.collect::<Vec<_>>());
         }
-        self.voids = voids(&rows);
         self.rows = rows;
     }
 
@@ -143,11 +156,58 @@ impl Stream {
     }
 }
 
-/// A hash of which blocks hold something that is not given any more, and how much.
-fn voids(rows: &[StreamRow]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for row in rows.iter().filter(|row| row.part_void || is_void(row)) {
-        (row.block, row.sequence, row.state, row.samples, row.wall).hash(&mut hasher);
+/// Whether all of a block is given.
+fn is_untouched(row: &StreamRow) -> bool {
+    !row.part_void && !is_void(row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keha_fs::{BlockState, Sequence};
+
+    const STREAM: StreamId = StreamId(keha_fs::Uuid::from_u128(1));
+
+    fn index(rows: Vec<StreamRow>) -> Index {
+        let stream = Stream { rows, ..Stream::default() };
+        Index { streams: [(STREAM, stream)].into(), live: true }
     }
-    hasher.finish()
+
+    /// Blocks of a hundred each.
+    fn rows(blocks: i64) -> Vec<StreamRow> {
+        let row = |number: i64| StreamRow {
+            sequence: Sequence(number as u64),
+            state: BlockState::Sealed,
+            samples: 10,
+            wall: Some((WallTime(number * 100), WallTime(number * 100 + 99))),
+            ..StreamRow::default()
+        };
+        (0..blocks).map(row).collect()
+    }
+
+    fn whole(rows: &[StreamRow], from: i64, to: i64) -> bool {
+        index(rows.to_vec()).is_whole(STREAM, WallTime(from), WallTime(to))
+    }
+
+    #[test]
+    fn what_touches_a_block_of_which_something_is_void_is_not_whole() {
+        let mut rows = rows(4);
+        assert!(whole(&rows, 110, 190) && whole(&rows, 190, 210) && whole(&rows, 0, 399));
+        rows[2].part_void = true;
+        // Its beginning went, as it does with age: what is told of it begins later.
+        rows[2].wall = Some((WallTime(250), WallTime(299)));
+        assert!(whole(&rows, 110, 199), "the block before is not touched");
+        assert!(!whole(&rows, 190, 210) && !whole(&rows, 210, 220) && !whole(&rows, 260, 270));
+        assert!(whole(&rows, 300, 310));
+        rows[0].state = BlockState::Erased;
+        assert!(!whole(&rows, 10, 20) && !whole(&rows, 90, 110));
+    }
+
+    #[test]
+    fn what_the_ring_took_is_not_whole_and_what_goes_on_is() {
+        let rows = rows(4).split_off(1);
+        assert!(!whole(&rows, 50, 60) && !whole(&rows, 90, 110));
+        assert!(whole(&rows, 390, 450), "the last block may have more than its row tells");
+        assert!(!index(rows).is_whole(StreamId::default(), WallTime(150), WallTime(160)));
+    }
 }

@@ -12,6 +12,9 @@ use tokio::time::timeout;
 
 /// Threads that answer; reading from disks has others.
 const THREADS: usize = 2;
+/// Threads that may wait, at most: downloads (64), reading (32), exports being measured, passwords, and what changes something. All that
+/// could come in any number has a bound that is far below this, so that a login always finds one. They are started as they are needed.
+const WAITING_THREADS: usize = 512;
 /// Who is being answered when the server ends has this time: streams without an end are cut off.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -31,6 +34,7 @@ impl Http {
     pub(super) fn start(settings: &Settings, services: &Services, others: u16) -> anyhow::Result<Http> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
+            .max_blocking_threads(WAITING_THREADS)
             .thread_name("keha-http")
             .enable_all()
             .build()

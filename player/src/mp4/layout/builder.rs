@@ -139,8 +139,13 @@ impl LayoutBuilder {
             return Err(failed("a file", "it has no samples; export a range that has footage"));
         }
         let head = head::encode(&self.tables, &laid, &self.chunks, self.media_bytes)?;
-        let tracks =
-            self.tables.into_iter().map(|table| LaidTrack { track: table.track, sizes: table.sizes });
+        // It is kept for as long as it is downloaded.
+        self.chunks.shrink_to_fit();
+        self.windows.shrink_to_fit();
+        let tracks = self.tables.into_iter().map(|mut table| {
+            table.sizes.shrink_to_fit();
+            LaidTrack { track: table.track, sizes: table.sizes }
+        });
         Ok(Layout {
             bytes: head.len() as u64 + self.media_bytes,
             head,

@@ -50,6 +50,7 @@ pub(crate) fn encode(tables: &[Table], laid: &[Laid], chunks: &[Chunk], media_by
     out.extend(1u32.to_be_bytes());
     out.extend(b"mdat");
     out.extend((media_bytes + MEDIA_HEADER_BYTES as u64).to_be_bytes());
+    out.shrink_to_fit();
     Ok(out.into())
 }
 

@@ -99,6 +99,15 @@ impl Layout {
         self.bytes
     }
 
+    /// How many bytes of memory it takes.
+    pub fn memory_bytes(&self) -> u64 {
+        let sizes = self.tracks.iter().map(|laid| laid.sizes.capacity() * size_of::<u32>()).sum::<usize>();
+        let tables = self.chunks.capacity() * size_of::<Chunk>()
+            + self.windows.capacity() * size_of::<WindowStart>()
+            + self.tracks.capacity() * size_of::<LaidTrack>();
+        (self.head.len() + sizes + tables) as u64
+    }
+
     /// The beginning of the file, to where the samples begin.
     pub fn head(&self) -> &Bytes {
         &self.head
