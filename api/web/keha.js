@@ -36,7 +36,7 @@ class Live {
   told(message) {
     if (message.type === 'init') this.begin(message);
     if (message.type === 'waiting') this.view.note('nothing comes at present');
-    if (message.type === 'skipped') this.view.note(`skipped ${message.samples} samples: too slow`);
+    if (message.type === 'skipped') this.view.note(`skipped ${message.samples} samples`);
     if (message.type === 'unplayable') this.pictures(message.reason);
   }
 

@@ -15,9 +15,10 @@ pub enum Message {
     Fragment(Fragment),
     /// Footage is missing here; nothing need be done about it.
     Gap(Gap),
-    /// The viewer fell behind and was taken to the newest keyframe: so many samples were not given.
+    /// Samples are left out here, and the next is a keyframe: the viewer fell behind and was taken to the newest one, or what was recorded
+    /// was not had, or could not be put into MP4.
     Skipped {
-        /// How many pictures and packets of sound.
+        /// How many pictures and packets of sound, as far as is known.
         samples: u64,
     },
     /// Nothing is recorded now; the viewer stays, and goes on when there is something again.

@@ -2,7 +2,7 @@
 //!
 //! One fragment is one picture with the sound recorded before it. The picture waits for nothing, so the mux delays it by nothing.
 
-use super::message::Message;
+use super::message::{Fragment, Message};
 use super::period::{Period, Used};
 use super::tracks::{Entry, chosen, entry};
 use crate::mp4::Track;
@@ -25,6 +25,16 @@ pub struct Mux {
     coming: Option<Coming>,
     used: Used,
     inits: u64,
+    /// What was left out since the last fragment.
+    left_out: LeftOut,
+}
+
+/// What viewers lack, and were not told of yet.
+#[derive(Default)]
+struct LeftOut {
+    samples: u64,
+    /// There may be more, of which nothing is known.
+    missed: bool,
 }
 
 struct Known {
@@ -62,13 +72,30 @@ impl Mux {
     /// Gives what waits: nothing is coming for now.
     pub fn flush(&mut self, out: &mut Vec<Message>) {
         let Mux { period, used, .. } = self;
-        out.extend(period.as_mut().and_then(|period| period.flush(used)).map(Message::Fragment));
+        let fragment = period.as_mut().and_then(|period| period.flush(used));
+        self.give(fragment, out);
+    }
+
+    /// Gives a fragment, and tells before it what is missing there.
+    fn give(&mut self, fragment: Option<Fragment>, out: &mut Vec<Message>) {
+        let Some(fragment) = fragment else { return };
+        self.count();
+        let LeftOut { samples, missed } = std::mem::take(&mut self.left_out);
+        if samples > 0 || missed {
+            out.push(Message::Skipped { samples });
+        }
+        out.push(Message::Fragment(fragment));
+    }
+
+    fn count(&mut self) {
+        self.left_out.samples += self.period.as_mut().map_or(0, Period::take_left_out);
     }
 
     /// What came before the next item was not had: nothing that needs it is given.
     pub fn interrupt(&mut self) {
         if let Some(period) = &mut self.period {
             period.interrupt();
+            self.left_out.missed = true;
         }
         self.coming = None;
     }
@@ -97,8 +124,8 @@ impl Mux {
 
     fn sample(&mut self, sample: StoredSample, out: &mut Vec<Message>) {
         if let Some(period) = self.period.as_mut().filter(|period| period.goes_on_with(&sample)) {
-            out.extend(period.push(sample, &mut self.used).map(Message::Fragment));
-            return;
+            let fragment = period.push(sample, &mut self.used);
+            return self.give(fragment, out);
         }
         let Some(known) = self.configurations.get(&sample.configuration) else {
             tracing::warn!(configuration = %sample.configuration, "live: a sample without its configuration is left out");
@@ -119,7 +146,11 @@ impl Mux {
         let tracks = Arc::clone(&known.tracks);
         match entry(&tracks, &sample) {
             Entry::Begins => return self.begin(&tracks, coming.held, sample, out),
-            Entry::Needs => coming.held.clear(),
+            Entry::Needs => {
+                // Who comes before the first footage lacks nothing.
+                self.left_out.samples += u64::from(self.inits > 0) * (1 + coming.held.len() as u64);
+                coming.held.clear();
+            }
             Entry::Beside => {
                 coming.held.push(sample);
                 let too_many = coming.held.len().saturating_sub(HELD_MAX);
@@ -137,6 +168,7 @@ impl Mux {
         out: &mut Vec<Message>,
     ) {
         self.flush(out);
+        self.count();
         self.inits += 1;
         let first = held.iter().chain([&sample]).min_by_key(|sample| sample.wall);
         match Period::begin(self.inits, tracks, first.unwrap_or(&sample), self.used) {
@@ -144,7 +176,8 @@ impl Mux {
                 out.push(Message::Init(Arc::clone(&period.init)));
                 let period = self.period.insert(period);
                 held.into_iter().for_each(|sound| period.hold(sound));
-                out.extend(period.push(sample, &mut self.used).map(Message::Fragment));
+                let fragment = period.push(sample, &mut self.used);
+                self.give(fragment, out);
             }
             Err(error) => {
                 self.period = None;

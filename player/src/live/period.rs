@@ -30,6 +30,8 @@ pub(super) struct Period {
     lanes: Vec<Lane>,
     /// Something could not be muxed, or was not had: nothing is given before the next sync sample.
     broken: bool,
+    /// So many samples were taken and not given, and that was not told yet.
+    left_out: u64,
     told: bool,
 }
 
@@ -63,6 +65,7 @@ impl Period {
             tracks: tracks.to_vec(),
             lanes: tracks.iter().map(lane).collect(),
             broken: false,
+            left_out: 0,
             told: false,
         })
     }
@@ -80,7 +83,17 @@ impl Period {
     /// What came before was not had.
     pub(super) fn interrupt(&mut self) {
         self.broken = true;
+        self.left_out += self.waiting();
         self.lanes.iter_mut().for_each(Lane::clear);
+    }
+
+    /// How many samples were taken and not given since this was asked.
+    pub(super) fn take_left_out(&mut self) -> u64 {
+        std::mem::take(&mut self.left_out)
+    }
+
+    fn waiting(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.waiting.len() as u64).sum()
     }
 
     /// Takes sound from before the first picture: it goes with that.
@@ -95,6 +108,7 @@ impl Period {
         let entry = entry(&self.tracks, &sample);
         self.broken &= entry != Entry::Begins;
         if self.broken {
+            self.left_out += 1;
             return None;
         }
         let sync = sample.flags.contains(SampleFlags::SYNC);
@@ -124,7 +138,7 @@ impl Period {
         // A packet of sound that is none must not cost the picture.
         let made = whole
             .or_else(|error| fragment(used.sequence, parts.get(..1).unwrap_or_default()).map_err(|_| error));
-        let samples = self.lanes.iter().map(|lane| lane.waiting.len() as u64).sum();
+        let samples = self.waiting();
         let duration_ns = self.lanes.iter().find(|lane| !lane.waiting.is_empty()).map_or(0, Lane::waiting_ns);
         let ends = self.lanes.iter().filter_map(Lane::end_ns).max().unwrap_or(used.until_ns);
         self.lanes.iter_mut().for_each(Lane::clear);
@@ -140,6 +154,7 @@ impl Period {
             Err(error) => {
                 tracing::warn!(%error, "live: a picture is left out, with what needs it");
                 self.broken = true;
+                self.left_out += samples;
                 None
             }
         }

@@ -129,7 +129,16 @@ fn what_was_interrupted_goes_on_with_a_keyframe() {
     mux.interrupt();
     let before = out.len();
     all[third + 3..].iter().cloned().for_each(|item| mux.push(item, &mut out));
-    assert!(matches!(&out[before], Message::Fragment(fragment) if fragment.sync));
+    let [Message::Skipped { samples }, Message::Fragment(fragment)] = &out[before..before + 2] else {
+        panic!("what is left out is told, and then it goes on: {:?}", out.get(before))
+    };
+    let samples = *samples;
+    assert!(fragment.sync && samples > 0);
+    mux.flush(&mut out);
+    assert_eq!(
+        given(&out) + samples + 3,
+        all.iter().filter(|item| matches!(item, TailItem::Sample(_))).count() as u64
+    );
     assert_eq!(periods(&out).len(), 1, "the same init segment serves");
 }
 
