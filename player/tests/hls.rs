@@ -5,17 +5,17 @@ mod ring;
 #[expect(dead_code, unreachable_pub, reason = "shared with the unit tests, which use other parts of it")]
 mod support;
 
-use keha_fs::{ConfigurationHash, RunId, SampleFlags, TimeRange, Uuid, Volume, WallTime};
+use keha_fs::{ConfigurationHash, RunId, SampleFlags, TimeRange, TrackNumber, Uuid, Volume, WallTime};
 use keha_player::Error;
 use keha_player::hls::{LiveOptions, LivePlaylist, Uris, Variant, master, vod};
 use keha_player::segments::{InitName, Plan, PlannedSegment, Segment, SegmentName, init, plan, segment};
 use keha_player::timeline::Index;
-use ring::{NOON, Ring, S, at, stream};
+use ring::{NOON, Ring, S, at, stream, stream_of};
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
-use support::clip::{AAC, Clip, H264, H265, MULAW, encode};
+use support::clip::{AAC, Clip, ClipSample, H264, H265, MULAW, encode};
 
 fn h264_aac() -> &'static Clip {
     static CLIP: OnceLock<Clip> = OnceLock::new();
@@ -402,9 +402,7 @@ fn a_damaged_keyframe_costs_its_own_segment_alone() {
         let plan = planned(&volume, TimeRange::default(), 1);
         let whole: Vec<Segment> = plan.segments.iter().map(|planned| made(&volume, planned)).collect();
         drop(volume);
-        let is_key = |sample: &&support::clip::ClipSample| {
-            sample.track.0 == 1 && sample.flags.contains(SampleFlags::SYNC)
-        };
+        let is_key = |sample: &&ClipSample| sample.track.0 == 1 && sample.flags.contains(SampleFlags::SYNC);
         ring.damage(&clip.samples.iter().filter(is_key).nth(2).unwrap().data);
         let volume = ring.volume();
         assert_eq!(planned(&volume, TimeRange::default(), 1).segments, plan.segments);
@@ -476,6 +474,32 @@ fn the_end_of_a_stretch_has_one_name() {
     }
 }
 
+/// Two video tracks, the second of which stands first in the configuration and is shown a little later.
+#[test]
+fn of_two_video_tracks_one_leads_everywhere() {
+    let mut clip = h264_aac().clone();
+    let mut other = clip.configuration.tracks[0].clone();
+    other.track = TrackNumber(3);
+    clip.configuration.tracks.insert(0, other);
+    clip.samples = clip
+        .samples
+        .into_iter()
+        .flat_map(|sample| {
+            let (track, ticks) = (TrackNumber(3), sample.ticks + 1800);
+            let other = (sample.track.0 == 1).then(|| ClipSample { track, ticks, ..sample.clone() });
+            [other, Some(sample)].into_iter().flatten()
+        })
+        .collect();
+    let ring = Ring::new();
+    let mut recorder = ring.recorder();
+    recorder.run(1, at(0), &clip);
+    recorder.close();
+    let volume = ring.volume();
+    let plan = planned(&volume, TimeRange::default(), 1);
+    let pictures: usize = plan.segments.iter().map(|planned| made(&volume, planned).pictures).sum();
+    assert_eq!((plan.segments.len(), pictures), (4, pictures_of(h264_aac())));
+}
+
 #[test]
 fn sound_alone_is_cut_by_its_chunks() {
     let (ring, clip) = (Ring::new(), encode(6, "", &[], MULAW));
@@ -493,6 +517,43 @@ fn sound_alone_is_cut_by_its_chunks() {
     let path = write(&volume, &plan, directory.path());
     let sound = ffmpeg(&["-i", path.to_str().unwrap(), "-f", "s16le", "-"]);
     assert_eq!(sound.len(), 2 * 6 * 8000);
+}
+
+/// What there is to choose from is asked for often: no segment is made for it, and none has to be whole.
+#[test]
+fn a_variant_tells_its_frame_rate_although_its_newest_segment_is_damaged() {
+    for clip in [h264_aac(), h265_mulaw()] {
+        let ring = Ring::new();
+        let mut recorder = ring.recorder();
+        recorder.run(1, at(0), clip);
+        recorder.close();
+        let is_key = |sample: &&ClipSample| sample.track.0 == 1 && sample.flags.contains(SampleFlags::SYNC);
+        ring.damage(&clip.samples.iter().rfind(is_key).unwrap().data);
+        let volume = ring.volume();
+        let (index, id) = (Index::new(&volume), stream(&volume));
+        let segments = planned(&volume, TimeRange::default(), 1).segments;
+        assert!(segment(&volume, id, &segments.last().unwrap().name).is_err());
+        let variant = Variant::of(&volume, &index, id, &segments, "front.m3u8").unwrap();
+        assert!((variant.frame_rate.unwrap() - 25.0).abs() < 2.1, "{variant:?}");
+    }
+}
+
+#[test]
+fn an_init_segment_of_another_stream_is_not_found() {
+    let ring = Ring::new();
+    for (name, clip) in [("front", h264_aac()), ("back", h265_mulaw())] {
+        let mut recorder = ring.recorder_of(name);
+        recorder.run(1, at(0), clip);
+        recorder.close();
+    }
+    let volume = ring.volume();
+    let index = Index::new(&volume);
+    let planned = planned(&volume, TimeRange::default(), 1).segments[0].name;
+    let name = InitName { configuration: planned.configuration, at: planned.from };
+    // It is known from here on.
+    assert!(init(&volume, &index, stream(&volume), &name).is_ok());
+    let other = init(&volume, &index, stream_of(&volume, "back"), &name);
+    assert!(matches!(other, Err(Error::NoSegment { .. })), "{other:?}");
 }
 
 #[test]

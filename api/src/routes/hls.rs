@@ -99,13 +99,13 @@ pub(super) async fn choices(
 ) -> Result<Response, Problem> {
     let range = asked.range()?;
     let text = app.read(watched.identity.name.clone(), move |app| {
-        let mut variants = Vec::new();
-        for name in streams_of(app, &watched.camera) {
+        let variants = streams_of(app, &watched.camera).into_iter().map(|name| {
             let uri = format!("../streams/{}/hls/{}", path_name(&name), media_playlist(range, &signed));
-            let found = app.find(&name)?;
-            variants.extend(variant(&found, range, uri)?);
-        }
-        if variants.is_empty() { Err(not_recorded()) } else { Ok(master(&variants)?) }
+            let found = app.find(&name).map_err(Problem::from);
+            let variant = found.and_then(|found| variant(&found, range, uri));
+            (name, variant)
+        });
+        Ok(master(&offered(variants)?)?)
     });
     Ok(playlist(text.await?))
 }
@@ -178,6 +178,23 @@ fn media_playlist(range: TimeRange, signed: &Signed) -> String {
     if query.is_empty() { file.to_owned() } else { format!("{file}?{}", query.join("&")) }
 }
 
+/// What there is to choose from: a stream that cannot be played costs the others nothing. If none can, what is wrong with the first.
+fn offered(
+    streams: impl Iterator<Item = (StreamName, Result<Option<Variant>, Problem>)>,
+) -> Result<Vec<Variant>, Problem> {
+    let (mut variants, mut refused) = (Vec::new(), None);
+    for (stream, variant) in streams {
+        match variant {
+            Ok(variant) => variants.extend(variant),
+            Err(problem) => {
+                tracing::warn!(%stream, ?problem, "a stream cannot be played, and is left out of its camera's playlist");
+                refused.get_or_insert(problem);
+            }
+        }
+    }
+    if variants.is_empty() { Err(refused.unwrap_or_else(not_recorded)) } else { Ok(variants) }
+}
+
 fn variant(found: &Found, range: TimeRange, uri: String) -> Result<Option<Variant>, Problem> {
     let recent = || {
         let now = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
@@ -191,4 +208,31 @@ fn variant(found: &Found, range: TimeRange, uri: String) -> Result<Option<Varian
     }
     let snapshot = &found.snapshot;
     Ok(Some(Variant::of(&snapshot.volume, &snapshot.index, found.stream.id, &segments, uri)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::StatusCode;
+
+    #[test]
+    fn a_stream_that_cannot_be_played_costs_the_others_nothing() {
+        let stream = |name: &str| StreamName::new(name).unwrap();
+        let broken = || Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no codec of ours"));
+        let variant = || Variant {
+            uri: "live.m3u8".to_owned(),
+            codecs: Vec::new(),
+            resolution: None,
+            frame_rate: None,
+            bandwidth: 1,
+            average_bandwidth: 1,
+        };
+        let streams = [(stream("front"), broken()), (stream("front/sub"), Ok(Some(variant())))];
+        assert_eq!(offered(streams.into_iter()).ok(), Some(vec![variant()]));
+        let streams = [(stream("front"), broken()), (stream("front/sub"), Ok(None))];
+        let status = offered(streams.into_iter()).unwrap_err().into_response().status();
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+        let status = offered(std::iter::empty()).unwrap_err().into_response().status();
+        assert_eq!(status, StatusCode::NOT_FOUND);
+    }
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, PoisonError};
 const CONFIGURATIONS_KEPT: usize = 256;
 
 impl Volume {
-    /// The configuration of this hash if it is known already or stands in the block of this row; no other block is looked into, so
+    /// The configuration of this hash if it is known of the stream already or stands in the block of this row; no other block is looked into, so
     /// that a made-up hash costs little. Each block begins with the configuration that its first samples need.
     ///
     /// # Errors
@@ -25,10 +25,7 @@ impl Volume {
         row: &StreamRow,
         hash: ConfigurationHash,
     ) -> Result<Option<Arc<Configuration>>> {
-        let known = |volume: &Volume| {
-            volume.configurations.lock().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned()
-        };
-        if let Some(configuration) = known(self) {
+        if let Some(configuration) = self.known_configuration(stream, hash) {
             return Ok(Some(configuration));
         }
         let take = Take { block: row.block, sequence: row.sequence, stream };
@@ -39,16 +36,27 @@ impl Volume {
         let Some(found) = self.configuration_in(row.block, &now, hash).map(Arc::new) else {
             return if self.is_passed(&take) { Err(self.overwritten(&take)) } else { Ok(None) };
         };
-        self.know_configuration(hash, &found);
+        self.know_configuration(stream, hash, &found);
         Ok(Some(found))
     }
 
-    fn know_configuration(&self, hash: ConfigurationHash, configuration: &Arc<Configuration>) {
+    /// What is known of another stream is not for who asks for this one.
+    fn known_configuration(&self, stream: StreamId, hash: ConfigurationHash) -> Option<Arc<Configuration>> {
+        let known = self.configurations.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&(stream, hash)).cloned()
+    }
+
+    fn know_configuration(
+        &self,
+        stream: StreamId,
+        hash: ConfigurationHash,
+        configuration: &Arc<Configuration>,
+    ) {
         let mut known = self.configurations.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= CONFIGURATIONS_KEPT {
             known.clear();
         }
-        known.insert(hash, Arc::clone(configuration));
+        known.insert((stream, hash), Arc::clone(configuration));
     }
 
     /// The configuration of this hash: known already, in this block, or in any other of the stream.
@@ -58,7 +66,7 @@ impl Volume {
         hash: ConfigurationHash,
         first: &Take,
     ) -> Option<Arc<Configuration>> {
-        let known = self.configurations.lock().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned();
+        let known = self.known_configuration(stream, hash);
         if known.is_some() {
             return known;
         }
@@ -68,7 +76,7 @@ impl Volume {
             .chain(others)
             .find_map(|(block, row)| self.configuration_in(block, &row, hash))?;
         let found = Arc::new(found);
-        self.know_configuration(hash, &found);
+        self.know_configuration(stream, hash, &found);
         Some(found)
     }
 

@@ -58,7 +58,7 @@ pub struct Volume {
     clock: Arc<dyn Clock>,
     state: Recovered,
     info: VolumeInfo,
-    configurations: Mutex<HashMap<ConfigurationHash, Arc<Configuration>>>,
+    configurations: Mutex<HashMap<(StreamId, ConfigurationHash), Arc<Configuration>>>,
     /// What was found when a block was last looked at that the ring might have taken.
     latest: Mutex<Option<Arc<Recovered>>>,
     /// What is past its maximum age.

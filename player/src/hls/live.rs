@@ -3,7 +3,7 @@
 use super::Uris;
 use super::media::{Head, render, rounded_s};
 use crate::error::Result;
-use crate::segments::{Joiner, PlannedSegment, Position, live_gops};
+use crate::segments::{Joiner, PlannedSegment, Position, live_gops, mark_independent, tell_left_out};
 use crate::timeline::{Index, TimelineSource};
 use keha_fs::{ConfigurationHash, StreamId, StreamRow, WallTime};
 use std::collections::{BTreeMap, VecDeque};
@@ -82,16 +82,13 @@ impl LivePlaylist {
         if self.seen == sees {
             return Ok(false);
         }
-        let mut gops = live_gops(index, source, self.stream, self.position, FIRST_LOOK_NS)?;
-        if gops.is_none() {
-            gops = live_gops(index, source, self.stream, None, FIRST_LOOK_NS)?;
-            self.position = None;
-            self.broken = !self.listed.is_empty();
-        }
+        let gops = live_gops(index, source, self.stream, self.position, FIRST_LOOK_NS)?;
         let target_ns = i64::try_from(self.options.target.as_nanos()).unwrap_or(i64::MAX);
         let mut joiner = Joiner::new(target_ns, self.position.map(|position| position.name));
-        gops.unwrap_or_default().iter().for_each(|gop| joiner.push(gop));
-        let (mut segments, _) = joiner.finish();
+        gops.iter().for_each(|gop| joiner.push(gop));
+        let (mut segments, left_out) = joiner.finish();
+        tell_left_out(self.stream, &left_out);
+        mark_independent(index, source, self.stream, &mut segments)?;
         if let Some(last) = segments.last() {
             self.position = Some(Position { block: last.block, name: last.name });
         }

@@ -2,12 +2,12 @@
 
 use super::media::refused;
 use crate::error::{Error, Result};
-use crate::segments::{InitName, PlannedSegment, init, segment};
+use crate::segments::{InitName, PlannedSegment, SegmentName, init, leading};
 use crate::timeline::Index;
 use hls_m3u8::MasterPlaylist;
 use hls_m3u8::tags::VariantStream;
 use hls_m3u8::types::{Codecs, StreamData, UFloat};
-use keha_fs::{ConfigurationHash, StreamId, Volume};
+use keha_fs::{ConfigurationHash, Item, StreamId, TimeRange, Volume};
 use std::time::Duration;
 
 /// The most configurations of a variant that are looked at.
@@ -31,10 +31,11 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// What these segments of a stream are to a player. Reads the configurations, and the newest segment for its frame rate.
+    /// What these segments of a stream are to a player. Reads the configurations, and for the frame rate the tables of the newest
+    /// segment; no footage.
     ///
     /// # Errors
-    /// [`Error::Invalid`] without a segment; as [`init`] and [`segment`].
+    /// [`Error::Invalid`] without a segment; as [`init`] of the newest one's configuration.
     pub fn of(
         volume: &Volume,
         index: &Index,
@@ -63,12 +64,38 @@ impl Variant {
                 .extend(init.codecs.into_iter().filter(|codec| !codecs.contains(codec)).collect::<Vec<_>>());
             resolution = resolution.max(init.resolution);
         }
-        let pictures = segment(volume, stream, &newest.name)?.pictures;
-        let seconds = newest.duration().as_secs_f64();
         let (bandwidth, average_bandwidth) = bandwidths(segments);
+        let seconds = newest.duration().as_secs_f64();
+        // A player can do without it.
+        let pictures = pictures_of(volume, stream, &newest.name).unwrap_or(0);
         let frame_rate = (pictures > 0).then(|| pictures as f64 / seconds);
         Ok(Variant { uri: uri.into(), codecs, resolution, frame_rate, bandwidth, average_bandwidth })
     }
+}
+
+/// How many pictures are shown within a segment, by its tables alone: also where some are damaged.
+fn pictures_of(volume: &Volume, stream: StreamId, name: &SegmentName) -> keha_fs::Result<usize> {
+    let range = TimeRange { from: Some(name.from), to: Some(name.to) };
+    let mut cursor = volume.list(stream, range)?;
+    let (mut track, mut pictures) = (None, 0);
+    while let Some(item) = cursor.next_item()? {
+        match item {
+            Item::Configuration(hash, found) if hash == name.configuration => {
+                track = leading(&found).map(|video| video.track);
+            }
+            Item::Listed(row) => {
+                let mine = row.run == name.run && Some(row.track) == track;
+                pictures += usize::from(mine && (name.from..name.to).contains(&row.wall));
+            }
+            _ => {}
+        }
+    }
+    Ok(pictures)
+}
+
+/// Whether a codec of this name has segments that need others (see [`super`]).
+fn needs_others(codec: &String) -> bool {
+    codec.starts_with("hvc1") || codec.starts_with("hev1")
 }
 
 /// The highest rate of a segment that is not a mere rest, and that of all, in bits a second.
@@ -96,7 +123,8 @@ pub fn master(variants: &[Variant]) -> Result<String> {
     }
     let streams: Vec<VariantStream<'_>> = variants.iter().map(line).collect::<Result<_>>()?;
     let mut playlist = MasterPlaylist::builder();
-    playlist.has_independent_segments(true).variant_streams(streams);
+    let independent = !variants.iter().flat_map(|variant| &variant.codecs).any(needs_others);
+    playlist.has_independent_segments(independent).variant_streams(streams);
     Ok(playlist.build().map_err(|error| refused(&error))?.to_string())
 }
 

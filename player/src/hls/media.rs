@@ -45,13 +45,14 @@ pub(super) fn render<'a>(
     at: impl Fn(ConfigurationHash) -> WallTime,
 ) -> Result<String> {
     let mut listed = Vec::new();
-    let mut configuration = None;
+    let (mut configuration, mut independent) = (None, true);
     for segment in segments {
         let new = configuration.replace(segment.name.configuration) != Some(segment.name.configuration);
         let init = new.then(|| {
             let configuration = segment.name.configuration;
             uris.init(&InitName { configuration, at: at(configuration) })
         });
+        independent &= segment.independent;
         listed.push(line(segment, init, segment.discontinuity || listed.is_empty(), uris)?);
     }
     let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
@@ -60,7 +61,7 @@ pub(super) fn render<'a>(
         .target_duration(Duration::from_secs(head.target_duration_s))
         .media_sequence(number(head.media_sequence))
         .discontinuity_sequence(number(head.discontinuity_sequence))
-        .has_independent_segments(true)
+        .has_independent_segments(independent)
         .segments(listed);
     if head.is_over {
         playlist.playlist_type(PlaylistType::Vod).has_end_list(true);

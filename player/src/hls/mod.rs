@@ -20,6 +20,10 @@
 //!   interval grows past its step: then it is raised, for a player would give up on a longer segment.
 //! - While a camera is away its playlist stays as it is. What comes then is behind a discontinuity.
 //!
+//! `EXT-X-INDEPENDENT-SEGMENTS` (RFC 8216, section 4.3.5.1) says that no sample needs another segment to be decoded. A segment of H.265
+//! may begin with a CRA picture, and those that lead it are decoded from the segment before: so the tag is left out where any of a
+//! playlist's segments, or any of a master playlist's variants, is H.265.
+//!
 //! What must not live here: HTTP, signing, segments' bytes.
 
 mod live;

@@ -197,6 +197,43 @@ fn a_playlist_that_nobody_asked_for_in_long_begins_anew_with_higher_numbers() {
     assert!(playlist.segments().next_back().unwrap().wall() > made.gops[1990].from);
 }
 
+/// So much was recorded meanwhile that it looks at the newest anew: also at what it listed before.
+#[test]
+fn a_playlist_that_nobody_asked_for_in_long_lists_nothing_again() {
+    let events: Vec<Event> = (0..600).flat_map(|_| [Event::Gops(1, 200), Event::Gap(40)]).collect();
+    let mut made = MadeUp::of(&events);
+    made.live = true;
+    made.shown = 600;
+    let (mut playlist, mut log) = (LivePlaylist::new(STREAM, LiveOptions::default()), Log::default());
+    advanced(&made, &mut playlist);
+    log.note(&playlist).unwrap();
+    let last = playlist.segments().next_back().unwrap().wall();
+    let number = playlist.media_sequence() + playlist.segments().len() as u64;
+    made.shown = made.chunks();
+    assert!(advanced(&made, &mut playlist));
+    log.note(&playlist).unwrap();
+    let newest = playlist.segments().next_back().unwrap().wall();
+    let listed = playlist.media_sequence() + playlist.segments().len() as u64 - number;
+    // One a second at most, of what came since.
+    assert!(listed as i64 <= newest.since_ns(last) / 1_000_000_000 + 1, "{listed} segments");
+}
+
+/// RFC 8216, section 4.3.5.1: pictures that lead a CRA picture are decoded from the segment before.
+#[test]
+fn segments_of_h265_are_not_said_to_be_independent() {
+    for (codec, independent) in [(*b"avc1", true), (*b"hvc1", false), (*b"hev1", false)] {
+        let mut made = MadeUp::of(&[Event::Gops(10, 1000)]);
+        made.codec = Some(codec);
+        let range = TimeRange::default();
+        let plan = plan(&Index::new(&made), &made, STREAM, range, Duration::from_secs(1)).unwrap();
+        assert_eq!(parsed(&vod(&plan.segments, &uris()).unwrap()).independent_segments, independent);
+        made.live = true;
+        let mut playlist = LivePlaylist::new(STREAM, LiveOptions::default());
+        advanced(&made, &mut playlist);
+        assert_eq!(parsed(&playlist.render(&uris()).unwrap()).independent_segments, independent);
+    }
+}
+
 #[test]
 fn the_target_duration_follows_the_keyframe_interval_in_steps() {
     for (gop_ms, expected) in [(480, 2), (1000, 2), (2000, 2), (2520, 3), (4000, 4), (8000, 10), (50_000, 61)]
@@ -226,7 +263,11 @@ fn a_master_playlist_lists_variants_in_order() {
         bandwidth,
         average_bandwidth: bandwidth / 2,
     };
-    let text = master(&[variant("front.m3u8", 8_000_000), variant("front/sub.m3u8", 500_000)]).unwrap();
+    let variants = [variant("front.m3u8", 8_000_000), variant("front/sub.m3u8", 500_000)];
+    let text = master(&variants).unwrap();
+    assert!(!text.contains("EXT-X-INDEPENDENT-SEGMENTS"), "of H.265");
+    let h264 = Variant { codecs: vec!["avc1.4d401f".to_owned()], ..variants[0].clone() };
+    assert!(master(&[h264]).unwrap().contains("EXT-X-INDEPENDENT-SEGMENTS"));
     let (_, parsed) = m3u8_rs::parse_master_playlist(text.as_bytes()).unwrap();
     assert_eq!(
         parsed.variants.iter().map(|variant| variant.bandwidth).collect::<Vec<_>>(),

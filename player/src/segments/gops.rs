@@ -59,7 +59,9 @@ impl Gops {
             let (mine, rest) = rest.split_at(rest.partition_point(|sync| sync.chunk == index));
             syncs = rest;
             match &chunk.kind {
-                OutlineKind::Media => self.media((row.block, row.sequence), chunk, mine),
+                OutlineKind::Media => {
+                    self.media((row.block, row.sequence), chunk, mine, || leading(outline, chunk));
+                }
                 OutlineKind::Erased | OutlineKind::Expired => self.end_stretch(),
                 OutlineKind::Gap(gap) if self.is_interrupted_by(gap) => self.end_stretch(),
                 _ => {}
@@ -67,15 +69,24 @@ impl Gops {
         }
     }
 
-    fn media(&mut self, block: (BlockIndex, Sequence), chunk: &OutlineChunk, syncs: &[OutlineSync]) {
+    fn media(
+        &mut self,
+        block: (BlockIndex, Sequence),
+        chunk: &OutlineChunk,
+        syncs: &[OutlineSync],
+        leading: impl Fn() -> Option<TrackNumber>,
+    ) {
+        let lower = |track: TrackNumber| syncs.iter().any(|sync| sync.track < track);
         let goes_on = |stretch: &Stretch| {
             (stretch.run, stretch.configuration) == (chunk.run, chunk.configuration)
+                && !lower(stretch.track)
                 && chunk.from.since_ns(stretch.reached) <= PAUSE_NS
         };
         if !self.stretch.as_ref().is_some_and(goes_on) {
             self.end_stretch();
             // What comes before the first sync sample cannot be decoded.
-            let Some(track) = syncs.iter().map(|sync| sync.track).min() else { return };
+            let here = |track: &TrackNumber| syncs.iter().any(|sync| sync.track == *track);
+            let Some(track) = leading().filter(here) else { return };
             let (run, configuration) = (chunk.run, chunk.configuration);
             self.stretch = Some(Stretch { run, configuration, track, reached: chunk.from, begun: false });
         }
@@ -150,6 +161,15 @@ impl Gops {
     pub(crate) fn take_ready(&mut self) -> std::vec::Drain<'_, Gop> {
         self.ready.drain(..)
     }
+}
+
+/// The track that leads where a chunk of a block belongs: the lowest with a sync sample, as [`super::tracks::choose`] has it.
+fn leading(outline: &BlockOutline, chunk: &OutlineChunk) -> Option<TrackNumber> {
+    let mine = |sync: &&OutlineSync| {
+        let of = usize::try_from(sync.chunk).ok().and_then(|index| outline.chunks.get(index));
+        of.is_some_and(|of| (of.run, of.configuration) == (chunk.run, chunk.configuration))
+    };
+    outline.syncs.iter().filter(mine).map(|sync| sync.track).min()
 }
 
 /// How many of a chunk's bytes stand before a moment, if they are spread evenly.

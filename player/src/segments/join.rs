@@ -37,7 +37,7 @@ impl Joiner {
 
     /// Takes the next group.
     pub(crate) fn push(&mut self, gop: &Gop) {
-        if gop.to.since_ns(gop.from) > LENGTH_MAX_NS {
+        if gop.to.since_ns(gop.from) > LENGTH_MAX_NS || gop.bytes > BYTES_MAX as u64 {
             self.close();
             self.left_out.push((gop.from, gop.to));
             return;
@@ -76,7 +76,13 @@ impl Joiner {
             (ended.run, ended.to, ended.configuration) == (name.run, name.from, name.configuration)
         });
         let discontinuity = !goes_on && !self.first;
-        self.open = Some(PlannedSegment { name, discontinuity, bytes: gop.bytes, block: gop.block });
+        self.open = Some(PlannedSegment {
+            name,
+            discontinuity,
+            bytes: gop.bytes,
+            block: gop.block,
+            independent: false,
+        });
     }
 
     /// Ends the segment that is being joined, if any.
@@ -93,7 +99,7 @@ impl Joiner {
         self.done.len()
     }
 
-    /// The segments that are done, and the groups that are too long for one.
+    /// The segments that are done, and the groups that are too long or too large for one.
     pub(crate) fn finish(self) -> (Vec<PlannedSegment>, Vec<(WallTime, WallTime)>) {
         (self.done, self.left_out)
     }

@@ -3,11 +3,13 @@
 use super::LENGTH_MAX_NS;
 use crate::timeline::TimelineSource;
 use keha_fs::{
-    BlockIndex, BlockOutline, BlockState, ChunkNumber, ConfigurationHash, Gap, GapReason, OutlineChunk,
-    OutlineKind, OutlineSync, Result, RunId, Sequence, StreamId, StreamRow, TrackNumber, Uuid, WallTime,
+    BlockIndex, BlockOutline, BlockState, ChunkNumber, Configuration, ConfigurationHash, Gap, GapReason,
+    OutlineChunk, OutlineKind, OutlineSync, Result, RunId, Sequence, StreamId, StreamRow, TrackConfiguration,
+    TrackKind, TrackNumber, Uuid, WallTime,
 };
 use proptest::prelude::*;
 use std::cell::Cell;
+use std::sync::Arc;
 
 pub(crate) const MS: i64 = 1_000_000;
 pub(crate) const STREAM: StreamId = StreamId(Uuid::from_u128(1));
@@ -30,6 +32,8 @@ pub(crate) enum Event {
     Gap(i64),
     /// So much was erased.
     Erased(i64),
+    /// From here on chunks have so many bytes.
+    Bytes(u32),
 }
 
 /// What may happen; clocks only go forward.
@@ -64,11 +68,14 @@ pub(crate) struct MadeUp {
     now_ms: i64,
     run: u128,
     configuration: u8,
+    bytes: u32,
+    /// What its pictures are: H.264, or what is said here.
+    pub(crate) codec: Option<[u8; 4]>,
 }
 
 impl MadeUp {
     pub(crate) fn of(events: &[Event]) -> MadeUp {
-        let mut made = MadeUp { now_ms: NOON_MS, run: 1, ..MadeUp::default() };
+        let mut made = MadeUp { now_ms: NOON_MS, run: 1, bytes: 100_000, ..MadeUp::default() };
         for event in events {
             made.happens(event);
         }
@@ -94,6 +101,7 @@ impl MadeUp {
                 self.now_ms += later_ms;
             }
             Event::Configuration => self.configuration += 1,
+            Event::Bytes(bytes) => self.bytes = *bytes,
             Event::Gap(ms) => {
                 let (from, to) = self.passes(*ms);
                 let (reason, detail) = (GapReason::Overload, String::new());
@@ -143,7 +151,8 @@ impl MadeUp {
     fn chunk(&mut self, kind: OutlineKind, from: WallTime, to: WallTime, syncs: Vec<WallTime>) {
         let run = RunId(Uuid::from_u128(self.run));
         let configuration = ConfigurationHash([self.configuration; 16]);
-        self.chunks.push((OutlineChunk { kind, run, from, to, configuration, bytes: 100_000 }, syncs));
+        let bytes = self.bytes;
+        self.chunks.push((OutlineChunk { kind, run, from, to, configuration, bytes }, syncs));
     }
 
     fn blocks(&self) -> impl Iterator<Item = (usize, &[(OutlineChunk, Vec<WallTime>)])> {
@@ -204,5 +213,25 @@ impl TimelineSource for MadeUp {
             chunks: chunks.iter().map(|(chunk, _)| chunk.clone()).collect(),
             damaged: false,
         })
+    }
+
+    fn configuration(
+        &self,
+        _: StreamId,
+        _: &StreamRow,
+        _: ConfigurationHash,
+    ) -> Result<Option<Arc<Configuration>>> {
+        let track = TrackConfiguration {
+            track: TrackNumber(1),
+            kind: TrackKind::Video,
+            codec: self.codec.unwrap_or(*b"avc1"),
+            timescale: 90_000,
+            width: 0,
+            height: 0,
+            channels: 0,
+            sample_rate: 0,
+            private: Vec::new(),
+        };
+        Ok(Some(Arc::new(Configuration { tracks: vec![track], session: Vec::new() })))
     }
 }

@@ -21,7 +21,8 @@
 //! - Decode times are wall time (docs/time.md): each track begins at the wall time of its first sample, goes on in its own ticks, and lasts
 //!   until the wall time of the sample behind. So a clock's corrections vanish in the last duration, and segments join without a seam.
 //!
-//! A group of pictures longer than [`LENGTH_MAX`] has no segment: the plan tells it in [`Plan::left_out`]. A sample that carries parameter
+//! A group of pictures longer than [`LENGTH_MAX`] or larger than [`BYTES_MAX`] has no segment: the plan tells it in [`Plan::left_out`],
+//! and the log. A sample that carries parameter
 //! sets which its configuration does not have is given without them; [`Segment::needs_init`] says so, and the log. The recorder begins a new
 //! configuration where sets change, so that is a camera that changes them between two sync samples.
 //!
@@ -31,6 +32,7 @@ mod build;
 mod ends;
 mod gops;
 mod join;
+mod left_out;
 #[cfg(test)]
 pub(crate) mod made_up;
 mod name;
@@ -42,9 +44,11 @@ mod tracks;
 
 pub use build::{Segment, segment};
 pub(crate) use join::Joiner;
+pub(crate) use left_out::tell_left_out;
 pub use name::{InitName, SegmentName};
 pub use plan::{Plan, PlannedSegment, plan, target_of};
-pub(crate) use plan::{Position, live_gops};
+pub(crate) use plan::{Position, live_gops, mark_independent};
+pub(crate) use tracks::leading;
 pub use tracks::{Init, init};
 
 use keha_fs::{Gap, WallTime};

@@ -2,10 +2,13 @@
 
 use super::gops::{Gop, Gops};
 use super::join::Joiner;
+use super::left_out::tell_left_out;
+use super::tracks::is_independent;
 use super::{SEGMENTS_MAX, SegmentName};
 use crate::error::{Error, Result};
 use crate::timeline::{Index, PAUSE_NS, TimelineSource};
 use keha_fs::{BlockIndex, BlockState, Sequence, StreamId, StreamRow, TimeRange, WallTime};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -25,6 +28,8 @@ pub struct PlannedSegment {
     pub discontinuity: bool,
     /// About how many bytes it has: those of its chunks on the disk.
     pub bytes: u64,
+    /// Each of its pictures can be decoded from it alone. Not so in H.265: see [`crate::hls`].
+    pub independent: bool,
     /// The block in which it begins, and the block's take.
     pub(crate) block: (BlockIndex, Sequence),
 }
@@ -46,7 +51,8 @@ impl PlannedSegment {
 pub struct Plan {
     /// They, in the order of recording.
     pub segments: Vec<PlannedSegment>,
-    /// Recorded, but longer without a sync sample than a segment may be ([`super::LENGTH_MAX`]).
+    /// Recorded, but longer without a sync sample, or larger, than a segment may be ([`super::LENGTH_MAX`], [`super::BYTES_MAX`]). The
+    /// log tells of it.
     pub left_out: Vec<(WallTime, WallTime)>,
 }
 
@@ -70,8 +76,7 @@ pub fn plan(
     target: Duration,
 ) -> Result<Plan> {
     let mut joiner = Joiner::new(i64::try_from(target.as_nanos()).unwrap_or(i64::MAX), None);
-    let rows = index.rows_of(stream);
-    let rows = Rows { rows, source, stream, is_live: index.is_live() };
+    let rows = Rows { rows: index.rows_of(stream), source, stream, is_live: index.is_live() };
     let complete = rows.gops(range, &mut |gop| {
         let inside = range.to.is_none_or(|to| gop.from < to) && range.from.is_none_or(|from| gop.to > from);
         if inside {
@@ -86,8 +91,38 @@ pub fn plan(
             "a playlist has at most {SEGMENTS_MAX} segments, and this range has more; ask for up to {longest:.0} hours at once"
         )));
     }
-    let (segments, left_out) = joiner.finish();
+    let (mut segments, left_out) = joiner.finish();
+    tell_left_out(stream, &left_out);
+    mark_independent(index, source, stream, &mut segments)?;
     Ok(Plan { segments, left_out })
+}
+
+/// Finds out of new segments whether they are independent. A configuration that is gone is taken for one of which they are not.
+pub(crate) fn mark_independent(
+    index: &Index,
+    source: &dyn TimelineSource,
+    stream: StreamId,
+    segments: &mut [PlannedSegment],
+) -> Result<()> {
+    let mut known = BTreeMap::new();
+    for segment in segments {
+        let hash = segment.name.configuration;
+        segment.independent = match known.get(&hash) {
+            Some(independent) => *independent,
+            None => {
+                let mut rows = index.rows_of(stream).iter();
+                let row = rows.find(|row| (row.block, row.sequence) == segment.block);
+                let configuration = match row.map(|row| source.configuration(stream, row, hash)) {
+                    None | Some(Err(keha_fs::Error::Overwritten { .. })) => None,
+                    Some(found) => found?,
+                };
+                let independent = configuration.is_some_and(|found| is_independent(&found));
+                known.insert(hash, independent);
+                independent
+            }
+        };
+    }
+    Ok(())
 }
 
 /// Where a live playlist goes on.
@@ -99,43 +134,43 @@ pub(crate) struct Position {
     pub(crate) name: SegmentName,
 }
 
-/// The groups of pictures behind a position, or those of the last `window_ns` of a stream; `None` if the position is gone, or so long
-/// ago that nobody waits for what follows it.
+/// The groups of pictures behind a position; of the last `window_ns` of a stream alone, if there is none, or it is gone, or so long ago
+/// that nobody waits for what follows it.
 pub(crate) fn live_gops(
     index: &Index,
     source: &dyn TimelineSource,
     stream: StreamId,
     behind: Option<Position>,
     window_ns: i64,
-) -> Result<Option<Vec<Gop>>> {
+) -> Result<Vec<Gop>> {
     let rows = index.rows_of(stream);
     let mut found = Vec::new();
     let mut take = |gop: Gop| {
         found.push(gop);
         ControlFlow::Continue(())
     };
-    let Some(behind) = behind else {
-        let newest = rows.iter().rev().filter(|row| row.samples > 0).find_map(|row| row.wall);
-        let from = newest.map(|(_, max)| max.plus_ns(-window_ns));
-        // Blocks of runs with later clocks, before a clock was set back, are not the newest.
-        let first = rows.iter().rposition(|row| row.wall.is_some_and(|(min, _)| Some(min) <= from));
-        let rows = rows.get(first.unwrap_or(0)..).unwrap_or_default();
-        let rows = Rows { rows, source, stream, is_live: index.is_live() };
-        let _ = rows.gops(TimeRange::default(), &mut take)?;
-        found.retain(|gop| from.is_none_or(|from| gop.to > from));
-        return Ok(Some(found));
-    };
-    let Some(first) = rows.iter().position(|row| (row.block, row.sequence) == behind.block) else {
-        // Gone, or this look at the volume is older than the one that the position is from.
-        let is_older = rows.iter().all(|row| row.sequence < behind.block.1);
-        return Ok(is_older.then(Vec::new));
-    };
-    if rows.len() - first > BLOCKS_BEHIND_MAX {
-        return Ok(None);
+    let mut first = None;
+    if let Some(behind) = behind {
+        first = rows.iter().position(|row| (row.block, row.sequence) == behind.block);
+        // This look at the volume is older than the one that the position is from.
+        if first.is_none() && rows.iter().all(|row| row.sequence < behind.block.1) {
+            return Ok(found);
+        }
+        first = first.filter(|first| rows.len() - first <= BLOCKS_BEHIND_MAX);
     }
-    let rows = Rows { rows: rows.get(first..).unwrap_or_default(), source, stream, is_live: index.is_live() };
+    let from = if first.is_some() { None } else { newest(rows).map(|newest| newest.plus_ns(-window_ns)) };
+    // Blocks of runs with later clocks, before a clock was set back, are not the newest.
+    let begins = || rows.iter().rposition(|row| row.wall.is_some_and(|(min, _)| Some(min) <= from));
+    let rows = rows.get(first.or_else(begins).unwrap_or(0)..).unwrap_or_default();
+    let rows = Rows { rows, source, stream, is_live: index.is_live() };
     let _ = rows.gops(TimeRange::default(), &mut take)?;
-    Ok(Some(found.split_off(behind.passed(&found))))
+    found.retain(|gop| from.is_none_or(|from| gop.to > from));
+    Ok(found.split_off(behind.map_or(0, |behind| behind.passed(&found))))
+}
+
+/// The latest moment of the newest block with samples.
+fn newest(rows: &[StreamRow]) -> Option<WallTime> {
+    rows.iter().rev().filter(|row| row.samples > 0).find_map(|row| row.wall).map(|(_, max)| max)
 }
 
 impl Position {

@@ -1,9 +1,10 @@
 //! What a plan promises, for whatever was recorded.
 
+use super::gops::Gops;
 use super::made_up::{Event, MS, MadeUp, STREAM, events};
-use super::{LENGTH_MAX, Plan, SEGMENTS_MAX, plan};
-use crate::timeline::Index;
-use keha_fs::TimeRange;
+use super::{BYTES_MAX, LENGTH_MAX, Plan, SEGMENTS_MAX, plan};
+use crate::timeline::{Index, TimelineSource};
+use keha_fs::{BlockOutline, OutlineSync, TimeRange, TrackNumber};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -82,6 +83,45 @@ fn a_group_of_pictures_that_is_too_long_is_told_and_left_out() {
     assert_eq!((plan.segments.len(), plan.left_out.len()), (4, 1));
     let breaks: Vec<bool> = plan.segments.iter().map(|segment| segment.discontinuity).collect();
     assert_eq!(breaks, [false, false, true, false]);
+}
+
+#[test]
+fn a_group_of_pictures_that_is_too_large_is_told_and_left_out() {
+    let large = [Event::Bytes(8 << 20), Event::Gops(1, 10_000), Event::Bytes(100_000)];
+    let events = [&[Event::Gops(2, 1000)], &large[..], &[Event::Gops(2, 1000)]].concat();
+    let plan = planned(&MadeUp::of(&events), TimeRange::default(), 1);
+    assert_eq!((plan.segments.len(), plan.left_out.len()), (4, 1));
+    assert!(plan.segments.iter().all(|segment| segment.bytes <= BYTES_MAX as u64));
+}
+
+/// Chunks of a stream with two video tracks, and the tracks whose sync samples stand in them.
+#[test]
+fn the_video_track_with_the_lowest_number_leads() {
+    for tracks in [&[2, 1, 2, 1, 2, 1][..], &[1, 2, 1, 2, 1, 2]] {
+        let made = MadeUp::of(&[Event::Gops(tracks.len(), 1000)]);
+        let rows = made.rows(STREAM);
+        let mut outline = made.outline(STREAM, &rows[0]).unwrap();
+        for (sync, track) in outline.syncs.iter_mut().zip(tracks) {
+            sync.track = TrackNumber(*track);
+        }
+        let expected: Vec<_> =
+            outline.syncs.iter().filter(|sync| sync.track.0 == 1).map(|sync| sync.wall).collect();
+        // In one block, and in a block each.
+        let alone = |index: usize| BlockOutline {
+            chunks: vec![outline.chunks[index].clone()],
+            syncs: vec![OutlineSync { chunk: 0, ..outline.syncs[index] }],
+            ..outline.clone()
+        };
+        for outlines in [vec![outline.clone()], (0..tracks.len()).map(alone).collect()] {
+            let mut gops = Gops::default();
+            outlines.iter().for_each(|outline| gops.block(&rows[0], outline));
+            gops.end_stretch();
+            let mut found: Vec<_> = gops.take_ready().map(|gop| gop.from).collect();
+            // A block that stands alone tells of the track it has.
+            found.retain(|from| *from >= expected[0]);
+            assert_eq!(found, expected);
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::mp4::{ParameterSets, Track, init as init_segment};
 use crate::timeline::Index;
 use bytes::Bytes;
-use keha_fs::{Configuration, StreamId, StreamRow, TrackKind, TrackNumber, Volume};
+use keha_fs::{Configuration, StreamId, StreamRow, TrackConfiguration, TrackKind, TrackNumber, Volume};
 use std::sync::Arc;
 
 /// The numbers of tracks in segments.
@@ -33,24 +33,22 @@ pub(super) struct Chosen {
     pub track: Track,
 }
 
-/// The first video track and the first audio track of a supported codec.
+/// The video track with the lowest number, which leads (outlines tell no codec: there it is the lowest, too), and the first audio
+/// track of a supported codec.
 ///
-/// Errors: [`Error::Mp4`] if there is none, or there is video and none of it has a place in MP4.
+/// Errors: [`Error::Mp4`] if there is none, or there is video and it has no place in MP4.
 pub(super) fn choose(configuration: &Configuration) -> Result<Vec<Chosen>> {
-    let first = |kind, id| {
-        let mut refused = None;
-        for track in configuration.tracks.iter().filter(|track| track.kind == kind) {
-            match Track::new(id, track, ParameterSets::SampleEntry) {
-                Ok(made) => return Ok(Some(Chosen { number: track.track, track: made })),
-                Err(error) => refused = refused.or(Some(error)),
-            }
-        }
-        refused.map_or(Ok(None), Err)
+    let made = |id, track: &TrackConfiguration| {
+        let made = Track::new(id, track, ParameterSets::SampleEntry)?;
+        Ok(Chosen { number: track.track, track: made })
     };
-    let video = first(TrackKind::Video, VIDEO_ID)?;
-    // Pictures without sound that cannot be played are better than nothing; sound alone must be playable.
-    let audio = match first(TrackKind::Audio, AUDIO_ID) {
+    let video = leading(configuration).map(|track| made(VIDEO_ID, track)).transpose()?;
+    let sound = configuration.tracks.iter().filter(|track| track.kind == TrackKind::Audio);
+    let mut sound: Vec<Result<Chosen>> = sound.map(|track| made(AUDIO_ID, track)).collect();
+    let playable = sound.iter().position(Result::is_ok).unwrap_or(0);
+    let audio = match (playable < sound.len()).then(|| sound.swap_remove(playable)).transpose() {
         Ok(audio) => audio,
+        // Pictures without sound that cannot be played are better than nothing; sound alone must be playable.
         Err(_) if video.is_some() => None,
         Err(error) => return Err(error),
     };
@@ -60,6 +58,18 @@ pub(super) fn choose(configuration: &Configuration) -> Result<Vec<Chosen>> {
         return Err(Error::Mp4 { at: "the stream".to_owned(), reason });
     }
     Ok(chosen)
+}
+
+/// The video track that leads.
+pub(crate) fn leading(configuration: &Configuration) -> Option<&TrackConfiguration> {
+    let videos = configuration.tracks.iter().filter(|track| track.kind == TrackKind::Video);
+    videos.min_by_key(|track| track.track)
+}
+
+/// Whether every picture of a segment can be decoded from the segment alone (RFC 8216, section 4.3.5.1). Not of H.265: cameras open
+/// groups with a CRA picture, and pictures that lead it need the segment before.
+pub(super) fn is_independent(configuration: &Configuration) -> bool {
+    leading(configuration).is_none_or(|video| !matches!(&video.codec, b"hvc1" | b"hev1"))
 }
 
 /// The init segment that the segments of a configuration need. The same name gives the same bytes.
@@ -74,7 +84,7 @@ pub fn init(volume: &Volume, index: &Index, stream: StreamId, name: &InitName) -
         reason: "its configuration is not recorded there".to_owned(),
     })?;
     let tracks: Vec<Track> = choose(&configuration)?.into_iter().map(|chosen| chosen.track).collect();
-    let video = configuration.tracks.iter().find(|track| track.kind == TrackKind::Video);
+    let video = leading(&configuration);
     Ok(Init {
         data: init_segment(&tracks)?,
         codecs: tracks.iter().map(|track| track.codec_string().to_owned()).collect(),

@@ -1,6 +1,7 @@
 //! The border to the volume, as narrow as a timeline needs it: all logic above it is tested without a disk.
 
-use keha_fs::{BlockOutline, Result, StreamId, StreamRow, Volume};
+use keha_fs::{BlockOutline, Configuration, ConfigurationHash, Result, StreamId, StreamRow, Volume};
+use std::sync::Arc;
 
 /// What a timeline is made from.
 pub trait TimelineSource {
@@ -18,6 +19,19 @@ pub trait TimelineSource {
     /// # Errors
     /// [`keha_fs::Error::Overwritten`] if it is gone by now, which is an answer too; what else is wrong with the disk.
     fn outline(&self, stream: StreamId, row: &StreamRow) -> Result<BlockOutline>;
+
+    /// A configuration that stands in a block, if there is any.
+    ///
+    /// # Errors
+    /// As [`TimelineSource::outline`].
+    fn configuration(
+        &self,
+        _stream: StreamId,
+        _row: &StreamRow,
+        _hash: ConfigurationHash,
+    ) -> Result<Option<Arc<Configuration>>> {
+        Ok(None)
+    }
 }
 
 impl TimelineSource for Volume {
@@ -35,5 +49,14 @@ impl TimelineSource for Volume {
 
     fn outline(&self, stream: StreamId, row: &StreamRow) -> Result<BlockOutline> {
         Volume::outline(self, stream, row)
+    }
+
+    fn configuration(
+        &self,
+        stream: StreamId,
+        row: &StreamRow,
+        hash: ConfigurationHash,
+    ) -> Result<Option<Arc<Configuration>>> {
+        self.configuration_in_block(stream, row, hash)
     }
 }
