@@ -58,6 +58,7 @@ pub struct Found {
 #[derive(Default)]
 pub struct Library {
     shelves: RwLock<Vec<Arc<Shelf>>>,
+    opening: fresh::Opening,
 }
 
 /// One volume.
