@@ -15,9 +15,9 @@ pub enum Message {
     Fragment(Fragment),
     /// Footage is missing here; nothing need be done about it.
     Gap(Gap),
-    /// The viewer fell behind and was taken to the newest keyframe: so many samples were not given.
+    /// The viewer fell behind and was taken to the newest keyframe, or what came before the next one could not be had.
     Skipped {
-        /// How many pictures and packets of sound.
+        /// How many pictures and packets of sound were not given, at least: what could not be had is not counted.
         samples: u64,
     },
     /// Nothing is recorded now; the viewer stays, and goes on when there is something again.
