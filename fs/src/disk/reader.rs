@@ -7,8 +7,9 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
@@ -32,7 +33,6 @@ pub struct FileReader {
     direct: bool,
     alignment_bytes: u32,
     size_bytes: u64,
-    path: PathBuf,
     /// The same through the page cache, once it is wanted; `None` where it cannot be opened.
     remembered: OnceLock<Option<File>>,
 }
@@ -53,14 +53,14 @@ impl FileReader {
     pub fn open_with(path: &Path, prefer_direct: bool) -> Result<Self> {
         let Opened { file, direct, alignment_bytes, size_bytes } =
             direct::open(path, Access::Read, prefer_direct)?;
-        let (path, remembered) = (path.to_owned(), OnceLock::new());
-        Ok(Self { file, direct, alignment_bytes, size_bytes, path, remembered })
+        Ok(Self { file, direct, alignment_bytes, size_bytes, remembered: OnceLock::new() })
     }
 
     /// The file through the page cache, if it is another than the one that is read past it.
     fn remembered(&self) -> Option<&File> {
         let open = || {
-            let file = File::open(&self.path).ok()?;
+            // Not by its path: another file may stand there by now.
+            let file = File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd())).ok()?;
             // What stands around the places that are read is not wanted: that is footage.
             posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_RANDOM).ok()?;
             Some(file)
@@ -157,5 +157,23 @@ impl ReadAt for FileReader {
             // Advice: where it is not taken, reading takes longer.
             let _taken = posix_fadvise(file, offset, bytes, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_is_of_the_file_that_was_opened_whatever_stands_in_its_place_later() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (path, other) = (directory.path().join("a.ring"), directory.path().join("b.ring"));
+        std::fs::write(&path, vec![1; 8192]).expect("written");
+        std::fs::write(&other, vec![2; 8192]).expect("written");
+        let reader = FileReader::open(&path).expect("it opens");
+        std::fs::rename(&other, &path).expect("it is replaced");
+        let mut read = [0; 512];
+        reader.read_remembered_at(&mut read, 4096).expect("it is read");
+        assert_eq!(read, [1; 512]);
     }
 }

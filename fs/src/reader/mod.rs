@@ -56,13 +56,23 @@ pub struct Volume {
     path: PathBuf,
     /// Says what is past its maximum age.
     clock: Arc<dyn Clock>,
-    state: Recovered,
+    state: Arc<Recovered>,
     info: VolumeInfo,
     configurations: Mutex<HashMap<(StreamId, ConfigurationHash), Arc<Configuration>>>,
     /// What was found when a block was last looked at that the ring might have taken.
     latest: Mutex<Option<Arc<Recovered>>>,
     /// What is past its maximum age.
     pasts: Mutex<Pasts>,
+}
+
+/// The same look at the volume, for another reader: costs no memory to speak of, and reads nothing.
+impl Clone for Volume {
+    fn clone(&self) -> Volume {
+        let (configurations, latest, pasts) = Default::default();
+        let (disk, clock, state) = (Arc::clone(&self.disk), Arc::clone(&self.clock), Arc::clone(&self.state));
+        let (path, info) = (self.path.clone(), self.info.clone());
+        Volume { disk, path, clock, state, info, configurations, latest, pasts }
+    }
 }
 
 /// What a superblock says to callers.
@@ -97,7 +107,7 @@ impl Volume {
 
     /// [`Volume::open`] on anything that can be read, by any clock.
     pub(crate) fn from_disk_at(disk: Arc<dyn ReadAt>, path: &Path, clock: Arc<dyn Clock>) -> Result<Volume> {
-        let state = recover_beside_writer(&*disk, path)?;
+        let state = Arc::new(recover_beside_writer(&*disk, path)?);
         let info = volume_info(&state.superblock);
         let (configurations, latest, pasts) = Default::default();
         Ok(Volume { disk, path: path.to_owned(), clock, state, info, configurations, latest, pasts })
@@ -108,7 +118,7 @@ impl Volume {
     /// # Errors
     /// As [`Volume::open`].
     pub fn refresh(&mut self) -> Result<()> {
-        self.state = recover_beside_writer(&*self.disk, &self.path)?;
+        self.state = Arc::new(recover_beside_writer(&*self.disk, &self.path)?);
         self.info = volume_info(&self.state.superblock);
         self.pasts = Mutex::default();
         Ok(())

@@ -60,11 +60,16 @@ pub struct Found {
 pub struct Library {
     shelves: RwLock<Vec<Arc<Shelf>>>,
     open: Arc<Open>,
+    opening: fresh::Opening,
 }
 
 impl Default for Library {
     fn default() -> Library {
-        Library { shelves: RwLock::default(), open: Arc::new(Volume::open) }
+        Library {
+            shelves: RwLock::default(),
+            open: Arc::new(Volume::open),
+            opening: fresh::Opening::default(),
+        }
     }
 }
 

@@ -1,24 +1,20 @@
 //! The thread of one stream: follows its tail, has it muxed, gives what comes of it to the viewers.
 
-use super::join::{join, place};
+use super::back;
+use super::join::{Joined, place};
 use super::message::Message;
 use super::mux::Mux;
 use super::registry::Registry;
-use super::start::{Start, start};
+use super::start::{Start, in_tail, start};
 use super::viewer::Channel;
 use super::{LiveOptions, LiveSource};
-use crate::error::Result;
 use crate::time::now;
-use keha_fs::{Item, SamplePlace, StreamName, Tail, TailItem, TailRead, TimeRange, WallTime};
+use keha_fs::{SamplePlace, StreamName, Tail, TailItem, TailRead, WallTime};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long one look at the tail waits: how late the thread notices that nobody watches any more.
 const TURN: Duration = Duration::from_millis(250);
-/// The disk is read from this long before what is looked for: by then the run had something on it, or it has nothing to begin with.
-const READ_BACK_NS: i64 = 5_000_000_000;
-/// What is missing for longer is not read from the disk: viewers want what is now.
-const MISSED_NS_MAX: i64 = 60_000_000_000;
 /// So many items are held while it is not known where to begin.
 const PENDING_MAX: usize = 4096;
 
@@ -38,6 +34,12 @@ pub(super) struct Follower {
     /// What the tail gave while that is not so.
     pending: Vec<TailItem>,
     waiting: Option<WallTime>,
+    /// The disk was read, and the tail gave nothing since.
+    has_read: bool,
+    /// The tail did not wait for the disk: what it has is begun with, without that.
+    late: bool,
+    /// It was looked whether the disk has what the tail has not.
+    looked: bool,
 }
 
 /// Tells viewers and registry when the thread is gone, however it went.
@@ -57,23 +59,45 @@ impl Follower {
         registry: Arc<Registry>,
         options: LiveOptions,
     ) -> Follower {
-        let (mux, tail, last, joined, pending, waiting) = (Mux::new(), None, None, false, Vec::new(), None);
-        Follower { name, source, channel, registry, options, mux, tail, last, joined, pending, waiting }
+        Follower {
+            name,
+            source,
+            channel,
+            registry,
+            options,
+            mux: Mux::new(),
+            tail: None,
+            last: None,
+            joined: false,
+            pending: Vec::new(),
+            waiting: None,
+            has_read: false,
+            late: false,
+            looked: false,
+        }
     }
 
     /// Runs until nobody has watched for a while.
     pub(super) fn run(mut self) {
         let _farewell = Farewell(self.name.clone(), Arc::clone(&self.channel), Arc::clone(&self.registry));
         while !self.registry.retire(&self.name, self.options.linger) {
-            match &mut self.tail {
-                None => self.attach(),
-                Some(tail) => match tail.follow(None, TURN) {
-                    TailRead::Items(items) => self.take(items),
-                    TailRead::Behind => self.reattach(),
-                    TailRead::Ended => self.ended(),
-                },
-            }
+            self.turn();
         }
+    }
+
+    fn turn(&mut self) {
+        let Some(tail) = &mut self.tail else { return self.attach() };
+        match tail.follow(None, TURN) {
+            TailRead::Items(items) => self.take(items),
+            TailRead::Behind => self.behind(),
+            TailRead::Ended => self.ended(),
+        }
+    }
+
+    /// The tail has dropped what follows. Where that is so right behind a look at the disk, another one would take as long.
+    fn behind(&mut self) {
+        self.late |= std::mem::take(&mut self.has_read);
+        self.reattach();
     }
 
     fn attach(&mut self) {
@@ -103,36 +127,60 @@ impl Follower {
         }
     }
 
-    fn take(&mut self, items: Vec<TailItem>) {
-        for item in &items {
-            if let TailItem::Configuration(hash, configuration) = item {
-                self.mux.learn(*hash, configuration);
+    fn take(&mut self, mut items: Vec<TailItem>) {
+        loop {
+            let more = !items.is_empty();
+            for item in &items {
+                if let TailItem::Configuration(hash, configuration) = item {
+                    self.mux.learn(*hash, configuration);
+                }
+            }
+            if self.joined {
+                self.has_read &= !more;
+                return self.give(items);
+            }
+            self.pending.extend(items);
+            let is_full =
+                self.pending.len() >= PENDING_MAX || self.pending_bytes() >= self.options.group_bytes_max;
+            // All that is in memory is looked at, before the disk is.
+            let Some(tail) = self.tail.as_mut().filter(|_| more && !is_full) else { break };
+            match tail.follow(None, Duration::ZERO) {
+                TailRead::Items(next) => items = next,
+                TailRead::Behind => return self.behind(),
+                TailRead::Ended => break,
             }
         }
-        if self.joined {
-            return self.give(items);
+        match self.pending.iter().all(|item| matches!(item, TailItem::Configuration(..))) {
+            true => self.idle(),
+            false => self.begin(),
         }
-        if items.is_empty() && self.pending.is_empty() {
+    }
+
+    fn pending_bytes(&self) -> usize {
+        self.pending.iter().map(bytes_of).sum()
+    }
+
+    /// Nothing came since all was written: viewers are given the newest group of pictures from the disk. What comes is joined to that.
+    fn idle(&mut self) {
+        if self.last.is_some() || std::mem::replace(&mut self.looked, true) {
             return;
         }
-        let more = !items.is_empty();
-        self.pending.extend(items);
-        let bytes: usize = self.pending.iter().map(bytes_of).sum();
-        if more && self.pending.len() < PENDING_MAX && bytes < self.options.group_bytes_max {
-            // All that is in memory is looked at, before the disk is.
-            if let Some(tail) = &mut self.tail
-                && let TailRead::Items(items) = tail.follow(None, Duration::ZERO)
-            {
-                return self.take(items);
-            }
+        match self.read(back::newest(now()), &[]) {
+            Ok(joined) => self.give(joined.items),
+            // Of a new stream there is nothing yet.
+            Err(error) => tracing::debug!(%error, stream = %self.name, "live: nothing is shown of the disk"),
         }
-        self.begin();
     }
 
     /// Finds where the mux begins, or goes on, in what is pending; what the tail no longer has is read from the disk.
     fn begin(&mut self) {
         let last = self.last.map(|(place, _)| place);
-        match start(last, &self.pending, |sample| self.mux.entry(sample)) {
+        let entry = |sample: &_| self.mux.entry(sample);
+        let found = match start(last, &self.pending, entry) {
+            Start::Before if self.late => in_tail(&self.pending, entry),
+            found => found,
+        };
+        match found {
             Start::Nowhere => {
                 let waits = self.pending.iter().rev().find_map(|item| match item {
                     TailItem::Gap(gap) if gap.to.is_none() => Some(gap.from),
@@ -141,8 +189,7 @@ impl Follower {
                 if let Some(since) = waits {
                     self.wait(Some(since));
                 }
-                let too_many = self.pending.len().saturating_sub(PENDING_MAX);
-                self.pending.drain(..too_many);
+                self.bound_pending();
             }
             Start::At { index, goes_on } => {
                 let items = self.pending.split_off(index);
@@ -150,7 +197,9 @@ impl Follower {
             }
             Start::Before => {
                 let items = std::mem::take(&mut self.pending);
-                let read = self.read_back(&items);
+                self.has_read = true;
+                let wanted = back::missing(self.last, &items);
+                let read = wanted.map_or_else(|| Ok(Joined::default()), |wanted| self.read(wanted, &items));
                 let joined = read.unwrap_or_else(|error| {
                     tracing::warn!(%error, stream = %self.name, "live: the disk cannot be read; beginning with the next keyframe");
                     Default::default()
@@ -161,36 +210,36 @@ impl Follower {
         }
     }
 
+    /// What is too much of what waits is forgotten, the oldest first.
+    fn bound_pending(&mut self) {
+        let (mut items, mut bytes) = (self.pending.len(), self.pending_bytes());
+        let is_too_much = |item: &&TailItem| {
+            let too_much = items > PENDING_MAX || bytes > self.options.group_bytes_max;
+            (items, bytes) = (items - 1, bytes - bytes_of(item));
+            too_much
+        };
+        let too_many = self.pending.iter().take_while(is_too_much).count();
+        self.pending.drain(..too_many);
+    }
+
     fn go_on(&mut self, goes_on: bool, items: Vec<TailItem>) {
         if !goes_on {
             self.mux.interrupt();
+            // While nothing was recorded, nothing was missed.
+            if self.last.is_some() && self.waiting.is_none() {
+                self.channel.push([Message::Skipped { samples: 1 }]);
+            }
         }
-        self.joined = true;
+        (self.joined, self.late) = (true, false);
         self.pending = Vec::new();
         self.give(items);
     }
 
     /// What the disk has before these items.
-    fn read_back(&mut self, items: &[TailItem]) -> Result<super::join::Joined> {
-        let first = items.iter().find_map(|item| match item {
-            TailItem::Sample(sample) => Some(sample.wall),
-            _ => None,
-        });
-        let Some(first) = first else { return Ok(Default::default()) };
-        let last = self.last.filter(|(_, wall)| first.since_ns(*wall).saturating_abs() < MISSED_NS_MAX);
-        let from = last.map_or(first, |(_, wall)| wall.min(first)).plus_ns(-READ_BACK_NS);
-        let last = last.map(|(place, _)| place);
-        let volume = self.source.volume(&self.name)?;
-        let stream = volume.stream(&self.name)?;
-        let mut cursor = volume.read(stream.id, TimeRange { from: Some(from), to: None })?;
-        let mux = std::cell::RefCell::new(&mut self.mux);
-        let learn = |item: &Item| {
-            if let Item::Configuration(hash, configuration) = item {
-                mux.borrow_mut().learn(*hash, configuration);
-            }
-        };
-        let entry = |sample: &keha_fs::StoredSample| mux.borrow().entry(sample);
-        Ok(join(last, || cursor.next_item(), items, entry, learn, self.options.group_bytes_max)?)
+    fn read(&mut self, wanted: back::Wanted, items: &[TailItem]) -> crate::error::Result<Joined> {
+        let Follower { name, source, registry, options, mux, .. } = self;
+        let is_watched = || registry.wants(name, options.linger);
+        back::read((&**source, name), wanted, items, mux, is_watched, options.group_bytes_max)
     }
 
     fn give(&mut self, items: Vec<TailItem>) {
@@ -243,3 +292,7 @@ fn bytes_of(item: &TailItem) -> usize {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+#[path = "follower_tests.rs"]
+mod tests;

@@ -5,7 +5,7 @@
 //!
 //! - [`Mux`]: samples in, messages out. Pure logic.
 //! - `ring`: what the viewers of a stream share. Pure logic. All bytes are shared: a hundred viewers cost one copy.
-//! - `join`, `start`: where a mux begins in the tail, and what it needs of the disk. Pure logic.
+//! - `join`, `start`: where a mux begins in the tail, and what it needs of the disk. Pure logic. `back`: what is read of it.
 //! - `follower`: the thread of one stream; `registry`: which streams have one. It begins with a stream's first viewer and ends a
 //!   little after the last has left ([`LiveOptions::linger`]).
 //!
@@ -13,13 +13,17 @@
 //!
 //! *Waiting*: nothing is recorded (no writer, or a gap that is open). Viewers are told once, and stay. *Joining*: the tail is read from
 //! its beginning; if it does not reach back to a keyframe, or not to what was given last, the disk is read up to the tail's first
-//! sample. *Following*: every sample of the tail goes through the mux. A thread that falls behind the tail joins again.
+//! sample. *Following*: every sample of the tail goes through the mux. A thread that falls behind the tail joins again; where it fell
+//! behind while it read the disk, it begins with the newest keyframe of the tail, or the next one: a disk that is slower than the tail
+//! is long would be read for ever. *Idle*: the tail is empty, for nothing came since all was written: the newest group of pictures is
+//! read from the disk, once, if it is younger than a minute.
 //!
 //! # What a viewer can rely on
 //!
 //! It begins with an init segment and a keyframe, the newest there is, and is then given every fragment in order, or told what was left
 //! out. It never slows the recorder, the mux or another viewer: who does not take what is there falls behind the ring, goes on with
-//! the newest keyframe and is told how many samples it was not given ([`Message::Skipped`]).
+//! the newest keyframe and is told how many samples it was not given ([`Message::Skipped`]). So are all where the stream itself goes on
+//! with a keyframe because what came before could not be had.
 //!
 //! # Memory
 //!
@@ -43,6 +47,7 @@
 //!
 //! What must not live here: HTTP, sockets, what a user may see.
 
+mod back;
 mod follower;
 mod hub;
 mod join;

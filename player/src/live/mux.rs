@@ -100,9 +100,11 @@ impl Mux {
         self.coming = None;
     }
 
-    /// What a sample is where a viewer might begin; `None` if its configuration is not known.
+    /// What a sample is where a viewer might begin; `None` if its configuration is not known. One that cannot be played needs nothing
+    /// that came before: the mux begins with it, by saying so.
     pub(super) fn entry(&self, sample: &StoredSample) -> Option<Entry> {
-        self.configurations.get(&sample.configuration).map(|known| entry(&known.tracks, sample))
+        let known = self.configurations.get(&sample.configuration)?;
+        Some(if known.unplayable.is_some() { Entry::Begins } else { entry(&known.tracks, sample) })
     }
 
     /// Takes a configuration to which samples may refer.
@@ -139,9 +141,13 @@ impl Mux {
             held: Vec::new(),
             told: false,
         });
-        if let Some(why) = known.unplayable.as_ref().filter(|_| !coming.told) {
-            coming.told = true;
-            out.push(Message::Unplayable(Arc::clone(why)));
+        if let Some(why) = known.unplayable.clone() {
+            if !std::mem::replace(&mut coming.told, true) {
+                self.flush(out);
+                out.push(Message::Unplayable(why));
+            }
+            self.coming = Some(coming);
+            return;
         }
         let tracks = Arc::clone(&known.tracks);
         match entry(&tracks, &sample) {

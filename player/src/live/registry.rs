@@ -19,6 +19,13 @@ pub(super) struct Seats {
     pub(super) closed: bool,
 }
 
+impl Seats {
+    fn wants(&self, name: &StreamName, linger: Duration) -> bool {
+        let is_wanted = |stream: &Stream| stream.viewers > 0 || stream.left.elapsed() < linger;
+        !self.closed && self.streams.get(name).is_some_and(is_wanted)
+    }
+}
+
 /// A stream with its viewers.
 pub(super) struct Stream {
     pub(super) channel: Arc<Channel>,
@@ -37,11 +44,15 @@ impl Registry {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a stream's thread is to go on.
+    pub(super) fn wants(&self, name: &StreamName, linger: Duration) -> bool {
+        self.lock().wants(name, linger)
+    }
+
     /// Whether a stream's thread is to end: then the stream is forgotten.
     pub(super) fn retire(&self, name: &StreamName, linger: Duration) -> bool {
         let mut seats = self.lock();
-        let is_wanted = |stream: &Stream| stream.viewers > 0 || stream.left.elapsed() < linger;
-        if !seats.closed && seats.streams.get(name).is_some_and(is_wanted) {
+        if seats.wants(name, linger) {
             return false;
         }
         self.forget(&mut seats, name);

@@ -29,7 +29,7 @@ pub(super) struct Ring {
     kept: VecDeque<Kept>,
     /// How many messages were dropped: the number of the first one kept.
     first: u64,
-    /// Where who comes begins: at the newest keyframe, or where the stream began to wait.
+    /// Where who comes begins: at the newest keyframe, or where the stream began to wait, or could not be given.
     start: Option<u64>,
     /// Bytes before the start, and since.
     late_bytes: usize,
@@ -43,14 +43,13 @@ pub(super) struct Ring {
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     next: u64,
-    /// How many samples came before it.
+    /// How many samples came before it, that it was given or told of.
     seen: u64,
     init: u64,
     /// Nothing is given before the next keyframe.
     needs_sync: bool,
     /// It was given footage already: what it lacks is told.
     begun: bool,
-    skipped: u64,
 }
 
 impl Ring {
@@ -75,7 +74,12 @@ impl Ring {
                 return;
             }
             Message::Fragment(fragment) => (fragment.bytes.len(), fragment.samples, fragment.sync),
-            Message::Waiting { .. } => (0, 0, true),
+            Message::Waiting { .. } | Message::Unplayable(_) => (0, 0, true),
+            // What is not here is told as what a viewer was too late for: it counts, and is not given.
+            Message::Skipped { samples } => {
+                self.samples += samples;
+                return;
+            }
             _ => (0, 0, false),
         };
         if starts {
@@ -114,15 +118,14 @@ impl Ring {
     /// The place of somebody who comes now.
     pub(super) fn enter(&self) -> Place {
         let next = self.start.unwrap_or(self.end());
-        Place { next, seen: self.before(next), init: 0, needs_sync: true, begun: false, skipped: 0 }
+        Place { next, seen: 0, init: 0, needs_sync: true, begun: false }
     }
 
     /// What follows at a place; `None` if nothing does yet.
     pub(super) fn next(&self, place: &mut Place) -> Option<Message> {
         loop {
             if place.next < self.first {
-                let to = self.start.unwrap_or(self.end());
-                self.pass(place, to);
+                place.next = self.start.unwrap_or(self.end());
                 place.needs_sync = true;
             }
             let index = usize::try_from(place.next.checked_sub(self.first)?).ok()?;
@@ -132,44 +135,31 @@ impl Ring {
                 _ => None,
             };
             if place.needs_sync && fragment.is_some_and(|fragment| !fragment.sync) {
-                self.pass(place, place.next + 1);
+                place.next += 1;
                 continue;
             }
-            if place.skipped > 0 {
-                return Some(Message::Skipped { samples: std::mem::take(&mut place.skipped) });
+            let samples = kept.before.saturating_sub(place.seen);
+            if place.begun && samples > 0 {
+                place.seen = kept.before;
+                return Some(Message::Skipped { samples });
             }
-            if fragment.is_none() {
+            let Some(fragment) = fragment else {
                 place.next += 1;
                 return Some(kept.message.clone());
-            }
+            };
             if let Some(init) = kept.init.as_ref().filter(|init| init.number != place.init) {
                 place.init = init.number;
                 return Some(Message::Init(Arc::clone(init)));
             }
             (place.needs_sync, place.begun) = (false, true);
             place.next += 1;
-            place.seen = self.before(place.next);
+            place.seen = kept.before + fragment.samples;
             return Some(kept.message.clone());
         }
     }
 
-    /// Goes on at `to` without giving what lies between.
-    fn pass(&self, place: &mut Place, to: u64) {
-        let before = self.before(to);
-        if place.begun {
-            place.skipped += before.saturating_sub(place.seen);
-        }
-        (place.next, place.seen) = (to, before);
-    }
-
     fn end(&self) -> u64 {
         self.first + self.kept.len() as u64
-    }
-
-    /// How many samples came before a message.
-    fn before(&self, number: u64) -> u64 {
-        let index = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
-        index.and_then(|index| self.kept.get(index)).map_or(self.samples, |kept| kept.before)
     }
 
     /// How many bytes of footage are in memory.

@@ -135,6 +135,33 @@ fn while_nothing_is_recorded_who_comes_is_told_so_at_once_and_goes_on_with_what_
     assert_eq!((all(&ring, &mut watches), all(&ring, &mut comes)), ("i2 k5".into(), "i2 k5".into()));
 }
 
+#[test]
+fn what_never_came_here_is_told_to_who_watched_before_and_to_nobody_else() {
+    let mut ring = Ring::new(options());
+    ring.push(init(1), Duration::ZERO);
+    let mut waits = ring.enter();
+    filled(3..4, &mut ring);
+    let mut watches = ring.enter();
+    filled(5..7, &mut ring);
+    assert_eq!(all(&ring, &mut watches), "i1 k5 p6");
+    let mut late = watches.clone();
+    ring.push(Message::Skipped { samples: 1 }, Duration::ZERO);
+    assert_eq!(all(&ring, &mut watches), "", "it is told with what follows");
+    filled(10..12, &mut ring);
+    assert_eq!(all(&ring, &mut watches), "s1 k10 p11");
+    filled(15..27, &mut ring);
+    assert_eq!(all(&ring, &mut late), "s13 k25 p26", "with what it was too late for");
+    assert_eq!(all(&ring, &mut waits), "i1 k25 p26");
+}
+
+#[test]
+fn who_comes_while_nothing_can_be_played_is_told_so() {
+    let mut ring = Ring::new(options());
+    ring.push(Message::Unplayable("no".into()), Duration::ZERO);
+    let mut comes = ring.enter();
+    assert_eq!(all(&ring, &mut comes), "u");
+}
+
 proptest! {
     /// Pictures are numbered; a viewer reads now and then.
     #[test]

@@ -43,3 +43,13 @@ pub(super) fn start(
         None => Start::Nowhere,
     }
 }
+
+/// Where to begin in what the tail has, if what came before cannot be had: at the newest keyframe, or not before the next one.
+pub(super) fn in_tail(items: &[TailItem], mut entry: impl FnMut(&StoredSample) -> Option<Entry>) -> Start {
+    let begins =
+        |item: &TailItem| matches!(item, TailItem::Sample(sample) if entry(sample) == Some(Entry::Begins));
+    match items.iter().rposition(begins) {
+        Some(index) => Start::At { index, goes_on: false },
+        None => Start::Nowhere,
+    }
+}
