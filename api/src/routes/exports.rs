@@ -24,6 +24,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use utoipa::ToSchema;
 
+/// What was recorded so long before the last sample on the disk is there with all its tracks.
+const SETTLED_NS: i64 = 2_000_000_000;
+/// A stream without a sample for so long is not being recorded.
+const GOES_ON_NS: i64 = 15_000_000_000;
 /// How long an export is kept, if nothing else is said.
 const KEPT: &str = "1d";
 /// And at most.
@@ -94,7 +98,16 @@ pub(super) async fn add(
     Asking(identity): Asking,
     Json(new): Json<NewExport>,
 ) -> Result<(StatusCode, Json<ExportDocument>), Problem> {
-    let (request, keep) = new.request(&identity)?;
+    let (mut request, keep) = new.request(&identity)?;
+    let streams = request.streams.clone();
+    let settled = app.read(identity.name.clone(), move |app| settled(app, &streams)).await?;
+    request.range.to = request.range.to.map(|to| settled.map_or(to, |settled| to.min(settled)));
+    if request.range.to <= request.range.from {
+        return Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "nothing is recorded there, or not yet: ask again in some seconds",
+        ));
+    }
     let asked = request.clone();
     let (_, prepared) = app.read(identity.name.clone(), move |app| prepared(app, &asked)).await?;
     let created = Timestamp::now();
@@ -223,6 +236,22 @@ impl NewExport {
         let range = TimeRange { from: Some(from), to: Some(to) };
         Ok((FootageRequest { streams, range, format: self.format.format(), part: self.part }, keep))
     }
+}
+
+/// Up to when streams are on the disk with all their tracks; `None` for streams that end there. A file that ended behind that would be
+/// another one a moment later. Blocks.
+fn settled(app: &App, streams: &[StreamName]) -> Result<Option<WallTime>, Problem> {
+    let now = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
+    let mut earliest: Option<WallTime> = None;
+    for stream in streams {
+        let found = app.find(stream)?;
+        let goes_on =
+            |last: &WallTime| found.snapshot.index.is_live() && now.saturating_sub(last.0) < GOES_ON_NS;
+        let last = found.stream.last.filter(goes_on);
+        let settled = last.map(|last| last.plus_ns(-SETTLED_NS));
+        earliest = [earliest, settled].into_iter().flatten().min();
+    }
+    Ok(earliest)
 }
 
 impl ExportDocument {
