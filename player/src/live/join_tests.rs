@@ -10,7 +10,7 @@ use std::convert::Infallible;
 /// The `index`-th sample: pictures, and sound between them; `twice`: each picture has the time of the one before.
 fn sample(index: usize, group: usize, twice: bool) -> StoredSample {
     let sound = index % 3 == 2;
-    let key = !sound && index % group == 0;
+    let key = !sound && index.is_multiple_of(group);
     let time = if twice && !sound { index / 2 } else { index };
     StoredSample {
         track: TrackNumber(if sound { 2 } else { 1 }),

@@ -164,7 +164,7 @@ fn server(raw: RawServer, text: &str, base: &Path) -> Result<Server, String> {
     if let Some(origin) = allowed_origins.iter().find(|origin| !is_origin(origin.get_ref())) {
         return Err(format!("{}allowed_origins: write each as https://example.org", at(origin)));
     }
-    let proxy = |proxy: &Spanned<String>| {
+    let proxy = |proxy: &Spanned<String>| -> Result<IpAddr, String> {
         let why = || format!("{}trusted_proxies: write each as an address, such as 127.0.0.1", at(proxy));
         proxy.get_ref().parse().map_err(|_| why())
     };
