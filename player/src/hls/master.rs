@@ -94,7 +94,7 @@ fn pictures_of(volume: &Volume, stream: StreamId, name: &SegmentName) -> keha_fs
 }
 
 /// Whether a codec of this name has segments that need others (see [`super`]).
-fn needs_others(codec: &String) -> bool {
+fn needs_others(codec: &str) -> bool {
     codec.starts_with("hvc1") || codec.starts_with("hev1")
 }
 
@@ -123,7 +123,7 @@ pub fn master(variants: &[Variant]) -> Result<String> {
     }
     let streams: Vec<VariantStream<'_>> = variants.iter().map(line).collect::<Result<_>>()?;
     let mut playlist = MasterPlaylist::builder();
-    let independent = !variants.iter().flat_map(|variant| &variant.codecs).any(needs_others);
+    let independent = !variants.iter().flat_map(|variant| &variant.codecs).any(|codec| needs_others(codec));
     playlist.has_independent_segments(independent).variant_streams(streams);
     Ok(playlist.build().map_err(|error| refused(&error))?.to_string())
 }
