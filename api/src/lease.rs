@@ -1,8 +1,10 @@
 //! Leases: a running download keeps what it has not read yet ahead of the ring.
 //!
 //! A lease is a hold that expires soon and is taken anew while the download goes on, for [`LASTS`] at most; it ends with the download,
-//! and by itself if the server ends first. Where it cannot be taken anew, the one before stands until it expires. It is taken only where the ring would come that way in the time that a download may take. What may be held is
-//! bounded by the volume: where there is no room, the download goes on without, and breaks off if the ring comes first.
+//! and by itself if the server ends first. Where it cannot be taken anew, the one before stands until it expires. It is taken only where
+//! the ring would come that way in the time that a download may take, and only once the download has gone on for [`BEFORE`]: most are
+//! over by then, and a volume makes or lifts one hold in a round. What may be held is bounded by the volume: where there is no room, the
+//! download goes on without, and breaks off if the ring comes first.
 
 use crate::app::App;
 use keha_fs::{HoldId, HoldRequest, StreamName, WallTime};
@@ -10,6 +12,8 @@ use keha_player::library::Snapshot;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
+/// How long a download goes on before it takes one.
+const BEFORE: Duration = Duration::from_secs(10);
 /// How long a lease lasts without being taken anew.
 const LIFE: Duration = Duration::from_secs(600);
 /// After which time it is taken anew.
@@ -44,6 +48,9 @@ pub(crate) fn lease(app: &App, streams: Vec<StreamName>, from: WallTime, to: Wal
     let (ended, mut end) = oneshot::channel::<()>();
     let app = app.clone();
     tokio::spawn(async move {
+        if tokio::time::timeout(BEFORE, &mut end).await.is_ok() {
+            return;
+        }
         let mut held: Vec<Option<HoldId>> = vec![None; streams.len()];
         let lasts = tokio::time::Instant::now() + LASTS;
         while tokio::time::Instant::now() < lasts {
@@ -84,7 +91,7 @@ async fn lift(app: &App, held: Option<HoldId>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{LASTS, RENEWED, lease};
+    use super::{BEFORE, LASTS, RENEWED, lease};
     use crate::testing::{FakeControl, app};
     use keha_fs::{StreamName, WallTime};
     use keha_player::library::Library;
@@ -107,6 +114,8 @@ mod tests {
         let app = app((directory.path(), ""), false, Arc::clone(&control), Library::default());
         let lease = lease(&app, streams(), WallTime(0), WallTime(1)).expect("a lease");
         settle().await;
+        assert!(control.held().is_empty(), "most downloads are over soon");
+        tokio::time::sleep(BEFORE).await;
         let first = control.held();
         assert_eq!(first.len(), 2);
         control.refuse_holds(true);

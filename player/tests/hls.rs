@@ -4,6 +4,8 @@
 mod ring;
 #[expect(dead_code, unreachable_pub, reason = "shared with the unit tests, which use other parts of it")]
 mod support;
+#[path = "hls/trouble.rs"]
+mod trouble;
 
 use keha_fs::{ConfigurationHash, RunId, SampleFlags, TimeRange, TrackNumber, Uuid, Volume, WallTime};
 use keha_player::Error;
@@ -389,115 +391,6 @@ fn a_segment_is_not_made_of_less_than_all_of_it() {
 #[test]
 fn a_segment_is_not_made_of_less_than_all_of_it_after_a_clock_was_set_back() {
     is_not_made_of_less(h264_aac(), at(0), Some(at(3_600_000)));
-}
-
-#[test]
-fn a_damaged_keyframe_costs_its_own_segment_alone() {
-    for clip in [h264_aac(), h265_mulaw()] {
-        let ring = Ring::new();
-        let mut recorder = ring.recorder();
-        recorder.run(1, at(0), clip);
-        recorder.close();
-        let volume = ring.volume();
-        let plan = planned(&volume, TimeRange::default(), 1);
-        let whole: Vec<Segment> = plan.segments.iter().map(|planned| made(&volume, planned)).collect();
-        drop(volume);
-        let is_key = |sample: &&ClipSample| sample.track.0 == 1 && sample.flags.contains(SampleFlags::SYNC);
-        ring.damage(&clip.samples.iter().filter(is_key).nth(2).unwrap().data);
-        let volume = ring.volume();
-        assert_eq!(planned(&volume, TimeRange::default(), 1).segments, plan.segments);
-        for (place, (planned, whole)) in plan.segments.iter().zip(&whole).enumerate() {
-            let made = segment(&volume, stream(&volume), &planned.name);
-            match place {
-                1 => assert_eq!(
-                    made.unwrap().pictures,
-                    whole.pictures,
-                    "all of them, and none that needs the damaged one"
-                ),
-                2 => assert!(matches!(made, Err(Error::NoSegment { .. }))),
-                _ => assert!(made.unwrap() == *whole),
-            }
-        }
-        let good = plan.segments[1].name;
-        for ns in [-30_000_000, -1, 1, 30_000_000] {
-            let name = SegmentName { to: good.to.plus_ns(ns), ..good };
-            assert!(segment(&volume, stream(&volume), &name).is_err(), "{ns} ns beside what was planned");
-        }
-    }
-}
-
-#[test]
-fn a_name_never_gives_other_bytes_after_something_was_erased() {
-    for (from_ms, to_ms) in [(1200, 1300), (1700, 1800), (900, 1300), (2000, 2100)] {
-        let (ring, clip) = (Ring::new(), h264_aac());
-        let mut recorder = ring.recorder();
-        recorder.begin(1, at(0), clip);
-        for ms in (0..4000).step_by(500) {
-            recorder.push(clip, if ms == 0 { i64::MIN..500 } else { ms..ms + 500 });
-            recorder.settle();
-        }
-        recorder.close();
-        let volume = ring.volume();
-        let old = planned(&volume, TimeRange::default(), 2).segments;
-        let old: Vec<_> = old.iter().map(|planned| (planned.name, made(&volume, planned))).collect();
-        drop(volume);
-        ring.erase(at(from_ms), at(to_ms));
-        let volume = ring.volume();
-        let mut gone = 0;
-        for (name, whole) in &old {
-            match segment(&volume, stream(&volume), name) {
-                Ok(made) => assert_eq!(made.pictures, whole.pictures, "{name} after {from_ms} to {to_ms} ms"),
-                Err(_) => gone += 1,
-            }
-        }
-        assert_eq!(gone, 1, "{from_ms} to {to_ms} ms");
-        planned(&volume, TimeRange::default(), 2)
-            .segments
-            .iter()
-            .for_each(|planned| drop(made(&volume, planned)));
-    }
-}
-
-#[test]
-fn the_end_of_a_stretch_has_one_name() {
-    let ring = Ring::new();
-    let mut recorder = ring.recorder();
-    recorder.run(1, at(0), h264_aac());
-    recorder.close();
-    let volume = ring.volume();
-    let last = planned(&volume, TimeRange::default(), 1).segments.pop().unwrap().name;
-    assert!(segment(&volume, stream(&volume), &last).is_ok());
-    for ns in [-30_000_000, -1, 1, 1000, 40_000_000, 500_000_000] {
-        let name = SegmentName { to: last.to.plus_ns(ns), ..last };
-        let made = segment(&volume, stream(&volume), &name);
-        assert!(matches!(made, Err(Error::NoSegment { .. })), "{ns} ns beside what was planned");
-    }
-}
-
-/// Two video tracks, the second of which stands first in the configuration and is shown a little later.
-#[test]
-fn of_two_video_tracks_one_leads_everywhere() {
-    let mut clip = h264_aac().clone();
-    let mut other = clip.configuration.tracks[0].clone();
-    other.track = TrackNumber(3);
-    clip.configuration.tracks.insert(0, other);
-    clip.samples = clip
-        .samples
-        .into_iter()
-        .flat_map(|sample| {
-            let (track, ticks) = (TrackNumber(3), sample.ticks + 1800);
-            let other = (sample.track.0 == 1).then(|| ClipSample { track, ticks, ..sample.clone() });
-            [other, Some(sample)].into_iter().flatten()
-        })
-        .collect();
-    let ring = Ring::new();
-    let mut recorder = ring.recorder();
-    recorder.run(1, at(0), &clip);
-    recorder.close();
-    let volume = ring.volume();
-    let plan = planned(&volume, TimeRange::default(), 1);
-    let pictures: usize = plan.segments.iter().map(|planned| made(&volume, planned).pictures).sum();
-    assert_eq!((plan.segments.len(), pictures), (4, pictures_of(h264_aac())));
 }
 
 #[test]

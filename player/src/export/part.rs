@@ -108,16 +108,23 @@ impl<'a> Part<'a> {
     ) -> Result<std::result::Result<(), String>> {
         let hash = piece.sample.configuration;
         let fixed = self.muxer.is_fixed();
+        let wall = piece.sample.wall;
+        let set_back = || Ok(Err(format!("{name}: the clock was set back to {}", rfc3339(wall))));
+        let too_early = self.muxer.begins_behind(wall);
         let Some(stream) = self.streams.get_mut(&lane) else {
+            if too_early {
+                return set_back();
+            }
             let added = self.add(lane, id, name, &piece.configuration)?;
             return Ok(if added { Ok(()) } else { Err(format!("{name} begins")) });
         };
         if stream.current == Some(hash) && stream.runs.last().is_some_and(|run| run.run == piece.sample.run) {
             return Ok(Ok(()));
         }
-        let another_run = stream.runs.last().is_some_and(|run| run.run != piece.sample.run);
-        if another_run && stream.reaches().is_some_and(|last| piece.sample.wall <= last) {
-            return Ok(Err(format!("{name}: the clock was set back to {}", rfc3339(piece.sample.wall))));
+        let another_run = stream.runs.last().is_none_or(|run| run.run != piece.sample.run);
+        // Another stream's clock may have been set back less far: its file begins behind this.
+        if another_run && (too_early || stream.reaches().is_some_and(|last| wall <= last)) {
+            return set_back();
         }
         match relate(&stream.configuration, &piece.configuration) {
             Relation::Covered => {}

@@ -107,6 +107,11 @@ impl<'a> Muxer<'a> {
         self.begun.is_some() && !self.sink.can_patch()
     }
 
+    /// Whether a moment lies before the file's time zero, and cannot stand in it any more.
+    pub(crate) fn begins_behind(&self, wall: WallTime) -> bool {
+        self.begun.is_some_and(|begun| wall < begun.origin)
+    }
+
     /// Takes a sample.
     pub(crate) fn push(&mut self, block: Block) -> Result<()> {
         if let Some(begun) = self.begun {

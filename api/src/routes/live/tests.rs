@@ -23,6 +23,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 const SOUND: TrackNumber = TrackNumber(1);
+/// How long anything is waited for.
+const BOUND: Duration = Duration::from_secs(60);
 const NOON: WallTime = WallTime(1_772_366_400_000_000_000);
 
 /// What is recorded, and who watches it.
@@ -127,22 +129,28 @@ impl Rig {
         let address = listener.local_addr().expect("an address");
         let router = Router::new().route("/", get(answer));
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let stream = TcpStream::connect(address).await.expect("it listens");
-        let (socket, _) =
-            tokio_tungstenite::client_async(format!("ws://{address}/"), stream).await.expect("a socket");
-        socket
+        let stream = bounded(TcpStream::connect(address)).await.expect("it listens");
+        let shaken = tokio_tungstenite::client_async(format!("ws://{address}/"), stream);
+        bounded(shaken).await.expect("a socket").0
     }
 }
 
-/// The next message that is no ping.
+/// What is waited for, in time.
+async fn bounded<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(BOUND, what).await.expect("in time")
+}
+
+/// The next message that is no ping. Pings must not lengthen the wait: they come for as long as the server is there.
 async fn next(socket: &mut WebSocketStream<TcpStream>) -> Message {
-    loop {
-        let message = tokio::time::timeout(Duration::from_secs(20), socket.next()).await;
-        match message.expect("in time").expect("the socket is open").expect("a message") {
-            Message::Ping(_) => {}
-            message => return message,
+    let message = async {
+        loop {
+            match socket.next().await.expect("the socket is open").expect("a message") {
+                Message::Ping(_) => {}
+                message => return message,
+            }
         }
-    }
+    };
+    bounded(message).await
 }
 
 async fn text(socket: &mut WebSocketStream<TcpStream>) -> Value {
@@ -199,15 +207,18 @@ async fn who_says_something_is_shown_out_and_leaves_no_viewer() {
         let mut rig = Rig::new();
         let mut socket = rig.client(PATIENCE).await;
         first(&mut rig, &mut socket).await;
-        socket.send(said).await.expect("it goes out");
-        while let Some(Ok(message)) = socket.next().await {
-            if let Message::Close(Some(frame)) = message {
-                assert!(matches!(frame.code, CloseCode::Policy | CloseCode::Size), "{frame:?}");
+        bounded(socket.send(said)).await.expect("it goes out");
+        let ends = async {
+            while let Some(Ok(message)) = socket.next().await {
+                if let Message::Close(Some(frame)) = message {
+                    assert!(matches!(frame.code, CloseCode::Policy | CloseCode::Size), "{frame:?}");
+                }
             }
-        }
+        };
+        bounded(ends).await;
         let hub = Arc::clone(&rig.hub);
         let idle = tokio::task::spawn_blocking(move || hub.await_idle(Duration::from_secs(20)));
-        assert!(idle.await.expect("it waits"));
+        assert!(bounded(idle).await.expect("it waits"));
     }
 }
 
@@ -240,7 +251,7 @@ async fn who_is_not_heard_is_dropped() {
     // Nobody reads the pings, so none is answered.
     let hub = Arc::clone(&rig.hub);
     let idle = tokio::task::spawn_blocking(move || hub.await_idle(Duration::from_secs(20)));
-    assert!(idle.await.expect("it waits"));
+    assert!(bounded(idle).await.expect("it waits"));
 }
 
 #[tokio::test]
@@ -261,5 +272,5 @@ async fn who_does_not_take_what_comes_is_dropped() {
         told += 1;
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert!(idle.await.expect("it waits"));
+    assert!(bounded(idle).await.expect("it waits"));
 }

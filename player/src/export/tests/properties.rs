@@ -67,17 +67,31 @@ fn assert_all_there(found: &[(i64, Vec<u8>)], recorded: &[StoredSample]) {
     }
 }
 
+fn assert_exported(front: &[RunOf], back: &[RunOf]) {
+    let streams = BTreeMap::from([("front", stream("front", front)), ("back", stream("back", back))]);
+    let samples: BTreeMap<_, _> = streams.iter().map(|(name, stream)| (*name, stream.samples())).collect();
+    let archive = MemoryArchive::new(streams.into_values().collect());
+    let exported = Exported::of(&archive, &request(&["front", "back"], None, None));
+    for (name, recorded) in samples {
+        assert_all_there(&exported_samples(&exported, name), &recorded);
+    }
+}
+
+/// A file that had begun where the clock of one stream was set back to took a run of the other from before its time zero, which was
+/// moved there.
+#[test]
+fn a_clock_that_was_set_back_further_than_another_begins_a_file_of_its_own() {
+    let run = |begins_ms, frames, gop| RunOf { begins_ms, wide: false, frames, gop };
+    let front = [run(-72, 1, 1), run(6890, 1, 1), run(11262, 1, 1), run(16700, 8, 1), run(0, 26, 1)];
+    let back = [run(14708, 1, 1), run(19392, 43, 22), run(0, 1, 1)];
+    assert_exported(&front, &back);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     #[test]
     fn every_sample_is_in_exactly_one_file(front in runs(), back in runs()) {
-        let streams = BTreeMap::from([("front", stream("front", &front)), ("back", stream("back", &back))]);
-        let samples: BTreeMap<_, _> = streams.iter().map(|(name, stream)| (*name, stream.samples())).collect();
-        let archive = MemoryArchive::new(streams.into_values().collect());
-        let exported = Exported::of(&archive, &request(&["front", "back"], None, None));
-        for (name, recorded) in samples {
-            assert_all_there(&exported_samples(&exported, name), &recorded);
-        }
+        assert_exported(&front, &back);
     }
 }
