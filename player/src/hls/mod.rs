@@ -1,5 +1,5 @@
 //! HLS playlists (RFC 8216): of a range that is over ([`vod`]), of a stream that goes on ([`LivePlaylist`]), and the one that says what
-//! there is to choose from ([`master`]).
+//! there is to choose from ([`master()`]).
 //!
 //! Playlists are text made of planned segments: no footage is read for them. Segments are made when they are asked for
 //! ([`crate::segments::segment`]).

@@ -6,7 +6,7 @@
 //! table must not take the disk from recording.
 //!
 //! A volume that is missing, is no volume or does not answer is no reason for the others not to be served: nobody waits for it for longer
-//! than [`WAIT_MAX`], it is tried once a second, and a stream that is found elsewhere is given from there.
+//! than `WAIT_MAX`, it is tried once a second, and a stream that is found elsewhere is given from there.
 //!
 //! What must not live here: HTTP, writing, cameras.
 

@@ -64,7 +64,7 @@ pub fn live_then_recorded_then_live() -> Result<()> {
     serving.stop()
 }
 
-/// How late live pictures are, by the clock of this machine; the median must not be more than [`LATE_MS_MAX`].
+/// How late live pictures are, by the clock of this machine; the median must not be more than `LATE_MS_MAX`.
 pub fn lateness() -> Result<()> {
     let serving = Serving::start(&DEMO[..1])?;
     serving.await_ready()?;
