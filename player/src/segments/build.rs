@@ -9,6 +9,8 @@ use bytes::Bytes;
 use keha_fs::{SampleFlags, StoredSample, StreamId, TimeRange, TrackKind, Volume, WallTime};
 
 const SECOND_NS: i128 = 1_000_000_000;
+/// What is missing of one track at the end of a stretch, and no more than how cameras send sound and pictures.
+const HOLE_NS: i128 = 500_000_000;
 
 /// A segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +51,8 @@ pub fn segment(volume: &Volume, stream: StreamId, name: &SegmentName) -> Result<
         return Err(Error::NoSegment { name: name.to_string(), reason });
     }
     let parts = reading.finish(|track| end_of(volume, stream, name, track))?;
-    let timed: Vec<(Vec<FragmentSample>, Option<i64>)> = parts.tracks.iter().map(timed).collect();
+    let mut timed: Vec<(Vec<FragmentSample>, Option<i64>)> = parts.tracks.iter().map(timed).collect();
+    end_together(&parts.tracks, &mut timed);
     let tracks = parts.tracks.iter().zip(&timed).map(|(part, (samples, next))| FragmentTrack {
         track: &part.chosen.track,
         samples,
@@ -91,6 +94,30 @@ fn timed(part: &Part) -> (Vec<FragmentSample>, Option<i64>) {
     // A clock that was corrected backwards by more than a picture lasts cannot take the times with it.
     let next = next.zip(last).map(|(next, last)| next.max(last.saturating_add(1)));
     (samples.collect(), next)
+}
+
+/// At the end of a stretch, behind which nothing is known, what ends first lasts until what ends last: a hole there, where sound ends a
+/// little before its pictures, has hls.js (1.7.4) stand still before the end of all. More than [`HOLE_NS`] is a hole.
+fn end_together(parts: &[Part], timed: &mut [(Vec<FragmentSample>, Option<i64>)]) {
+    if timed.iter().any(|(_, next)| next.is_some()) {
+        return;
+    }
+    let end = |part: &Part, samples: &[FragmentSample]| {
+        let (last, before) = (samples.last()?, samples.len().checked_sub(2).and_then(|at| samples.get(at)));
+        let track = &part.chosen.track;
+        let before = before.map(|before| last.times.decode.saturating_sub(before.times.decode));
+        let lasts = track.natural_ticks(Some(last.data.len())).map(i64::from).or(before);
+        let end = last.times.decode.saturating_add(lasts.unwrap_or_else(|| track.assumed_ticks().into()));
+        Some(i128::from(end) * SECOND_NS / i128::from(track.timescale()))
+    };
+    let ends: Vec<Option<i128>> =
+        parts.iter().zip(timed.iter()).map(|(part, (samples, _))| end(part, samples)).collect();
+    let Some(latest) = ends.iter().flatten().max().copied() else { return };
+    for ((part, (_, next)), own) in parts.iter().zip(timed).zip(ends) {
+        let is_near = own.is_some_and(|own| own < latest && latest - own <= HOLE_NS);
+        let timescale = i128::from(part.chosen.track.timescale());
+        *next = is_near.then(|| i64::try_from(latest * timescale / SECOND_NS).ok()).flatten();
+    }
 }
 
 /// Decode times of samples that begin a segment: the first one's wall time, and the ticks of the others from there.

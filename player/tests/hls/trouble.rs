@@ -110,3 +110,24 @@ fn of_two_video_tracks_one_leads_everywhere() {
     let pictures: usize = plan.segments.iter().map(|planned| made(&volume, planned).pictures).sum();
     assert_eq!((plan.segments.len(), pictures), (4, pictures_of(h264_aac())));
 }
+
+#[test]
+fn at_the_end_of_a_stretch_sound_lasts_as_long_as_its_pictures() {
+    let mut clip = h265_mulaw().clone();
+    let last =
+        clip.samples.iter().filter(|sample| sample.track.0 == 2).map(|sample| sample.ticks).max().unwrap();
+    // The last 100 ms of sound did not come.
+    clip.samples.retain(|sample| sample.track.0 != 2 || sample.ticks <= last - 800);
+    let ring = Ring::new();
+    let mut recorder = ring.recorder();
+    recorder.run(1, at(0), &clip);
+    recorder.close();
+    let volume = ring.volume();
+    let plan = planned(&volume, TimeRange::default(), 1);
+    let tracks = parsed(&volume, plan.segments.last().unwrap());
+    let timescale = |id: u32| i64::from(clip.configuration.tracks[id as usize - 1].timescale);
+    let ends: Vec<f64> =
+        tracks.iter().map(|(id, begins, lasts, _)| (begins + lasts) as f64 / timescale(*id) as f64).collect();
+    assert_eq!(ends.len(), 2);
+    assert!((ends[0] - ends[1]).abs() < 0.000_2, "{ends:?}");
+}
