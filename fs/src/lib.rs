@@ -41,7 +41,8 @@ pub use format::FORMAT_VERSION;
 pub use gap::{Gap, GapReason};
 pub use hold::{HOLD_LABEL_BYTES_MAX, HeldSpan, Hold, HoldRequest, HoldRoom};
 pub use reader::{
-    BlockOutline, ChunkReader, Cursor, OutlineChunk, OutlineKind, OutlineSync, StreamRow, Volume,
+    BlockOutline, ChunkCache, ChunkKey, ChunkReader, Cursor, LoadedChunk, OutlineChunk, OutlineKind,
+    OutlineSync, StreamRow, Volume,
 };
 pub use repair::{RepairOptions, RepairReport, RepairStep, plan_repair, repair};
 pub use report::*;

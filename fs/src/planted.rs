@@ -287,6 +287,8 @@ mod switches {
         ParkedNotResumed,
         /// A reader does not notice that the ring has passed it.
         PassedReaderSeesDamage,
+        /// What is in memory is given whatever became of it.
+        KeptGivenUnseen,
         /// Checksums of samples are not verified.
         PayloadUnverified,
         /// Blocks keep the rank of their take, however late they are written to.

@@ -3,8 +3,9 @@
 //! What is read is bound to (volume, block, sequence, stream, offset): a chunk of an earlier lap, of another volume or at
 //! another place never verifies. This module knows no streams of chunks and no queries.
 
-use crate::disk::{AlignedBuffer, ReadAt};
+use crate::disk::ReadAt;
 use crate::format::block::{BlockHeader, BlockTrailer, seal_header_page, unseal_header_page};
+use crate::format::checksum::crc32c;
 use crate::format::chunk::{self, ChunkHeader, Entry, TAIL_MAGIC, Tables};
 use crate::format::footer::{ChunkPlace, Footer};
 use crate::format::geometry::Geometry;
@@ -83,11 +84,10 @@ pub(crate) struct Payload {
 }
 
 impl<'a> Scanner<'a> {
-    /// Reads bytes of a block into a new buffer.
+    /// Reads bytes of a block.
     pub(crate) fn read(&self, block: BlockIndex, offset: usize, bytes: usize) -> io::Result<Bytes> {
-        let mut buffer = AlignedBuffer::zeroed(bytes);
-        self.disk.read_exact_at(&mut buffer, self.geometry.block_at(block) + offset as u64)?;
-        Ok(Bytes::from_owner(buffer))
+        let read = self.disk.read_pieces_at(&[bytes], self.geometry.block_at(block) + offset as u64)?;
+        read.into_iter().next().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     /// The block's header, if it belongs to this volume and place.
@@ -221,6 +221,12 @@ impl<'a> Scanner<'a> {
             Err(_) if planted!(UnreadablePageCostsChunk) => return None,
             Err(_) => Bytes::from(self.read_what_can_be(take.block, offset, length)),
         };
+        self.loaded(take, offset, bytes)
+    }
+
+    /// The chunk of these bytes; `None` if neither of its headers verifies, or tells another length.
+    pub(crate) fn loaded(&self, take: &Take, offset: usize, bytes: Bytes) -> Option<Loaded> {
+        let length = bytes.len();
         let located = self
             .head_in(&bytes, take, offset)
             .or_else(|| self.tail_in(&bytes, take, offset, offset + length))?;
@@ -264,6 +270,14 @@ impl<'a> Scanner<'a> {
         self.disk.will_read(self.geometry.block_at(take.block) + offset as u64, bytes);
     }
 
+    /// The header at the head of a chunk as the system remembers it, if it verifies there.
+    pub(crate) fn remembered_header(&self, take: &Take, offset: usize) -> Option<ChunkHeader> {
+        let mut head = [0; ChunkHeader::SIZE];
+        let at = self.geometry.block_at(take.block) + offset as u64;
+        self.disk.read_remembered_at(&mut head, at).ok()?;
+        self.head_in(&head, take, offset).map(|located| located.header)
+    }
+
     fn remembered_tables(&self, take: &Take, offset: usize, length: usize) -> Option<(Located, Tables)> {
         let mut head = vec![0; self.geometry.page_bytes];
         let at = self.geometry.block_at(take.block) + offset as u64;
@@ -292,15 +306,34 @@ impl<'a> Scanner<'a> {
 
     /// The footer and trailer of a sealed block, if both verify, belong to this take and say the same.
     pub(crate) fn footer(&self, take: &Take) -> Option<(BlockTrailer, Footer)> {
-        let trailer = self.trailer(take)?;
+        self.footer_by(take, &|offset, bytes| self.read(take.block, offset, bytes))
+    }
+
+    /// [`Scanner::footer`], but as the system remembers it. It is bound to the take, and its writer makes the system forget what it
+    /// writes anew: what is missed is that it rotted since it was read last.
+    pub(crate) fn remembered_footer(&self, take: &Take) -> Option<(BlockTrailer, Footer)> {
+        let begins = self.geometry.block_at(take.block);
+        self.footer_by(take, &|offset, bytes| {
+            let mut read = vec![0; bytes];
+            self.disk.read_remembered_at(&mut read, begins + offset as u64)?;
+            Ok(Bytes::from(read))
+        })
+    }
+
+    fn footer_by(
+        &self,
+        take: &Take,
+        read: &dyn Fn(usize, usize) -> io::Result<Bytes>,
+    ) -> Option<(BlockTrailer, Footer)> {
+        let trailer = self.trailer_by(take, read)?;
         let at = trailer.footer_at as usize;
         let padded = round_up(trailer.footer_bytes as usize, self.geometry.page_bytes);
         if at.checked_add(padded)? > self.geometry.block_bytes {
             return None;
         }
-        let bytes = self.read(take.block, at, padded).ok()?;
+        let bytes = read(at, padded).ok()?;
         let mine = bytes.get(..trailer.footer_bytes as usize)?;
-        if crc32c::crc32c(mine) != trailer.footer_checksum || !is_zero(&bytes[mine.len()..]) {
+        if crc32c(mine) != trailer.footer_checksum || !is_zero(&bytes[mine.len()..]) {
             return None;
         }
         let footer = Footer::unseal(mine, self.volume, take.block, take.sequence)?;
@@ -352,8 +385,16 @@ impl<'a> Scanner<'a> {
 
     /// The trailer of a sealed block.
     pub(crate) fn trailer(&self, take: &Take) -> Option<BlockTrailer> {
+        self.trailer_by(take, &|offset, bytes| self.read(take.block, offset, bytes))
+    }
+
+    fn trailer_by(
+        &self,
+        take: &Take,
+        read: &dyn Fn(usize, usize) -> io::Result<Bytes>,
+    ) -> Option<BlockTrailer> {
         let page = self.geometry.page_bytes;
-        let bytes = self.read(take.block, self.geometry.block_bytes - page, page).ok()?;
+        let bytes = read(self.geometry.block_bytes - page, page).ok()?;
         let (trailer, _) = BlockTrailer::unseal(&bytes)?;
         let mine = trailer.volume == self.volume
             && trailer.block == take.block
@@ -395,7 +436,7 @@ impl Loaded {
         let verified = entries.map(|entry| {
             let begin = at;
             at += entry.bytes as usize;
-            let stands = |data| crc32c::crc32c(data) == entry.checksum || planted!(PayloadUnverified);
+            let stands = |data| crc32c(data) == entry.checksum || planted!(PayloadUnverified);
             let whole = self.bytes.get(begin..at).is_some_and(stands);
             Payload { entry: entry.clone(), at: begin, data: whole.then(|| self.bytes.slice(begin..at)) }
         });

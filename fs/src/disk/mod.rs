@@ -26,6 +26,7 @@ pub mod sim;
 #[cfg(test)]
 mod testing;
 
+use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,6 +88,22 @@ pub trait ReadAt: Send + Sync {
         self.read_exact_at(buffer, offset)
     }
 
+    /// As [`ReadAt::read_exact_at`], of pieces of these lengths that follow each other: each in memory of its own, which may serve again
+    /// when nobody has it any more.
+    ///
+    /// # Errors
+    /// As [`ReadAt::read_exact_at`], for all of them.
+    fn read_pieces_at(&self, lengths: &[usize], offset: u64) -> io::Result<Vec<Bytes>> {
+        let mut at = offset;
+        let pieces = lengths.iter().map(|length| {
+            let mut buffer = AlignedBuffer::zeroed(*length);
+            self.read_exact_at(&mut buffer, at)?;
+            at += *length as u64;
+            Ok(Bytes::from_owner(buffer))
+        });
+        pieces.collect()
+    }
+
     /// These bytes will be read as remembered: they may be fetched meanwhile.
     fn will_read(&self, _offset: u64, _bytes: usize) {}
 }
@@ -102,6 +119,10 @@ impl<T: ReadAt + ?Sized> ReadAt for Arc<T> {
 
     fn read_remembered_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         (**self).read_remembered_at(buffer, offset)
+    }
+
+    fn read_pieces_at(&self, lengths: &[usize], offset: u64) -> io::Result<Vec<Bytes>> {
+        (**self).read_pieces_at(lengths, offset)
     }
 
     fn will_read(&self, offset: u64, bytes: usize) {

@@ -4,6 +4,7 @@
 //! be in use is decided by those who take. When the bound is reached, buffers of the class that nobody asked for
 //! the longest go first, so that a change of bitrates does not leave the pool full of useless sizes.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::buffer::{AlignedBuffer, BUFFER_ALIGNMENT_BYTES};
@@ -106,6 +107,46 @@ impl BufferPool {
     fn lock(&self) -> MutexGuard<'_, Idle> {
         // Nothing can panic between two steps that belong together, so a poisoned state is still a good one.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A buffer that goes back to its pool when it is dropped.
+#[derive(Debug)]
+pub(super) struct Pooled {
+    buffer: AlignedBuffer,
+    pool: Arc<BufferPool>,
+}
+
+impl BufferPool {
+    /// [`BufferPool::take_stale`], given back by dropping it.
+    pub(super) fn take_pooled(pool: &Arc<Self>, len: usize) -> Pooled {
+        Pooled { buffer: pool.take_stale(len), pool: Arc::clone(pool) }
+    }
+}
+
+impl Drop for Pooled {
+    fn drop(&mut self) {
+        self.pool.give(std::mem::take(&mut self.buffer));
+    }
+}
+
+impl AsRef<[u8]> for Pooled {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Deref for Pooled {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl DerefMut for Pooled {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer
     }
 }
 

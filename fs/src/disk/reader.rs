@@ -6,19 +6,25 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
+use nix::errno::Errno;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use nix::sys::uio::preadv;
 
 use super::buffer::{AlignedBuffer, BUFFER_ALIGNMENT_BYTES};
 use super::direct::{self, Access, Opened};
+use super::pool::{BufferPool, Pooled};
 use super::{ReadAt, beyond_end};
 use crate::error::Result;
 
+/// How much memory of earlier reads is kept for later ones, of one file.
+const IDLE_BYTES_MAX: usize = 4 << 20;
 /// Long reads go through the bounce buffer in parts of at most this size, which bounds what a thread keeps.
 const BOUNCE_BYTES: usize = 1 << 20;
 
@@ -35,6 +41,7 @@ pub struct FileReader {
     size_bytes: u64,
     /// The same through the page cache, once it is wanted; `None` where it cannot be opened.
     remembered: OnceLock<Option<File>>,
+    pool: Arc<BufferPool>,
 }
 
 impl FileReader {
@@ -53,7 +60,8 @@ impl FileReader {
     pub fn open_with(path: &Path, prefer_direct: bool) -> Result<Self> {
         let Opened { file, direct, alignment_bytes, size_bytes } =
             direct::open(path, Access::Read, prefer_direct)?;
-        Ok(Self { file, direct, alignment_bytes, size_bytes, remembered: OnceLock::new() })
+        let pool = Arc::new(BufferPool::new(IDLE_BYTES_MAX));
+        Ok(Self { file, direct, alignment_bytes, size_bytes, remembered: OnceLock::new(), pool })
     }
 
     /// The file through the page cache, if it is another than the one that is read past it.
@@ -106,6 +114,18 @@ impl FileReader {
         !self.direct || aligned && buffer.as_ptr().addr().is_multiple_of(BUFFER_ALIGNMENT_BYTES)
     }
 
+    /// All pieces at once; how many bytes came, from the first on. Each piece has to be one that the file accepts.
+    fn scatter(&self, pieces: &mut [Pooled], offset: u64) -> io::Result<usize> {
+        let at = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let mut slices: Vec<IoSliceMut<'_>> = pieces.iter_mut().map(|piece| IoSliceMut::new(piece)).collect();
+        loop {
+            match preadv(&self.file, &mut slices, at) {
+                Err(Errno::EINTR) => {}
+                other => return Ok(other?),
+            }
+        }
+    }
+
     /// One part through the thread's own aligned buffer.
     fn read_bounced(&self, part: &mut [u8], offset: u64) -> io::Result<()> {
         let skipped = (offset % u64::from(self.alignment_bytes)) as usize;
@@ -151,6 +171,26 @@ impl ReadAt for FileReader {
         }
     }
 
+    fn read_pieces_at(&self, lengths: &[usize], offset: u64) -> io::Result<Vec<Bytes>> {
+        let mut pieces: Vec<Pooled> =
+            lengths.iter().map(|length| BufferPool::take_pooled(&self.pool, *length)).collect();
+        let fits = offset.checked_add(lengths.iter().map(|length| *length as u64).sum());
+        let at_once = pieces.len() > 1
+            && fits.is_some_and(|end| end <= self.size_bytes)
+            && pieces.iter().all(|piece| self.accepts(piece, offset));
+        let mut come = if at_once { self.scatter(&mut pieces, offset)? } else { 0 };
+        let mut at = offset;
+        for piece in &mut pieces {
+            // What did not come with the others is read alone.
+            if come < piece.len() {
+                self.read_exact_at(piece, at)?;
+            }
+            come = come.saturating_sub(piece.len());
+            at += piece.len() as u64;
+        }
+        Ok(pieces.into_iter().map(Bytes::from_owner).collect())
+    }
+
     fn will_read(&self, offset: u64, bytes: usize) {
         let place = i64::try_from(offset).ok().zip(i64::try_from(bytes).ok());
         if let Some(((offset, bytes), file)) = place.zip(self.remembered()) {
@@ -163,6 +203,27 @@ impl ReadAt for FileReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_are_what_stands_there_however_they_lie() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("a.ring");
+        let whole: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
+        std::fs::write(&path, &whole).expect("written");
+        let reader = FileReader::open(&path).expect("it opens");
+        let lists: [&[usize]; 5] = [&[4096], &[8192, 4096, 65536], &[4096, 100, 5000], &[], &[0, 4096]];
+        for lengths in lists {
+            for offset in [0, 4096, 3, 200_000] {
+                let pieces = reader.read_pieces_at(lengths, offset).expect("read");
+                assert!(pieces.iter().map(Bytes::len).eq(lengths.iter().copied()));
+                let (begin, bytes) = (offset as usize, pieces.concat());
+                assert!(bytes == whole[begin..begin + bytes.len()], "{lengths:?} at {offset}");
+            }
+        }
+        for (lengths, offset) in [(&[4096, 4096][..], 299_008), (&[4096, 4096], u64::MAX - 4096)] {
+            assert!(reader.read_pieces_at(lengths, offset).is_err(), "{lengths:?} at {offset}");
+        }
+    }
 
     #[test]
     fn what_is_remembered_is_of_the_file_that_was_opened_whatever_stands_in_its_place_later() {

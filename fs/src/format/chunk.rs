@@ -8,6 +8,7 @@
 //! An entry is one sample, or a fragment of one. Configuration and event chunks hold their content as two equal entries, with
 //! one of zeros between them where both would have bytes in the same page.
 
+use super::checksum::crc32c;
 use super::{Field, Framed, Spare, Zero, record, round_up};
 use crate::sample::{Anchor, ClockSource, SampleFlags};
 use crate::types::{
@@ -268,11 +269,8 @@ pub(crate) fn seal(
             out[at..at + data.len()].copy_from_slice(data);
             at += data.len();
         }
-        let entry = Entry {
-            bytes: (at - begin) as u32,
-            checksum: crc32c::crc32c(&out[begin..at]),
-            ..piece.entry.clone()
-        };
+        let entry =
+            Entry { bytes: (at - begin) as u32, checksum: crc32c(&out[begin..at]), ..piece.entry.clone() };
         entry.put(&mut out[place..place + Entry::BYTES]);
         place += Entry::BYTES;
     }
@@ -281,7 +279,7 @@ pub(crate) fn seal(
         anchors: anchors.len() as u32,
         entries: pieces.len() as u32,
         payload_bytes: (at - table.end) as u32,
-        table_checksum: crc32c::crc32c(&out[table.clone()]),
+        table_checksum: crc32c(&out[table.clone()]),
         ..header.clone()
     };
     let tail_table = out.len() - ChunkHeader::SIZE - table.len();
@@ -364,7 +362,7 @@ impl Tables {
     /// Reads one copy of the tables.
     pub(crate) fn read(header: &ChunkHeader, copy: &[u8]) -> Option<Tables> {
         if copy.len() != header.table_bytes()
-            || (crc32c::crc32c(copy) != header.table_checksum && !planted!(SampleTableUnverified))
+            || (crc32c(copy) != header.table_checksum && !planted!(SampleTableUnverified))
         {
             return None;
         }

@@ -5,6 +5,7 @@
 //! | footer header | chunk entries | sync entries |
 //! ```
 
+use super::checksum::crc32c;
 use super::chunk::ChunkKind;
 use super::{Field, Framed, Zero, record};
 use crate::types::{BlockIndex, ConfigurationHash, RunId, Sequence, TrackNumber, VolumeId, WallTime};
@@ -115,10 +116,10 @@ impl Footer {
             chunks: self.chunks.len() as u32,
             sequence,
             syncs: self.syncs.len() as u32,
-            body_checksum: crc32c::crc32c(&out[FooterHeader::SIZE..at]),
+            body_checksum: crc32c(&out[FooterHeader::SIZE..at]),
         };
         header.seal(out);
-        crc32c::crc32c(&out[..at])
+        crc32c(&out[..at])
     }
 
     /// Reads the footer of this block and take.
@@ -136,7 +137,7 @@ impl Footer {
         let chunk_bytes = (header.chunks as usize).checked_mul(ChunkPlace::BYTES)?;
         let (chunks, syncs) = body.split_at_checked(chunk_bytes)?;
         let syncs = syncs.get(..(header.syncs as usize).checked_mul(SyncPlace::BYTES)?)?;
-        if crc32c::crc32c(&body[..chunk_bytes + syncs.len()]) != header.body_checksum {
+        if crc32c(&body[..chunk_bytes + syncs.len()]) != header.body_checksum {
             return None;
         }
         Some(Footer {

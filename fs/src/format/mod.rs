@@ -5,6 +5,7 @@
 //! nothing: it turns bytes into values and says `None` where they are not what they should be.
 
 pub(crate) mod block;
+pub(crate) mod checksum;
 pub(crate) mod chunk;
 pub(crate) mod directory;
 pub(crate) mod footer;
@@ -16,6 +17,7 @@ pub(crate) mod session;
 pub(crate) mod superblock;
 pub(crate) mod table;
 
+use self::checksum::crc32c;
 use crate::types::{
     BlockIndex, ChunkNumber, ConfigurationHash, Epoch, HoldId, RoundNumber, RunId, Sequence, StreamId,
     TrackNumber, Uuid, VolumeId, WallTime,
@@ -102,7 +104,7 @@ pub(crate) trait Framed: Record {
         out[..8].copy_from_slice(&magic);
         self.put(&mut out[8..8 + Self::BYTES]);
         out[8 + Self::BYTES..Self::SIZE - 4].fill(0);
-        let checksum = crc32c::crc32c(&out[8..Self::SIZE - 4]);
+        let checksum = crc32c(&out[8..Self::SIZE - 4]);
         out[Self::SIZE - 4..].copy_from_slice(&checksum.to_le_bytes());
         checksum
     }
@@ -127,7 +129,7 @@ pub(crate) trait Framed: Record {
 fn framed(magic: [u8; 8], frame: &[u8]) -> Option<(&[u8], u32)> {
     let (body, checksum) = frame.strip_prefix(&magic)?.split_last_chunk::<4>()?;
     let checksum = u32::from_le_bytes(*checksum);
-    (crc32c::crc32c(body) == checksum || planted!(FrameUnverified)).then_some((body, checksum))
+    (crc32c(body) == checksum || planted!(FrameUnverified)).then_some((body, checksum))
 }
 
 /// Whether all bytes are zero.

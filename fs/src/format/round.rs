@@ -4,6 +4,7 @@
 //! | round header | named blocks | granted blocks | rows |
 //! ```
 
+use super::checksum::crc32c;
 use super::table::Row;
 use super::{Field, Framed, Zero, record};
 use crate::types::{BlockIndex, ChunkNumber, Epoch, RoundNumber, Sequence, StreamId, VolumeId, WallTime};
@@ -128,7 +129,7 @@ impl RoundRecord {
             named: self.named.len() as u32,
             granted: self.granted.len() as u32,
             rows: self.rows.len() as u32,
-            body_checksum: crc32c::crc32c(&out[RoundHeader::SIZE..bytes]),
+            body_checksum: crc32c(&out[RoundHeader::SIZE..bytes]),
             ..self.header.clone()
         };
         header.seal(out);
@@ -144,7 +145,7 @@ impl RoundRecord {
         let rows = get_all(&mut rest, header.rows)?;
         let body = &all[..all.len() - rest.len()];
         let whole = header.volume == volume
-            && (crc32c::crc32c(body) == header.body_checksum || planted!(RecordBodyUnverified));
+            && (crc32c(body) == header.body_checksum || planted!(RecordBodyUnverified));
         whole.then_some(RoundRecord { header, named, granted, rows })
     }
 }

@@ -3,6 +3,7 @@
 
 use super::damage_tests::{full_volume, held_volume};
 use super::driver::{Cuts, Driver, shared};
+use super::kept_tests::kept_as_read;
 use super::material::Shape;
 use super::{Verdict, demand, for_seeds};
 use crate::disk::sim::SimRng;
@@ -123,6 +124,7 @@ fn any_range_is_listed_as_it_is_read() {
             for _ in 0..40 {
                 let Some(range) = any_range(&mut rng, &volume, stream.id) else { continue };
                 listed_as_read(&volume, stream.id, range).map_err(|why| format!("{range:?}: {why}"))?;
+                kept_as_read(&volume, stream.id, range).map_err(|why| format!("{range:?}: {why}"))?;
                 judged += 1;
             }
         }
@@ -166,6 +168,7 @@ fn of_damaged_footage_all_that_can_be_read_is_listed_in_its_order() {
             let Ok(volume) = Volume::from_disk(shared(&image), Path::new("proof")) else { continue };
             for stream in volume.streams() {
                 let range = TimeRange::default();
+                kept_as_read(&volume, stream.id, range)?;
                 let listed = items(&volume, stream.id, range, true)?.unwrap_or_default();
                 let read = items(&volume, stream.id, range, false)?.unwrap_or_default();
                 let mut rows = listed.iter();

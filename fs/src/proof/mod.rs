@@ -24,6 +24,7 @@ mod hold_fault_tests;
 mod hold_tests;
 mod holds;
 mod hostile_tests;
+mod kept_tests;
 mod known_row_tests;
 mod lap_tests;
 mod list_tests;

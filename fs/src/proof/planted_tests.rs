@@ -7,9 +7,10 @@ use super::judged;
 use super::{
     Verdict, age_tests, crash_tests, cut_tests, damage_tests, erase_beside_tests, erase_fault_tests,
     erase_left_tests, erase_tests, fault_tests, hold_doubt_tests, hold_fault_tests, hold_tests,
-    hostile_tests, known_row_tests, lap_tests, lost_row_tests, memory_tests, metadata_tests, misplaced_tests,
-    nth_tests, overwriting_tests, reader_tests, repair_doubt_tests, repair_tests, retention_tests,
-    scrub_tests, sector_tests, sequence_tests, session_tests, stale_tests, swap_tests, words,
+    hostile_tests, kept_tests, known_row_tests, lap_tests, lost_row_tests, memory_tests, metadata_tests,
+    misplaced_tests, nth_tests, overwriting_tests, reader_tests, repair_doubt_tests, repair_tests,
+    retention_tests, scrub_tests, sector_tests, sequence_tests, session_tests, stale_tests, swap_tests,
+    words,
 };
 use crate::planted::{Bug, with};
 use std::collections::BTreeMap;
@@ -52,6 +53,7 @@ const LIES: Scenario = scenario("lying disk", hostile_tests::lying_disk, 4300..4
 const OUTDATED: Scenario = scenario("outdated table", stale_tests::outdated_table, 4400..4402);
 const COPIES: Scenario = scenario("damaged copies", stale_tests::damaged_copies, 4500..4501);
 const PASSED: Scenario = scenario("passed reader", reader_tests::passed_reader, 4600..4760);
+const KEPT: Scenario = scenario("kept, then erased and overwritten", kept_tests::of_what_goes, 8400..8404);
 
 const HELD_LAPS: Scenario = scenario("holds over laps", hold_tests::over_laps, 7000..7016);
 const HELD_GRANTS: Scenario = scenario("holds of granted blocks", hold_tests::of_granted_blocks, 7100..7112);
@@ -241,6 +243,7 @@ const PLANTS: &[Plant] = &[
     (&[Bug::SplitJoinedAcrossLoss], &[BYTES]),
     (&[Bug::CheckBlind], &[BYTES]),
     (&[Bug::PassedReaderSeesDamage], &[PASSED]),
+    (&[Bug::KeptGivenUnseen], &[KEPT]),
     (&[Bug::TableFailsAsOne], &[METADATA]),
     (&[Bug::GoodCopyTakenBack], &[ONE_DIRECTORY]),
     (&[Bug::HoldGivenUpWithFirstCopy], &[COPIES_REFUSED, HELD_REFUSED]),

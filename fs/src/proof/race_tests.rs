@@ -1,14 +1,15 @@
 //! Readers that race the writer: real threads, a ring of a few blocks that is lapped several times a second, readers that open,
-//! seek, read and dawdle as they like. What they get is right, or they are told that the ring has passed; never damage, for
+//! seek, read and dawdle as they like, some of them ahead and by way of memory. What they get is right, or they are told that the ring has passed; never damage, for
 //! there is none. On the simulated disk, and on a real file.
 
+use super::kept_tests::Keeper;
 use super::material::{Pushed, Run, Shape, VIDEO, camera, configuration, empty_volume, is_payload};
 use super::{Verdict, demand, for_seeds};
 use crate::clock::SimClock;
 use crate::disk::sim::{SimDisk, SimRng};
 use crate::disk::{Disk, FileDisk, FileOptions, FileReader, ReadAt};
 use crate::error::Error;
-use crate::reader::Volume;
+use crate::reader::{ChunkCache, Cursor, Volume};
 use crate::report::{Health, Item, TimeRange};
 use crate::sample::SampleFlags;
 use crate::types::{StreamId, StreamName, WallTime};
@@ -69,12 +70,22 @@ fn write<D: Disk>(mut engine: Engine<D>, race: &Race, seed: u64) -> Verdict<u64>
 }
 
 /// A reader: opens, reads from somewhere, a little or a lot, slowly or fast.
-fn read(disk: &Arc<dyn ReadAt>, race: &Race, enough: u64, seed: u64) -> Verdict {
+fn read(
+    disk: &Arc<dyn ReadAt>,
+    race: &Race,
+    keeper: Option<&Arc<Keeper>>,
+    enough: u64,
+    seed: u64,
+) -> Verdict {
     let mut rng = SimRng::new(seed);
     let mut idle = 0;
     while race.reads.load(Ordering::Relaxed) < enough && !race.over.load(Ordering::Relaxed) {
         let volume =
             Volume::from_disk(Arc::clone(disk), Path::new("proof")).map_err(|error| error.to_string())?;
+        let volume = match keeper {
+            Some(keeper) => volume.with_chunk_cache(Arc::clone(keeper) as Arc<dyn ChunkCache>),
+            None => volume,
+        };
         let Some(stream) = volume.streams().into_iter().find(|stream| stream.first.is_some()) else {
             idle += 1;
             demand!(idle < 1_000_000, "nothing is ever recorded");
@@ -85,17 +96,18 @@ fn read(disk: &Arc<dyn ReadAt>, race: &Race, enough: u64, seed: u64) -> Verdict 
         let span = usize::try_from(last.since_ns(first)).unwrap_or_default();
         let from = first.plus_ns(i64::try_from(rng.below(span + 1)).unwrap_or_default());
         let range = TimeRange { from: rng.coin().then_some(from), to: None };
-        read_on(&volume, stream.id, range, race, &mut rng)?;
+        let cursor = match volume.read(stream.id, range) {
+            Ok(cursor) if keeper.is_some() => cursor.reading_ahead(),
+            Ok(cursor) => cursor,
+            Err(Error::NotRecorded { .. }) => continue,
+            Err(error) => return Err(error.to_string()),
+        };
+        read_on(cursor, race, &mut rng)?;
     }
     Ok(())
 }
 
-fn read_on(volume: &Volume, stream: StreamId, range: TimeRange, race: &Race, rng: &mut SimRng) -> Verdict {
-    let mut cursor = match volume.read(stream, range) {
-        Ok(cursor) => cursor,
-        Err(Error::NotRecorded { .. }) => return Ok(()),
-        Err(error) => return Err(error.to_string()),
-    };
+fn read_on(mut cursor: Cursor<'_>, race: &Race, rng: &mut SimRng) -> Verdict {
     let (most, pace) = (1 + rng.below(400), 1 + rng.below(40));
     let mut last = 0;
     for turn in 0..most {
@@ -134,7 +146,7 @@ fn read_on(volume: &Volume, stream: StreamId, range: TimeRange, race: &Race, rng
 
 /// A writer and readers on one disk, until so many samples were read.
 fn race_on<D: Disk>(engine: Engine<D>, disk: &Arc<dyn ReadAt>, enough: u64, seed: u64) -> Verdict<u64> {
-    let race = Race::default();
+    let (race, keeper) = (Race::default(), Arc::new(Keeper::default()));
     let outcome = std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let written = write(engine, &race, seed);
@@ -143,9 +155,9 @@ fn race_on<D: Disk>(engine: Engine<D>, disk: &Arc<dyn ReadAt>, enough: u64, seed
         });
         let readers: Vec<_> = (0..READERS)
             .map(|reader| {
-                let race = &race;
+                let (race, keeper) = (&race, (reader % 2 == 1).then_some(&keeper));
                 scope.spawn(move || {
-                    let read = read(disk, race, enough, seed ^ (reader as u64 + 1) << 32);
+                    let read = read(disk, race, keeper, enough, seed ^ (reader as u64 + 1) << 32);
                     race.over.store(true, Ordering::Relaxed);
                     read
                 })

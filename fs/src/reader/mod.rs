@@ -3,11 +3,13 @@
 //! Everything handed out was verified. A block that the ring has passed meanwhile is [`Error::Overwritten`], never other
 //! bytes.
 
+mod ahead;
 mod check;
 mod configurations;
 mod cursor;
 mod dump;
 mod erased;
+mod kept;
 mod outline;
 mod passed;
 mod past;
@@ -16,6 +18,7 @@ mod rows;
 mod verify;
 
 pub use cursor::{ChunkReader, Cursor};
+pub use kept::{ChunkCache, ChunkKey, LoadedChunk};
 pub use outline::{BlockOutline, OutlineChunk, OutlineKind, OutlineSync};
 pub use rows::StreamRow;
 pub(crate) use verify::BlockCheck;
@@ -34,7 +37,7 @@ use crate::format::footer::{ChunkPlace, Footer};
 use crate::format::superblock::Superblock;
 use crate::format::table::{Row, TIMES_NOT_MONOTONE};
 use crate::hold::{Guard, Hold, HoldRoom, Use, room};
-use crate::recover::{Recovered, contents};
+use crate::recover::{Recovered, remembered_contents};
 use crate::report::{
     BlockDump, BlockState, BlockSummary, CheckReport, Finding, Span, StreamSummary, TimeRange, VolumeInfo,
 };
@@ -58,20 +61,26 @@ pub struct Volume {
     clock: Arc<dyn Clock>,
     state: Arc<Recovered>,
     info: VolumeInfo,
-    configurations: Mutex<HashMap<(StreamId, ConfigurationHash), Arc<Configuration>>>,
+    configurations: Arc<Mutex<Configurations>>,
+    /// Chunks in memory, for all readers.
+    cache: Option<Arc<dyn ChunkCache>>,
     /// What was found when a block was last looked at that the ring might have taken.
     latest: Mutex<Option<Arc<Recovered>>>,
     /// What is past its maximum age.
     pasts: Mutex<Pasts>,
 }
 
+/// Those that were met. They follow from their hashes, so that all looks at a volume can share them.
+type Configurations = HashMap<(StreamId, ConfigurationHash), Arc<Configuration>>;
+
 /// The same look at the volume, for another reader: costs no memory to speak of, and reads nothing.
 impl Clone for Volume {
     fn clone(&self) -> Volume {
-        let (configurations, latest, pasts) = Default::default();
+        let (latest, pasts) = Default::default();
         let (disk, clock, state) = (Arc::clone(&self.disk), Arc::clone(&self.clock), Arc::clone(&self.state));
-        let (path, info) = (self.path.clone(), self.info.clone());
-        Volume { disk, path, clock, state, info, configurations, latest, pasts }
+        let (path, info, cache) = (self.path.clone(), self.info.clone(), self.cache.clone());
+        let configurations = Arc::clone(&self.configurations);
+        Volume { disk, path, clock, state, info, configurations, cache, latest, pasts }
     }
 }
 
@@ -109,8 +118,8 @@ impl Volume {
     pub(crate) fn from_disk_at(disk: Arc<dyn ReadAt>, path: &Path, clock: Arc<dyn Clock>) -> Result<Volume> {
         let state = Arc::new(recover_beside_writer(&*disk, path)?);
         let info = volume_info(&state.superblock);
-        let (configurations, latest, pasts) = Default::default();
-        Ok(Volume { disk, path: path.to_owned(), clock, state, info, configurations, latest, pasts })
+        let (configurations, cache, latest, pasts) = Default::default();
+        Ok(Volume { disk, path: path.to_owned(), clock, state, info, configurations, cache, latest, pasts })
     }
 
     /// Follows a live writer: sees all it had written when this was called.
@@ -419,7 +428,7 @@ impl Volume {
 
     /// The chunks and sync samples of a block: from its footer, else from its chunk headers, with what was met there.
     fn contents(&self, block: BlockIndex, row: &Row) -> (Footer, Vec<Finding>) {
-        let (mut footer, mut findings) = contents(&self.scanner(), block, row);
+        let (mut footer, mut findings) = remembered_contents(&self.scanner(), block, row);
         withhold(row, &mut footer);
         // What is torn of chunks that nobody is given is no loss.
         findings.iter_mut().for_each(|finding| finding.footage_lost &= row.withheld == 0);

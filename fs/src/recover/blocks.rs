@@ -1,7 +1,7 @@
 //! Examining blocks: what of a block stands, after a clean end or a crash.
 
 use super::{Recovered, State, StreamEnd, free_row};
-use crate::format::block::BlockHeader;
+use crate::format::block::{BlockHeader, BlockTrailer};
 use crate::format::chunk::ChunkKind;
 use crate::format::footer::{ChunkPlace, Footer};
 use crate::format::round::RoundRecord;
@@ -426,15 +426,31 @@ pub(super) fn links_after_voiding(
 /// The chunks and sync samples of a block: from its footer, else from its chunk headers, with what was met there.
 pub(crate) fn contents(scanner: &Scanner<'_>, block: BlockIndex, row: &Row) -> (Footer, Vec<Finding>) {
     let take = Recovered::take(block, row);
-    if row.state == BlockState::Sealed
-        && row.flags & NO_FOOTER == 0
-        && let Some((trailer, footer)) = scanner.footer(&take)
-        && (trailer.row.chunks == row.chunks || planted!(FooterTrusted))
-    {
+    if let Some(footer) = footer_of(row, || scanner.footer(&take)) {
         return (footer, Vec::new());
     }
     let examined = examine(scanner, &take, row.used_bytes as usize, Some(row.last_chunk().next()));
     (examined.progress.footer, examined.findings)
+}
+
+/// The same, with the footer as the system remembers it: for readers, who verify the chunks that they go to by it.
+pub(crate) fn remembered_contents(
+    scanner: &Scanner<'_>,
+    block: BlockIndex,
+    row: &Row,
+) -> (Footer, Vec<Finding>) {
+    let take = Recovered::take(block, row);
+    match footer_of(row, || scanner.remembered_footer(&take)) {
+        Some(footer) => (footer, Vec::new()),
+        None => contents(scanner, block, row),
+    }
+}
+
+/// The footer of a block, if it has one that tells of as many chunks as its row.
+fn footer_of(row: &Row, read: impl FnOnce() -> Option<(BlockTrailer, Footer)>) -> Option<Footer> {
+    let has_footer = row.state == BlockState::Sealed && row.flags & NO_FOOTER == 0;
+    let (trailer, footer) = has_footer.then(read).flatten()?;
+    (trailer.row.chunks == row.chunks || planted!(FooterTrusted)).then_some(footer)
 }
 
 /// Where each stream ends, by its rows.

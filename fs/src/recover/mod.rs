@@ -36,7 +36,7 @@ mod unrecorded;
 mod verdict;
 mod writing;
 
-pub(crate) use blocks::{contents, examine, given_up, state_of};
+pub(crate) use blocks::{contents, examine, given_up, remembered_contents, state_of};
 pub(crate) use chains::Chains;
 #[cfg(test)]
 pub(crate) use chains::VISITS as CHAIN_VISITS;

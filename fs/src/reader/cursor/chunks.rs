@@ -53,6 +53,12 @@ impl<'a> ChunkReader<'a> {
         Ok(None)
     }
 
+    /// The same reader, reading ahead: as [`Cursor::reading_ahead`].
+    #[must_use]
+    pub fn reading_ahead(self) -> Self {
+        ChunkReader { cursor: self.cursor.reading_ahead(), ..self }
+    }
+
     /// What was met last that stands for samples which are missing: [`Item::Damage`] or [`Item::Erased`].
     pub fn missing(&self) -> Option<&Item> {
         self.missing.as_ref()

@@ -5,42 +5,43 @@ use super::{Cursor, QUIET_REACH, Split, Step};
 use crate::error::Result;
 use crate::format::chunk::{ChunkHeader, ChunkKind, Entry, Tables};
 use crate::gap::Gap;
+use crate::reader::kept::LoadedChunk;
 use crate::report::Item;
 use crate::sample::{SAMPLE_BYTES_MAX, SampleFlags, SampleRow, StoredSample};
 use crate::scan::{Loaded, Located, Payload};
 use crate::types::{ChunkNumber, TrackNumber, WallTime};
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A chunk as it was read.
 enum Read {
-    Whole(Loaded, Vec<Payload>),
+    Whole(Arc<LoadedChunk>),
     /// Its samples were not asked for.
-    Tables(Located, Option<Tables>),
+    Tables(Box<(Located, Option<Tables>)>),
 }
 
 impl Read {
     fn located(&self) -> &Located {
         match self {
-            Read::Whole(loaded, _) => &loaded.located,
-            Read::Tables(located, _) => located,
+            Read::Whole(chunk) => &chunk.loaded.located,
+            Read::Tables(read) => &read.0,
         }
     }
 
     fn tables(&self) -> Option<&Tables> {
         match self {
-            Read::Whole(loaded, _) => loaded.tables.as_ref(),
-            Read::Tables(_, tables) => tables.as_ref(),
+            Read::Whole(chunk) => chunk.loaded.tables.as_ref(),
+            Read::Tables(read) => read.1.as_ref(),
         }
     }
 
     /// Whether all of it that is given verifies.
     fn is_whole(&self) -> bool {
-        let payloads = match self {
-            Read::Whole(_, payloads) => &payloads[..],
-            Read::Tables(..) => &[],
-        };
-        self.tables().is_some() && payloads.iter().all(|payload| payload.data.is_some())
+        match self {
+            Read::Whole(chunk) => chunk.is_whole(),
+            Read::Tables(read) => read.1.is_some(),
+        }
     }
 }
 
@@ -65,7 +66,7 @@ impl Cursor<'_> {
         if place.kind == ChunkKind::MEDIA && self.range.to.is_some_and(|to| place.wall_min >= to) {
             return Ok(());
         }
-        let mut read = self.load(step);
+        let mut read = self.in_memory(step).map(Read::Whole).or_else(|| self.load(step));
         if read.as_ref().is_none_or(|read| !read.is_whole()) {
             if self.volume.is_passed(&step.take) {
                 return Err(self.volume.overwritten(&step.take));
@@ -102,10 +103,10 @@ impl Cursor<'_> {
             (_, None, _) => {
                 self.damage(&step.take, "sample table", place.offset as usize, "neither copy verifies")
             }
-            (ChunkKind::EVENT, Some(_), Read::Whole(loaded, _)) => self.give_event(step, loaded),
+            (ChunkKind::EVENT, Some(_), Read::Whole(chunk)) => self.give_event(step, &chunk.loaded),
             (_, Some(tables), _) => {
                 let payloads = match &read {
-                    Read::Whole(_, payloads) => Some(&payloads[..]),
+                    Read::Whole(chunk) => Some(&chunk.payloads[..]),
                     Read::Tables(..) => None,
                 };
                 self.give_media(step, Media { header, checksum: read.located().checksum, tables, payloads })
@@ -113,16 +114,24 @@ impl Cursor<'_> {
         }
     }
 
-    fn load(&self, step: &Step) -> Option<Read> {
-        let (offset, bytes) = (step.place.offset as usize, step.place.bytes as usize);
-        let scanner = self.volume.scanner();
-        if step.place.kind == ChunkKind::MEDIA && self.mode.takes_tables(step) {
-            let (located, tables) = scanner.tables_at(&step.take, offset, bytes)?;
-            return Some(Read::Tables(located, tables));
+    /// The chunk, if it was read before and stands there still.
+    fn in_memory(&mut self, step: &Step) -> Option<Arc<LoadedChunk>> {
+        if step.place.kind != ChunkKind::MEDIA || self.mode.takes_tables(step) {
+            return None;
         }
-        let loaded = scanner.load_at(&step.take, offset, bytes)?;
-        let payloads = loaded.payloads();
-        Some(Read::Whole(loaded, payloads))
+        let at = step.at();
+        let ahead = self.ahead.as_mut().and_then(|ahead| ahead.take(&at));
+        let chunk = ahead.or_else(|| self.volume.chunk_source().kept(&at))?;
+        self.volume.is_there(&at, &chunk).then_some(chunk)
+    }
+
+    fn load(&self, step: &Step) -> Option<Read> {
+        if step.place.kind == ChunkKind::MEDIA && self.mode.takes_tables(step) {
+            let (offset, bytes) = (step.place.offset as usize, step.place.bytes as usize);
+            let read = self.volume.scanner().tables_at(&step.take, offset, bytes)?;
+            return Some(Read::Tables(Box::new(read)));
+        }
+        self.volume.chunk_source().read(&step.at()).map(Read::Whole)
     }
 
     fn give_event(&mut self, step: &Step, loaded: &Loaded) -> Result<()> {

@@ -3,6 +3,7 @@
 //! Block by block in the order of recording; of each block first the footer (or the chunk headers), then one chunk at a
 //! time. What is kept in memory: the places of the chunks of a few blocks, one chunk, one sample that is split.
 
+mod ahead;
 mod chunks;
 mod give;
 mod mode;
@@ -11,6 +12,8 @@ pub use chunks::ChunkReader;
 
 use mode::Mode;
 
+use super::ahead::Ahead;
+use super::kept::ChunkAt;
 use super::{Volume, last_run};
 use crate::error::Result;
 use crate::format::chunk::ChunkKind;
@@ -50,6 +53,10 @@ pub struct Cursor<'a> {
     quiet: BTreeSet<ChunkNumber>,
     unknown_chunks: u64,
     mode: Mode,
+    ahead: Option<Ahead>,
+    /// Chunks of blocks that are not planned yet, which will probably be wanted; and up to which block.
+    guessed: VecDeque<ChunkAt>,
+    guessed_to: usize,
 }
 
 /// A chunk to give, from an entry on.
@@ -65,6 +72,12 @@ struct Step {
 struct Split {
     row: SampleRow,
     data: BytesMut,
+}
+
+impl Step {
+    fn at(&self) -> ChunkAt {
+        ChunkAt::new(&self.take, &self.place)
+    }
 }
 
 impl<'a> Cursor<'a> {
@@ -92,6 +105,9 @@ impl<'a> Cursor<'a> {
             quiet: BTreeSet::new(),
             unknown_chunks: 0,
             mode: Mode::Samples,
+            ahead: None,
+            guessed: VecDeque::new(),
+            guessed_to: 0,
         }
     }
 
@@ -115,6 +131,7 @@ impl<'a> Cursor<'a> {
             if let Some(item) = self.items.pop_front() {
                 return Ok(Some(item));
             }
+            self.look_ahead();
             if let Some(step) = self.steps.pop_front() {
                 self.give(&step)?;
                 continue;
@@ -124,6 +141,7 @@ impl<'a> Cursor<'a> {
             }
             let index = self.next_block;
             self.next_block += 1;
+            self.forget_guesses(index);
             self.plan_block(index)?;
             self.fetch_tables();
         }
