@@ -75,9 +75,12 @@ pub(crate) fn body(
 ) -> Body {
     let (mut giver, body) = handover(PIECES);
     tokio::task::spawn_blocking(move || {
-        if let Err(error) = prepared.write(&snapshot.volume, bytes, &mut |piece| giver.give(piece)) {
-            tracing::warn!(%error, file = prepared.file_name(), "a download was broken off");
-            giver.break_off();
+        match prepared.write(&snapshot.volume, bytes, &mut |piece| giver.give(piece)) {
+            Ok(_) => giver.finish(),
+            Err(error) => {
+                tracing::warn!(%error, file = prepared.file_name(), "a download was broken off");
+                giver.break_off();
+            }
         }
         drop(held);
     });

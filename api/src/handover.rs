@@ -7,39 +7,54 @@
 use axum::body::{Body, Bytes};
 use std::io;
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
+use std::vec;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::mpsc::{self, Sender};
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio_stream::{Stream, StreamExt};
 
 /// A piece is taken in this time.
 const UNTAKEN: Duration = Duration::from_secs(30);
 /// The least that is taken in so much time of waiting.
 const LEAST: (u64, Duration) = (60 * (16 << 10), Duration::from_secs(60));
 
+/// So many bytes go over at once, and what one piece is longer: going over costs waking somebody.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// Pieces that go over at once.
+type Batch = Vec<Bytes>;
+
 /// The end at which pieces are put in, on a thread that may wait.
 pub(crate) struct Giver {
-    pieces: Sender<Bytes>,
+    batches: Sender<Batch>,
+    batch: Batch,
+    batch_bytes: usize,
+    /// The first piece goes over at once: somebody waits for it.
+    begun: bool,
     broken: Arc<AtomicBool>,
     runtime: Handle,
     untaken: Duration,
     pace: Pace,
 }
 
-/// A way for pieces, of which so many wait for the client.
+/// A way for pieces, of which so many times 256 KiB wait for the client.
 pub(crate) fn handover(waiting_max: usize) -> (Giver, Body) {
     of_patience(waiting_max, UNTAKEN)
 }
 
 fn of_patience(waiting_max: usize, untaken: Duration) -> (Giver, Body) {
-    let (pieces, waiting) = mpsc::channel::<Bytes>(waiting_max);
+    let (batches, waiting) = mpsc::channel::<Batch>(waiting_max);
     let broken = Arc::new(AtomicBool::new(false));
     let giver = Giver {
-        pieces,
+        batches,
+        batch: Batch::new(),
+        batch_bytes: 0,
+        begun: false,
         broken: Arc::clone(&broken),
         runtime: Handle::current(),
         untaken,
@@ -48,20 +63,35 @@ fn of_patience(waiting_max: usize, untaken: Duration) -> (Giver, Body) {
     let end = std::iter::from_fn(move || {
         broken.swap(false, Ordering::SeqCst).then(|| Err(io::Error::other("the answer broke off")))
     });
-    let given = ReceiverStream::new(waiting).map(Ok).chain(tokio_stream::iter(end));
-    (giver, Body::from_stream(given))
+    let given = Pieces { waiting, batch: Batch::new().into_iter() };
+    (giver, Body::from_stream(given.map(Ok).chain(tokio_stream::iter(end))))
 }
 
 impl Giver {
-    /// Hands a piece over; blocks until there is room for it. Breaks if the client is gone, or too slow.
+    /// Takes a piece, and hands over what it has if that is enough; blocks until there is room for it. Breaks if the client is gone, or
+    /// too slow.
     pub(crate) fn give(&mut self, piece: Bytes) -> ControlFlow<()> {
-        let bytes = piece.len() as u64;
+        self.batch_bytes += piece.len();
+        self.batch.push(piece);
+        let enough = if self.begun { BATCH_BYTES } else { 0 };
+        self.begun = true;
+        if self.batch_bytes < enough { ControlFlow::Continue(()) } else { self.hand_over() }
+    }
+
+    /// Hands over what is left: there is no more, and that is the end.
+    pub(crate) fn finish(mut self) {
+        let _who_is_gone_misses_nothing = self.hand_over();
+    }
+
+    fn hand_over(&mut self) -> ControlFlow<()> {
+        let bytes = std::mem::take(&mut self.batch_bytes) as u64;
+        let batch = std::mem::take(&mut self.batch);
         let began = Instant::now();
-        let waits = match self.pieces.try_send(piece) {
+        let waits = match self.batches.try_send(batch) {
             Ok(()) => false,
             Err(TrySendError::Closed(_)) => return ControlFlow::Break(()),
-            Err(TrySendError::Full(piece)) => {
-                let sent = async { tokio::time::timeout(self.untaken, self.pieces.send(piece)).await };
+            Err(TrySendError::Full(batch)) => {
+                let sent = async { tokio::time::timeout(self.untaken, self.batches.send(batch)).await };
                 match self.runtime.block_on(sent) {
                     Ok(Ok(())) => true,
                     Ok(Err(_)) => return ControlFlow::Break(()),
@@ -82,6 +112,28 @@ impl Giver {
     /// There is no more, and that is not the end.
     pub(crate) fn break_off(self) {
         self.broken.store(true, Ordering::SeqCst);
+    }
+}
+
+/// The pieces as the client takes them.
+struct Pieces {
+    waiting: Receiver<Batch>,
+    batch: vec::IntoIter<Bytes>,
+}
+
+impl Stream for Pieces {
+    type Item = Bytes;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            if let Some(piece) = self.batch.next() {
+                return Poll::Ready(Some(piece));
+            }
+            match ready!(self.waiting.poll_recv(context)) {
+                Some(batch) => self.batch = batch.into_iter(),
+                None => return Poll::Ready(None),
+            }
+        }
     }
 }
 
@@ -117,16 +169,18 @@ mod tests {
         for whole in [true, false] {
             let (mut giver, body) = handover(2);
             let given = tokio::task::spawn_blocking(move || {
-                let piece = Bytes::from_static(b"piece");
+                let piece = Bytes::from(vec![7; 100_000]);
                 let all = (0..10).all(|_| giver.give(piece.clone()) == ControlFlow::Continue(()));
-                if !whole {
-                    giver.break_off();
+                if whole {
+                    giver.finish()
+                } else {
+                    giver.break_off()
                 }
                 all
             });
             let taken = to_bytes(body, 1 << 20).await;
             assert!(given.await.expect("given"));
-            assert_eq!(taken.ok().map(|bytes| bytes.len()), whole.then_some(50));
+            assert_eq!(taken.ok().map(|bytes| bytes.len()), whole.then_some(1_000_000));
         }
     }
 
@@ -134,9 +188,14 @@ mod tests {
     async fn who_takes_nothing_is_given_up_and_gets_no_part_for_the_whole() {
         let (mut giver, body) = of_patience(2, Duration::from_millis(20));
         let given = tokio::task::spawn_blocking(move || {
-            (0..10).take_while(|_| giver.give(Bytes::from_static(b"piece")).is_continue()).count()
+            let piece = Bytes::from(vec![7; super::BATCH_BYTES / 2]);
+            (0..10).take_while(|_| giver.give(piece.clone()).is_continue()).count()
         });
-        assert_eq!(given.await.expect("it ends"), 2);
+        assert_eq!(
+            given.await.expect("it ends"),
+            4,
+            "one and two of them wait, and a third batch is not taken"
+        );
         assert!(to_bytes(body, 1 << 20).await.is_err());
     }
 
@@ -144,7 +203,7 @@ mod tests {
     async fn who_is_gone_is_given_nothing() {
         let (mut giver, body) = handover(2);
         drop(body);
-        assert!(giver.give(Bytes::from_static(b"piece")).is_break());
+        assert!(giver.give(Bytes::from(vec![7; super::BATCH_BYTES])).is_break());
     }
 
     #[test]

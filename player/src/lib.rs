@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cache;
+pub mod chunks;
 mod codec_private;
 mod error;
 mod export;

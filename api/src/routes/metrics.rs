@@ -23,12 +23,18 @@ pub(super) async fn show(
     Administrator(identity): Administrator,
 ) -> Result<Response, Problem> {
     let (cameras, volumes) = app.control(|control| Ok((control.cameras(), control.volumes()))).await?;
+    let chunks = app.services.library.chunks();
     let (stored, kept_bytes) =
         app.read(identity.name.clone(), |app| Ok((stored(app), app.media.bytes()))).await?;
     let of_server = vec![
         ("downloads", "Downloads on their way", app.downloads.count() as f64),
         ("viewers", "Viewers of live video", app.live.watched().values().sum::<usize>() as f64),
         ("cache_bytes", "Bytes of segments and pictures that are kept", kept_bytes as f64),
+        (
+            "chunk_cache_bytes",
+            "Bytes of memory that footage takes which was read and is kept",
+            chunks.bytes as f64,
+        ),
     ];
     let now = WallTime(i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX));
     let mut registry = Registry::with_prefix("keha");

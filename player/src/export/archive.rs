@@ -45,7 +45,7 @@ impl Archive for Volume {
     }
 
     fn read<'a>(&'a self, stream: StreamId, range: TimeRange) -> Result<Box<dyn Source + 'a>> {
-        Ok(Box::new(Volume::read(self, stream, range)?))
+        Ok(Box::new(Volume::read(self, stream, range)?.reading_ahead()))
     }
 }
 

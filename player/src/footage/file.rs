@@ -27,7 +27,7 @@ pub(super) fn write(
                 data.slice(bytes.start as usize..bytes.end as usize)
             }
         };
-        if out.write(&data).is_break() {
+        if out.write(data).is_break() {
             break;
         }
     }

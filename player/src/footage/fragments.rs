@@ -21,7 +21,7 @@ const BYTES_MAX: usize = 8 << 20;
 /// Writes the file until nothing more of it is wanted.
 pub(super) fn write(source: &Source, volume: &Volume, out: &mut Out<'_>) -> Result<()> {
     let described: Vec<Track> = source.tracks.iter().filter_map(|track| track.mp4.clone()).collect();
-    if out.write(&init(&described)?).is_break() {
+    if out.write(init(&described)?).is_break() {
         return Ok(());
     }
     let lead = source.tracks.iter().position(|track| track.configuration.kind == TrackKind::Video);
@@ -31,14 +31,14 @@ pub(super) fn write(source: &Source, volume: &Volume, out: &mut Out<'_>) -> Resu
         let Some(track) = described.get(member.track) else { continue };
         let ticks = source.axis.ticks(member.row.wall, track.timescale());
         if let Some(made) = muxing.push(member.track, ticks, member.row.flags, member.data)?
-            && out.write(&made).is_break()
+            && out.write(made).is_break()
         {
             return Ok(());
         }
     }
     if let Some(made) = muxing.finish()? {
         // Nothing comes behind it, whether it is wanted or not.
-        let _nothing_more = out.write(&made);
+        let _nothing_more = out.write(made);
     }
     Ok(())
 }

@@ -70,7 +70,7 @@ impl<'a> LaneReader<'a> {
 
     /// Goes on with the samples that begin in this chunk.
     fn seek(&mut self, chunk: ChunkNumber) {
-        self.reader = Some(self.volume.read_chunks(self.id, chunk..=self.last));
+        self.reader = Some(self.volume.read_chunks(self.id, chunk..=self.last).reading_ahead());
         self.at = chunk;
         self.next.clear();
     }

@@ -8,6 +8,7 @@ use crate::footage::part::PartTrack;
 use crate::footage::prepared::Source;
 use crate::mkv::{Block, Muxer, Sink, Tags, Track};
 use crate::time::rfc3339;
+use bytes::Bytes;
 use keha_fs::{SampleFlags, TrackKind, Volume, WallTime};
 use std::io;
 use std::path::PathBuf;
@@ -106,7 +107,7 @@ struct OutSink<'o, 'a> {
 }
 
 impl OutSink<'_, '_> {
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn put(&mut self, bytes: Bytes) -> io::Result<()> {
         if self.out.write(bytes).is_break() { Err(io::Error::other("no more is wanted")) } else { Ok(()) }
     }
 }
@@ -117,11 +118,11 @@ impl Sink for OutSink<'_, '_> {
     }
 
     fn begin(&mut self, header: &[u8]) -> io::Result<()> {
-        self.put(header)
+        self.put(Bytes::copy_from_slice(header))
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.put(bytes)
+        self.put(Bytes::copy_from_slice(bytes))
     }
 
     fn position(&self) -> u64 {

@@ -144,7 +144,7 @@ impl Prepared {
         &self.left_out
     }
 
-    /// Gives a range of the file's bytes, in order, in pieces of 256 KiB but for the last. What lies behind the end of the file is left
+    /// Gives a range of the file's bytes, in order, in pieces of any size, short ones together. What lies behind the end of the file is left
     /// out. `out` may stop it at any piece.
     ///
     /// # Errors

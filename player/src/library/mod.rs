@@ -15,9 +15,10 @@ mod shelf;
 #[cfg(test)]
 mod tests;
 
+use crate::chunks::{Chunks, ChunksUse};
 use crate::error::Result;
 use crate::timeline::Index;
-use keha_fs::{StreamName, StreamSummary, Volume, WallTime};
+use keha_fs::{ChunkCache, StreamName, StreamSummary, Volume, WallTime};
 use shelf::{Open, Patience, Shelf};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -27,6 +28,9 @@ use std::time::{Duration, Instant};
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// And for one that is asked only whether it has what another one has too: from when it was asked first.
 const OTHERS_MAX: Duration = Duration::from_secs(1);
+
+/// How much footage is kept in memory, in bytes, unless told otherwise.
+const CHUNKS_BYTES: u64 = 64 << 20;
 
 /// A volume as it was at one moment.
 pub struct Snapshot {
@@ -61,19 +65,33 @@ pub struct Library {
     shelves: RwLock<Vec<Arc<Shelf>>>,
     open: Arc<Open>,
     opening: fresh::Opening,
+    chunks: Arc<Chunks>,
 }
 
 impl Default for Library {
     fn default() -> Library {
-        Library {
-            shelves: RwLock::default(),
-            open: Arc::new(Volume::open),
-            opening: fresh::Opening::default(),
-        }
+        Library::keeping(CHUNKS_BYTES)
     }
 }
 
 impl Library {
+    /// An empty library that keeps at most so many bytes of footage in memory, over all volumes and readers.
+    pub fn keeping(chunks_bytes_max: u64) -> Library {
+        let chunks = Arc::new(Chunks::new(chunks_bytes_max));
+        let kept = Arc::clone(&chunks);
+        let open = move |path: &Path| {
+            let chunks = Arc::clone(&kept) as Arc<dyn ChunkCache>;
+            Ok(Volume::open(path)?.with_chunk_cache(chunks))
+        };
+        let (shelves, opening) = Default::default();
+        Library { shelves, open: Arc::new(open), opening, chunks }
+    }
+
+    /// How much footage is kept in memory.
+    pub fn chunks(&self) -> ChunksUse {
+        self.chunks.usage()
+    }
+
     /// A library of these volumes, by name and path. Nothing is opened before it is asked for.
     pub fn new(volumes: impl IntoIterator<Item = (String, PathBuf)>) -> Library {
         let library = Library::default();

@@ -8,16 +8,23 @@ use crate::recover::Recovered;
 use crate::report::BlockState;
 use crate::types::ChunkNumber;
 
+/// How many chunks a cursor reads for itself first: who wants no more needs no thread.
+const ALONE: u32 = if cfg!(test) { 0 } else { 2 };
+
 impl Cursor<'_> {
-    /// The same cursor, reading ahead: for who will read much of what it gives, one thing after the other. Costs a thread.
+    /// The same cursor, reading ahead once it has read a few chunks: for who may read much of what it gives, one thing after the
+    /// other. Costs a thread then.
     #[must_use]
     pub fn reading_ahead(self) -> Self {
-        let ahead = Ahead::begin(self.volume.chunk_source());
-        Cursor { ahead, ..self }
+        Cursor { ahead_after: Some(ALONE), ..self }
     }
 
     /// Has what comes next read, if it is time to.
     pub(super) fn look_ahead(&mut self) {
+        if self.ahead_after == Some(0) {
+            self.ahead_after = None;
+            self.ahead = Ahead::begin(self.volume.chunk_source());
+        }
         let Some(room) = self.ahead.as_ref().map(Ahead::room).filter(|room| *room > 0) else { return };
         let planned = self
             .steps

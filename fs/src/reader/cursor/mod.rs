@@ -54,6 +54,8 @@ pub struct Cursor<'a> {
     unknown_chunks: u64,
     mode: Mode,
     ahead: Option<Ahead>,
+    /// After how many more chunks reading ahead begins, if it is to.
+    ahead_after: Option<u32>,
     /// Chunks of blocks that are not planned yet, which will probably be wanted; and up to which block.
     guessed: VecDeque<ChunkAt>,
     guessed_to: usize,
@@ -106,6 +108,7 @@ impl<'a> Cursor<'a> {
             unknown_chunks: 0,
             mode: Mode::Samples,
             ahead: None,
+            ahead_after: None,
             guessed: VecDeque::new(),
             guessed_to: 0,
         }
