@@ -3,7 +3,8 @@
 //! Exports to nothing against `ffmpeg -c copy` of the same footage to nothing, and against reading the same file; the first byte of
 //! random seeks; viewers of live video. One volume of some gigabytes of 1080p25 H.264 at 4 Mbit/s, which is written for it. Arguments:
 //! gigabytes (4), seeks (300), viewers (100). Use a release build, on a machine that does nothing else. The volume is read past the page
-//! cache; the file that ffmpeg and cp read is in it as far as it fits.
+//! cache; the file that ffmpeg and cp read is in it as far as it fits (hot), or was put out of it before (cold). What the disk gives
+//! by itself is told by reading the volume past the page cache, to nothing.
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result, ensure};
@@ -150,6 +151,17 @@ impl Server {
         process_cpu_s(self.running.id())
     }
 
+    /// Asks, and goes away with the first bytes: how long they took.
+    fn first(&self, path: &str) -> Result<Duration> {
+        let mut stream = TcpStream::connect(&self.address)?;
+        let begun = Instant::now();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address)?;
+        let mut buffer = [0; 4096];
+        let read = stream.read(&mut buffer)?;
+        ensure!(buffer.get(..read).unwrap_or_default().starts_with(b"HTTP/1.1 200"), "{path} was refused");
+        Ok(begun.elapsed())
+    }
+
     /// Asks, and reads to the end: how long until the first byte of the body, and how many bytes came.
     fn ask(&self, path: &str) -> Result<(Duration, u64)> {
         let mut stream = TcpStream::connect(&self.address)?;
@@ -193,7 +205,26 @@ fn exports(server: &Server, made: &Made, rig: &Rig) -> Result<()> {
     let file = rig.dir.path().join("large.mkv");
     let limit = Duration::from_secs(300);
     keha_ok(&["export", text(&made.volume)?, "--stream", "large", "-o", text(&file)?, "-q"], limit)?;
-    let (mut ours, mut theirs, mut copied) = ([const { Vec::new() }; 3], Vec::new(), Vec::new());
+    let (mut ours, mut theirs, mut cold) = ([const { Vec::new() }; 3], Vec::new(), Vec::new());
+    let (mut copied, mut disk) = (Vec::new(), Vec::new());
+    let (path, volume) = (text(&file)?, text(&made.volume)?);
+    let remux = || {
+        let mut ffmpeg = Command::new("ffmpeg");
+        ffmpeg.args([
+            "-v",
+            "error",
+            "-nostdin",
+            "-y",
+            "-i",
+            path,
+            "-c",
+            "copy",
+            "-f",
+            "matroska",
+            "/dev/null",
+        ]);
+        ffmpeg
+    };
     let formats = ["mp4", "fmp4", "mkv"];
     for _ in 0..TURNS {
         for (format, ours) in formats.iter().zip(&mut ours) {
@@ -203,24 +234,18 @@ fn exports(server: &Server, made: &Made, rig: &Rig) -> Result<()> {
             ensure!(bytes > made.bytes, "{bytes} bytes came of {}", made.bytes);
             ours.push(Cost::new(bytes, begun.elapsed(), server.cpu_s()? - cpu_s));
         }
-        let path = text(&file)?;
-        theirs.push(child(
-            made.bytes,
-            Command::new("ffmpeg").args([
-                "-v",
-                "error",
-                "-nostdin",
-                "-y",
-                "-i",
-                path,
-                "-c",
-                "copy",
-                "-f",
-                "matroska",
-                "/dev/null",
-            ]),
-        )?);
+        let _warm = child(made.bytes, Command::new("cp").args([path, "/dev/null"]))?;
+        theirs.push(child(made.bytes, &mut remux())?);
         copied.push(child(made.bytes, Command::new("cp").args([path, "/dev/null"]))?);
+        let of = format!("of={path}");
+        let mut forget = Command::new("dd");
+        forget.args([of.as_str(), "oflag=nocache", "conv=notrunc,fdatasync", "count=0", "status=none"]);
+        ensure!(forget.status()?.success(), "{forget:?} failed");
+        cold.push(child(made.bytes, &mut remux())?);
+        let from = format!("if={volume}");
+        let mut dd = Command::new("dd");
+        dd.args([&from, "of=/dev/null", "bs=4M", "iflag=direct", "status=none"]);
+        disk.push(child(std::fs::metadata(&made.volume)?.len(), &mut dd)?);
     }
     let of = |costs: &[Cost], value: fn(&Cost) -> f64| spread(costs.iter().map(value));
     for (format, ours) in formats.iter().zip(&ours) {
@@ -230,15 +255,25 @@ fn exports(server: &Server, made: &Made, rig: &Rig) -> Result<()> {
             of(ours, |cost| cost.cpu_s_per_gb),
         );
         let both = || ours.iter().zip(&theirs);
-        show("    speed over ffmpeg -c copy (goal 2)", spread(both().map(|(a, b)| a.mb_s / b.mb_s)));
+        let cold = || ours.iter().zip(&cold);
+        show("    speed over ffmpeg -c copy, hot (goal 2)", spread(both().map(|(a, b)| a.mb_s / b.mb_s)));
+        show("    speed over ffmpeg -c copy, cold", spread(cold().map(|(a, b)| a.mb_s / b.mb_s)));
         show(
-            "    CPU over ffmpeg -c copy (goal 0.3)",
+            "    CPU over ffmpeg -c copy, hot (goal 0.3)",
             spread(both().map(|(a, b)| a.cpu_s_per_gb / b.cpu_s_per_gb)),
         );
+        show(
+            "    CPU over ffmpeg -c copy, cold",
+            spread(cold().map(|(a, b)| a.cpu_s_per_gb / b.cpu_s_per_gb)),
+        );
+        show("    speed over the disk's own", spread(ours.iter().zip(&disk).map(|(a, b)| a.mb_s / b.mb_s)));
         show("    speed over cp", spread(ours.iter().zip(&copied).map(|(a, b)| a.mb_s / b.mb_s)));
     }
-    show("ffmpeg -c copy, MB/s", of(&theirs, |cost| cost.mb_s));
-    show("ffmpeg -c copy, CPU seconds a GB", of(&theirs, |cost| cost.cpu_s_per_gb));
+    for (what, costs) in [("hot", &theirs), ("cold", &cold)] {
+        show(&format!("ffmpeg -c copy, {what}, MB/s"), of(costs, |cost| cost.mb_s));
+        show(&format!("ffmpeg -c copy, {what}, CPU seconds a GB"), of(costs, |cost| cost.cpu_s_per_gb));
+    }
+    show("the disk past the page cache, MB/s", of(&disk, |cost| cost.mb_s));
     show("cp, MB/s", of(&copied, |cost| cost.mb_s));
     Ok(())
 }
@@ -267,6 +302,15 @@ fn first_bytes(server: &Server, made: &Made, seeks: usize) -> Result<()> {
         show_quantiles(&format!("first byte of a random {format}, ms"), &mut cold);
         show_quantiles(&format!("first byte of the same {format} again, ms"), &mut warm);
     }
+    let hour = 3600 * S;
+    let mut hours = Vec::new();
+    while made.to.since_ns(made.from) > hour + S && hours.len() < 30 {
+        let at = rand::rng().random_range(0..made.to.since_ns(made.from) - hour - S);
+        let (from, to) = (moment_text(made.from.0 + at)?, moment_text(made.from.0 + at + hour)?);
+        let path = format!("/api/v1/cameras/large/streams/main/footage?from={from}&to={to}&format=mp4");
+        hours.push(server.first(&path)?.as_secs_f64() * 1e3);
+    }
+    show_quantiles("first byte of a random hour as mp4, ms (goal 50)", &mut hours);
     Ok(())
 }
 
@@ -354,7 +398,8 @@ fn show(what: &str, (median, least, most): (f64, f64, f64)) {
 
 fn show_quantiles(what: &str, values: &mut [f64]) {
     values.sort_by(f64::total_cmp);
-    let at =
-        |share: f64| values.get(((values.len() - 1) as f64 * share) as usize).copied().unwrap_or(f64::NAN);
+    let at = |share: f64| {
+        values.get((values.len().saturating_sub(1) as f64 * share) as usize).copied().unwrap_or(f64::NAN)
+    };
     println!("{what:<60} p50 {:.2}, p99 {:.2}", at(0.5), at(0.99));
 }
