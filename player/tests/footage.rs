@@ -4,6 +4,8 @@
 mod gaps;
 #[path = "footage/judge.rs"]
 mod judge;
+#[path = "footage/memory.rs"]
+mod memory;
 #[path = "footage/ring.rs"]
 mod ring;
 #[expect(dead_code, unreachable_pub, reason = "shared with other tests, which use other parts of it")]
