@@ -8,6 +8,7 @@
 
 pub mod cache;
 mod codec_private;
+pub mod cursor;
 mod error;
 mod export;
 pub mod footage;
