@@ -108,8 +108,8 @@ mod tests {
     }
 
     /// What is between two chunks, which is the same both ways.
-    fn between(records: &[Gap], before: &OutlineChunk, behind: &OutlineChunk) -> Option<Reason> {
-        let reach = |left, reached, direction, records: &mut dyn Iterator<Item = &Gap>| {
+    fn between(records: &[&Gap], before: &OutlineChunk, behind: &OutlineChunk) -> Option<Reason> {
+        let reach = |left, reached, direction, records: &mut dyn Iterator<Item = &&Gap>| {
             let mut met = Met::default();
             records.for_each(|gap| met.record(gap));
             met.reach(Some(left), reached, direction);
@@ -128,17 +128,17 @@ mod tests {
         assert_eq!(between(&[], &before, &chunk(1, 21, 30)), Some(Reason::Unknown));
         let overload = gap(GapReason::Overload, 10, Some(15));
         let recorded = |gap: &Gap| Some(Reason::Recorded(Arc::new(gap.clone())));
-        assert_eq!(between(&[overload.clone()], &before, &behind), recorded(&overload));
+        assert_eq!(between(&[&overload], &before, &behind), recorded(&overload));
         let earlier = gap(GapReason::Overload, 3, Some(5));
-        assert_eq!(between(&[earlier.clone()], &before, &behind), None, "that hole is over");
+        assert_eq!(between(&[&earlier], &before, &behind), None, "that hole is over");
         assert_eq!(
-            between(&[earlier.clone()], &before, &chunk(2, 2, 20)),
+            between(&[&earlier], &before, &chunk(2, 2, 20)),
             recorded(&earlier),
             "clocks tell nothing"
         );
         let open = gap(GapReason::ConnectionLost, 10, None);
         let closed = gap(GapReason::ConnectionLost, 10, Some(15));
-        assert_eq!(between(&[open, closed.clone()], &before, &behind), recorded(&closed));
+        assert_eq!(between(&[&open, &closed], &before, &behind), recorded(&closed));
     }
 
     #[test]
