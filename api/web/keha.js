@@ -113,6 +113,10 @@ class View {
     part('.name').textContent = camera.name;
     this.canvas.onclick = (event) => this.play(this.from + (event.offsetX / this.canvas.clientWidth) * this.span);
     this.back.onclick = () => this.goLive();
+    this.steps = { backwards: part('.previous'), forwards: part('.next') };
+    Object.entries(this.steps).forEach(([direction, button]) => { button.onclick = () => this.step(direction); });
+    // What was stepped to is played on from there.
+    this.still.onclick = () => this.stood && this.play(this.stood.at);
     this.update(camera);
     this.goLive();
   }
@@ -132,10 +136,10 @@ class View {
 
   goLive() {
     this.live?.stop();
-    this.played = null;
+    this.played = this.stood = null;
     this.video.onloadedmetadata = this.video.onerror = null;
     this.back.hidden = true;
-    Object.values(this.links).forEach((link) => { link.hidden = true; });
+    [...Object.values(this.links), ...Object.values(this.steps)].forEach((part) => { part.hidden = true; });
     this.video.controls = false;
     this.live = new Live(this);
   }
@@ -144,6 +148,9 @@ class View {
   async play(at) {
     this.live?.stop();
     this.live = null;
+    this.stood = null;
+    this.still.hidden = true;
+    View.shown = this;
     this.video.playbackRate = 1;
     this.note('');
     const from = new Date(at).toISOString();
@@ -152,6 +159,7 @@ class View {
     const file = `${footage}&format=mp4&inline=true`;
     this.played = at;
     this.back.hidden = false;
+    Object.values(this.steps).forEach((button) => { button.hidden = false; });
     const head = await fetch(file, { headers: { range: 'bytes=0-0' } });
     if (this.played !== at) return;
     if (!head.ok) return this.note((await head.json()).detail);
@@ -166,6 +174,31 @@ class View {
     this.links.mkv.href = `${footage}&format=mkv`;
     this.links.still.href = `${API}/cameras/${this.name}/streams/main/snapshot.jpg?at=${from}`;
     Object.values(this.links).forEach((link) => { link.hidden = false; });
+  }
+
+  // Shows the next keyframe that was recorded in a direction, still.
+  async step(direction) {
+    if (!this.played || this.stepping) return;
+    this.stepping = true;
+    const { played, stood } = this;
+    const stream = `cameras/${this.name}/streams/main`;
+    const begin = stood ? `after=${stood.mark}` : `at=${new Date(this.moment()).toISOString()}`;
+    try {
+      this.video.pause();
+      const answer = await ask(`${stream}/pictures?step=keyframe&limit=1&direction=${direction}&${begin}`);
+      if (this.played !== played || this.stood !== stood) return;
+      const [picture] = answer.pictures;
+      if (!picture) return this.note('nothing more is recorded that way');
+      this.stood = { mark: picture.mark, at: Date.parse(picture.at) };
+      this.note(picture.discontinuity ? `between: ${picture.discontinuity}` : '');
+      this.links.still.href = `${API}/${stream}/snapshot.jpg?at=${picture.at}`;
+      this.still.src = `${this.links.still.href}&width=1280`;
+      this.still.hidden = false;
+    } catch (error) {
+      this.note(error.message);
+    } finally {
+      this.stepping = false;
+    }
   }
 
   draw(timeline, from, span) {
@@ -187,6 +220,7 @@ class View {
   }
 
   moment() {
+    if (this.stood) return this.stood.at;
     return this.played ? (this.began ?? this.played) + this.video.currentTime * 1000 : (this.live?.moment() ?? Date.now());
   }
 
@@ -203,6 +237,13 @@ class Page {
     this.span.onchange = () => this.refresh();
     this.login.onsubmit = (event) => { event.preventDefault(); this.logIn(new FormData(this.login)); };
     this.logout.onclick = () => this.logOut();
+    document.addEventListener('keydown', (event) => {
+      const direction = { ArrowLeft: 'backwards', ArrowRight: 'forwards' }[event.key];
+      // A video's own keys are its own.
+      if (!direction || event.target.matches('input, select, video') || !View.shown?.played) return;
+      event.preventDefault();
+      View.shown.step(direction);
+    });
     setInterval(() => this.views.forEach((view) => view.tick()), 500);
     this.begin();
   }

@@ -264,6 +264,20 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// The bytes of one entry of a chunk, if they verify. Of the others no more is read than stands in the same pages.
+    pub(crate) fn payload(&self, located: &Located, payload: &Payload) -> Option<Bytes> {
+        let (page, header) = (self.geometry.page_bytes, &located.header);
+        let begin = payload.at / page * page;
+        let end = round_up(payload.at.checked_add(payload.entry.bytes as usize)?, page);
+        if end > header.bytes as usize {
+            return None;
+        }
+        let bytes = self.read(header.block, header.offset as usize + begin, end - begin).ok()?;
+        let from = payload.at - begin;
+        let data = bytes.slice(from..from + payload.entry.bytes as usize);
+        (crc32c(&data) == payload.entry.checksum).then_some(data)
+    }
+
     /// How much of a chunk's head is fetched for its tables: two pages are enough for nearly all.
     pub(crate) fn will_read_tables(&self, take: &Take, offset: usize) {
         let bytes = 2 * self.geometry.page_bytes;

@@ -9,6 +9,7 @@
 pub mod cache;
 pub mod chunks;
 mod codec_private;
+pub mod cursor;
 mod error;
 mod export;
 pub mod footage;

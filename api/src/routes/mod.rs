@@ -11,6 +11,7 @@ mod holds;
 mod live;
 mod metrics;
 mod pages;
+mod pictures;
 mod session;
 mod signed_urls;
 mod snapshot;
@@ -118,6 +119,7 @@ fn described(app: App) -> (Router, OpenApi) {
         .routes(routes!(hls::live))
         .routes(routes!(hls::recorded))
         .routes(routes!(hls::segment))
+        .routes(routes!(pictures::list))
         .routes(routes!(snapshot::show))
         .routes(routes!(holds::list, holds::add))
         .routes(routes!(holds::lift))

@@ -194,6 +194,7 @@ fn paths() -> Vec<(&'static str, &'static str, Option<Value>, May)> {
         ("get", "/api/v1/cameras/{camera}/streams/{stream}/days", None, May::See),
         ("get", "/api/v1/cameras/{camera}/streams/{stream}/footage", None, May::See),
         ("get", "/api/v1/cameras/{camera}/streams/{stream}/snapshot.jpg", None, May::See),
+        ("get", "/api/v1/cameras/{camera}/streams/{stream}/pictures", None, May::See),
         ("get", "/api/v1/cameras/{camera}/streams/{stream}/hls/live.m3u8", None, May::See),
         ("get", "/api/v1/cameras/{camera}/streams/{stream}/hls/vod.m3u8", None, May::See),
         ("get", "/api/v1/cameras/{camera}/streams/{stream}/hls/{file}", None, May::See),

@@ -78,12 +78,34 @@ fn found_by_chunks(volume: &Volume, stream: StreamId, wanted: &[(SampleRow, &Byt
     let middle = wanted.get(wanted.len() / 2).map_or((begins, last), |(row, _)| (row.begins, row.chunk));
     for (first, last) in [(begins, last), middle] {
         let found = chunks(volume, stream, first, last)?;
-        let mut found = found.iter();
+        let all = found;
+        let mut found = all.iter();
         let within = |row: &SampleRow| row.begins >= first && row.chunk <= last;
         for (row, data) in wanted.iter().filter(|(row, _)| within(row)) {
             let again = found.find(|(other, _)| other == row);
             demand!(again.is_some_and(|(_, again)| again == *data), "{row:?} is not found by its chunk");
         }
+        listed_by_chunks(volume, stream, &all, (first, last))?;
+    }
+    Ok(())
+}
+
+/// What chunks give without samples is what they give with them, and each sample is read alone.
+fn listed_by_chunks(
+    volume: &Volume,
+    stream: StreamId,
+    read: &[(SampleRow, Bytes)],
+    (first, last): (ChunkNumber, ChunkNumber),
+) -> Verdict {
+    let (mut cursor, mut listed) = (volume.list_chunks(stream, first..=last), Vec::new());
+    while let Some(item) = cursor.next_item().map_err(|error| error.to_string())? {
+        listed.extend(if let Item::Listed(row) = item { Some(row) } else { None });
+    }
+    let rows: Vec<SampleRow> = read.iter().map(|(row, _)| *row).collect();
+    demand!(listed == rows, "listed by chunks is {listed:?}, read {rows:?}");
+    for (row, data) in read.iter().step_by(1 + read.len() / 8) {
+        let alone = volume.read_sample(stream, row).map_err(|error| error.to_string())?;
+        demand!(alone.as_ref() == Some(data), "{row:?} is not read alone");
     }
     Ok(())
 }

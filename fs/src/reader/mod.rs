@@ -4,6 +4,7 @@
 //! bytes.
 
 mod ahead;
+mod by_chunks;
 mod check;
 mod configurations;
 mod cursor;
@@ -49,7 +50,6 @@ use crate::scrub::{self, ScrubReport};
 use crate::session::{SessionLog, read_log};
 use crate::types::{BlockIndex, ChunkNumber, ConfigurationHash, RunId, Sequence, StreamId, StreamName};
 use std::collections::{BTreeMap, HashMap};
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -350,13 +350,6 @@ impl Volume {
     /// As [`Volume::read`].
     pub fn list(&self, stream: StreamId, range: TimeRange) -> Result<Cursor<'_>> {
         Ok(self.read(stream, range)?.listing())
-    }
-
-    /// Reads all samples that end in these chunks, in the order of recording, whatever their times: for who has listed them.
-    ///
-    /// Chunks that are not there, or not any more, are no error: what of them is gone is not given.
-    pub fn read_chunks(&self, stream: StreamId, chunks: RangeInclusive<ChunkNumber>) -> ChunkReader<'_> {
-        ChunkReader::new(self, stream, chunks, self.chain(stream))
     }
 
     /// Where a block begins on the volume, in bytes.

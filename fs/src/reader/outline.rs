@@ -31,6 +31,8 @@ pub struct BlockOutline {
 /// A chunk of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutlineChunk {
+    /// Its number; `None` where damage hides it.
+    pub number: Option<ChunkNumber>,
     /// What it holds.
     pub kind: OutlineKind,
     /// The run its samples belong to.
@@ -91,7 +93,12 @@ impl Volume {
         }
         let (footer, damaged) = self.settled_outline(&take, &now)?;
         let numbered = footer.chunks.len() == now.chunks as usize;
-        let chunk = |place: &ChunkPlace| OutlineChunk {
+        let number = |index: u64, place: &ChunkPlace| match numbered {
+            true => Some(ChunkNumber(now.first_chunk.0.saturating_add(index))),
+            false => self.scanner().located(&take, place).map(|located| located.header.number),
+        };
+        let chunk = |(index, place): (u64, &ChunkPlace)| OutlineChunk {
+            number: number(index, place),
             kind: self.outline_kind(&take, place),
             run: place.run,
             from: place.wall_min,
@@ -107,7 +114,7 @@ impl Volume {
         };
         Ok(BlockOutline {
             first_chunk: numbered.then_some(now.first_chunk),
-            chunks: footer.chunks.iter().map(chunk).collect(),
+            chunks: (0..).zip(&footer.chunks).map(chunk).collect(),
             syncs: footer.syncs.iter().map(sync).collect(),
             damaged,
         })

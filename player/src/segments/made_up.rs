@@ -152,7 +152,7 @@ impl MadeUp {
         let run = RunId(Uuid::from_u128(self.run));
         let configuration = ConfigurationHash([self.configuration; 16]);
         let bytes = self.bytes;
-        self.chunks.push((OutlineChunk { kind, run, from, to, configuration, bytes }, syncs));
+        self.chunks.push((OutlineChunk { number: None, kind, run, from, to, configuration, bytes }, syncs));
     }
 
     fn blocks(&self) -> impl Iterator<Item = (usize, &[(OutlineChunk, Vec<WallTime>)])> {

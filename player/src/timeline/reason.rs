@@ -35,7 +35,7 @@ impl Reason {
     }
 
     /// The lower is believed first; of gap records the one that begins latest, which is about the least.
-    fn rank(&self) -> (u8, i64) {
+    pub(crate) fn rank(&self) -> (u8, i64) {
         match self {
             Reason::Recorded(gap) => (0, gap.from.0.saturating_neg()),
             Reason::Erased => (1, 0),

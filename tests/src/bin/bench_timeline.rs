@@ -58,6 +58,7 @@ impl TimelineSource for Month {
         let chunk = |second: i64| {
             let from = begin.plus_ns(second * S);
             OutlineChunk {
+                number: None,
                 kind: OutlineKind::Media,
                 run,
                 from,

@@ -1,6 +1,6 @@
 //! Reading chunks by their numbers: what was listed is found again whatever the clock, or the volume, says by now.
 
-use super::mode::Mode;
+use super::mode::{Content, Mode};
 use super::{Cursor, Step};
 use crate::error::Result;
 use crate::format::chunk::ChunkKind;
@@ -29,7 +29,7 @@ impl<'a> ChunkReader<'a> {
         blocks: Vec<(BlockIndex, Row)>,
     ) -> ChunkReader<'a> {
         let cursor = Cursor::new(volume, stream, TimeRange::default(), blocks);
-        let cursor = Cursor { mode: Mode::Chunks(chunks), ..cursor };
+        let cursor = Cursor { mode: Mode::Chunks(chunks, Content::Samples), ..cursor };
         ChunkReader { cursor, row: None, missing: None }
     }
 

@@ -1,6 +1,6 @@
 //! From a chunk to items: what of it is given, split samples put together, what does not verify told.
 
-use super::mode::Mode;
+use super::mode::Content;
 use super::{Cursor, QUIET_REACH, Split, Step};
 use crate::error::Result;
 use crate::format::chunk::{ChunkHeader, ChunkKind, Entry, Tables};
@@ -19,20 +19,30 @@ enum Read {
     Whole(Arc<LoadedChunk>),
     /// Its samples were not asked for.
     Tables(Box<(Located, Option<Tables>)>),
+    /// One sample of it was, or a piece of one: the others have no bytes here. Whether what was asked for verifies.
+    Picked(Box<(Located, Option<Tables>)>, Vec<Payload>, bool),
 }
 
 impl Read {
     fn located(&self) -> &Located {
         match self {
             Read::Whole(chunk) => &chunk.loaded.located,
-            Read::Tables(read) => &read.0,
+            Read::Tables(read) | Read::Picked(read, ..) => &read.0,
         }
     }
 
     fn tables(&self) -> Option<&Tables> {
         match self {
             Read::Whole(chunk) => chunk.loaded.tables.as_ref(),
-            Read::Tables(read) => read.1.as_ref(),
+            Read::Tables(read) | Read::Picked(read, ..) => read.1.as_ref(),
+        }
+    }
+
+    fn payloads(&self) -> Option<&[Payload]> {
+        match self {
+            Read::Whole(chunk) => Some(&chunk.payloads),
+            Read::Picked(_, payloads, _) => Some(payloads),
+            Read::Tables(..) => None,
         }
     }
 
@@ -41,6 +51,7 @@ impl Read {
         match self {
             Read::Whole(chunk) => chunk.is_whole(),
             Read::Tables(read) => read.1.is_some(),
+            Read::Picked(read, _, stands) => read.1.is_some() && *stands,
         }
     }
 }
@@ -105,11 +116,8 @@ impl Cursor<'_> {
             }
             (ChunkKind::EVENT, Some(_), Read::Whole(chunk)) => self.give_event(step, &chunk.loaded),
             (_, Some(tables), _) => {
-                let payloads = match &read {
-                    Read::Whole(chunk) => Some(&chunk.payloads[..]),
-                    Read::Tables(..) => None,
-                };
-                self.give_media(step, Media { header, checksum: read.located().checksum, tables, payloads })
+                let (checksum, payloads) = (read.located().checksum, read.payloads());
+                self.give_media(step, Media { header, checksum, tables, payloads })
             }
         }
     }
@@ -132,7 +140,33 @@ impl Cursor<'_> {
             let read = self.volume.scanner().tables_at(&step.take, offset, bytes)?;
             return Some(Read::Tables(Box::new(read)));
         }
+        if step.place.kind == ChunkKind::MEDIA && matches!(self.mode.content(), Content::One(_)) {
+            return self.pick(step);
+        }
         self.volume.chunk_source().read(&step.at()).map(Read::Whole)
+    }
+
+    /// Reads of a chunk what is wanted of one sample, and no other sample.
+    fn pick(&self, step: &Step) -> Option<Read> {
+        let (offset, bytes) = (step.place.offset as usize, step.place.bytes as usize);
+        let scanner = self.volume.scanner();
+        let (located, tables) = scanner.tables_at(&step.take, offset, bytes)?;
+        let (mut payloads, mut stands, mut at) = (Vec::new(), true, located.header.payload_at());
+        let mut places = [0_u32; 256];
+        for (index, entry) in (0..).zip(tables.iter().flat_map(|tables| &tables.entries)) {
+            let counted = &mut places[usize::from(entry.track.0)];
+            let place = *counted;
+            *counted += 1;
+            let ticks = tables.as_ref().and_then(|tables| tables.time_of(index)).map(|(ticks, _)| ticks);
+            let mut payload = Payload { entry: entry.clone(), at, data: None };
+            if self.mode.content().takes(located.header.number, entry, place, ticks) {
+                payload.data = scanner.payload(&located, &payload);
+                stands &= payload.data.is_some();
+            }
+            payloads.push(payload);
+            at += entry.bytes as usize;
+        }
+        Some(Read::Picked(Box::new((located, tables)), payloads, stands))
     }
 
     fn give_event(&mut self, step: &Step, loaded: &Loaded) -> Result<()> {
@@ -185,6 +219,10 @@ impl Cursor<'_> {
             let counted = &mut places[usize::from(entry.track.0)];
             let place = *counted;
             *counted += 1;
+            let ticks = media.tables.time_of(index).map(|(ticks, _)| ticks);
+            if !self.mode.content().takes(number, entry, place, ticks) {
+                continue;
+            }
             self.broken &= !entry.flags.contains(SampleFlags::SEEK_POINT);
             if self.broken {
                 continue;
@@ -266,10 +304,10 @@ impl Cursor<'_> {
             place,
         };
         if let Some((row, data)) = self.join(entry, row, data) {
-            if !matches!(self.mode, Mode::Samples) {
+            if self.mode.gives_rows() {
                 self.items.push_back(Item::Listed(row));
             }
-            if !matches!(self.mode, Mode::Rows(_)) {
+            if self.mode.gives_samples() {
                 self.items.push_back(Item::Sample(stored(&row, data)));
             }
         }
@@ -279,11 +317,13 @@ impl Cursor<'_> {
     /// Puts split samples together; what is not split passes. A sample whose end never came is not given.
     fn join(&mut self, entry: &Entry, row: SampleRow, data: Bytes) -> Option<(SampleRow, Bytes)> {
         let is = |mark| entry.flags.contains(mark);
+        let goes_on = is(SampleFlags::MORE_FRAGMENT) || is(SampleFlags::LAST_FRAGMENT);
+        self.begins_inside.get_or_insert(goes_on && self.split.is_none());
         if is(SampleFlags::FIRST_FRAGMENT) {
             self.split = Some(Split { row, data: BytesMut::from(&data[..]) });
             return None;
         }
-        if !is(SampleFlags::MORE_FRAGMENT) && !is(SampleFlags::LAST_FRAGMENT) {
+        if !goes_on {
             return Some((row, data));
         }
         let Split { row: mut split, data: mut joined } = self.split.take()?;

@@ -10,7 +10,7 @@ mod mode;
 
 pub use chunks::ChunkReader;
 
-use mode::Mode;
+use mode::{Content, Mode, Open};
 
 use super::ahead::Ahead;
 use super::kept::ChunkAt;
@@ -26,6 +26,7 @@ use crate::scan::Take;
 use crate::types::{BlockIndex, ChunkNumber, ConfigurationHash, RunId, StreamId, TrackNumber, WallTime};
 use bytes::BytesMut;
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::ops::RangeInclusive;
 
 /// How many chunks without samples may lie between two parts of a sample.
 const QUIET_REACH: u64 = 64;
@@ -59,6 +60,8 @@ pub struct Cursor<'a> {
     /// Chunks of blocks that are not planned yet, which will probably be wanted; and up to which block.
     guessed: VecDeque<ChunkAt>,
     guessed_to: usize,
+    /// Whether the first entry that was met goes on with a sample of which the beginning was not.
+    begins_inside: Option<bool>,
 }
 
 /// A chunk to give, from an entry on.
@@ -111,13 +114,31 @@ impl<'a> Cursor<'a> {
             ahead_after: None,
             guessed: VecDeque::new(),
             guessed_to: 0,
+            begins_inside: None,
         }
     }
 
     /// The same cursor, before its first item, for what [`Volume::list`] gives.
     pub(super) fn listing(self) -> Self {
-        let mode = Mode::listing(self.volume);
+        let mode = Mode::Rows(Open::now(self.volume));
         Cursor { mode, ..self }
+    }
+
+    /// The same cursor for what [`Volume::list_chunks`] gives.
+    pub(in crate::reader) fn listing_chunks(self, chunks: RangeInclusive<ChunkNumber>) -> Self {
+        let mode = Mode::Chunks(chunks, Content::Nothing(Open::now(self.volume)));
+        Cursor { mode, ..self }
+    }
+
+    /// The same for one sample that was listed.
+    pub(in crate::reader) fn of_sample(self, row: SampleRow) -> Self {
+        Cursor { mode: Mode::Chunks(row.begins..=row.chunk, Content::One(row)), ..self }
+    }
+
+    /// Whether the chunks that were asked for begin with the rest of a sample, which is left out for its beginning stands before them.
+    /// Known once the first item of them was given, or none is left.
+    pub fn begins_inside(&self) -> bool {
+        self.begins_inside.unwrap_or(false)
     }
 
     /// How many chunks were passed over because a later version wrote them, of a kind that this one does not know.
@@ -180,7 +201,9 @@ impl<'a> Cursor<'a> {
             self.begun.clear();
         }
         let (footer, findings) = self.settled_contents(&take, &row)?;
-        self.report(&take, findings)?;
+        if self.mode.tells_hidden() {
+            self.report(&take, findings)?;
+        }
         // A sample's parts lie close together.
         self.quiet = self.quiet.split_off(&ChunkNumber(row.first_chunk.0.saturating_sub(QUIET_REACH)));
         let page_bytes = self.volume.state.geometry.page_bytes;

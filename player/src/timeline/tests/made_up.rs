@@ -26,6 +26,7 @@ pub(super) fn media(run: u128, from_s: i64, to_s: i64) -> OutlineChunk {
 pub(super) fn chunk(kind: OutlineKind, run: u128, from_s: i64, to_s: i64) -> OutlineChunk {
     let configuration = ConfigurationHash::default();
     OutlineChunk {
+        number: None,
         kind,
         run: RunId(Uuid::from_u128(run)),
         from: at(from_s),
