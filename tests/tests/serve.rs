@@ -1,7 +1,7 @@
 //! The server as others see it: a browser, players, downloads, and clients that come and go, over real HTTP.
 
 use anyhow::Result;
-use keha_tests::points::{clients, described, downloads, pages, players, restarted};
+use keha_tests::points::{clients, described, downloads, killed, pages, players, restarted};
 use std::time::Duration;
 
 #[test]
@@ -50,8 +50,21 @@ fn what_was_set_over_http_outlives_a_kill() -> Result<()> {
 }
 
 #[test]
+fn kills_under_load_cost_nothing_that_was_answered_and_nothing_that_was_listed() -> Result<()> {
+    killed::whole(&killed::Trial { cameras: 4, clients: 8, size: "512MiB", kills: 3, seed: 61 })
+}
+
+#[test]
 fn clients_that_come_and_vanish_cost_no_sample_and_leave_nothing() -> Result<()> {
-    clients::whole(20, 0, 6, "256MiB", Duration::from_secs(20), 51)
+    clients::whole(&clients::Trial {
+        clients: 20,
+        exports: 0,
+        cameras: 6,
+        size: "256MiB",
+        duration: Duration::from_secs(20),
+        alone: None,
+        seed: 51,
+    })
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod gone;
 pub mod holds;
 pub mod inputs;
 pub mod kill;
+pub mod killed;
 pub mod lap;
 pub mod pages;
 pub mod players;
