@@ -61,11 +61,12 @@ impl<'a> Visitor<'a> {
         Ok(asked)
     }
 
-    /// A moment of the last seconds, and one a little later.
+    /// A moment of the last seconds, and one a little later that is not to come.
     fn range(&mut self) -> Result<(String, String)> {
         let now_ns = i64::try_from(now_ns())?;
         let from = now_ns - self.chance.random_range(1_000_000_000..15_000_000_000);
-        Ok((moment_text(from)?, moment_text(from + self.chance.random_range(500_000_000..8_000_000_000))?))
+        let to = from + self.chance.random_range(500_000_000..8_000_000_000);
+        Ok((moment_text(from)?, moment_text(to.min(now_ns))?))
     }
 
     fn seek(&mut self, camera: &str) -> Result<()> {

@@ -1,4 +1,5 @@
-//! The promises in full size, one subcommand a point, or `all`. `POINT=COUNT` runs a point of many cycles so many times.
+//! The promises in full size, one subcommand a point, or `all`. `POINT=COUNT` runs a point of many cycles so many times,
+//! and lets clients come for so many seconds.
 //!
 //! Prints figures, one line each; ends with status 1 if any point does not hold. Use a release build.
 #![forbid(unsafe_code)]
@@ -77,7 +78,10 @@ const POINTS: [Point; 21] = [
     ("damage", |_| damage::whole(20, Duration::from_secs(600))),
     ("faults", |_| faults::whole(300)),
     ("inputs", |_| inputs::whole()),
-    ("clients", |_| clients::whole(&CLIENTS)),
+    ("clients", |seconds| {
+        let duration = seconds.map_or(CLIENTS.duration, |seconds| Duration::from_secs(seconds as u64));
+        clients::whole(&clients::Trial { duration, alone: Some(duration.min(MEASURED_ALONE)), ..CLIENTS })
+    }),
     ("killed", |count| {
         let kills = count.unwrap_or(50);
         killed::whole(&killed::Trial { cameras: 8, clients: 20, size: "4GiB", kills, seed: 61 })
@@ -96,9 +100,11 @@ const CLIENTS: clients::Trial<'_> = clients::Trial {
     cameras: 16,
     size: "2GiB",
     duration: Duration::from_secs(300),
-    alone: Some(Duration::from_secs(60)),
+    alone: None,
     seed: 41,
 };
+/// For so long before, and as long again behind, it is measured what rounds take without them.
+const MEASURED_ALONE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let wanted: Option<Vec<(String, Option<usize>)>> = std::env::args().skip(1).map(parse).collect();

@@ -16,6 +16,7 @@ pub mod downloads;
 pub mod faults;
 pub mod forecast;
 pub mod frames;
+pub mod gaps;
 mod gone;
 pub mod holds;
 pub mod inputs;
