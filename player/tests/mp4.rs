@@ -287,6 +287,22 @@ fn a_segment_alone_with_the_init_segment_plays_and_is_the_same_at_any_time() {
     assert_eq!(pictures(&path).len(), 25);
 }
 
+/// ffmpeg reads the first init segment of a playlist alone, and decodes by it what is behind a change of the pictures' size.
+#[test]
+fn segments_that_repeat_their_sets_play_behind_another_init_segment() {
+    let first = tracks(h264_aac(), ParameterSets::SampleEntryAndSegment);
+    let clip = encode(2, "480x270", H264, AAC);
+    let made = tracks(&clip, ParameterSets::SampleEntryAndSegment);
+    assert!(made[0].codec_string().starts_with("avc1."));
+    let directory = tempfile::tempdir().unwrap();
+    let (own, other) = (directory.path().join("own.mp4"), directory.path().join("other.mp4"));
+    let segments = segments(&clip, &made);
+    std::fs::write(&own, [vec![init(&made).unwrap()], segments.clone()].concat().concat()).unwrap();
+    std::fs::write(&other, [vec![init(&first).unwrap()], segments].concat().concat()).unwrap();
+    assert_eq!(pictures(&own).len(), 50);
+    assert_eq!(pictures(&other), pictures(&own));
+}
+
 #[test]
 fn a_file_laid_out_in_advance_plays_as_what_was_recorded() {
     for (clip, sets) in [

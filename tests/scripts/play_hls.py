@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Plays an HLS playlist to its end by GStreamer, as fast as it can be decoded.
+"""Plays an HLS playlist by GStreamer, as fast as it can be decoded: to its end, or to the COUNTth picture of a size.
 
-Prints one JSON line: decoded pictures and bytes of sound, and which elements played. Ends with 1 at an error.
-Usage: play_hls.py URL SECONDS_MAX
+Prints one JSON line: decoded pictures by size, bytes of sound, and which elements played. Ends with 1 at an error.
+Usage: play_hls.py URL SECONDS_MAX [WIDTHxHEIGHT COUNT]
 """
 
 import json
@@ -14,9 +14,10 @@ gi.require_version("Gst", "1.0")
 from gi.repository import Gst  # noqa: E402
 
 
-def main(url, seconds_max):
+def main(url, seconds_max, last_size=None, last_count=0):
     Gst.init(None)
-    counts = {"pictures": 0, "sound_bytes": 0}
+    pictures = {}
+    counts = {"pictures": pictures, "sound_bytes": 0}
     elements = set()
     pipeline = Gst.Pipeline.new(None)
     source = Gst.ElementFactory.make("uridecodebin3", None)
@@ -28,12 +29,15 @@ def main(url, seconds_max):
         if factory:
             elements.add(factory.get_name())
 
-    def count(_pad, info, video):
-        buffer = info.get_buffer()
-        if video:
-            counts["pictures"] += 1
-        else:
-            counts["sound_bytes"] += buffer.get_size()
+    def count(pad, info, video):
+        if not video:
+            counts["sound_bytes"] += info.get_buffer().get_size()
+            return Gst.PadProbeReturn.OK
+        shape = pad.get_current_caps().get_structure(0)
+        size = f"{shape.get_value('width')}x{shape.get_value('height')}"
+        pictures[size] = pictures.get(size, 0) + 1
+        if size == last_size and pictures[size] == last_count:
+            pipeline.post_message(Gst.Message.new_application(pipeline, Gst.Structure.new_empty("enough")))
         return Gst.PadProbeReturn.OK
 
     def new_pad(_source, pad):
@@ -48,7 +52,7 @@ def main(url, seconds_max):
     pipeline.connect("deep-element-added", added)
     source.connect("pad-added", new_pad)
     pipeline.set_state(Gst.State.PLAYING)
-    wanted = Gst.MessageType.ERROR | Gst.MessageType.EOS
+    wanted = Gst.MessageType.ERROR | Gst.MessageType.EOS | Gst.MessageType.APPLICATION
     message = pipeline.get_bus().timed_pop_filtered(seconds_max * Gst.SECOND, wanted)
     pipeline.set_state(Gst.State.NULL)
     if message is None:
@@ -60,4 +64,4 @@ def main(url, seconds_max):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), *(sys.argv[3:4] + [int(count) for count in sys.argv[4:5]]))

@@ -63,7 +63,17 @@ impl Serving {
 
     /// A server that was ended, or killed here and now, is started again on what it left. It may listen elsewhere.
     pub fn kill_and_start_again(&mut self) -> Result<()> {
-        self.running.kill()?;
+        self.kill()?;
+        self.start_again()
+    }
+
+    /// SIGKILL; answers when, Unix nanoseconds, as seen just before.
+    pub fn kill(&mut self) -> Result<u64> {
+        self.running.kill()
+    }
+
+    /// A server that was killed is started again on what it left. It may listen elsewhere.
+    pub fn start_again(&mut self) -> Result<()> {
         (self.running, self.base) = run(&self.config())?;
         Ok(())
     }
@@ -168,13 +178,18 @@ impl Serving {
     }
 
     /// SIGTERM; it must end by itself, with status 0, and have said that everything is on the disk.
-    pub fn stop(mut self) -> Result<()> {
+    pub fn stop(self) -> Result<()> {
+        self.stop_and_keep(|| Ok(()))
+    }
+
+    /// The same, and looks at what it left before that is gone.
+    pub fn stop_and_keep(mut self, look: impl FnOnce() -> Result<()>) -> Result<()> {
         let status = self.running.terminate(STOP_LIMIT)?;
         let said = self.running.stderr();
         if !status.success() || !said.iter().any(|line| line.contains("everything is on the disk")) {
             bail!("the server ended with {status} and said: {}", said.join("\n"));
         }
-        Ok(())
+        look()
     }
 }
 

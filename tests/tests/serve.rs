@@ -1,7 +1,8 @@
 //! The server as others see it: a browser, players, downloads, and clients that come and go, over real HTTP.
 
 use anyhow::Result;
-use keha_tests::points::{clients, described, downloads, pages, players, restarted};
+use keha_tests::points::players::Film;
+use keha_tests::points::{clients, described, downloads, gaps, killed, pages, players, restarted};
 use std::time::Duration;
 
 #[test]
@@ -20,6 +21,26 @@ fn players_play_a_recorded_range_whole_across_its_gap() -> Result<()> {
 }
 
 #[test]
+fn players_play_h264_whole_across_a_gap_and_a_change_of_its_size() -> Result<()> {
+    players::recorded_range_with_a_change(Film::H264)
+}
+
+#[test]
+fn players_play_h265_whole_across_a_gap_and_a_change_of_its_size() -> Result<()> {
+    players::recorded_range_with_a_change(Film::H265)
+}
+
+#[test]
+fn players_of_live_h264_play_on_when_its_size_changes() -> Result<()> {
+    players::live_with_a_change(Film::H264)
+}
+
+#[test]
+fn players_of_live_h265_play_on_when_its_size_changes() -> Result<()> {
+    players::live_with_a_change(Film::H265)
+}
+
+#[test]
 fn players_play_what_goes_on() -> Result<()> {
     players::live()
 }
@@ -32,6 +53,16 @@ fn footage_is_the_same_in_every_container() -> Result<()> {
 #[test]
 fn any_slice_of_footage_is_that_of_the_whole() -> Result<()> {
     downloads::slices_are_those_of_the_whole(31)
+}
+
+#[test]
+fn a_download_of_footage_is_gone_on_with_after_a_kill() -> Result<()> {
+    downloads::footage_goes_on_after_a_kill()
+}
+
+#[test]
+fn ten_thousand_gaps_come_over_http_in_every_container() -> Result<()> {
+    gaps::whole(10_000)
 }
 
 #[test]
@@ -50,8 +81,21 @@ fn what_was_set_over_http_outlives_a_kill() -> Result<()> {
 }
 
 #[test]
+fn kills_under_load_cost_nothing_that_was_answered_and_nothing_that_was_listed() -> Result<()> {
+    killed::whole(&killed::Trial { cameras: 4, clients: 8, size: "512MiB", kills: 3, seed: 61 })
+}
+
+#[test]
 fn clients_that_come_and_vanish_cost_no_sample_and_leave_nothing() -> Result<()> {
-    clients::whole(20, 0, 6, "256MiB", Duration::from_secs(20), 51)
+    clients::whole(&clients::Trial {
+        clients: 20,
+        exports: 0,
+        cameras: 6,
+        size: "256MiB",
+        duration: Duration::from_secs(20),
+        alone: None,
+        seed: 51,
+    })
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn avc(track: &TrackConfiguration, sets: ParameterSets) -> Result<Described, Str
     let reorder_max = sps.map_or(reorder::REORDER_MAX, |sps| reorder::avc(sps));
     let visual = visual(track);
     let (entry, name) = match sets {
-        ParameterSets::SampleEntry => {
+        ParameterSets::SampleEntry | ParameterSets::SampleEntryAndSegment => {
             let name = codec_string::avc("avc1", &avcc);
             (Avc1 { visual, avcc, ..Avc1::default() }.into(), name)
         }
@@ -73,13 +73,13 @@ fn hevc(track: &TrackConfiguration, sets: ParameterSets) -> Result<Described, St
     let mut hvcc = Hvcc::decode_body(&mut &track.private[..]).map_err(|error| broken("hvcC", &error))?;
     four_byte_lengths(hvcc.length_size_minus_one.saturating_add(1))?;
     // ISO/IEC 14496-15, 8.4.1.1: with `hvc1` the arrays have all the sets there are, with `hev1` they may not.
-    hvcc.arrays.iter_mut().for_each(|array| array.completeness = sets == ParameterSets::SampleEntry);
+    hvcc.arrays.iter_mut().for_each(|array| array.completeness = sets != ParameterSets::InBand);
     let sps =
         hvcc.arrays.iter().filter(|array| array.nal_unit_type == HEVC_SPS).find_map(|a| a.nalus.first());
     let reorder_max = sps.map_or(reorder::REORDER_MAX, |sps| reorder::hevc(sps));
     let visual = visual(track);
     let (entry, name) = match sets {
-        ParameterSets::SampleEntry => {
+        ParameterSets::SampleEntry | ParameterSets::SampleEntryAndSegment => {
             let name = codec_string::hevc("hvc1", &hvcc);
             (Hvc1 { visual, hvcc, ..Hvc1::default() }.into(), name)
         }

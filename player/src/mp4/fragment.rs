@@ -59,8 +59,10 @@ pub fn fragment(sequence: u32, tracks: &[FragmentTrack<'_>]) -> Result<Fragment>
     let mut needs_init = Vec::new();
     let mut parts = Vec::with_capacity(tracks.len());
     for part in tracks.iter().filter(|part| !part.samples.is_empty()) {
-        let payloads =
-            part.samples.iter().map(|s| part.track.segment_payload(&s.data, s.times.presentation()));
+        let payloads = part.samples.iter().enumerate().map(|(index, sample)| match index {
+            0 => part.track.first_payload(&sample.data, sample.times.presentation()),
+            _ => part.track.segment_payload(&sample.data, sample.times.presentation()),
+        });
         let payloads = payloads.collect::<Result<Vec<Payload>>>()?;
         if payloads.iter().any(|payload| payload.needs_init) {
             needs_init.push(part.track.id);

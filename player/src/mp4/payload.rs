@@ -1,7 +1,8 @@
 //! From a sample as it is stored to the bytes that stand for it in MP4.
 //!
 //! Stored samples of H.264 and H.265 have 4-byte lengths before their NAL units already, as MP4 has (docs/format.md).
-//! With `avc1` and `hvc1` parameter sets must not stand in samples: there they are taken out. In a file, whose layout is made
+//! With `avc1` and `hvc1` parameter sets must not stand in samples: there they are taken out, but where a segment's first sample is to
+//! repeat them ([`ParameterSets::SampleEntryAndSegment`]). In a file, whose layout is made
 //! before a sample is read, filler data of the same length stands behind the pictures instead: it says nothing, decoders pass over
 //! it (ITU-T H.264, 7.4.2.7; H.265, 7.4.3.6), and a sample is as long as it was recorded.
 
@@ -32,6 +33,32 @@ impl Track {
         }
     }
 
+    /// The bytes of a segment's first sample: those of any, with the parameter sets where they are to be repeated. They stand before
+    /// the picture, behind a delimiter (ITU-T H.264, 7.4.1.2.3; H.265, 7.4.2.4.4). `ticks` and errors are those of
+    /// [`Track::segment_payload`].
+    pub fn first_payload(&self, data: &Bytes, ticks: i64) -> Result<Payload> {
+        let payload = self.segment_payload(data, ticks)?;
+        if self.sets != ParameterSets::SampleEntryAndSegment || self.known_sets.is_empty() {
+            return Ok(payload);
+        }
+        let kind = |unit: &[u8]| match self.coding {
+            Coding::Hevc => unit.first().map_or(0, |byte| byte >> 1 & 0x3f),
+            _ => unit.first().map_or(0, |byte| byte & 0x1f),
+        };
+        let delimiter = if matches!(self.coding, Coding::Hevc) { 35 } else { 9 };
+        let mut sets: Vec<&Vec<u8>> = self.known_sets.iter().collect();
+        // A set names one of a lower type.
+        sets.sort_by_key(|set| kind(set.as_slice()));
+        let units = self.units(&payload.data, ticks)?;
+        let before = units.iter().take_while(|unit| kind(unit) == delimiter).count();
+        let (before, behind) = units.split_at(before);
+        let mut whole = BytesMut::with_capacity(payload.data.len());
+        before.iter().for_each(|unit| put_unit(&mut whole, unit));
+        sets.iter().for_each(|set| put_unit(&mut whole, set));
+        behind.iter().for_each(|unit| put_unit(&mut whole, unit));
+        Ok(Payload { data: whole.freeze(), ..payload })
+    }
+
     /// A sample's bytes in a [`crate::mp4::Layout`]: those of a segment, but of a length that the recorded length tells: G.711 is not
     /// predicted, and for parameter sets that are taken out filler data goes in. A set that the sample entry does not have stays, and
     /// `needs_init` tells of it: nearly all decoders use it. `ticks` and errors are those of [`Track::segment_payload`].
@@ -54,8 +81,9 @@ impl Track {
     /// How to tell parameter sets, where they are to be taken out.
     fn taken_out(&self) -> Option<fn(&[u8]) -> bool> {
         match (self.coding, self.sets) {
-            (Coding::Avc, ParameterSets::SampleEntry) => Some(is_avc_set),
-            (Coding::Hevc, ParameterSets::SampleEntry) => Some(is_hevc_set),
+            (_, ParameterSets::InBand) => None,
+            (Coding::Avc, _) => Some(is_avc_set),
+            (Coding::Hevc, _) => Some(is_hevc_set),
             _ => None,
         }
     }

@@ -15,6 +15,10 @@ pub enum ParameterSets {
     /// Samples of a file are as long as they were recorded all the same ([`Track::file_payload`]).
     #[default]
     SampleEntry,
+    /// In the sample entry (`avc1`, `hvc1`), and again in the first sample of each segment. Strictly no set may stand there, but decoders
+    /// take it, and ffmpeg (5.1) needs it: of a playlist it reads the first init segment alone, and what is behind a change
+    /// of the pictures' size would be decoded by the sets of before.
+    SampleEntryAndSegment,
     /// In the samples too (`avc3`, `hev1`): samples stay byte for byte as they were recorded, and their length is known
     /// without reading them. Apple's players do not take `hev1`.
     InBand,

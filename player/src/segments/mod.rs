@@ -7,7 +7,8 @@
 //! A segment is what is stored from a sync sample up to, not including, the one at which the next segment begins: its pictures in decode
 //! order, and the sound that was stored between them. So no sample is in two segments, none is lost between two that join, and pictures
 //! that lead a CRA picture are with it. Sound that was stored a little later than its pictures stands where it was stored: each track
-//! says its own times, and players show what belongs together.
+//! says its own times, and players show what belongs together. Its first picture carries the parameter sets of its configuration, as
+//! the init segment does: so ffmpeg plays on behind a change ([`crate::mp4::ParameterSets::SampleEntryAndSegment`]).
 //!
 //! Invariants:
 //!

@@ -39,7 +39,7 @@ pub(super) struct Chosen {
 /// Errors: [`Error::Mp4`] if there is none, or there is video and it has no place in MP4.
 pub(super) fn choose(configuration: &Configuration) -> Result<Vec<Chosen>> {
     let made = |id, track: &TrackConfiguration| {
-        let made = Track::new(id, track, ParameterSets::SampleEntry)?;
+        let made = Track::new(id, track, ParameterSets::SampleEntryAndSegment)?;
         Ok(Chosen { number: track.track, track: made })
     };
     let video = leading(configuration).map(|track| made(VIDEO_ID, track)).transpose()?;

@@ -1,4 +1,5 @@
-//! The promises in full size, one subcommand a point, or `all`. `POINT=COUNT` runs a point of many cycles so many times.
+//! The promises in full size, one subcommand a point, or `all`. `POINT=COUNT` runs a point of many cycles so many times,
+//! and lets clients come for so many seconds.
 //!
 //! Prints figures, one line each; ends with status 1 if any point does not hold. Use a release build.
 #![forbid(unsafe_code)]
@@ -8,7 +9,7 @@ use keha_tests::media::ClipKind;
 use keha_tests::points::diskerrors::{self, Refused};
 use keha_tests::points::{
     clients, clock, clocks, copy, corrupt, custody, damage, faults, forecast, frames, holds, inputs, kill,
-    lap, powercut, retention, scrub, stalls,
+    killed, lap, powercut, retention, scrub, stalls,
 };
 use nix::errno::Errno;
 use std::process::ExitCode;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 /// A point by name; it is given the count that was asked for.
 type Point = (&'static str, fn(Option<usize>) -> Result<()>);
 
-const POINTS: [Point; 20] = [
+const POINTS: [Point; 21] = [
     ("frames", |_| {
         frames::whole(16, &[ClipKind::MainLong], 60, "4GiB")?;
         frames::whole(
@@ -77,13 +78,33 @@ const POINTS: [Point; 20] = [
     ("damage", |_| damage::whole(20, Duration::from_secs(600))),
     ("faults", |_| faults::whole(300)),
     ("inputs", |_| inputs::whole()),
-    ("clients", |_| clients::whole(50, 10, 16, "2GiB", Duration::from_secs(300), 41)),
+    ("clients", |seconds| {
+        let duration = seconds.map_or(CLIENTS.duration, |seconds| Duration::from_secs(seconds as u64));
+        clients::whole(&clients::Trial { duration, alone: Some(duration.min(MEASURED_ALONE)), ..CLIENTS })
+    }),
+    ("killed", |count| {
+        let kills = count.unwrap_or(50);
+        killed::whole(&killed::Trial { cameras: 8, clients: 20, size: "4GiB", kills, seed: 61 })
+    }),
 ];
 
 /// One camera in four of each: what a site has.
 const MIXED: [ClipKind; 4] = [ClipKind::Main, ClipKind::WithAac, ClipKind::H265Cra, ClipKind::WithG711];
 /// The same at low rates, where it is the number of events that counts.
 const LIGHT: [ClipKind; 4] = [ClipKind::WithAac, ClipKind::Small, ClipKind::H265Cra, ClipKind::WithG711];
+
+/// Clients at a site of sixteen cameras.
+const CLIENTS: clients::Trial<'_> = clients::Trial {
+    clients: 50,
+    exports: 10,
+    cameras: 16,
+    size: "2GiB",
+    duration: Duration::from_secs(300),
+    alone: None,
+    seed: 41,
+};
+/// For so long before, and as long again behind, it is measured what rounds take without them.
+const MEASURED_ALONE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let wanted: Option<Vec<(String, Option<usize>)>> = std::env::args().skip(1).map(parse).collect();

@@ -8,15 +8,13 @@
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result, ensure};
-use keha_fs::{
-    Anchor, Item, Rejected, RunId, Sample, StoredSample, StreamName, TimeRange, Uuid, Volume, WallTime,
-    Writer, WriterOptions,
-};
+use keha_fs::{Anchor, RunId, Sample, StreamName, Uuid, WallTime, Writer, WriterOptions};
 use keha_tests::media::ClipKind;
 use keha_tests::process::{Running, keha_ok};
 use keha_tests::rig::{Rig, named, text};
 use keha_tests::serving::{moment_text, run};
 use keha_tests::usage::{children_cpu_s, process_cpu_s, resident_bytes};
+use keha_tests::written::{Recorded, push};
 use rand::RngExt;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -57,7 +55,7 @@ impl Made {
     /// Records a camera for a while, and writes what it sent over and over into a large volume.
     fn new(rig: &mut Rig, gigabytes: usize) -> Result<Made> {
         rig.record(&["--duration", "12s"])?.wait(Duration::from_secs(60))?;
-        let (configuration, anchor, samples) = recorded(&rig.volume)?;
+        let Recorded { configuration, anchor, samples } = Recorded::of(&rig.volume)?;
         let lap_ticks =
             samples.last().zip(samples.first()).map_or(0, |(last, first)| last.ticks - first.ticks) + 3600;
         let lap_bytes: u64 = samples.iter().map(|sample| sample.data.len() as u64).sum();
@@ -80,7 +78,7 @@ impl Made {
                 let ticks = sample.ticks - first + lap * lap_ticks;
                 push(
                     &mut stream,
-                    Sample {
+                    &Sample {
                         track: sample.track,
                         ticks,
                         flags: sample.flags,
@@ -103,34 +101,6 @@ impl Made {
         );
         std::fs::write(&path, config)?;
         Ok(path)
-    }
-}
-
-/// All video of the only stream of a volume.
-fn recorded(path: &Path) -> Result<(keha_fs::Configuration, Anchor, Vec<StoredSample>)> {
-    let volume = Volume::open(path)?;
-    let streams = volume.streams();
-    let stream = streams.first().context("nothing was recorded")?;
-    let mut cursor = volume.read(stream.id, TimeRange::default())?;
-    let (mut configuration, mut anchor, mut samples) = (None, None, Vec::new());
-    while let Some(item) = cursor.next_item()? {
-        match item {
-            Item::Configuration(_, known) => configuration = Some((*known).clone()),
-            Item::Anchor(known) => anchor = anchor.or(Some(known)),
-            Item::Sample(sample) => samples.push(sample),
-            _ => {}
-        }
-    }
-    Ok((configuration.context("no configuration")?, anchor.context("no anchor")?, samples))
-}
-
-fn push(stream: &mut keha_fs::StreamWriter, sample: Sample) -> Result<()> {
-    loop {
-        match stream.push(sample.clone()) {
-            Ok(()) => return Ok(()),
-            Err(Rejected::Full) => std::thread::sleep(Duration::from_millis(5)),
-            Err(other) => return Err(other.into()),
-        }
     }
 }
 

@@ -29,6 +29,12 @@ pub enum ClipKind {
     WithG711,
     /// H.264 at another resolution, for a camera that is switched while it is recorded.
     Other,
+    /// The same with AAC-LC, 48 kHz stereo.
+    OtherWithAac,
+    /// H.265 360p, each group of pictures closed, with AAC-LC, 48 kHz stereo.
+    H265WithAac,
+    /// The same at another resolution.
+    H265OtherWithAac,
 }
 
 impl ClipKind {
@@ -44,12 +50,20 @@ impl ClipKind {
             Self::WithAac => "with-aac",
             Self::WithG711 => "with-g711",
             Self::Other => "other",
+            Self::OtherWithAac => "other-with-aac",
+            Self::H265WithAac => "h265-with-aac",
+            Self::H265OtherWithAac => "h265-other-with-aac",
         }
     }
 
     fn recipe(self) -> Recipe {
         let seconds = if self == Self::MainLong { 65 } else { 10 };
         let plain = |size, kbits| Recipe { seconds, video: Video::h264(size, kbits), audio: None };
+        let h265 = |size, kbits| Recipe {
+            seconds,
+            video: Video::h265_closed_gop(size, kbits),
+            audio: Some(Audio::Aac),
+        };
         match self {
             Self::Main | Self::MainLong => plain("1920x1080", 4000),
             Self::H265Cra => Recipe { seconds, video: Video::h265_open_gop("1280x720", 2000), audio: None },
@@ -60,6 +74,9 @@ impl ClipKind {
             Self::WithAac => Recipe { audio: Some(Audio::Aac), ..plain("640x360", 800) },
             Self::WithG711 => Recipe { audio: Some(Audio::Pcmu), ..plain("640x360", 800) },
             Self::Other => plain("800x448", 1500),
+            Self::OtherWithAac => Recipe { audio: Some(Audio::Aac), ..plain("800x448", 1500) },
+            Self::H265WithAac => h265("640x360", 800),
+            Self::H265OtherWithAac => h265("800x448", 1200),
         }
     }
 

@@ -62,11 +62,20 @@ impl Video {
     }
 
     pub(super) fn h265_open_gop(size: &'static str, kbits: u32) -> Self {
-        let rate = format!("{kbits}k");
         // Four B-pictures before each P: the 25th picture ends such a group, so the CRA there has leading pictures.
-        let params = "keyint=25:min-keyint=25:scenecut=0:open-gop=1:bframes=4:b-adapt=0:repeat-headers=1:\
-                      pools=2:frame-threads=1:log-level=error";
-        let arguments = ["-c:v", "libx265", "-preset", "ultrafast", "-b:v", &rate, "-x265-params", params]
+        Self::x265(size, kbits, "open-gop=1:bframes=4:b-adapt=0")
+    }
+
+    pub(super) fn h265_closed_gop(size: &'static str, kbits: u32) -> Self {
+        Self::x265(size, kbits, "open-gop=0:bframes=0")
+    }
+
+    fn x265(size: &'static str, kbits: u32, gop: &str) -> Self {
+        let rate = format!("{kbits}k");
+        let params = format!(
+            "keyint=25:min-keyint=25:scenecut=0:{gop}:repeat-headers=1:pools=2:frame-threads=1:log-level=error"
+        );
+        let arguments = ["-c:v", "libx265", "-preset", "ultrafast", "-b:v", &rate, "-x265-params", &params]
             .into_iter()
             .map(str::to_owned)
             .collect();

@@ -2,17 +2,14 @@
 //! bounded, and nothing of them is left when they are gone.
 
 use super::figure;
-use crate::http::{Answer, Client};
-use crate::serving::{READY_LIMIT, Serving, moment_text};
-use crate::usage::resident_peak_bytes;
+use crate::rounds::Rounds;
+use crate::serving::{READY_LIMIT, Serving};
+use crate::usage::{resident_bytes, resident_peak_bytes};
+use crate::visitor::Visitor;
 use crate::wait;
-use anyhow::{Context, Result, anyhow, bail};
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
-use serde_json::json;
-use std::net::TcpStream;
+use anyhow::{Result, anyhow, bail};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tungstenite::client::IntoClientRequest;
 
 /// A camera that costs little to make, and whose footage has a size.
 const URL: &str = "testsrc://?size=320x240&fps=10&gop=10&audio=1&bitrate=1M";
@@ -20,53 +17,59 @@ const URL: &str = "testsrc://?size=320x240&fps=10&gop=10&audio=1&bitrate=1M";
 const RESIDENT_BYTES_MAX: u64 = 600 << 20;
 /// So many more files and connections than before may be open when all clients are gone: connections of whoever looks.
 const MORE_OPEN_MAX: usize = 8;
-/// The longest that a message may take to come.
-const MESSAGE_LIMIT: Duration = Duration::from_secs(30);
-/// What is an answer, and no failure: there is nothing at that moment, it is gone, or there are too many at once.
-const ANSWERS: [u16; 7] = [200, 201, 204, 206, 404, 410, 503];
+/// Of a hundred rounds, the last but one may take so many times as long with clients as without.
+const SLOWER_MAX: f64 = 2.0;
 
-/// So many clients, of whom so many make an export each, at so many cameras, whose volume has this size, for so long.
-pub fn whole(
-    clients: u64,
-    exports: u64,
-    cameras: usize,
-    size: &str,
-    duration: Duration,
-    seed: u64,
-) -> Result<()> {
-    let names: Vec<String> = (1..=cameras).map(|number| format!("cam{number:02}")).collect();
+/// What is tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Trial<'a> {
+    /// So many clients,
+    pub clients: u64,
+    /// of whom so many make an export each,
+    pub exports: u64,
+    /// at so many cameras,
+    pub cameras: usize,
+    /// whose volume has this size,
+    pub size: &'a str,
+    /// for so long.
+    pub duration: Duration,
+    /// For so long before, and as long again behind it, rounds are measured without clients; those with them are then held against
+    /// these. Of a test beside others on a busy machine, that would tell nothing.
+    pub alone: Option<Duration>,
+    /// What chance begins with.
+    pub seed: u64,
+}
+
+/// Tries it.
+pub fn whole(trial: &Trial<'_>) -> Result<()> {
+    let names: Vec<String> = (1..=trial.cameras).map(|number| format!("cam{number:02}")).collect();
     let list: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), URL)).collect();
-    let mut serving = Serving::start_with(&list, size)?;
+    let mut serving = Serving::start_with(&list, trial.size)?;
     serving.add_token()?;
     serving.await_ready()?;
     for name in &names {
         serving.await_footage(name, 3.0)?;
     }
     let open_before = open_files(serving.id())?;
-    let end = Instant::now() + duration;
-    let asked: u64 = std::thread::scope(|scope| {
-        let all: Vec<_> = (0..clients)
-            .map(|number| {
-                let (client, names) = (serving.client(), &names);
-                let token = serving.token();
-                scope.spawn(move || {
-                    Visitor::new(client, token, names, seed + number, number < exports).stay(end)
-                })
-            })
-            .collect();
-        all.into_iter()
-            .map(|one| one.join().unwrap_or_else(|_| Err(anyhow!("a client panicked"))))
-            .sum::<Result<u64>>()
-    })?;
+    let before = trial.alone.map(|time| alone(&serving, time)).transpose()?;
+    let memory = resident_bytes(serving.id())?;
+    let (asked, with) = visited(&serving, trial, &names)?;
     let peak = resident_peak_bytes(serving.id())?;
     figure(
         "clients",
-        &format!("{clients} clients asked {asked} times; the server had at most {} MB", peak >> 20),
+        &format!(
+            "{} clients asked {asked} times; the server had {} MB before them, at most {} MB",
+            trial.clients,
+            memory >> 20,
+            peak >> 20
+        ),
     );
     nothing_is_left(&serving, open_before)?;
+    let behind = trial.alone.map(|time| alone(&serving, time)).transpose()?;
+    let alone = before.zip(behind).map(|(before, behind)| before.and(behind));
     for name in &names {
         let counts = serving.counts(name)?;
-        if counts.dropped_samples > 0 {
+        if counts.samples == 0 || counts.dropped_samples > 0 {
             bail!("{name}: {counts:?}");
         }
         if serving.recorded(name)?.len() != 1 {
@@ -81,7 +84,59 @@ pub fn whole(
     {
         bail!("the server said: {line}");
     }
+    compared(&with, alone.as_ref())?;
     serving.stop()
+}
+
+/// How long rounds take without clients.
+fn alone(serving: &Serving, time: Duration) -> Result<Rounds> {
+    let end = Instant::now() + time;
+    Rounds::watched(&serving.client(), || Instant::now() >= end)
+}
+
+/// The clients come and go: how often they asked, and how long rounds took meanwhile.
+fn visited(serving: &Serving, trial: &Trial<'_>, names: &[String]) -> Result<(u64, Rounds)> {
+    let end = Instant::now() + trial.duration;
+    let gone = AtomicBool::new(false);
+    let client = serving.client();
+    std::thread::scope(|scope| {
+        let rounds = scope.spawn(|| Rounds::watched(&client, || gone.load(Ordering::Relaxed)));
+        let all: Vec<_> = (0..trial.clients)
+            .map(|number| {
+                let (client, token) = (serving.client(), serving.token());
+                let visitor = Visitor::new(client, token, names, trial.seed + number, number < trial.exports);
+                scope.spawn(move || visitor.stay(|| Instant::now() >= end))
+            })
+            .collect();
+        let asked = all
+            .into_iter()
+            .map(|one| one.join().unwrap_or_else(|_| Err(anyhow!("a client panicked"))))
+            .collect::<Vec<_>>();
+        gone.store(true, Ordering::Relaxed);
+        let rounds = rounds.join().unwrap_or_else(|_| Err(anyhow!("the watcher of rounds panicked")))?;
+        Ok((asked.into_iter().sum::<Result<u64>>()?, rounds))
+    })
+}
+
+/// Tells how long rounds took, and holds those with clients against those without.
+fn compared(with: &Rounds, alone: Option<&Rounds>) -> Result<()> {
+    let told = |what: &str, rounds: &Rounds| -> Result<f64> {
+        let (half, most) = (rounds.quantile_s(0.5)?, rounds.quantile_s(0.99)?);
+        let (half_ms, most_ms, count) = (half * 1e3, most * 1e3, rounds.count());
+        figure(
+            "clients",
+            &format!("{count} rounds {what} clients: p50 {half_ms:.1} ms, p99 {most_ms:.1} ms"),
+        );
+        Ok(most)
+    };
+    let with_s = told("with", with)?;
+    let Some(alone) = alone else { return Ok(()) };
+    let times = with_s / told("without", alone)?;
+    figure("clients", &format!("p99 of rounds with clients over that without: {times:.2}"));
+    if times > SLOWER_MAX {
+        bail!("of rounds, the 99th of a hundred takes {times:.2} times as long with clients");
+    }
+    Ok(())
 }
 
 /// Downloads and viewers are counted down, and their connections and files are closed.
@@ -99,124 +154,4 @@ fn nothing_is_left(serving: &Serving, open_before: usize) -> Result<()> {
 /// How many files and connections a process has open (proc(5) `fd`).
 fn open_files(pid: u32) -> Result<usize> {
     Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())
-}
-
-/// One client.
-struct Visitor<'a> {
-    client: Client,
-    token: Option<&'a str>,
-    cameras: &'a [String],
-    chance: StdRng,
-    /// It makes an export, once: each takes the volume two rounds, for its footage is held, and then let go.
-    exports: bool,
-}
-
-impl<'a> Visitor<'a> {
-    fn new(client: Client, token: Option<&'a str>, cameras: &'a [String], seed: u64, exports: bool) -> Self {
-        Visitor { client, token, cameras, chance: StdRng::seed_from_u64(seed), exports }
-    }
-
-    /// Does one thing after the other until it is time to go; answers how many.
-    fn stay(mut self, end: Instant) -> Result<u64> {
-        let mut asked = 0;
-        while Instant::now() < end {
-            let camera = self.cameras[self.chance.random_range(0..self.cameras.len())].clone();
-            let did = match self.chance.random_range(0..5) {
-                0 => self.play(&camera),
-                1 => self.download(&camera),
-                2 => self.watch(&camera),
-                3 if std::mem::take(&mut self.exports) => self.export(&camera),
-                _ => self.seek(&camera),
-            };
-            did.with_context(|| format!("a client at {camera}"))?;
-            asked += 1;
-        }
-        Ok(asked)
-    }
-
-    /// A moment of the last seconds, and one a little later.
-    fn range(&mut self) -> Result<(String, String)> {
-        let now_ns = i64::try_from(crate::process::now_ns())?;
-        let from = now_ns - self.chance.random_range(1_000_000_000..15_000_000_000);
-        Ok((moment_text(from)?, moment_text(from + self.chance.random_range(500_000_000..8_000_000_000))?))
-    }
-
-    fn seek(&mut self, camera: &str) -> Result<()> {
-        let (from, to) = self.range()?;
-        let stream = stream(camera);
-        answered(self.client.get(&format!("{stream}/timeline?from={from}&to={to}"))?)?;
-        answered(self.client.get(&format!("{stream}/snapshot.jpg?at={from}&width=160"))?).map(drop)
-    }
-
-    fn play(&mut self, camera: &str) -> Result<()> {
-        let (from, to) = self.range()?;
-        let stream = stream(camera);
-        let playlist = match self.chance.random_bool(0.5) {
-            true => format!("{stream}/hls/live.m3u8"),
-            false => format!("{stream}/hls/vod.m3u8?from={from}&to={to}"),
-        };
-        let text = answered(self.client.get(&playlist)?)?.text();
-        let wanted = self.chance.random_range(0..4);
-        for segment in text.lines().filter(|line| line.ends_with(".m4s")).take(wanted) {
-            answered(self.client.get(&format!("{stream}/hls/{segment}"))?)?;
-        }
-        Ok(())
-    }
-
-    /// Takes some of a file, and is gone.
-    fn download(&mut self, camera: &str) -> Result<()> {
-        let (from, to) = self.range()?;
-        let format = ["mp4", "fmp4", "mkv"][self.chance.random_range(0..3)];
-        let bytes = self.chance.random_range(0..2 << 20);
-        let path = format!("{}/footage?from={from}&to={to}&format={format}", stream(camera));
-        self.client.beginning(&path, bytes).map(drop)
-    }
-
-    fn export(&mut self, camera: &str) -> Result<()> {
-        let (from, to) = self.range()?;
-        let wanted = json!({ "streams": [camera], "from": from, "to": to, "format": "mkv", "keep": "1m" });
-        let made = answered(self.client.send("POST", "/api/v1/exports", &wanted)?)?;
-        if made.status != 201 {
-            return Ok(());
-        }
-        let made = made.json()?;
-        let id = made["id"].as_str().context("no id")?;
-        answered(self.client.get(&format!("/api/v1/exports/{id}/file"))?)?;
-        self.client.change("DELETE", &format!("/api/v1/exports/{id}"), &json!(null)).map(drop)
-    }
-
-    /// Watches some messages of live video, and is gone without a word.
-    fn watch(&mut self, camera: &str) -> Result<()> {
-        let address = self.client.base().strip_prefix("http://").context("no address")?;
-        let mut request = format!("ws://{address}{}/live", stream(camera)).into_client_request()?;
-        if let Some(token) = self.token {
-            request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
-        }
-        let socket = TcpStream::connect(address)?;
-        socket.set_read_timeout(Some(MESSAGE_LIMIT))?;
-        let mut socket = match tungstenite::client(request, socket) {
-            Ok((socket, _)) => socket,
-            Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(refused)))
-                if refused.status().as_u16() == 503 =>
-            {
-                return Ok(());
-            }
-            Err(error) => bail!("no WebSocket: {error}"),
-        };
-        for _ in 0..self.chance.random_range(0..20) {
-            socket.read().context("live video ended")?;
-        }
-        Ok(())
-    }
-}
-
-fn stream(camera: &str) -> String {
-    format!("/api/v1/cameras/{camera}/streams/main")
-}
-
-fn answered(answer: Answer) -> Result<Answer> {
-    if !ANSWERS.contains(&answer.status) {
-        bail!("{}: {}", answer.status, answer.text());
-    }
-    Ok(answer)
 }

@@ -121,6 +121,30 @@ pub fn slices_are_those_of_the_whole(seed: u64) -> Result<()> {
     serving.stop()
 }
 
+/// An MP4 file of footage goes on where a download of it broke off, in a server that was killed in between; where it is another file by
+/// then, all of it comes.
+pub fn footage_goes_on_after_a_kill() -> Result<()> {
+    let (mut serving, from, to) = film()?;
+    let path = format!("{STREAM}/footage?from={}&to={}", moment_text(from)?, moment_text(to)?);
+    let whole = serving.client().get(&path)?.with_status(200)?;
+    let tag = whole.header("etag").context("no tag")?.to_owned();
+    let half = whole.body.len() as u64 / 2;
+    let mut got = serving.client().beginning(&path, half)?;
+    serving.kill_and_start_again()?;
+    serving.await_ready()?;
+    let range = format!("bytes={half}-");
+    let rest = |tag: &str| serving.client().get_with(&path, &[("range", &range), ("if-range", tag)]);
+    got.extend(rest(&tag)?.with_status(206)?.body);
+    if got != whole.body {
+        bail!("the two halves are not the whole: {} bytes of {}", got.len(), whole.body.len());
+    }
+    let other = rest("\"another\"")?.with_status(200)?;
+    if other.body != whole.body || other.header("etag") != Some(&tag) {
+        bail!("for a part of another file {} bytes come of {}", other.body.len(), whole.body.len());
+    }
+    serving.stop()
+}
+
 /// A named export goes on where a download broke off, in a server that was killed in between.
 pub fn an_export_goes_on_after_a_kill() -> Result<()> {
     let (mut serving, from, to) = film()?;

@@ -1,50 +1,68 @@
 //! HLS as players that are not ours play it: hls.js in Chromium, ffmpeg, GStreamer; and playlists as m3u8-rs reads them.
 //!
-//! A camera is recorded, stopped, and recorded again, so that what is played has a gap. Every picture that was recorded
-//! must be decoded, counted against Matroska of the same range.
+//! A camera is recorded, away for a while, recorded again, and then sends pictures of another size: so what is played has a gap and a
+//! change. Every picture that was recorded must be decoded, counted against Matroska of the same range.
 
 use super::figure;
-use crate::browser::Browser;
 use crate::http::Client;
-use crate::judges;
-use crate::probe::{self, run_silent};
+use crate::media::ClipKind;
+use crate::played::{
+    self, HlsJs, LIMIT, Truth, by_ffmpeg, by_ffmpeg_until, by_gstreamer, by_gstreamer_until,
+};
+use crate::probe;
 use crate::process::now_ns;
+use crate::server::CameraServer;
 use crate::serving::{Serving, moment_text};
 use crate::wait;
 use anyhow::{Context, Result, bail};
-use m3u8_rs::{MediaPlaylist, MediaPlaylistType, Playlist};
-use serde_json::Value;
-use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use m3u8_rs::{MasterPlaylist, MediaPlaylist, MediaPlaylistType, Playlist};
 
-/// The longest that a player may take to play some seconds on a loaded machine.
-const LIMIT: Duration = Duration::from_secs(90);
 const CAMERA: &str = "film";
 const URL: &str = "testsrc://?size=640x360&fps=15&gop=15&audio=1";
 const STREAM: &str = "/api/v1/cameras/film/streams/main";
+/// Pictures of the new size that a live player must decode.
+const PICTURES: usize = 50;
 
-/// For the page: what is known of why nothing is played.
-const STATE: &str = "({ wrong, time: video.currentTime, ready: video.readyState, paused: video.paused, \
-    buffered: [...Array(video.buffered.length).keys()].map((i) => [video.buffered.start(i), video.buffered.end(i)]) })";
-
-/// What a range holds, by Matroska of it.
-struct Truth {
-    pictures: usize,
-    /// Samples of sound, 8,000 of them a second: a byte each in G.711.
-    sound_samples: usize,
+/// A codec, by the cameras that send it: of one size, then of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Film {
+    /// H.264 with AAC.
+    H264,
+    /// H.265 with AAC.
+    H265,
 }
 
-/// Footage with a gap in its middle; what is recorded now is not of it.
+impl Film {
+    fn clips(self) -> [ClipKind; 2] {
+        match self {
+            Film::H264 => [ClipKind::WithAac, ClipKind::OtherWithAac],
+            Film::H265 => [ClipKind::H265WithAac, ClipKind::H265OtherWithAac],
+        }
+    }
+}
+
+/// The sizes of these clips' pictures.
+const SIZES: [&str; 2] = ["640x360", "800x448"];
+
+/// Footage with breaks in it; what is recorded now is not of it.
 struct Filmed {
     serving: Serving,
     range: String,
     truth: Truth,
+    breaks: usize,
 }
 
-/// Every program plays a range with a gap, whole.
+/// Every program plays a range with a gap, whole. Its sound is G.711.
 pub fn recorded_range_with_a_gap() -> Result<()> {
-    let filmed = film()?;
+    judge(film()?)
+}
+
+/// Every program plays a range with a gap and a change of the pictures' size, whole; hls.js, if Chromium has a decoder. Its sound is AAC.
+pub fn recorded_range_with_a_change(film: Film) -> Result<()> {
+    judge(film_changing(film)?)
+}
+
+fn judge(filmed: Filmed) -> Result<()> {
     let path = format!("{STREAM}/hls/vod.m3u8?{}", filmed.range);
     let client = filmed.serving.client();
     let playlist = media_playlist(&client, &path)?;
@@ -52,43 +70,88 @@ pub fn recorded_range_with_a_gap() -> Result<()> {
         bail!("a recorded range is not told as one");
     }
     let breaks = playlist.segments.iter().filter(|segment| segment.discontinuity).count();
-    if breaks != 1 {
-        bail!("{breaks} discontinuities instead of one");
+    let inits = playlist.segments.iter().filter(|segment| segment.map.is_some()).count();
+    if (breaks, inits) != (filmed.breaks, filmed.truth.pictures.len()) {
+        bail!("{breaks} discontinuities instead of {}, {inits} init segments", filmed.breaks);
     }
+    let codecs = codecs(&client, &filmed.range)?;
     let url = format!("{}{path}", client.base());
     by_ffmpeg(&url, &filmed.truth)?;
     by_gstreamer(&url, &filmed.truth)?;
-    by_hls_js(&filmed.serving, &url, &filmed.truth)?;
-    let master = client.body(&format!("/api/v1/cameras/{CAMERA}/hls/master.m3u8?{}", filmed.range))?;
-    match m3u8_rs::parse_playlist_res(&master) {
-        Ok(Playlist::MasterPlaylist(master)) if master.variants.len() == 1 => {}
-        other => bail!("no master playlist of one stream: {other:?}"),
+    if played::chromium_plays(&filmed.serving, &codecs)? {
+        let played = HlsJs::open(&filmed.serving, &url)?.plays_whole(&filmed.truth)?;
+        figure("players", &format!("hls.js: {played}"));
+    } else {
+        without_a_decoder(&codecs)?;
     }
     filmed.serving.stop()
 }
 
-/// hls.js and ffmpeg play what goes on.
+/// A player that has no decoder is told so before it loads anything.
+fn without_a_decoder(codecs: &str) -> Result<()> {
+    figure("players", &format!("Chromium has no decoder of {codecs} here: hls.js is not tried"));
+    if !codecs.starts_with("hvc1.") {
+        bail!("Chromium does not play {codecs}");
+    }
+    Ok(())
+}
+
+/// hls.js, ffmpeg and GStreamer play what goes on.
 pub fn live() -> Result<()> {
     let serving = Serving::start(&[(CAMERA, URL)])?;
     serving.await_ready()?;
+    let url = await_live(&serving)?;
+    by_ffmpeg_until(&url, SIZES[0], PICTURES)?;
+    by_gstreamer_until(&url, SIZES[0], PICTURES)?;
+    let mut hls_js = HlsJs::open(&serving, &url)?;
+    hls_js.until("live pictures by hls.js", "video.videoWidth === 640 && video.currentTime > 0")?;
+    hls_js.goes_on(5)?;
+    hls_js.nothing_went_wrong()?;
+    serving.stop()
+}
+
+/// They play on when the pictures' size changes under them; hls.js, if Chromium has a decoder.
+pub fn live_with_a_change(film: Film) -> Result<()> {
+    let [first, other] = film.clips();
+    let mut cameras = CameraServer::with_cameras([(CAMERA, &first.clip()?)])?;
+    let serving = Serving::start(&[(CAMERA, &cameras.url(CAMERA))])?;
+    let url = await_live(&serving)?;
+    let codecs = codecs(&serving.client(), "")?;
+    let mut hls_js = match played::chromium_plays(&serving, &codecs)? {
+        true => Some(HlsJs::open(&serving, &url)?),
+        false => without_a_decoder(&codecs).map(|()| None)?,
+    };
+    if let Some(hls_js) = &mut hls_js {
+        hls_js.until("live pictures by hls.js", "video.videoWidth === 640 && video.currentTime > 0")?;
+    }
+    std::thread::scope(|scope| -> Result<()> {
+        let gstreamer = scope.spawn(|| by_gstreamer_until(&url, SIZES[1], PICTURES));
+        let ffmpeg = scope.spawn(|| by_ffmpeg_until(&url, SIZES[1], PICTURES));
+        serving.await_footage(CAMERA, 10.0)?;
+        cameras.switch(CAMERA, &other.clip()?)?;
+        if let Some(mut hls_js) = hls_js.take() {
+            hls_js.until("pictures of the other size", "video.videoWidth === 800")?;
+            hls_js.goes_on(3)?;
+            figure("players", &format!("hls.js got over {}", hls_js.went_on()?));
+        }
+        let played = gstreamer.join().map_err(|_| anyhow::anyhow!("GStreamer's thread panicked"))??;
+        figure("players", &format!("GStreamer: {played}"));
+        let played = ffmpeg.join().map_err(|_| anyhow::anyhow!("ffmpeg's thread panicked"))??;
+        figure("players", &format!("ffmpeg: {played:?}"));
+        Ok(())
+    })?;
+    serving.stop()
+}
+
+/// Waits until there is a live playlist: where.
+fn await_live(serving: &Serving) -> Result<String> {
     let path = format!("{STREAM}/hls/live.m3u8");
     let client = serving.client();
     wait::until("a live playlist", LIMIT, || Ok((client.get(&path)?.status == 200).then_some(())))?;
     if media_playlist(&client, &path)?.end_list {
         bail!("a live playlist says that it is at its end");
     }
-    let url = format!("{}{path}", client.base());
-    let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg.args(["-v", "error", "-nostdin", "-i", &url, "-t", "5", "-f", "null", "-"]);
-    run_silent(&mut ffmpeg)?;
-    let mut browser = open_hls_js(&serving, &url)?;
-    browser.until("live pictures by hls.js", LIMIT, "video.videoWidth === 640 && video.currentTime > 0")?;
-    browser.evaluate("window.before = video.currentTime")?;
-    let went_on = browser.until("live pictures to go on", LIMIT, "video.currentTime > window.before + 5");
-    went_on.with_context(|| format!("hls.js: {:?}", browser.evaluate(STATE)))?;
-    nothing_went_wrong(&mut browser)?;
-    drop(browser);
-    serving.stop()
+    Ok(format!("{}{path}", client.base()))
 }
 
 fn film() -> Result<Filmed> {
@@ -96,29 +159,60 @@ fn film() -> Result<Filmed> {
     await_range(&serving, 1, 6.0)?;
     for (number, seconds) in [(2, 4.0), (3, 0.5)] {
         serving.record(CAMERA, false)?;
-        wait::until("a gap of two seconds", LIMIT, || {
-            let camera = serving.client().json(&format!("/api/v1/cameras/{CAMERA}"))?;
-            let stopped = camera["streams"][0]["state"] == "stopped";
-            let last_ns = serving.recorded(CAMERA)?.last().map_or(i64::MAX, |(_, to)| *to);
-            let since_ns = i64::try_from(now_ns())?.saturating_sub(last_ns);
-            Ok((stopped && since_ns > 2_000_000_000).then_some(()))
-        })?;
+        await_gap(&serving, "stopped")?;
         serving.record(CAMERA, true)?;
         await_range(&serving, number, seconds)?;
     }
-    // What comes behind a stop says that nothing more belongs to what came before it.
+    filmed(serving, 2, &[None])
+}
+
+fn film_changing(film: Film) -> Result<Filmed> {
+    let [first, other] = film.clips();
+    let mut cameras = CameraServer::with_cameras([(CAMERA, &first.clip()?)])?;
+    let serving = Serving::start(&[(CAMERA, &cameras.url(CAMERA))])?;
+    await_range(&serving, 1, 5.0)?;
+    cameras.stop(CAMERA)?;
+    await_gap(&serving, "")?;
+    cameras.restart(CAMERA)?;
+    await_range(&serving, 2, 4.0)?;
+    cameras.switch(CAMERA, &other.clip()?)?;
+    await_range(&serving, 3, 4.0)?;
+    cameras.switch(CAMERA, &first.clip()?)?;
+    await_range(&serving, 4, 0.5)?;
+    filmed(serving, 3, &[Some(1), Some(2)])
+}
+
+/// The first so many ranges, which fill so many files. What comes behind a break says that nothing more belongs to what came before it.
+fn filmed(serving: Serving, ranges: usize, parts: &[Option<usize>]) -> Result<Filmed> {
     let recorded = serving.recorded(CAMERA)?;
-    let [(from, _), (_, to), _] = recorded[..] else { bail!("not three ranges: {recorded:?}") };
+    if recorded.len() != ranges + 1 {
+        bail!("not {ranges} ranges and one: {recorded:?}");
+    }
+    let (from, to) = (recorded[0].0, recorded[ranges - 1].1);
     // The end is exclusive, and the last sample belongs to it.
     let range = format!("from={}&to={}", moment_text(from)?, moment_text(to + 1_000_000)?);
-    let mkv = serving.dir().join("truth.mkv");
-    let footage = serving.client().body(&format!("{STREAM}/footage?{range}&format=mkv"))?;
-    std::fs::write(&mkv, footage)?;
-    let mkv = probe::read_mkv(&mkv)?;
-    let sound = mkv.tracks.iter().find(|track| track.codec_id == "A_MS/ACM").context("no sound")?;
-    let truth = Truth { pictures: mkv.video()?.frames.len(), sound_samples: sound.payload().len() };
-    figure("players", &format!("{} pictures, {} samples of sound", truth.pictures, truth.sound_samples));
-    Ok(Filmed { serving, range, truth })
+    let mut files = Vec::new();
+    for part in parts {
+        let mkv = serving.dir().join("truth.mkv");
+        let part = part.map_or_else(String::new, |part| format!("&part={part}"));
+        let footage = serving.client().body(&format!("{STREAM}/footage?{range}&format=mkv{part}"))?;
+        std::fs::write(&mkv, footage)?;
+        files.push(probe::read_mkv(&mkv)?);
+    }
+    let truth = Truth::of(&files, ranges)?;
+    figure("players", &format!("{truth:?}"));
+    Ok(Filmed { serving, range, truth, breaks: ranges - 1 })
+}
+
+/// Waits until nothing has been recorded for two seconds, and the stream's state is this one, if it is to be one.
+fn await_gap(serving: &Serving, state: &str) -> Result<()> {
+    wait::until("a gap of two seconds", LIMIT, || {
+        let camera = serving.client().json(&format!("/api/v1/cameras/{CAMERA}"))?;
+        let is_so = state.is_empty() || camera["streams"][0]["state"] == state;
+        let last_ns = serving.recorded(CAMERA)?.last().map_or(i64::MAX, |(_, to)| *to);
+        let since_ns = i64::try_from(now_ns())?.saturating_sub(last_ns);
+        Ok((is_so && since_ns > 2_000_000_000).then_some(()))
+    })
 }
 
 /// Waits until there are so many ranges, the last of them so long.
@@ -144,84 +238,13 @@ fn media_playlist(client: &Client, path: &str) -> Result<MediaPlaylist> {
     Ok(playlist)
 }
 
-fn by_ffmpeg(url: &str, truth: &Truth) -> Result<()> {
-    let mut ffprobe = Command::new("ffprobe");
-    ffprobe.args(["-v", "error", "-count_frames", "-show_streams", "-of", "json", url]);
-    let found: Value = serde_json::from_str(&run_silent(&mut ffprobe)?)?;
-    let streams = found["streams"].as_array().context("no streams")?;
-    let video = streams.iter().find(|stream| stream["codec_type"] == "video").context("no video")?;
-    let pictures = video["nb_read_frames"].as_str().context("no pictures")?;
-    if pictures != truth.pictures.to_string() {
-        bail!("ffmpeg decodes {pictures} pictures of {}", truth.pictures);
+/// What the master playlist says of the one stream's codecs, in a range or live.
+fn codecs(client: &Client, range: &str) -> Result<String> {
+    let master = client.body(&format!("/api/v1/cameras/{CAMERA}/hls/master.m3u8?{range}"))?;
+    match m3u8_rs::parse_playlist_res(&master) {
+        Ok(Playlist::MasterPlaylist(MasterPlaylist { variants, .. })) if variants.len() == 1 => {
+            variants[0].codecs.clone().context("no codecs")
+        }
+        other => bail!("no master playlist of one stream: {other:?}"),
     }
-    let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg.args(["-v", "error", "-nostdin", "-i", url, "-map", "0:a", "-f", "u8", "-c:a", "pcm_u8", "-"]);
-    let sound = ffmpeg.output()?;
-    if !sound.status.success() || sound.stdout.len() != truth.sound_samples {
-        let said = String::from_utf8_lossy(&sound.stderr);
-        bail!("ffmpeg decodes {} samples of sound of {}: {said}", sound.stdout.len(), truth.sound_samples);
-    }
-    Ok(())
-}
-
-fn by_gstreamer(url: &str, truth: &Truth) -> Result<()> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/play_hls.py");
-    let mut python = Command::new("/usr/bin/python3");
-    python.arg(script).args([url, &LIMIT.as_secs().to_string()]);
-    let output = python.output()?;
-    if !output.status.success() {
-        bail!("GStreamer: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    let played: Value = serde_json::from_slice(&output.stdout)?;
-    figure("players", &format!("GStreamer: {played}"));
-    // It decodes sound into samples of two bytes.
-    if played["pictures"] != truth.pictures || played["sound_bytes"] != 2 * truth.sound_samples {
-        bail!("GStreamer decodes {played} of {} pictures", truth.pictures);
-    }
-    Ok(())
-}
-
-fn by_hls_js(serving: &Serving, url: &str, truth: &Truth) -> Result<()> {
-    let mut browser = open_hls_js(serving, url)?;
-    browser.until("hls.js to play to the end", LIMIT, "video.ended")?;
-    let played = browser.evaluate(
-        "({ pictures: video.getVideoPlaybackQuality().totalVideoFrames, sound: video.webkitAudioDecodedByteCount })",
-    )?;
-    figure("players", &format!("hls.js: {played}"));
-    // What comes too late to be shown on a loaded machine is decoded and counted all the same; what a seek skips is not.
-    let pictures = played["pictures"].as_u64().context("no count")?;
-    if pictures * 10 < truth.pictures as u64 * 9 || played["sound"].as_u64().unwrap_or_default() == 0 {
-        bail!("hls.js plays {played} of {} pictures", truth.pictures);
-    }
-    nothing_went_wrong(&mut browser)
-}
-
-/// hls.js, playing this in a page of the server that has nothing else.
-fn open_hls_js(serving: &Serving, url: &str) -> Result<Browser> {
-    let script = std::fs::read_to_string(judges::hls_js()?)?;
-    let mut browser = Browser::start()?;
-    browser.open(&format!("{}/healthz", serving.base()))?;
-    browser.evaluate(&format!("{script}; true"))?;
-    browser.evaluate(&format!(
-        "window.video = document.body.appendChild(document.createElement('video'));
-        window.wrong = [];
-        window.hls = new Hls({{ enableWorker: false }});
-        hls.on(Hls.Events.ERROR, (_, error) => {{
-            if (error.fatal || error.details !== 'bufferStalledError') wrong.push(`${{error.type}}: ${{error.details}}: ${{error.error}}`);
-        }});
-        hls.loadSource('{url}');
-        hls.attachMedia(video);
-        hls.on(Hls.Events.MANIFEST_PARSED, () => {{ video.play(); }});
-        true"
-    ))?;
-    Ok(browser)
-}
-
-fn nothing_went_wrong(browser: &mut Browser) -> Result<()> {
-    let wrong = browser.evaluate("wrong")?;
-    let complaints = browser.complaints()?;
-    if wrong.as_array().is_none_or(|wrong| !wrong.is_empty()) || !complaints.is_empty() {
-        bail!("hls.js says {wrong}, the page {complaints:?}");
-    }
-    Ok(())
 }
