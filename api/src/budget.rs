@@ -3,7 +3,7 @@
 //! All work that may wait runs on one pool of threads, and whoever logs in, or changes something, needs one of them too. So reading takes a
 //! permit first: there are so many in all, and so many for one user or token. The permit goes along with the work and comes back when
 //! that ends, also where nobody waits for it any more: what clients break off and ask for again is not done twice at once without end.
-//! Who gets none within a few seconds is told to come back.
+//! Who gets none within a few seconds is told to come back; what nobody waits for takes its turn, however late.
 
 use crate::problem::Problem;
 use axum::http::StatusCode;
@@ -46,15 +46,17 @@ impl Budget {
     /// # Errors
     /// 503 where there is none in time.
     pub(crate) async fn permit(&self, name: &str) -> Result<Permit, Problem> {
-        let (own, all) = (self.of(name), Arc::clone(&self.all));
-        let both = async move {
-            // First one's own: who has too much to do waits without one of all.
-            let of_one = own.acquire_owned().await.ok()?;
-            Some(Permit { _of_one: of_one, _of_all: all.acquire_owned().await.ok()? })
-        };
         let why = "too much is being read at a time";
         let busy = || Problem::wait(StatusCode::SERVICE_UNAVAILABLE, why, Duration::from_secs(2));
-        timeout(WAIT_MAX, both).await.ok().flatten().ok_or_else(busy)
+        timeout(WAIT_MAX, self.turn(name)).await.ok().flatten().ok_or_else(busy)
+    }
+
+    /// The same, waited for as long as it takes; `None`: nobody gets one any more.
+    pub(crate) async fn turn(&self, name: &str) -> Option<Permit> {
+        let (own, all) = (self.of(name), Arc::clone(&self.all));
+        // First one's own: who has too much to do waits without one of all.
+        let of_one = own.acquire_owned().await.ok()?;
+        Some(Permit { _of_one: of_one, _of_all: all.acquire_owned().await.ok()? })
     }
 
     /// How many may begin to read.

@@ -92,6 +92,8 @@ pub struct Stream {
     pub tracks: Vec<Track>,
     /// What was counted since the server was started.
     pub counts: Counts,
+    /// Samples that were left out, by reason.
+    pub drops: Vec<Drops>,
     /// Bits a second over the last seconds.
     pub bits_per_second: u64,
     /// Pictures a second over the last seconds.
@@ -115,6 +117,17 @@ pub struct Counts {
     pub dropped_bytes: u64,
     /// Gaps begun.
     pub gaps: u64,
+}
+
+/// Samples that were left out for one reason since the server was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drops {
+    /// Why, in two or three words, as gaps have it.
+    pub reason: &'static str,
+    /// How many.
+    pub samples: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// What a stream is doing.

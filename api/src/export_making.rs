@@ -17,26 +17,33 @@ use crate::measuring::measure;
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use jiff::Timestamp;
-use keha_fs::{HoldId, HoldRequest, Uuid, WallTime};
-use keha_player::footage::FootageRequest;
+use keha_fs::{HoldId, HoldRequest, StreamName, Uuid, WallTime};
 use keha_player::units::time::rfc3339;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// Notes a new export, holds its footage if whoever asks may do that, and has it measured. Answers its identifier, and the export as it is then.
+/// What an export needs: these streams, from one moment to another.
+pub(crate) struct Needed {
+    pub(crate) streams: Vec<StreamName>,
+    pub(crate) from: WallTime,
+    pub(crate) to: WallTime,
+}
+
+/// Notes a new export, holds what it needs if whoever asks may do that, and has it measured. Answers its identifier, and the export as it
+/// is then.
 ///
 /// # Errors
 /// Where it cannot be noted, or there are too many.
 pub(crate) async fn made(
     app: &App,
     identity: Arc<Identity>,
-    request: FootageRequest,
+    needed: Needed,
     export: Export,
 ) -> Result<(String, Export), Problem> {
     let (tell, told) = oneshot::channel();
     let app = app.clone();
     tokio::spawn(async move {
-        let made = make(&app, &identity, &request, export).await;
+        let made = make(&app, &identity, &needed, export).await;
         if let Err(Ok((id, _))) = tell.send(made) {
             tracing::debug!(id, "nobody waits for this export any more");
             undo(&app, id).await;
@@ -58,7 +65,7 @@ pub(crate) async fn removed(app: &App, id: String) -> Result<(), Problem> {
 async fn make(
     app: &App,
     identity: &Identity,
-    request: &FootageRequest,
+    needed: &Needed,
     export: Export,
 ) -> Result<(String, Export), Problem> {
     let id = Uuid::new_v4().simple().to_string();
@@ -68,7 +75,7 @@ async fn make(
     })
     .await?;
     let holds = if export.cameras().into_iter().all(|camera| identity.grant.may_change(camera)) {
-        hold(app, request, &export).await
+        hold(app, needed, &export).await
     } else {
         Vec::new()
     };
@@ -96,14 +103,14 @@ async fn make(
 }
 
 /// Holds what an export needs, where there is room; without, it may be overwritten before it was downloaded.
-async fn hold(app: &App, request: &FootageRequest, export: &Export) -> Vec<HoldId> {
+async fn hold(app: &App, needed: &Needed, export: &Export) -> Vec<HoldId> {
     let mut holds = Vec::new();
     let expires = i64::try_from(export.expires.as_nanosecond()).ok().map(WallTime);
-    for stream in &request.streams {
+    for stream in &needed.streams {
         let request = HoldRequest {
             stream: stream.clone(),
-            from: WallTime(export.from_ns),
-            to: WallTime(export.to_ns),
+            from: needed.from,
+            to: needed.to,
             label: format!("export by {}", export.user),
             expires,
         };

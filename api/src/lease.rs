@@ -3,7 +3,7 @@
 //! A lease is a hold that expires soon and is taken anew while the download goes on, for [`LASTS`] at most; it ends with the download,
 //! and by itself if the server ends first. Where it cannot be taken anew, the one before stands until it expires. It is taken only where
 //! the ring would come that way in the time that a download may take, and only once the download has gone on for [`BEFORE`]: most are
-//! over by then, and a volume makes or lifts one hold in a round. What may be held is bounded by the volume: where there is no room, the
+//! over by then, and a volume makes and lifts holds between its rounds alone. What may be held is bounded by the volume: where there is no room, the
 //! download goes on without, and breaks off if the ring comes first.
 
 use crate::app::App;

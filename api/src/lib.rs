@@ -12,6 +12,7 @@ pub mod auth;
 mod budget;
 mod connections;
 pub mod control;
+mod discontinuities;
 mod downloads;
 mod error;
 mod etag;

@@ -6,6 +6,7 @@
 //!                               \---------(removed meanwhile)--> given up at the next piece
 //! ```
 //! Whoever waits for a turn waits by identifier alone: what a file is made from may take much memory, and is found when its turn comes.
+//! Measuring reads like all else, within the budget that its user has for that ([`crate::budget`]), and waits for it: nobody is waiting here.
 
 use crate::app::App;
 use crate::exports::{Export, Measured};
@@ -20,9 +21,11 @@ pub(crate) fn measure(app: &App, id: &str) {
     let app = app.clone();
     tokio::spawn(async move {
         let Some(turn) = measuring.turn().await else { return };
+        let Some(export) = app.exports.get(measuring.id(), Timestamp::now()) else { return };
+        let Some(permit) = app.reading.turn(&export.user).await else { return };
         let measured = tokio::task::spawn_blocking(move || {
             measure_now(&app, measuring.id());
-            drop((measuring, turn));
+            drop((measuring, turn, permit));
         });
         if let Err(error) = measured.await {
             tracing::error!(%error, "an export could not be measured");
@@ -66,4 +69,57 @@ fn make(app: &App, export: &Export, is_wanted: &dyn Fn() -> bool) -> Result<Opti
     })?;
     let blake3 = hasher.finalize().to_hex().to_string();
     Ok((!written.stopped).then_some(Measured { bytes: written.bytes, blake3 }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::measure;
+    use crate::budget::READING_MAX;
+    use crate::exports::Export;
+    use crate::routes::Container;
+    use crate::testing::{NOON, app, footage};
+    use jiff::{SignedDuration, Timestamp};
+    use keha_player::library::Library;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    /// Measuring was outside of the budget: it read beside all for whom there was one.
+    #[tokio::test]
+    async fn an_export_is_measured_once_there_is_leave_to_read() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let library = Library::new([footage(directory.path(), &["door"])]);
+        let app = app((directory.path(), ""), false, Arc::default(), library);
+        let now = Timestamp::now();
+        let export = Export {
+            user: "anna".to_owned(),
+            streams: vec!["door".to_owned()],
+            from_ns: NOON.0,
+            to_ns: NOON.0 + 1_000_000_000,
+            format: Container::default(),
+            part: None,
+            created: now,
+            expires: now + SignedDuration::from_hours(1),
+            tag: "that of another file".to_owned(),
+            file_name: String::new(),
+            holds: Vec::new(),
+            measured: None,
+            failed: None,
+        };
+        app.exports.change("x", now, |new| *new = Some(export)).expect("noted");
+        let mut permits = Vec::new();
+        for other in 0..READING_MAX {
+            permits.push(app.reading.permit(&format!("user {other}")).await.expect("a permit"));
+        }
+        let failed = || app.exports.get("x", now).expect("known").failed;
+        measure(&app, "x");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(failed(), None, "it waits");
+        permits.clear();
+        while failed().is_none() {
+            tokio::task::yield_now().await;
+        }
+        while app.reading.free() < READING_MAX {
+            tokio::task::yield_now().await;
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! What was erased, got past its age or was overwritten must not be given from the cache: what touches a block of which that is so is not
 //! asked for there, however it came in, but made anew by who decides what may be read. What is kept of it goes as it is evicted.
 
+use crate::discontinuities::Discontinuities;
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use bytes::Bytes;
@@ -11,9 +12,10 @@ use keha_player::Result;
 use keha_player::cache::{Cache, Key, Part};
 use keha_player::hls::{LiveOptions, LivePlaylist, Uris};
 use keha_player::library::Found;
-use keha_player::segments::{InitName, SegmentName, init, segment};
+use keha_player::segments::{InitName, SegmentName, init, segment, segment_of_ended};
 use keha_player::snapshot::{Decoders, SnapshotName, made_width, snapshot};
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,19 +29,26 @@ pub(crate) struct Media {
     cache: Cache,
     decoders: Decoders,
     playlists: Mutex<HashMap<Place, Arc<Mutex<LivePlaylist>>>>,
-}
-
-impl Default for Media {
-    fn default() -> Media {
-        Media { cache: Cache::new(CACHE_BYTES), decoders: Decoders::installed(), playlists: Mutex::default() }
-    }
+    discontinuities: Discontinuities,
 }
 
 impl Media {
+    /// Nothing made yet. What outlives the server is kept in its state directory.
+    pub(crate) fn new(state: &Path) -> Media {
+        Media {
+            cache: Cache::new(CACHE_BYTES),
+            decoders: Decoders::installed(),
+            playlists: Mutex::default(),
+            discontinuities: Discontinuities::open(state),
+        }
+    }
+
     /// A segment of a stream.
     pub(crate) fn segment(&self, found: &Found, name: &SegmentName) -> Result<Bytes> {
         self.made(found, Part::Segment(*name), || {
-            segment(&found.snapshot.volume, found.stream.id, name).map(|segment| segment.data)
+            let goes_on = found.snapshot.index.goes_on(found.stream.id);
+            let make = if goes_on { segment } else { segment_of_ended };
+            make(&found.snapshot.volume, found.stream.id, name).map(|segment| segment.data)
         })
     }
 
@@ -60,10 +69,16 @@ impl Media {
 
     /// The live playlist of a stream.
     pub(crate) fn live_playlist(&self, found: &Found, uris: &Uris) -> Result<String, Problem> {
+        let (volume, stream) = place(found);
         let playlist = {
             let mut playlists = lock(&self.playlists);
-            let new = || Arc::new(Mutex::new(LivePlaylist::new(found.stream.id, LiveOptions::default())));
-            Arc::clone(playlists.entry(place(found)).or_insert_with(new))
+            let new = || {
+                let new = LivePlaylist::new(found.stream.id, LiveOptions::default());
+                let told = self.discontinuities.told(volume, stream);
+                let new = if let Some(told) = told { new.behind(told) } else { new };
+                Arc::new(Mutex::new(new))
+            };
+            Arc::clone(playlists.entry((volume, stream)).or_insert_with(new))
         };
         let mut playlist = lock(&playlist);
         playlist.advance(&found.snapshot.index, &found.snapshot.volume)?;
@@ -72,6 +87,7 @@ impl Media {
             let why = "the stream has no whole segment yet";
             return Err(Problem::wait(StatusCode::SERVICE_UNAVAILABLE, why, wait));
         }
+        self.discontinuities.tell(volume, stream, playlist.discontinuities());
         Ok(playlist.render(uris)?)
     }
 

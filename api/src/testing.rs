@@ -2,8 +2,8 @@
 
 use crate::app::App;
 use crate::control::{
-    Camera, CameraSettings, Control, ControlError, Counts, KeepLogin, Login, Stream, StreamState, Track,
-    VolumeState,
+    Camera, CameraSettings, Control, ControlError, Counts, Drops, KeepLogin, Login, Stream, StreamState,
+    Track, VolumeState,
 };
 use crate::events::Events;
 use crate::gate::Gate;
@@ -11,7 +11,8 @@ use crate::server::{Services, Settings};
 use bytes::Bytes;
 use keha_fs::{
     Anchor, ClockSource, Configuration, CreateOptions, Hold, HoldId, HoldRequest, RunId, Sample, SampleFlags,
-    StreamName, Tail, TrackConfiguration, TrackKind, TrackNumber, Uuid, WallTime, Writer, WriterOptions,
+    StreamName, Tail, TimeRange, TrackConfiguration, TrackKind, TrackNumber, Uuid, WallTime, Writer,
+    WriterOptions,
 };
 use keha_player::library::Library;
 use std::collections::BTreeMap;
@@ -50,7 +51,7 @@ impl FakeControl {
         self.holds().iter().map(|hold| hold.id).collect()
     }
 
-    fn holds(&self) -> MutexGuard<'_, Vec<Hold>> {
+    pub(crate) fn holds(&self) -> MutexGuard<'_, Vec<Hold>> {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -76,6 +77,7 @@ fn camera(name: &str, read_only: bool) -> Camera {
         last_error: None,
         tracks: vec![Track { codec: "avc1".to_owned(), width: 1280, height: 720 }],
         counts: Counts { samples: 25, bytes: 1000, ..Counts::default() },
+        drops: vec![Drops { reason: "overload", samples: 0, bytes: 0 }],
         bits_per_second: 4_000_000,
         frames_per_second: 25.0,
         camera_clock_offset_ns: None,
@@ -136,7 +138,8 @@ impl Control for FakeControl {
         if self.refuses_holds.load(Ordering::SeqCst) {
             return Err(ControlError::Refused("no room".to_owned()));
         }
-        let hold = Hold { id: HoldId(Uuid::new_v4()), label: request.label, ..Hold::default() };
+        let range = TimeRange { from: Some(request.from), to: Some(request.to) };
+        let hold = Hold { id: HoldId(Uuid::new_v4()), range, label: request.label, ..Hold::default() };
         self.holds().push(hold.clone());
         Ok(hold)
     }

@@ -10,7 +10,9 @@ mod trouble;
 use keha_fs::{ConfigurationHash, RunId, SampleFlags, TimeRange, TrackNumber, Uuid, Volume, WallTime};
 use keha_player::Error;
 use keha_player::hls::{LiveOptions, LivePlaylist, Uris, Variant, master, vod};
-use keha_player::segments::{InitName, Plan, PlannedSegment, Segment, SegmentName, init, plan, segment};
+use keha_player::segments::{
+    InitName, Plan, PlannedSegment, Segment, SegmentName, init, plan, segment, segment_of_ended,
+};
 use keha_player::timeline::Index;
 use ring::{NOON, Ring, S, at, stream, stream_of};
 use std::path::Path;
@@ -391,6 +393,26 @@ fn a_segment_is_not_made_of_less_than_all_of_it() {
 #[test]
 fn a_segment_is_not_made_of_less_than_all_of_it_after_a_clock_was_set_back() {
     is_not_made_of_less(h264_aac(), at(0), Some(at(3_600_000)));
+}
+
+/// A camera that was stopped, of a volume that is being written.
+#[test]
+fn the_last_segment_of_a_stream_that_does_not_go_on_is_made_as_it_will_be_when_all_is_over() {
+    let (ring, clip) = (Ring::new(), h264_aac());
+    let mut recorder = ring.recorder();
+    recorder.run(1, at(0), clip);
+    recorder.settle();
+    let early = ring.volume();
+    let index = Index::new(&early).looked_at(at(3_600_000));
+    let id = stream(&early);
+    let last = plan(&index, &early, id, TimeRange::default(), Duration::from_secs(1)).unwrap();
+    let last = last.segments.last().unwrap().name;
+    assert!(segment(&early, id, &last).is_err(), "for all that is known there more of it comes");
+    let given = segment_of_ended(&early, id, &last).unwrap();
+    recorder.close();
+    let over = ring.volume();
+    assert_eq!(planned(&over, TimeRange::default(), 1).segments.last().unwrap().name, last);
+    assert_eq!(segment(&over, id, &last).unwrap(), given);
 }
 
 #[test]

@@ -39,5 +39,5 @@ pub mod testsrc;
 pub use camera::{BadCamera, BadUrl, Camera, CameraUrl, Credentials, MASK, Secret};
 pub use event::{Event, EventKind};
 pub use offer::{NoOffer, Offer, OfferedTrack, offer};
-pub use status::{StreamState, StreamStatus, TrackStatus};
+pub use status::{Drops, StreamState, StreamStatus, TrackStatus};
 pub use supervisor::{Recorder, StartError};

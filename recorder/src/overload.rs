@@ -67,6 +67,11 @@ impl Overload {
         self.dropping.is_some()
     }
 
+    /// Why something is being left out.
+    pub(crate) fn reason(&self) -> Option<GapReason> {
+        self.dropping.map(|dropped| dropped.reason)
+    }
+
     /// Samples go through again: what was left out until now.
     pub(crate) fn over(&mut self) -> Option<Dropped> {
         self.dropping.take()

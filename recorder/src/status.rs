@@ -37,6 +37,28 @@ pub struct TrackStatus {
     pub height: u16,
 }
 
+/// Samples that were left out for one reason since the stream was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drops {
+    /// Why: the disk did not keep up, the sample was too large, or nobody could have decoded it.
+    pub reason: GapReason,
+    /// How many.
+    pub samples: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Drops {
+    /// The reasons for which samples are left out.
+    pub(crate) const REASONS: [GapReason; 3] =
+        [GapReason::Overload, GapReason::SampleTooLarge, GapReason::Protocol];
+
+    /// None yet.
+    pub(crate) fn none() -> [Drops; 3] {
+        Drops::REASONS.map(|reason| Drops { reason, samples: 0, bytes: 0 })
+    }
+}
+
 /// A snapshot of a stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamStatus {
@@ -60,10 +82,12 @@ pub struct StreamStatus {
     pub frames_per_second: f64,
     /// RTP packets lost in transport since the stream was started.
     pub lost_packets: u64,
-    /// Samples left out because the disk did not keep up, or too large.
+    /// Samples left out because the disk did not keep up, too large, or not to be decoded.
     pub dropped_samples: u64,
     /// Their bytes.
     pub dropped_bytes: u64,
+    /// The same by reason.
+    pub drops: [Drops; 3],
     /// Gaps begun since the stream was started.
     pub gaps: u64,
     /// The last thing that went wrong, without secrets.
@@ -96,6 +120,7 @@ impl StatusCell {
             lost_packets: 0,
             dropped_samples: 0,
             dropped_bytes: 0,
+            drops: Drops::none(),
             gaps: 0,
             last_error: None,
             camera_clock_offset_ns: None,

@@ -1,5 +1,6 @@
-//! How often one may be noted: who is refused again and again, or asks for the same file again and again, must not fill the disk, nor push
-//! out what others did. What is left out is counted, and the count stands in the next line of the same one.
+//! How often one may be noted: who is refused again and again, asks for the same file again and again, or changes something again and
+//! again by a script, must not fill the disk, nor push out what others did. What is left out is counted, and the count stands in the next
+//! line of the same one.
 
 use crate::auth::Buckets;
 use std::collections::HashMap;
@@ -7,7 +8,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Lines of one: so many at once, then one in this time.
-const LINES: (u32, Duration) = (60, Duration::from_secs(2));
+pub(super) const LINES: (u32, Duration) = (60, Duration::from_secs(2));
+/// The same of changes that were made, which are the point of the log: no person makes so many. A day of one is some 60 MB.
+pub(super) const CHANGES: (u32, Duration) = (2000, Duration::from_millis(500));
 /// Of how many that is known.
 const KNOWN_MAX: usize = 10_000;
 
@@ -23,8 +26,9 @@ struct Inner {
 }
 
 impl Bounds {
-    pub(super) fn new() -> Bounds {
-        let buckets = Buckets::new(LINES.0, LINES.1, KNOWN_MAX);
+    /// Bounds of so many lines at once, then one in a time.
+    pub(super) fn new((burst, leak): (u32, Duration)) -> Bounds {
+        let buckets = Buckets::new(burst, leak, KNOWN_MAX);
         Bounds { started: Instant::now(), inner: Mutex::new(Inner { buckets, left_out: HashMap::new() }) }
     }
 
@@ -53,7 +57,7 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_told_later_and_others_are_noted() {
-        let bounds = Bounds::new();
+        let bounds = Bounds::new(LINES);
         let noted = (0..1000).filter(|_| bounds.admit_at("anna", Duration::ZERO).is_some()).count();
         assert_eq!(noted, LINES.0 as usize);
         assert_eq!(bounds.admit_at("bert", Duration::ZERO), Some(0));

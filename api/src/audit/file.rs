@@ -1,29 +1,92 @@
 //! The files of the audit log: a line at a time, on a thread of its own, so that no request waits for the disk.
 //!
-//! What is on its way is bounded: of more, lines are left out, and the server's own log tells how many. A day's file is bounded, too:
-//! the line that says so is its last.
+//! What is on its way is bounded: of more, lines are left out, and the server's own log tells how many. A day's file is bounded, too. What
+//! was done and what was refused have one half of each bound: neither takes the other's. The line that says that a half is full is the
+//! last of its kind on that day.
 
 use crate::error::{Error, Result};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 
 /// How many days are kept.
 const DAYS: usize = 400;
-/// So many lines may wait for the disk.
-const WAITING_MAX: usize = 4096;
+/// So many lines of a kind may wait for the disk.
+const WAITING_MAX: usize = 2048;
+
+/// What a line tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Something was done, or given.
+    Done,
+    /// It was refused, or failed.
+    Refused,
+}
+
+impl Kind {
+    /// By the status (RFC 9110, section 15) with which it was answered.
+    pub(super) fn of(status: u16) -> Kind {
+        if status < 400 { Kind::Done } else { Kind::Refused }
+    }
+
+    /// That of a line of a file. What no line is counts as one that was refused.
+    fn of_line(line: &[u8]) -> Kind {
+        let status = b"\"status\":";
+        let at = line.windows(status.len()).rposition(|window| window == status);
+        let digit = at.and_then(|at| line.get(at + status.len()));
+        if matches!(digit, Some(b'1'..=b'3')) { Kind::Done } else { Kind::Refused }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Done => "done",
+            Kind::Refused => "refused",
+        }
+    }
+}
+
+/// What there is of each kind.
+#[derive(Clone, Copy, Debug, Default)]
+struct Each<T> {
+    done: T,
+    refused: T,
+}
+
+impl<T> Each<T> {
+    fn of(&self, kind: Kind) -> &T {
+        match kind {
+            Kind::Done => &self.done,
+            Kind::Refused => &self.refused,
+        }
+    }
+
+    fn of_mut(&mut self, kind: Kind) -> &mut T {
+        match kind {
+            Kind::Done => &mut self.done,
+            Kind::Refused => &mut self.refused,
+        }
+    }
+}
 
 /// Where lines go.
 pub(super) struct AuditFile {
-    lines: Option<SyncSender<Vec<u8>>>,
-    lost: Arc<AtomicU64>,
+    lines: Option<SyncSender<(Kind, Vec<u8>)>>,
+    counts: Arc<Counts>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What waits for the disk, and what did not find room there.
+#[derive(Default)]
+struct Counts {
+    waiting: Each<AtomicUsize>,
+    lost: AtomicU64,
 }
 
 impl AuditFile {
@@ -35,7 +98,7 @@ impl AuditFile {
         let failed = |why: String| Error::Io {
             op: "write the audit log in",
             path: directory.to_owned(),
-            source: std::io::Error::other(why),
+            source: io::Error::other(why),
         };
         let file = RollingFileAppender::builder()
             .rotation(Rotation::DAILY)
@@ -45,22 +108,29 @@ impl AuditFile {
             .build(directory)
             .map_err(|error| failed(error.to_string()))?;
         let day = today();
-        let path = directory.join(format!("audit.{day}.jsonl"));
-        let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-        let writer = Writer { file, day, bytes, day_bytes_max, full: false, failing: false };
-        let (lines, waiting) = sync_channel(WAITING_MAX);
-        let lost = Arc::new(AtomicU64::new(0));
-        let told = Arc::clone(&lost);
+        let bytes = written(&directory.join(format!("audit.{day}.jsonl"))).unwrap_or_else(|error| {
+            tracing::warn!(%error, "what is in today's audit log is not counted");
+            Each::default()
+        });
+        let kind_bytes_max = day_bytes_max / 2;
+        let writer = Writer { file, day, bytes, kind_bytes_max, full: Each::default(), failing: false };
+        let (lines, waiting) = sync_channel(2 * WAITING_MAX);
+        let counts = Arc::new(Counts::default());
+        let shared = Arc::clone(&counts);
         let thread = std::thread::Builder::new().name("keha-audit".to_owned());
-        let thread = thread.spawn(move || writer.run(&waiting, &told)).map_err(|e| failed(e.to_string()))?;
-        Ok(AuditFile { lines: Some(lines), lost, thread: Some(thread) })
+        let thread =
+            thread.spawn(move || writer.run(&waiting, &shared)).map_err(|e| failed(e.to_string()))?;
+        Ok(AuditFile { lines: Some(lines), counts, thread: Some(thread) })
     }
 
     /// Notes a line. Does not wait.
-    pub(super) fn append(&self, line: Vec<u8>) {
-        let sent = self.lines.as_ref().map(|lines| lines.try_send(line));
+    pub(super) fn append(&self, kind: Kind, line: Vec<u8>) {
+        let waiting = self.counts.waiting.of(kind);
+        let has_room = waiting.fetch_add(1, Ordering::Relaxed) < WAITING_MAX;
+        let sent = self.lines.as_ref().filter(|_| has_room).map(|lines| lines.try_send((kind, line)));
         if !matches!(sent, Some(Ok(()))) {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            waiting.fetch_sub(1, Ordering::Relaxed);
+            self.counts.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -73,46 +143,66 @@ impl Drop for AuditFile {
     }
 }
 
+/// How many bytes of each kind a file has, which need not exist.
+fn written(path: &Path) -> io::Result<Each<u64>> {
+    let mut bytes = Each::default();
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(bytes),
+        opened => opened?,
+    };
+    for line in BufReader::new(file).split(b'\n') {
+        let line = line?;
+        *bytes.of_mut(Kind::of_line(&line)) += line.len() as u64 + 1;
+    }
+    Ok(bytes)
+}
+
 struct Writer {
     file: RollingFileAppender,
     day: String,
-    bytes: u64,
-    day_bytes_max: u64,
-    /// Of this day nothing more is written.
-    full: bool,
+    bytes: Each<u64>,
+    kind_bytes_max: u64,
+    /// Of this day nothing more of a kind is written.
+    full: Each<bool>,
     failing: bool,
 }
 
 impl Writer {
-    fn run(mut self, lines: &Receiver<Vec<u8>>, lost: &AtomicU64) {
-        while let Ok(line) = lines.recv() {
-            let lost = lost.swap(0, Ordering::Relaxed);
+    fn run(mut self, lines: &Receiver<(Kind, Vec<u8>)>, counts: &Counts) {
+        while let Ok((kind, line)) = lines.recv() {
+            counts.waiting.of(kind).fetch_sub(1, Ordering::Relaxed);
+            let lost = counts.lost.swap(0, Ordering::Relaxed);
             if lost > 0 {
                 tracing::error!(lost, "lines of the audit log were left out: the disk did not keep up");
             }
-            self.line(&line);
+            self.line(kind, &line);
         }
     }
 
-    fn line(&mut self, line: &[u8]) {
+    fn line(&mut self, kind: Kind, line: &[u8]) {
         let today = today();
         if today != self.day {
-            (self.day, self.bytes, self.full) = (today, 0, false);
+            (self.day, self.bytes, self.full) = (today, Each::default(), Each::default());
         }
-        if self.full {
+        if *self.full.of(kind) {
             return;
         }
-        if self.bytes.saturating_add(line.len() as u64) > self.day_bytes_max {
-            self.full = true;
-            tracing::error!("the audit log of this day is full: nothing more is noted until tomorrow");
-            let last = format!("{{\"time\":\"{}\",\"full\":true}}\n", Timestamp::now());
-            return self.write(last.as_bytes());
+        if self.bytes.of(kind).saturating_add(line.len() as u64) > self.kind_bytes_max {
+            *self.full.of_mut(kind) = true;
+            let of = kind.name();
+            tracing::error!(
+                of,
+                "the audit log of this day is full: nothing more of this kind is noted until tomorrow"
+            );
+            let last = format!("{{\"time\":\"{}\",\"full\":true,\"of\":\"{of}\"}}\n", Timestamp::now());
+            return self.write(kind, last.as_bytes());
         }
-        self.write(line);
+        self.write(kind, line);
     }
 
-    fn write(&mut self, line: &[u8]) {
-        self.bytes = self.bytes.saturating_add(line.len() as u64);
+    fn write(&mut self, kind: Kind, line: &[u8]) {
+        let bytes = self.bytes.of_mut(kind);
+        *bytes = bytes.saturating_add(line.len() as u64);
         let written = self.file.write_all(line);
         if let Err(error) = &written
             && !self.failing
@@ -130,22 +220,26 @@ fn today() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::AuditFile;
+    use super::{AuditFile, Kind};
 
+    /// Who is refused without end took all of the day's bytes, and nothing that was done was noted any more; and the other way round.
     #[test]
-    fn a_days_file_is_bounded_and_says_so_once_at_its_end() {
+    fn a_days_file_is_bounded_says_so_once_and_neither_kind_pushes_out_the_other() {
         let directory = tempfile::tempdir().expect("a directory");
         for _ in 0..2 {
-            let file = AuditFile::open(directory.path(), 1000).expect("a log");
-            (0..100).for_each(|_| file.append(b"{\"line\":\"of thirty-two bytes..\"}\n".to_vec()));
+            let file = AuditFile::open(directory.path(), 2000).expect("a log");
+            (0..100).for_each(|_| {
+                file.append(Kind::Refused, b"{\"line\":\"refused\",\"status\":403}\n".to_vec())
+            });
+            (0..5).for_each(|_| file.append(Kind::Done, b"{\"line\":\"done\",\"status\":201}\n".to_vec()));
         }
         let files = std::fs::read_dir(directory.path()).expect("files");
         let texts: Vec<String> =
             files.map(|file| std::fs::read_to_string(file.expect("a file").path()).expect("text")).collect();
         let text = texts.first().expect("one day");
-        assert!(text.len() < 1100, "{}", text.len());
-        assert!(
-            text.lines().nth(20).is_some() && text.lines().last().is_some_and(|line| line.contains("full"))
-        );
+        assert!(text.len() < 1600, "{}", text.len());
+        let of = |says: &str| text.lines().filter(|line| line.contains(says)).count();
+        assert!(of("\"refused\",\"status") >= 20 && of("\"done\",\"status") == 10, "{text}");
+        assert!(of("\"full\":true,\"of\":\"refused\"") >= 1 && of("\"of\":\"done\"") == 0, "{text}");
     }
 }

@@ -5,8 +5,9 @@
 //! something; and watching: once for each user, stream and way of watching in ten minutes. Neither bodies nor what signs a URL nor any
 //! password stand in it.
 //!
-//! It cannot fill the disk: what clients write is cut, a day has 256 MiB, and who is refused or fetches files again and again is noted
-//! once in 2 s, with how often he was not (`more`). Changes that were made are always noted.
+//! It cannot fill the disk, and nobody pushes out what others did: what clients write is cut; who is refused or fetches files again and
+//! again is noted once in 2 s, and who makes changes without end (more than 2000) twice a second, each with how often he was not (`more`);
+//! and a day has 256 MiB, one half for what was done and one for what was refused.
 //!
 //! A log that cannot be written stops nobody from watching: it is told in the server's own log.
 
@@ -22,8 +23,8 @@ use axum::extract::{ConnectInfo, MatchedPath, OriginalUri, RawPathParams, Reques
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
-use bounds::Bounds;
-use file::AuditFile;
+use bounds::{Bounds, CHANGES, LINES};
+use file::{AuditFile, Kind};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -32,7 +33,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The most bytes of a day.
+/// The most bytes of a day: half of them for each [`Kind`].
 const DAY_BYTES_MAX: u64 = 256 << 20;
 /// The most bytes of a name, and of a path or a query, that are noted.
 const NAME_BYTES_MAX: usize = 64;
@@ -65,6 +66,7 @@ fn is_zero(number: &u64) -> bool {
 pub(crate) struct Audit {
     file: AuditFile,
     bounds: Bounds,
+    changes: Bounds,
     watched: Mutex<HashMap<(String, String), Instant>>,
 }
 
@@ -75,7 +77,8 @@ impl Audit {
     /// Where it cannot be written.
     pub(crate) fn open(directory: &Path) -> Result<Audit> {
         let file = AuditFile::open(directory, DAY_BYTES_MAX)?;
-        Ok(Audit { file, bounds: Bounds::new(), watched: Mutex::default() })
+        let (bounds, changes) = (Bounds::new(LINES), Bounds::new(CHANGES));
+        Ok(Audit { file, bounds, changes, watched: Mutex::default() })
     }
 
     /// Notes a request and what came of it.
@@ -84,7 +87,8 @@ impl Audit {
         // A name that was only claimed is anybody's.
         let claimed = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS);
         let who = if user.is_empty() || claimed { address_key(address) } else { user.to_owned() };
-        let Some(more) = (if changed { Some(0) } else { self.bounds.admit(&who) }) else { return };
+        let bounds = if changed { &self.changes } else { &self.bounds };
+        let Some(more) = bounds.admit(&who) else { return };
         let query = without_seal(uri.query().unwrap_or_default());
         let line = Line {
             time: Timestamp::now(),
@@ -98,7 +102,7 @@ impl Audit {
         };
         let mut text = serde_json::to_vec(&line).unwrap_or_default();
         text.push(b'\n');
-        self.file.append(text);
+        self.file.append(Kind::of(status.as_u16()), text);
     }
 
     /// Whether this user's watching this is to be noted: not if it was a short while ago.
@@ -273,6 +277,25 @@ mod tests {
         assert!(lines.iter().any(|line| line["user"] == "" && line["method"] == "DELETE"));
         let looked = |line: &serde_json::Value| line["path"] == "/api/v1/users";
         assert!(!lines.iter().any(looked), "who only looked without a name tried nothing");
+    }
+
+    /// Changes that were made had no bound of their own: a script could fill the day, and nothing that others did was noted any more.
+    #[test]
+    fn one_who_changes_something_without_end_does_not_fill_the_log() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let audit = Audit::open(directory.path()).expect("a log");
+        let uri: Uri = "/api/v1/holds".parse().expect("a URI");
+        let note = |user: &str| {
+            audit.note(user, Ipv4Addr::LOCALHOST.into(), &Method::POST, &uri, StatusCode::CREATED);
+            // Few wait for the disk.
+            std::thread::yield_now();
+        };
+        (0..20_000).for_each(|_| note("anna"));
+        (0..10).for_each(|_| note("bert"));
+        drop(audit);
+        let lines = lines(directory.path());
+        let of = |user: &str| lines.iter().filter(|line| line["user"] == user).count();
+        assert!(of("anna") >= 1000 && of("anna") < 4000 && of("bert") == 10, "{} {}", of("anna"), of("bert"));
     }
 
     #[test]

@@ -7,6 +7,11 @@ use axum::http::HeaderMap;
 use std::net::{IpAddr, SocketAddr};
 
 const FORWARDED: &str = "x-forwarded-for";
+const PROTOCOL: &str = "x-forwarded-proto";
+
+/// In a request: a proxy that is trusted got it by HTTPS.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ByHttps;
 
 /// The client's address. Behind a proxy its port is not known: 0.
 pub(super) fn client(peer: SocketAddr, headers: &HeaderMap, proxies: &[IpAddr]) -> SocketAddr {
@@ -28,6 +33,14 @@ pub(super) fn client(peer: SocketAddr, headers: &HeaderMap, proxies: &[IpAddr]) 
     client
 }
 
+/// Whether a proxy that is trusted says that it was asked by HTTPS. Where several stand in a row, the first value is of the one that the
+/// client asked.
+pub(super) fn by_https(peer: SocketAddr, headers: &HeaderMap, proxies: &[IpAddr]) -> Option<ByHttps> {
+    let said = headers.get(PROTOCOL).filter(|_| is_proxy(peer, proxies))?.to_str().ok()?;
+    let first = said.split(',').next().unwrap_or_default().trim();
+    first.eq_ignore_ascii_case("https").then_some(ByHttps)
+}
+
 /// Whether this is the address of a proxy that is trusted.
 pub(super) fn is_proxy(peer: SocketAddr, proxies: &[IpAddr]) -> bool {
     proxies.contains(&peer.ip().to_canonical())
@@ -42,7 +55,7 @@ fn address(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use super::client;
+    use super::{by_https, client};
     use axum::http::{HeaderMap, HeaderValue};
     use std::net::{IpAddr, SocketAddr};
 
@@ -69,5 +82,24 @@ mod tests {
             let peer: SocketAddr = peer.parse().expect("an address");
             assert_eq!(client(peer, &headers, &proxies).to_string(), expected, "{peer} {lines:?}");
         }
+    }
+    #[test]
+    fn only_a_proxy_that_is_trusted_says_how_it_was_asked() {
+        let proxies: [IpAddr; 1] = [[127, 0, 0, 1].into()];
+        for (peer, said, expected) in [
+            ("127.0.0.1:1", "https", true),
+            ("[::ffff:127.0.0.1]:1", "HTTPS", true),
+            ("127.0.0.1:1", "https, http", true),
+            ("127.0.0.1:1", "http, https", false),
+            ("127.0.0.1:1", "", false),
+            ("198.51.100.7:1", "https", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-forwarded-proto", HeaderValue::from_str(said).expect("a value"));
+            let peer: SocketAddr = peer.parse().expect("an address");
+            assert_eq!(by_https(peer, &headers, &proxies).is_some(), expected, "{peer} {said}");
+        }
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        assert!(by_https(peer, &HeaderMap::new(), &proxies).is_none());
     }
 }

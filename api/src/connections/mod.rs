@@ -14,6 +14,7 @@ mod http2_tests;
 mod tests;
 mod tls;
 
+pub(crate) use client::ByHttps;
 pub(crate) use tls::acceptor;
 
 use crate::auth::Buckets;
@@ -329,6 +330,9 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             return Box::pin(async { Ok(problem.into_response()) });
         }
         request.extensions_mut().insert(ConnectInfo(client));
+        if let Some(by_https) = client::by_https(self.peer, request.headers(), &self.shared.proxies) {
+            request.extensions_mut().insert(by_https);
+        }
         let mut request = request.map(|body| Body::new(TimeoutBody::new(HEAD, body)));
         if let Some(held) = &self.held {
             request.extensions_mut().insert(held.clone());

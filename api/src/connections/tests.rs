@@ -1,15 +1,15 @@
 //! Real sockets, with a clock that jumps to the next thing to wait for.
 
-use super::{CONNECTIONS_OF_ONE_MAX, acceptor, serve};
+use super::{ByHttps, CONNECTIONS_OF_ONE_MAX, acceptor, serve};
 use crate::extract::Json;
 use crate::server::Tls;
 use axum::Router;
 use axum::body::Body;
-use axum::http::StatusCode;
+use axum::http::{Extensions, StatusCode};
 use axum::routing::{get, post};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -28,6 +28,7 @@ struct Running {
 pub(super) fn routes() -> Router {
     Router::new()
         .route("/", get(async || "here"))
+        .route("/how", get(async |asked: Extensions| format!("{:?}", asked.get::<ByHttps>())))
         .route("/never", get(std::future::pending::<()>))
         .route("/unknown", get(async || StatusCode::UNAUTHORIZED))
         .route("/stream", get(async || Body::from_stream(tokio_stream::iter([Ok::<_, Infallible>("piece")]))))
@@ -35,10 +36,14 @@ pub(super) fn routes() -> Router {
 }
 
 async fn running(tls: Option<TlsAcceptor>) -> Running {
+    behind(Vec::new(), tls).await
+}
+
+async fn behind(proxies: Vec<IpAddr>, tls: Option<TlsAcceptor>) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let (stop, stopped) = oneshot::channel();
-    let served = tokio::spawn(serve(listener, routes(), tls, Vec::new(), async { drop(stopped.await) }));
+    let served = tokio::spawn(serve(listener, routes(), tls, proxies, async { drop(stopped.await) }));
     Running { address, stop, served }
 }
 
@@ -71,6 +76,15 @@ async fn who_takes_too_long_to_ask_is_sent_away() {
     }
     let long = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(64 << 10));
     assert!(said(server.address, &long).await.starts_with("HTTP/1.1 431"));
+}
+
+#[tokio::test]
+async fn that_it_was_asked_by_https_is_believed_of_a_proxy_that_is_trusted() {
+    let asked = "GET /how HTTP/1.1\r\nHost: x\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n\r\n";
+    for (proxies, expected) in [(vec![Ipv4Addr::LOCALHOST.into()], "Some(ByHttps)"), (Vec::new(), "None")] {
+        let server = behind(proxies, None).await;
+        assert!(said(server.address, asked).await.ends_with(expected), "{expected}");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use super::App;
 use super::footage::{Manner, answer_file, named, prepared};
 use crate::auth::Identity;
 use crate::downloads;
-use crate::export_making::{made, removed};
+use crate::export_making::{Needed, made, removed};
 use crate::exports::Export;
 use crate::extract::{Json, Path, moment};
 use crate::gate::Asking;
@@ -127,7 +127,14 @@ pub(super) async fn add(
         measured: None,
         failed: None,
     };
-    let (id, export) = made(&app, identity, request, export).await?;
+    // What was prepared begins with a keyframe before the range, and may end behind it.
+    let (from, to) = prepared.moments();
+    let needed = Needed {
+        streams: request.streams,
+        from: range.from.map_or(from, |asked| asked.min(from)),
+        to: range.to.map_or(to, |asked| asked.max(to)),
+    };
+    let (id, export) = made(&app, identity, needed, export).await?;
     Ok((StatusCode::CREATED, Json(ExportDocument::new(&id, &export))))
 }
 

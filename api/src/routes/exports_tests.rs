@@ -1,7 +1,7 @@
 //! Named exports, and errors about footage, of a volume with two cameras: asked as clients ask.
 
 use super::tests::{Server, basic_of};
-use crate::testing::{FakeControl, app, footage};
+use crate::testing::{FakeControl, NOON, app, footage};
 use axum::http::{Method, StatusCode};
 use keha_player::library::Library;
 use serde_json::{Value, json};
@@ -78,6 +78,20 @@ async fn the_exports_of_those_hold_footage_who_may_change_all_of_its_cameras() {
         assert_eq!(removed.status, StatusCode::NO_CONTENT);
         assert_eq!(control.held().len(), before, "what was held is lifted: {name}");
     }
+}
+
+/// A packet of sound lasts 20 ms: the file ends with a whole one.
+#[tokio::test]
+async fn all_that_an_export_was_made_of_is_held() {
+    let (server, control) = server();
+    let fields = [("authorization", &*basic_of("root"))];
+    let body = wanted(&["door"], "2026-03-01T12:00:04.990Z", "mp4");
+    let made = server.ask(Method::POST, "/api/v1/exports", &fields, body).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    let holds = control.holds();
+    let [hold] = &holds[..] else { panic!("one hold") };
+    let range = &hold.range;
+    assert!(range.from <= Some(NOON) && range.to >= Some(NOON.plus_ns(5_000_000_000)), "{range:?}");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! `/metrics`: what Prometheus asks for, collected when it asks.
 
 use super::App;
-use crate::control::{Camera, RoundTimes, StreamState, VolumeState};
+use crate::control::{Camera, Drops, RoundTimes, StreamState, VolumeState};
 use crate::gate::Administrator;
 use crate::problem::Problem;
 use axum::extract::State;
@@ -15,6 +15,13 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use std::fmt;
 
+/// Names and helps of what the server itself tells.
+const DOWNLOADS: (&str, &str) = ("downloads", "Downloads on their way");
+const VIEWERS: (&str, &str) = ("viewers", "Viewers of live video");
+const CHUNK_CACHE: (&str, &str) =
+    ("chunk_cache_bytes", "Bytes of memory that footage takes which was read and is kept");
+const CACHE: (&str, &str) = ("cache_bytes", "Bytes of segments and pictures that are kept");
+
 /// What was counted, in OpenMetrics' text form. For administrators of all cameras: give Prometheus a token.
 #[utoipa::path(get, path = "/metrics", tag = "system",
     responses((status = 200, description = "The metrics", content_type = "application/openmetrics-text", body = String)))]
@@ -26,16 +33,14 @@ pub(super) async fn show(
     let chunks = app.services.library.chunks();
     let (stored, kept_bytes) =
         app.read(identity.name.clone(), |app| Ok((stored(app), app.media.bytes()))).await?;
-    let of_server = vec![
-        ("downloads", "Downloads on their way", app.downloads.count() as f64),
-        ("viewers", "Viewers of live video", app.live.watched().values().sum::<usize>() as f64),
-        ("cache_bytes", "Bytes of segments and pictures that are kept", kept_bytes as f64),
-        (
-            "chunk_cache_bytes",
-            "Bytes of memory that footage takes which was read and is kept",
-            chunks.bytes as f64,
-        ),
+    let viewers = app.live.watched().values().sum::<usize>() as f64;
+    let values = [
+        (DOWNLOADS, app.downloads.count() as f64),
+        (VIEWERS, viewers),
+        (CACHE, kept_bytes as f64),
+        (CHUNK_CACHE, chunks.bytes as f64),
     ];
+    let of_server = values.into_iter().map(|((name, help), value)| (name, help, value)).collect();
     let now = WallTime(i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX));
     let mut registry = Registry::with_prefix("keha");
     registry.register_collector(Box::new(Scrape { cameras, volumes, stored, of_server, now }));
@@ -98,21 +103,12 @@ impl Collector for Scrape {
                 "RTP packets lost on the way",
                 of_streams(|stream| stream.counts.lost_packets as f64),
             ),
-            (
-                "dropped_samples",
-                "Samples left out because the disk did not keep up, or too large",
-                of_streams(|stream| stream.counts.dropped_samples as f64),
-            ),
-            (
-                "dropped_bytes",
-                "Bytes of the samples left out",
-                of_streams(|stream| stream.counts.dropped_bytes as f64),
-            ),
             ("gaps", "Gaps begun", of_streams(|stream| stream.counts.gaps as f64)),
         ];
         for (name, help, values) in &counters {
             numbers(&mut encoder, MetricType::Counter, name, help, "stream", values)?;
         }
+        self.drops(&mut encoder)?;
         let since = |wall: Option<WallTime>| wall.map(|wall| self.now.since_ns(wall) as f64 / 1e9);
         let of_stored = |value: &dyn Fn(&Stored) -> Option<f64>| {
             self.stored
@@ -123,9 +119,9 @@ impl Collector for Scrape {
         let gauges = [
             ("recording", "Whether samples come: 1 or 0", of_streams(recording)),
             (
-                "bits_per_second",
-                "Bits a second over the last seconds",
-                of_streams(|stream| stream.bits_per_second as f64),
+                "bytes_per_second",
+                "Bytes a second over the last seconds",
+                of_streams(|stream| stream.bits_per_second as f64 / 8.0),
             ),
             (
                 "frames_per_second",
@@ -151,6 +147,29 @@ impl Collector for Scrape {
 }
 
 impl Scrape {
+    /// What was left out, by stream and reason.
+    fn drops(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let families: [(&str, &str, fn(&Drops) -> u64); 2] = [
+            (
+                "dropped_samples",
+                "Samples left out: the disk did not keep up, too large, not to be decoded",
+                |drops| drops.samples,
+            ),
+            ("dropped_bytes", "Bytes of the samples left out", |drops| drops.bytes),
+        ];
+        for (name, help, value) in families {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for stream in self.cameras.iter().flat_map(|camera| &camera.streams) {
+                for drops in &stream.drops {
+                    let labels = [("stream", stream.name.as_str()), ("reason", drops.reason)];
+                    let mut metric = family.encode_family(&labels)?;
+                    metric.encode_counter::<NoLabelSet, _, f64>(&(value(drops) as f64), None)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn volumes(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let rounds = |value: fn(&keha_fs::RoundReport) -> f64| {
             let rounds = self
@@ -196,7 +215,7 @@ impl Scrape {
             encoder.encode_descriptor("volume_round_seconds", help, None, MetricType::Histogram)?;
         for volume in &self.volumes {
             let RoundTimes { counts, longer, sum_s } = volume.rounds;
-            let bounds = RoundTimes::BOUNDS_S.into_iter().chain([f64::MAX]);
+            let bounds = RoundTimes::BOUNDS_S.into_iter().chain([f64::INFINITY]);
             let buckets: Vec<(f64, u64)> = bounds.zip(counts.into_iter().chain([longer])).collect();
             let count = buckets.iter().map(|(_, count)| count).sum();
             let labels = [("volume", volume.name.as_str())];
@@ -228,4 +247,98 @@ fn numbers(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::Control;
+    use crate::testing::FakeControl;
+    use keha_fs::{HoldRoom, RetentionReport, RoundNumber, RoundReport, ScrubReport};
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::time::Duration;
+
+    fn encoded() -> String {
+        let round = RoundReport {
+            round: RoundNumber(7),
+            at: WallTime(0),
+            streams: Vec::new(),
+            health: Health::Good,
+            took: Duration::from_millis(3),
+            waiting_bytes: 9,
+            written_bytes: 10,
+            blocks_taken: 0,
+            holds: HoldRoom::default(),
+            retention: RetentionReport::default(),
+            scrub: ScrubReport::default(),
+        };
+        let mut rounds = RoundTimes::default();
+        rounds.count(round.took);
+        let (name, failed) = ("attic \"1\"".to_owned(), None);
+        let second = Some(WallTime(1_000_000_000));
+        let name_of = |camera: &Camera| camera.streams[0].name.clone();
+        let cameras = FakeControl::default().cameras();
+        let stored = cameras
+            .iter()
+            .map(|of| Stored { name: name_of(of), first: second, last: second, bytes: 5 })
+            .collect();
+        let volumes = vec![VolumeState { name, failed, round: Some(round), rounds }];
+        let of_server = [DOWNLOADS, VIEWERS, CACHE, CHUNK_CACHE]
+            .into_iter()
+            .map(|(name, help)| (name, help, 1.0))
+            .collect();
+        let mut registry = Registry::with_prefix("keha");
+        let now = WallTime(3_000_000_000);
+        registry.register_collector(Box::new(Scrape { cameras, volumes, stored, of_server, now }));
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("text");
+        text
+    }
+
+    /// OpenMetrics 1.0: each family says what it is before its samples, and its samples are named as its type wants.
+    #[test]
+    fn what_is_told_is_openmetrics() {
+        let text = encoded();
+        assert!(text.ends_with("# EOF\n"));
+        let (mut types, mut helps) = (BTreeMap::new(), BTreeSet::new());
+        for line in text.lines() {
+            let words: Vec<&str> = line.splitn(4, ' ').collect();
+            match words[..] {
+                ["#", "EOF"] => {}
+                ["#", "HELP", name, help] => assert!(helps.insert(name) && !help.is_empty(), "{line}"),
+                ["#", "TYPE", name, kind] => assert!(types.insert(name, kind).is_none(), "{line}"),
+                _ => {
+                    let name = line.split(['{', ' ']).next().expect("a name");
+                    let of = |(family, kind): (&&str, &&str)| {
+                        let suffixes: &[&str] = match *kind {
+                            "counter" => &["_total"],
+                            "histogram" => &["_bucket", "_count", "_sum"],
+                            _ => &[""],
+                        };
+                        suffixes.iter().any(|suffix| name.strip_suffix(suffix) == Some(*family))
+                    };
+                    assert!(types.iter().any(of), "{line}");
+                    let value = line.rsplit(' ').next().expect("a value");
+                    assert!(value.parse::<f64>().is_ok_and(|value| value >= 0.0), "{line}");
+                }
+            }
+        }
+        assert!(types.keys().copied().eq(helps), "each has both");
+        assert!(text.contains("keha_oldest_footage_seconds{stream=\"door\"} 2"), "{text}");
+        assert!(text.contains("volume=\"attic \\\"1\\\"\""), "{text}");
+        assert!(text.contains("le=\"+Inf\"} 1"), "{text}");
+    }
+
+    #[test]
+    fn the_manual_lists_all_that_is_told_and_nothing_else() {
+        let manual = include_str!("../../../docs/http.md");
+        let (_, rest) = manual.split_once("| metric |").expect("a table of the metrics");
+        let rows = rest.lines().skip(2).take_while(|line| line.starts_with('|'));
+        let names = rows.flat_map(|row| row.split('|').nth(1).unwrap_or_default().split(','));
+        let listed: BTreeSet<&str> = names.map(|name| name.trim().trim_matches('`')).collect();
+        let text = encoded();
+        let told: BTreeSet<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+        assert_eq!(listed, told);
+    }
 }

@@ -1,6 +1,7 @@
 //! What a proxy in front of the server makes different: the path below which it answers, and who asks.
 
 use super::tests::{Fields, Server, basic_of};
+use crate::connections::ByHttps;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
@@ -96,4 +97,28 @@ async fn without_users_nobody_comes_in_through_a_proxy() {
     let known = Server::below("/keha", true, true);
     let fields: Fields<'_> = &[("x-forwarded-for", "203.0.113.5"), ("authorization", &basic_of("root"))];
     assert_eq!(known.get("/keha/api/v1/users", fields).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_session_goes_no_further_than_the_path_of_this_server_and_as_encrypted_as_it_was_asked() {
+    for (base, path, encrypted) in [("", "/", true), ("", "/", false), ("/keha", "/keha", true)] {
+        let server = Server::below(base, true, false);
+        let who = json!({"name": "root", "password": "secret of root"}).to_string();
+        let request = Request::builder().method(Method::POST).uri(format!("{base}/api/v1/session"));
+        let request = request.header("host", "keha.example").header("content-type", "application/json");
+        let mut request = request.body(Body::from(who)).expect("a request");
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 5000))));
+        if encrypted {
+            request.extensions_mut().insert(ByHttps);
+        }
+        let response = server.router.clone().oneshot(request).await.expect("an answer");
+        let begun = response.headers()[header::SET_COOKIE].to_str().expect("text").to_owned();
+        let fields: Fields<'_> = &[("authorization", &basic_of("root"))];
+        let ended = server.ask(Method::DELETE, &format!("{base}/api/v1/session"), fields, None).await;
+        for (cookie, secure) in [(begun, encrypted), (ended.cookie.expect("one"), false)] {
+            let parts: Vec<&str> = cookie.split("; ").collect();
+            assert!(parts.contains(&format!("Path={path}").as_str()), "{cookie}");
+            assert_eq!(parts.contains(&"Secure"), secure, "{cookie}");
+        }
+    }
 }

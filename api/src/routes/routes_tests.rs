@@ -24,7 +24,7 @@ pub(crate) struct Server {
 /// What came back.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
-    cookie: Option<String>,
+    pub(super) cookie: Option<String>,
     pub(crate) tag: Option<String>,
     pub(crate) body: Value,
 }

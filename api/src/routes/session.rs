@@ -5,11 +5,12 @@
 
 use super::App;
 use crate::auth::{Grant, Identity, Sealed};
+use crate::connections::ByHttps;
 use crate::extract::Json;
 use crate::gate::{Asking, COOKIE, session_of};
 use crate::problem::Problem;
 use axum::extract::{ConnectInfo, OriginalUri, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,7 @@ pub(super) async fn begin(
     State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     OriginalUri(uri): OriginalUri,
+    asked: Extensions,
     Json(who): Json<LogIn>,
 ) -> Result<Response, Problem> {
     let identity = app.gate.by_password(peer.ip(), &who.name, &who.password).await;
@@ -69,7 +71,7 @@ pub(super) async fn begin(
     let cookie = app.gate.sealer().session(&sealed);
     let forgery_token = app.gate.sealer().forgery_token(&cookie);
     let mut response = Session::of(&identity, Some(forgery_token)).into_response();
-    response.headers_mut().insert(header::SET_COOKIE, set_cookie(&cookie, LIFE, app.is_encrypted())?);
+    response.headers_mut().insert(header::SET_COOKIE, set_cookie(&app, &asked, &cookie, LIFE)?);
     Ok(response)
 }
 
@@ -82,18 +84,28 @@ pub(super) async fn show(State(app): State<App>, Asking(identity): Asking, heade
 
 /// Makes the browser forget its cookie.
 #[utoipa::path(delete, path = "/session", tag = "access", responses((status = 204, description = "The cookie is taken away")))]
-pub(super) async fn end(State(app): State<App>) -> Result<Response, Problem> {
+pub(super) async fn end(State(app): State<App>, asked: Extensions) -> Result<Response, Problem> {
     let mut response = StatusCode::NO_CONTENT.into_response();
-    response
-        .headers_mut()
-        .insert(header::SET_COOKIE, set_cookie("", SignedDuration::ZERO, app.is_encrypted())?);
+    let forgotten = set_cookie(&app, &asked, "", SignedDuration::ZERO)?;
+    response.headers_mut().insert(header::SET_COOKIE, forgotten);
     Ok(response)
 }
 
-/// No script reads it, no other site's page sends it (RFC 6265bis).
-fn set_cookie(value: &str, life: SignedDuration, tls: bool) -> Result<HeaderValue, Problem> {
-    let secure = if tls { "; Secure" } else { "" };
-    let text =
-        format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}{secure}", life.as_secs());
+/// No script reads it, no other site's page sends it, nor does what stands beside Keha behind the same proxy get it; what was asked
+/// encrypted is never sent in the clear (RFC 6265bis).
+fn set_cookie(
+    app: &App,
+    asked: &Extensions,
+    value: &str,
+    life: SignedDuration,
+) -> Result<HeaderValue, Problem> {
+    let path = match app.settings.base_path.as_str() {
+        "" => "/",
+        base => base,
+    };
+    let is_encrypted = app.is_encrypted() || asked.get::<ByHttps>().is_some();
+    let secure = if is_encrypted { "; Secure" } else { "" };
+    let life = life.as_secs();
+    let text = format!("{COOKIE}={value}; Path={path}; HttpOnly; SameSite=Strict; Max-Age={life}{secure}");
     HeaderValue::from_str(&text).map_err(|error| Problem::internal(&error))
 }

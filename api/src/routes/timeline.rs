@@ -48,7 +48,7 @@ pub(super) struct TimelineDocument {
     gaps: Vec<GapDocument>,
     /// What is recorded more than once: clocks were set back.
     overlaps: Vec<RecordedDocument>,
-    /// The stream may be going on: behind the last range nothing is known yet.
+    /// The stream may be going on: behind the last range nothing is known yet. Not so of one of which nothing came for half a minute.
     live: bool,
     /// Where there is more than one answer holds: ask again from this moment on.
     #[schema(format = DateTime)]

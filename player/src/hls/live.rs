@@ -49,6 +49,8 @@ pub struct LivePlaylist {
     broken: bool,
     /// What the last look was at: how many rows, the last of them, and whether more may come.
     seen: Option<(usize, Option<StreamRow>, bool)>,
+    /// Below this the number of discontinuities does not begin.
+    discontinuities_min: u64,
     /// A moment at which a configuration of the window holds; the same for as long as it is listed.
     inits: BTreeMap<ConfigurationHash, WallTime>,
 }
@@ -67,8 +69,16 @@ impl LivePlaylist {
             position: None,
             broken: false,
             seen: None,
+            discontinuities_min: 0,
             inits: BTreeMap::new(),
         }
+    }
+
+    /// The same behind a playlist of the stream that listed so many discontinuities ([`LivePlaylist::discontinuities`]).
+    #[must_use]
+    pub fn behind(self, discontinuities: u64) -> LivePlaylist {
+        // What it has begins another time than what that one had: there is one more between them.
+        LivePlaylist { discontinuities_min: discontinuities.saturating_add(1), ..self }
     }
 
     /// Lists what was recorded since the last time, as the index and its source know it; whether anything was. Reads the outlines of the
@@ -119,7 +129,8 @@ impl LivePlaylist {
         let second = second_of(&segment);
         match self.listed.back() {
             None => {
-                (self.media_sequence, self.discontinuity_sequence) = (second, second / DISCONTINUITY_SECONDS);
+                let first = (second / DISCONTINUITY_SECONDS).max(self.discontinuities_min);
+                (self.media_sequence, self.discontinuity_sequence) = (second, first);
             }
             Some(last) => {
                 if self.next_number() > second && second_of(last) == second {
@@ -154,7 +165,14 @@ impl LivePlaylist {
         self.media_sequence
     }
 
-    /// How many discontinuities there were before the first segment that is listed, counted from the first one's Unix day.
+    /// How many discontinuities there are up to the last segment that is listed: no number that was told is above that.
+    pub fn discontinuities(&self) -> u64 {
+        let listed = self.listed.iter().filter(|segment| segment.discontinuity).count() as u64;
+        self.discontinuity_sequence + listed
+    }
+
+    /// How many discontinuities there were before the first segment that is listed, counted from the first one's Unix day, or from what a
+    /// playlist before this one listed.
     pub fn discontinuity_sequence(&self) -> u64 {
         self.discontinuity_sequence
     }

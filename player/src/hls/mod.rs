@@ -14,8 +14,9 @@
 //!   later begins its window where the one before it had its own, or later, for the same footage has the same segments: with a number
 //!   that is its second, which no number before it was above. (A clock that was set back has the numbers go on; a restart after that
 //!   begins with lower ones, until the clock has caught up.)
-//! - `EXT-X-DISCONTINUITY-SEQUENCE` never goes back as long as the server runs. It begins with the Unix day of the first segment, for
-//!   players keep lists as long as it: after a restart it is lower by those that left the window since, but one a day.
+//! - `EXT-X-DISCONTINUITY-SEQUENCE` never goes back, and begins with the Unix day of the first segment, for players keep lists as long as
+//!   it. That is too little to count by after a restart, and what is recorded does not tell how many were listed before without being
+//!   read: so whoever keeps a playlist remembers that number, and begins the next one behind it ([`LivePlaylist::behind`]).
 //! - `EXT-X-TARGETDURATION` is chosen from a few steps when the first segments are listed, and stays, unless the camera's keyframe
 //!   interval grows past its step: then it is raised, for a player would give up on a longer segment.
 //! - While a camera is away its playlist stays as it is. What comes then is behind a discontinuity.

@@ -66,10 +66,12 @@ proptest! {
             made.shown = shown;
             index.refresh(&made);
             if shown == restart % (made.chunks() + 1) {
-                let media = log.media;
-                playlist = LivePlaylist::new(STREAM, LiveOptions::default());
+                let (media, discontinuity) = (log.media, log.discontinuity);
+                let told = playlist.discontinuities();
+                playlist = LivePlaylist::new(STREAM, LiveOptions::default()).behind(told);
                 playlist.advance(&index, &made).unwrap();
                 prop_assert!(playlist.segments().len() == 0 || playlist.media_sequence() >= media);
+                prop_assert!(playlist.segments().len() == 0 || playlist.discontinuity_sequence() > discontinuity);
                 prop_assert!(playlist.discontinuity_sequence() < 100_000, "players keep lists as long as it");
                 log = Log::default();
             }

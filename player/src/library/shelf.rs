@@ -7,6 +7,7 @@
 
 use super::Snapshot;
 use crate::error::{Error, Result};
+use crate::time::now;
 use crate::timeline::Index;
 use keha_fs::Volume;
 use std::path::{Path, PathBuf};
@@ -172,12 +173,15 @@ impl Shelf {
     }
 
     fn read(&self, before: Option<Arc<Snapshot>>) -> keha_fs::Result<Snapshot> {
+        // Before it is opened: what is written meanwhile is younger than that.
+        let looked_at = now();
         let volume = (self.open)(&self.path)?;
         let same = before.filter(|before| before.volume.info().id == volume.info().id);
         let index = match &same {
             Some(before) => before.index.renewed(&volume),
             None => Index::new(&volume),
         };
+        let index = index.looked_at(looked_at);
         Ok(Snapshot { name: self.name.clone(), streams: volume.streams(), volume, index })
     }
 

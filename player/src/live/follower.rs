@@ -223,15 +223,15 @@ impl Follower {
     }
 
     fn go_on(&mut self, goes_on: bool, items: Vec<TailItem>) {
+        // What is left of it comes before the items, and is not given.
+        let pending = std::mem::take(&mut self.pending);
         if !goes_on {
-            self.mux.interrupt();
+            let left_out = pending.iter().filter(|item| matches!(item, TailItem::Sample(_))).count() as u64;
             // While nothing was recorded, nothing was missed.
-            if self.last.is_some() && self.waiting.is_none() {
-                self.channel.push([Message::Skipped { samples: 1 }]);
-            }
+            let missed = self.last.is_some() && self.waiting.is_none();
+            self.mux.interrupt(missed.then_some(left_out));
         }
         (self.joined, self.late) = (true, false);
-        self.pending = Vec::new();
         self.give(items);
     }
 

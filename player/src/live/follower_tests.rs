@@ -180,6 +180,25 @@ fn who_fell_behind_while_the_disk_was_read_begins_in_the_tail_and_says_so() {
 }
 
 #[test]
+fn who_begins_in_the_tail_is_told_how_much_stood_there_before_that() {
+    let source = Source::new(NEVER, *b"ulaw");
+    let (mut follower, mut viewer) = following(&source, LiveOptions::default());
+    source.record(4);
+    follower.turn();
+    follower.turn();
+    assert_eq!(told(&mut viewer), "if");
+    // What follows what was given last is gone, and the disk took too long.
+    (follower.last, follower.has_read) = (Some((nowhere(), now())), true);
+    follower.behind();
+    follower.turn();
+    let skipped = std::iter::from_fn(|| viewer.try_next()).find_map(|message| match message {
+        Message::Skipped { samples } => Some(samples),
+        _ => None,
+    });
+    assert_eq!(skipped, Some(3), "the fourth is given");
+}
+
+#[test]
 fn what_the_tail_drops_while_it_is_looked_through_is_no_hole() {
     let source = Source::new(SOON, *b"ulaw");
     let (mut follower, _viewer) = following(&source, LiveOptions::default());

@@ -33,7 +33,7 @@ pub struct Mux {
 #[derive(Default)]
 struct LeftOut {
     samples: u64,
-    /// There may be more, of which nothing is known.
+    /// Something is missing, also where none of it is known.
     missed: bool,
 }
 
@@ -81,7 +81,8 @@ impl Mux {
         let Some(fragment) = fragment else { return };
         self.count();
         let LeftOut { samples, missed } = std::mem::take(&mut self.left_out);
-        if samples > 0 || missed {
+        let samples = samples.max(u64::from(missed));
+        if samples > 0 {
             out.push(Message::Skipped { samples });
         }
         out.push(Message::Fragment(fragment));
@@ -91,11 +92,13 @@ impl Mux {
         self.left_out.samples += self.period.as_mut().map_or(0, Period::take_left_out);
     }
 
-    /// What came before the next item was not had: nothing that needs it is given.
-    pub fn interrupt(&mut self) {
+    /// What came before the next item was not had: nothing that needs it is given. `missed`: how much of it is known that was recorded,
+    /// perhaps not all; `None` where nothing was.
+    pub fn interrupt(&mut self, missed: Option<u64>) {
         if let Some(period) = &mut self.period {
             period.interrupt();
-            self.left_out.missed = true;
+            self.left_out.samples += missed.unwrap_or(0);
+            self.left_out.missed |= missed.is_some();
         }
         self.coming = None;
     }

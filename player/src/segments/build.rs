@@ -31,6 +31,19 @@ pub struct Segment {
 /// [`keha_fs::Error::Overwritten`] if the ring took it meanwhile; [`Error::Mp4`] if it cannot be made of what is recorded, or is
 /// larger than [`super::BYTES_MAX`].
 pub fn segment(volume: &Volume, stream: StreamId, name: &SegmentName) -> Result<Segment> {
+    made(volume, stream, name, volume.is_unclosed())
+}
+
+/// The same of a stream that does not go on ([`crate::timeline::Index::goes_on`]), although its volume is being written: its last segment
+/// can be made, too.
+///
+/// # Errors
+/// As [`segment`].
+pub fn segment_of_ended(volume: &Volume, stream: StreamId, name: &SegmentName) -> Result<Segment> {
+    made(volume, stream, name, false)
+}
+
+fn made(volume: &Volume, stream: StreamId, name: &SegmentName, goes_on: bool) -> Result<Segment> {
     let length_ns = name.to.since_ns(name.from);
     if name.from < WallTime(0) || !(1..=LENGTH_MAX_NS + LOOK_NS).contains(&length_ns) {
         let reason = "it is empty, or longer than a segment can be".to_owned();
@@ -45,6 +58,7 @@ pub fn segment(volume: &Volume, stream: StreamId, name: &SegmentName) -> Result<
         }
     }
     if let Some(lacks) = reading.lacks()
+        && goes_on
         && is_being_recorded(volume, stream, name, lacks)?
     {
         let reason = "not all of it is on the disk yet".to_owned();
@@ -69,9 +83,6 @@ pub fn segment(volume: &Volume, stream: StreamId, name: &SegmentName) -> Result<
 
 /// Whether samples of its run of up to this moment may still be on their way: bytes that are made of less would be others later.
 fn is_being_recorded(volume: &Volume, stream: StreamId, name: &SegmentName, up_to: WallTime) -> Result<bool> {
-    if !volume.is_unclosed() {
-        return Ok(false);
-    }
     let last = recorded_last(volume, stream)?;
     Ok(last.is_none_or(|(run, reached)| run == name.run && reached < up_to))
 }

@@ -14,7 +14,8 @@
 //!
 //! - Nothing is remembered. The same name gives the same bytes in any process and at any time, as long as the footage stands. For that
 //!   the plan of a stream that is being recorded ends where not all is on the disk that decides a segment's bytes: the first samples
-//!   behind it give the last durations, so up to [`LOOK_NS`] behind its end must have been written.
+//!   behind it give the last durations, so up to [`LOOK_NS`] behind its end must have been written. A stream of which nothing came for
+//!   [`crate::timeline::QUIET_NS`] is not being recorded: its last segment is given ([`segment_of_ended()`]).
 //! - Names come back from clients. One that fits nothing is [`crate::Error::NoSegment`], never other footage; what one costs is bounded by
 //!   [`LENGTH_MAX`] and [`BYTES_MAX`].
 //! - A segment never reaches over the end of a run, a change of the configuration, a gap record, something erased, or a pause of more
@@ -43,7 +44,7 @@ mod reading;
 mod tests;
 mod tracks;
 
-pub use build::{Segment, segment};
+pub use build::{Segment, segment, segment_of_ended};
 pub(crate) use join::Joiner;
 pub(crate) use left_out::tell_left_out;
 pub use name::{InitName, SegmentName};

@@ -64,7 +64,8 @@ pub fn target_of(range: TimeRange) -> Duration {
 
 /// The segments of a range of a stream, from the sync sample at or before its beginning to the end of the group of pictures in which
 /// it ends. Groups of pictures that begin within the same `target` of wall time are joined; one that is longer is a longer segment. A stream that is unknown,
-/// or has nothing there, has no segments. What is still being recorded at the end is left out.
+/// or has nothing there, has no segments. What is still being recorded at the end is left out, until the stream does not go on any more
+/// ([`Index::goes_on`]).
 ///
 /// # Errors
 /// [`Error::Invalid`] if there are more than [`SEGMENTS_MAX`]; as [`crate::timeline::timeline`].
@@ -76,7 +77,7 @@ pub fn plan(
     target: Duration,
 ) -> Result<Plan> {
     let mut joiner = Joiner::new(i64::try_from(target.as_nanos()).unwrap_or(i64::MAX), None);
-    let rows = Rows { rows: index.rows_of(stream), source, stream, is_live: index.is_live() };
+    let rows = Rows { rows: index.rows_of(stream), source, stream, is_live: index.goes_on(stream) };
     let complete = rows.gops(range, &mut |gop| {
         let inside = range.to.is_none_or(|to| gop.from < to) && range.from.is_none_or(|from| gop.to > from);
         if inside {

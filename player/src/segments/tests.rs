@@ -3,7 +3,7 @@
 use super::gops::Gops;
 use super::made_up::{Event, MS, MadeUp, STREAM, events};
 use super::{BYTES_MAX, LENGTH_MAX, Plan, SEGMENTS_MAX, plan};
-use crate::timeline::{Index, TimelineSource};
+use crate::timeline::{Index, QUIET_NS, TimelineSource};
 use keha_fs::{BlockOutline, OutlineSync, TimeRange, TrackNumber};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -74,6 +74,21 @@ proptest! {
             }
         }
     }
+}
+
+/// The last second of a camera that was stopped was in no playlist before it recorded again.
+#[test]
+fn a_stream_that_is_not_recorded_any_more_has_its_last_segment_although_its_volume_is_being_written() {
+    let mut made = MadeUp::of(&[Event::Gops(5, 1000)]);
+    let whole = planned(&made, TimeRange::default(), 1);
+    made.live = true;
+    let last = made.gops.last().unwrap().to;
+    let at = |ns: i64| {
+        let index = Index::new(&made).looked_at(last.plus_ns(ns));
+        plan(&index, &made, STREAM, TimeRange::default(), Duration::from_secs(1)).unwrap()
+    };
+    assert!(at(0).segments.len() < whole.segments.len(), "more of it may come");
+    assert_eq!(at(QUIET_NS + 1), whole);
 }
 
 #[test]

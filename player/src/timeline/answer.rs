@@ -24,7 +24,7 @@ pub struct Timeline {
     /// What is recorded more than once: clocks were set back. Where a block was not looked into, only if by more than
     /// [`PAUSE_NS`].
     pub overlaps: Vec<Recorded>,
-    /// The volume is being written, or its recorder was cut off: behind the last sample nothing is known.
+    /// The stream may be going on ([`Index::goes_on`]): behind the last sample nothing is known.
     pub live: bool,
     /// How many blocks had to be looked into that were not known yet.
     pub outlines_read: usize,
@@ -72,7 +72,7 @@ pub fn timeline(
         gaps: explained.map(gap).collect(),
         recorded,
         overlaps,
-        live: index.is_live(),
+        live: index.goes_on(stream),
         outlines_read: walked.read,
     })
 }

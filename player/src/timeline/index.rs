@@ -3,6 +3,7 @@
 //! A block whose row did not change is never read twice: content under a row changes only with the row, but for what is erased
 //! or past its age, which is never kept.
 
+use super::QUIET_NS;
 use super::shape::Shape;
 use super::source::TimelineSource;
 use super::window::is_void;
@@ -16,6 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Index {
     streams: BTreeMap<StreamId, Stream>,
     live: bool,
+    /// When the rows were looked at, where that is known.
+    looked_at: Option<WallTime>,
 }
 
 /// One stream.
@@ -51,7 +54,7 @@ impl Index {
     /// A new index of what the source's rows say now, with what was learnt here of blocks whose rows are the same.
     pub fn renewed(&self, source: &dyn TimelineSource) -> Index {
         let streams = self.streams.iter().map(|(id, stream)| (*id, stream.clone())).collect();
-        let mut index = Index { streams, live: self.live };
+        let mut index = Index { streams, live: self.live, looked_at: None };
         index.refresh(source);
         index
     }
@@ -66,6 +69,20 @@ impl Index {
     /// How many rows there are.
     pub fn rows(&self) -> usize {
         self.streams.values().map(|stream| stream.rows.len()).sum()
+    }
+
+    /// The same, with when its rows were looked at: streams of which nothing comes any more are known by that.
+    #[must_use]
+    pub fn looked_at(self, at: WallTime) -> Index {
+        Index { looked_at: Some(at), ..self }
+    }
+
+    /// Whether a stream may be going on: what is behind its last sample is not known. Not so of one of which nothing came for [`QUIET_NS`].
+    pub fn goes_on(&self, stream: StreamId) -> bool {
+        let mut newest_first = self.rows_of(stream).iter().rev();
+        let last = newest_first.find(|row| row.samples > 0).and_then(|row| row.wall).map(|(_, max)| max);
+        let silence_ns = self.looked_at.zip(last).map(|(at, last)| at.since_ns(last));
+        self.live && silence_ns.is_none_or(|silence_ns| silence_ns <= QUIET_NS)
     }
 
     /// Whether streams may be going on: what is behind their last samples is not known.
@@ -170,7 +187,7 @@ mod tests {
 
     fn index(rows: Vec<StreamRow>) -> Index {
         let stream = Stream { rows, ..Stream::default() };
-        Index { streams: [(STREAM, stream)].into(), live: true }
+        Index { streams: [(STREAM, stream)].into(), live: true, looked_at: None }
     }
 
     /// Blocks of a hundred each.
@@ -187,6 +204,21 @@ mod tests {
 
     fn whole(rows: &[StreamRow], from: i64, to: i64) -> bool {
         index(rows.to_vec()).is_whole(STREAM, WallTime(from), WallTime(to))
+    }
+
+    /// One stream of a volume that is being written is stopped, another one is not.
+    #[test]
+    fn a_stream_of_which_nothing_comes_does_not_go_on() {
+        let mut set_back = rows(4);
+        set_back.push(StreamRow { wall: Some((WallTime(0), WallTime(10))), ..set_back[3] });
+        for (rows, last) in [(rows(4), 399), (set_back, 10)] {
+            assert!(index(rows.clone()).goes_on(STREAM), "nobody knows when it was looked at");
+            for (at, expected) in [(0, true), (last + QUIET_NS, true), (last + QUIET_NS + 1, false)] {
+                assert_eq!(index(rows.clone()).looked_at(WallTime(at)).goes_on(STREAM), expected, "{at}");
+            }
+        }
+        assert!(!Index { live: false, ..index(rows(4)) }.goes_on(STREAM));
+        assert!(index(Vec::new()).looked_at(WallTime(QUIET_NS * 2)).goes_on(STREAM), "it has just begun");
     }
 
     #[test]

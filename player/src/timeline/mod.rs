@@ -14,7 +14,7 @@
 //!   ends are moments of samples, or those of the range asked for.
 //! - Clocks that were set back make stretches overlap. All are found: by [`seek()`] each, by [`timeline`] as overlaps.
 //! - At the live end nothing is promised: what is behind the last sample known is neither recorded nor a gap, but where an open gap
-//!   record says so.
+//!   record says so. A stream of which nothing came for [`QUIET_NS`] has no live end.
 //!
 //! What must not live here: footage, HTTP, a clock. All reading goes through [`TimelineSource`].
 
@@ -42,3 +42,7 @@ pub use source::TimelineSource;
 /// The longest time between two chunks of a run that is no gap although nothing says why, in nanoseconds: cameras that send a
 /// picture every few seconds go on. A recorder takes a camera that is silent for longer for gone, and records the gap.
 pub const PAUSE_NS: i64 = 10_000_000_000;
+
+/// A stream of which nothing was written for so long is not going on, in nanoseconds: longer than a pause may be, what may wait to be
+/// written, and what may be looked at late.
+pub const QUIET_NS: i64 = 30_000_000_000;

@@ -22,7 +22,7 @@ pub struct SeekAnswer {
     pub before: Option<WallTime>,
     /// Where nothing covers it, the first sample behind it, if any.
     pub behind: Option<WallTime>,
-    /// The volume is being written, or its recorder was cut off: behind the last sample nothing is known.
+    /// The stream may be going on ([`Index::goes_on`]): behind the last sample nothing is known.
     pub live: bool,
 }
 
@@ -60,7 +60,7 @@ pub fn seek(
     let mut marked = window(&mine.rows, range);
     mark_nearest(&mine.rows, wall, &mut marked);
     let walked = walk(source, (stream, mine), &marked, EVERY_BLOCK)?;
-    let mut answer = SeekAnswer { live: index.is_live(), ..SeekAnswer::default() };
+    let mut answer = SeekAnswer { live: index.goes_on(stream), ..SeekAnswer::default() };
     for interval in &walked.intervals {
         if interval.to < wall {
             answer.before = answer.before.max(Some(interval.to));

@@ -126,7 +126,7 @@ fn what_was_interrupted_goes_on_with_a_keyframe() {
     let all = items(h264_aac(), 1, NOON);
     let third = all.len() / 3;
     all[..third].iter().cloned().for_each(|item| mux.push(item, &mut out));
-    mux.interrupt();
+    mux.interrupt(Some(0));
     let before = out.len();
     all[third + 3..].iter().cloned().for_each(|item| mux.push(item, &mut out));
     let [Message::Skipped { samples }, Message::Fragment(fragment)] = &out[before..before + 2] else {
@@ -140,6 +140,28 @@ fn what_was_interrupted_goes_on_with_a_keyframe() {
         all.iter().filter(|item| matches!(item, TailItem::Sample(_))).count() as u64
     );
     assert_eq!(periods(&out).len(), 1, "the same init segment serves");
+}
+
+#[test]
+fn what_was_missed_is_counted_once_and_a_pause_not_at_all() {
+    let all = items(h264_aac(), 1, NOON);
+    for (missed, told) in [(Some(0), Some(1)), (Some(7), Some(7)), (None, None)] {
+        let (mut mux, mut out) = (Mux::new(), Vec::new());
+        all.iter().cloned().for_each(|item| mux.push(item, &mut out));
+        mux.flush(&mut out);
+        let before = out.len();
+        mux.interrupt(missed);
+        // The clip again, from a keyframe on.
+        all.iter().cloned().for_each(|item| mux.push(item, &mut out));
+        let skipped: Vec<u64> = out[before..]
+            .iter()
+            .filter_map(|message| match message {
+                Message::Skipped { samples } => Some(*samples),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(skipped, Vec::from_iter(told), "{missed:?}");
+    }
 }
 
 #[test]

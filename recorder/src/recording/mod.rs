@@ -21,6 +21,7 @@ use crate::event::EventKind;
 use crate::gaps::GapLedger;
 use crate::overload::{Entry, Overload};
 use crate::sink::Sink;
+use crate::status::Drops;
 use bytes::Bytes;
 use held::{Held, HeldItem};
 use keha_fs::{
@@ -42,13 +43,22 @@ pub(crate) struct MediaSample {
 }
 
 /// What was recorded since the recorder started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Counters {
     pub(crate) samples: u64,
     pub(crate) bytes: u64,
     pub(crate) video_samples: u64,
     pub(crate) dropped_samples: u64,
     pub(crate) dropped_bytes: u64,
+    /// The same by reason.
+    pub(crate) drops: [Drops; 3],
+}
+
+impl Default for Counters {
+    fn default() -> Counters {
+        let drops = Drops::none();
+        Counters { samples: 0, bytes: 0, video_samples: 0, dropped_samples: 0, dropped_bytes: 0, drops }
+    }
 }
 
 /// The volume has stopped taking samples for good.
@@ -390,12 +400,12 @@ impl<S: Sink> Recording<S> {
         let MediaSample { track, ticks, arrival, flags, data, bytes } = sample;
         let entry = self.entry(track, flags);
         if !self.overload.admits(entry, bytes, arrival) {
-            self.count_dropped(bytes);
+            self.count_dropped(self.overload.reason().unwrap_or(GapReason::Overload), bytes);
             return;
         }
         let Some(wall_ns) = self.clock.wall_ns(track, ticks) else {
             // Its track has no configuration: nobody could ever decode it.
-            self.count_dropped(bytes);
+            self.count_dropped(GapReason::Protocol, bytes);
             return;
         };
         if self.overload.is_dropping() {
@@ -436,7 +446,7 @@ impl<S: Sink> Recording<S> {
     }
 
     fn refuse(&mut self, track: TrackNumber, reason: GapReason, bytes: usize, now: Moment) {
-        self.count_dropped(bytes);
+        self.count_dropped(reason, bytes);
         if self.overload.refused(reason, bytes, now) {
             let detail = match &self.not_taken {
                 Some(why) if reason == GapReason::Protocol => why.clone(),
@@ -446,9 +456,13 @@ impl<S: Sink> Recording<S> {
         }
     }
 
-    fn count_dropped(&mut self, bytes: usize) {
+    fn count_dropped(&mut self, reason: GapReason, bytes: usize) {
         self.counters.dropped_samples += 1;
         self.counters.dropped_bytes += bytes as u64;
+        for drops in self.counters.drops.iter_mut().filter(|drops| drops.reason == reason) {
+            drops.samples += 1;
+            drops.bytes += bytes as u64;
+        }
     }
 
     fn begin_gap(&mut self, reason: GapReason, detail: &str, now: Moment) {

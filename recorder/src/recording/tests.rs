@@ -329,7 +329,10 @@ fn an_overload_leaves_out_whole_gops_and_its_gap_counts_them() {
     );
     assert_eq!(list.samples()[25].ticks, 0, "what follows is a new run");
     assert_eq!(list.walls_ms(VIDEO).last().map(|run| run[0]), Some(1_605), "on the same clock");
-    assert_eq!(recording.counters().dropped_samples, 15);
+    let counters = recording.counters();
+    assert_eq!(counters.dropped_samples, 15);
+    let of = |reason| counters.drops.iter().find(|drops| drops.reason == reason).map(|drops| drops.samples);
+    assert_eq!((of(GapReason::Overload), of(GapReason::SampleTooLarge)), (Some(15), Some(0)));
 }
 
 #[test]
@@ -449,6 +452,8 @@ proptest! {
         recording.stop();
         let counters = recording.counters();
         prop_assert_eq!(counters.samples + counters.dropped_samples, sent);
+        let by_reason: u64 = counters.drops.iter().map(|drops| drops.samples).sum();
+        prop_assert_eq!(counters.dropped_samples, by_reason);
         prop_assert_eq!(counters.samples as usize, recording.sink.samples().len());
         for run in recording.sink.walls_ms(VIDEO) {
             prop_assert!(run.windows(2).all(|pair| pair[0] <= pair[1] + 1_001), "{:?}", run);

@@ -86,6 +86,7 @@ impl Reporter {
         status.lost_packets = lost_packets;
         status.dropped_samples = counters.dropped_samples;
         status.dropped_bytes = counters.dropped_bytes;
+        status.drops = counters.drops;
         status.gaps = recording.gap_count();
         status.camera_clock_offset_ns = recording.camera_offset_ns();
         drop(cell);

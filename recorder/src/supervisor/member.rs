@@ -11,10 +11,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
-/// A stream that does not end within this time is ended by force.
-const STOP: Duration = Duration::from_secs(5);
+/// A stream that does not end within this time is ended by force. One whose camera neither pauses nor takes leave needs two seconds.
+const STOP: Duration = Duration::from_secs(3);
 /// And within this time after that it is given up.
-const FORCED: Duration = Duration::from_secs(1);
+const FORCED: Duration = Duration::from_millis(500);
 
 /// A stream of a recorder.
 pub(super) struct Member {
@@ -58,7 +58,7 @@ impl Task {
         self.stop.send_replace(true);
         let mut ended = timeout_at(deadline, &mut self.handle).await;
         if ended.is_err() {
-            tracing::warn!("a stream did not stop within 5 s and is ended by force");
+            tracing::warn!("a stream did not stop in time and is ended by force");
             self.handle.abort();
             ended = timeout_at(deadline + FORCED, &mut self.handle).await;
         }

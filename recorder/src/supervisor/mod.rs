@@ -14,6 +14,8 @@
 //! volume again; asking for the status waits for none of that. What is missing in between is a gap with the reason `stopped`.
 
 mod member;
+#[cfg(test)]
+mod tests;
 
 use crate::camera::{Camera, CameraUrl};
 use crate::event::Event;
@@ -23,10 +25,11 @@ use keha_fs::{GapReason, StreamName, Tail, WallTime, Writer};
 use member::{Member, Task};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Events that wait for a reader; further ones are left out.
 const EVENTS: usize = 1_024;
@@ -59,6 +62,9 @@ pub enum StartError {
         /// Why not.
         source: keha_fs::Error,
     },
+    /// The recorder was told to stop.
+    #[error("the recorder stops: nothing more is recorded")]
+    Stopping,
     /// The operating system gives no threads.
     #[error("cannot start the recorder's threads: {0}")]
     Threads(std::io::Error),
@@ -74,6 +80,8 @@ pub struct Recorder {
     /// Held through a change. In it: up to when there is footage of the streams that were ended.
     changing: Mutex<BTreeMap<StreamName, WallTime>>,
     events: Mutex<Option<Receiver<Event>>>,
+    /// Once it was told to stop: when all is to have ended.
+    stopping: OnceLock<Instant>,
 }
 
 impl Recorder {
@@ -100,6 +108,7 @@ impl Recorder {
             members: Mutex::default(),
             changing: Mutex::default(),
             events: Mutex::new(Some(events)),
+            stopping: OnceLock::new(),
         })
     }
 
@@ -199,9 +208,18 @@ impl Recorder {
         lock(&self.events).take()
     }
 
+    /// Tells all streams to stop, as [`Recorder::stop`] does, and waits for none of them. Nothing begins any more.
+    pub fn tell_to_stop(&self) {
+        self.stopping.get_or_init(Task::deadline);
+        for member in lock(&self.members).iter() {
+            member.task.iter().for_each(|task| drop(task.stop.send_replace(true)));
+        }
+    }
+
     /// Stops: what has arrived is given to the volume, and no gap is written. Returns the last status of each stream. Blocks
-    /// for a moment, at most about six seconds. The caller then closes the writer.
+    /// for a moment, until at most four seconds after the recorder was told so first. The caller then closes the writer.
     pub fn stop(&self) -> Vec<StreamStatus> {
+        self.tell_to_stop();
         let mut ended = lock(&self.changing);
         let names: Vec<_> = lock(&self.members).iter().map(|member| member.name.clone()).collect();
         if let Err(error) = self.end(&mut ended, &names) {
@@ -250,6 +268,10 @@ impl Recorder {
             ready.push((Member { camera, name, url, cell, tail, task: None }, stop, task));
         }
         let mut members = lock(&self.members);
+        // Looked at under the lock under which all are told.
+        if self.stopping.get().is_some() {
+            return Err(StartError::Stopping);
+        }
         for (mut member, stop, task) in ready {
             member.task = Some(Task { stop, handle: runtime.spawn(task.run()) });
             match members.iter_mut().find(|known| known.name == member.name) {
@@ -274,7 +296,7 @@ impl Recorder {
                 tasks.push((member.name.clone(), task));
             }
         }
-        let (mut stuck, deadline) = (None, Task::deadline());
+        let (mut stuck, deadline) = (None, self.stopping.get().copied().unwrap_or_else(Task::deadline));
         for (name, task) in tasks {
             let outcome = runtime.block_on(task.end(deadline));
             let mut members = lock(&self.members);
@@ -312,8 +334,9 @@ pub(crate) fn runtime(threads: usize) -> std::io::Result<Runtime> {
 impl Drop for Recorder {
     fn drop(&mut self) {
         self.stop();
+        // What is left are streams that are stuck, and a name that is being looked up: nobody waits for them again.
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_timeout(Duration::from_secs(1));
+            runtime.shutdown_background();
         }
     }
 }

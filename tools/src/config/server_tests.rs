@@ -3,6 +3,7 @@
 use super::server::{self, FILE, SERVER, VOLUME, from_file};
 use crate::config::cameras::{CAMERA_IN_VOLUME, STREAM};
 use crate::failure::{self, Exit};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,28 @@ fn the_example_shows_every_key_and_is_right() {
     for key in keys {
         let shown = [format!("{key} ="), format!("[{key}]"), format!(".{key}]]")];
         assert!(shown.iter().any(|shown| example.contains(shown)), "{key} is missing");
+    }
+}
+
+/// The tables of the manual had none of the server's keys.
+#[test]
+fn the_manual_lists_the_keys_of_each_table_and_no_others() {
+    let manual = include_str!("../../../docs/command-line.md");
+    for (table, shape) in
+        [("[server]", &SERVER), ("[[volumes]]", &VOLUME), ("[[cameras]]", &CAMERA_IN_VOLUME)]
+    {
+        let head = format!("| key of `{table}` |");
+        let (_, rest) = manual.split_once(&head).unwrap_or_else(|| panic!("a table of the keys of {table}"));
+        let rows = rest.lines().skip(2).take_while(|line| line.starts_with('|'));
+        let cells = rows.map(|line| line.split('|').nth(1).unwrap_or_default().to_owned());
+        let listed: Vec<String> = cells
+            .flat_map(|cell| {
+                cell.split(',').map(|key| key.trim().trim_matches('`').to_owned()).collect::<Vec<_>>()
+            })
+            .collect();
+        let (listed, keys): (BTreeSet<&str>, BTreeSet<&str>) =
+            (listed.iter().map(String::as_str).collect(), shape.keys.iter().copied().collect());
+        assert_eq!(listed, keys, "{table}");
     }
 }
 

@@ -10,8 +10,8 @@ use crate::failure;
 use crate::recording::Live;
 use crate::secret;
 use keha_api::control::{
-    Camera, CameraSettings, Control, ControlError, Counts, KeepLogin, Login, Stream, StreamState, Track,
-    VolumeState,
+    Camera, CameraSettings, Control, ControlError, Counts, Drops, KeepLogin, Login, Stream, StreamState,
+    Track, VolumeState,
 };
 use keha_fs::{Error, Hold, HoldId, HoldRequest, StreamName, Tail};
 use keha_recorder::{CameraUrl, Credentials, NoOffer, Secret, StreamStatus};
@@ -238,10 +238,15 @@ fn stream(status: &StreamStatus) -> Stream {
             dropped_bytes: status.dropped_bytes,
             gaps: status.gaps,
         },
+        drops: status.drops.iter().map(drops).collect(),
         bits_per_second: status.bitrate_bps,
         frames_per_second: status.frames_per_second,
         camera_clock_offset_ns: status.camera_clock_offset_ns,
     }
+}
+
+fn drops(drops: &keha_recorder::Drops) -> Drops {
+    Drops { reason: drops.reason.as_str(), samples: drops.samples, bytes: drops.bytes }
 }
 
 /// A stream that nobody records: its volume is not there, or has no room for it.
@@ -254,6 +259,7 @@ fn absent(name: &StreamName, url: &CameraUrl, why: Option<String>) -> Stream {
         last_error: why,
         tracks: Vec::new(),
         counts: Counts::default(),
+        drops: Vec::new(),
         bits_per_second: 0,
         frames_per_second: 0.0,
         camera_clock_offset_ns: None,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 /// Threads that answer; reading from disks has others.
 const THREADS: usize = 2;
@@ -57,11 +57,26 @@ impl Http {
         self.address
     }
 
-    /// Ends it.
-    pub(super) fn stop(self) {
+    /// Begins to end it: nobody new is answered. Waits for nobody.
+    pub(super) fn leave(self) -> Leaving {
         let Http { runtime, stop, serving, .. } = self;
         let _ = stop.send(());
-        let _ = runtime.block_on(async { timeout(FAREWELL, serving).await });
+        Leaving { runtime, serving, end: Instant::now() + FAREWELL }
+    }
+}
+
+/// A server that ends.
+pub(super) struct Leaving {
+    runtime: Runtime,
+    serving: JoinHandle<()>,
+    end: Instant,
+}
+
+impl Leaving {
+    /// Waits for those who are still being answered, as long as they have time.
+    pub(super) fn end(self) {
+        let Leaving { runtime, serving, end } = self;
+        let _ = runtime.block_on(async { timeout_at(end, serving).await });
         runtime.shutdown_background();
     }
 }

@@ -7,7 +7,12 @@
 //! ```
 //!
 //! Promises: what is wrong with one volume or camera touches no other; a file with an error changes nothing; what is not
-//! changed goes on without a gap; what is told to stop has ended within 5 s, and nothing that had arrived is lost.
+//! changed goes on without a gap; what is told to stop has ended within 5 s while its disks answer, and nothing that had arrived is lost.
+//!
+//! ```text
+//! told to stop --> streams end (3.5 s at most; a stuck one is left behind) --> all is written out (a second) --> gone
+//!              \-> clients are taken leave of (2 s at most) -----------------------------------------------/
+//! ```
 //!
 //! | file | what |
 //! |---|---|

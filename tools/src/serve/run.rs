@@ -214,8 +214,10 @@ impl Serving {
         output: Output,
     ) -> anyhow::Result<Exit> {
         self.notifier.stopping();
-        http.stop();
+        // Clients are taken leave of while what was recorded is written out: neither waits for the other.
+        let leaving = http.leave();
         let ended = self.station.end();
+        leaving.end();
         // The last rounds and events came while nobody looked.
         woken.try_iter().for_each(|wake| self.show(wake));
         let reason = outcome?;

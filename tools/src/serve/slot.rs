@@ -181,9 +181,15 @@ impl Slot {
         Some((streams, closed))
     }
 
-    /// It is not opened any more, and what is being opened is given up.
+    /// It is not opened any more, what is being opened is given up, and its streams are told to stop. Waits for nobody.
     pub(super) fn leave(&self) {
         self.gone.store(true, Ordering::SeqCst);
+        // Only who has just opened it, or closes it, keeps this from seeing it.
+        if let Ok(live) = self.live.try_read()
+            && let Some(live) = live.as_ref()
+        {
+            live.recorder.tell_to_stop();
+        }
     }
 
     pub(super) fn is_gone(&self) -> bool {

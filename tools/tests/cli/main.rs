@@ -5,6 +5,7 @@ mod events;
 mod record;
 mod serve;
 mod server;
+mod stop;
 mod support;
 mod usage;
 mod volumes;

@@ -18,13 +18,16 @@ const STARVED_PAUSE: Duration = Duration::from_millis(5);
 /// How soon a round follows another while footage is being overwritten.
 const ERASING_PAUSE: Duration = Duration::from_millis(20);
 
+/// Which part of the interval answering those who hold or lift may take before the others wait for the next round.
+const ANSWERING_PART: u32 = 4;
+
 /// The thread's own.
 pub(super) struct Body {
     engine: Engine<FileDisk>,
     shared: Arc<Shared>,
     interval: Duration,
     on_round: Box<dyn FnMut(RoundReport) + Send>,
-    /// Holds to be made or lifted, one after each regular round: who asks often must not turn the ring.
+    /// Holds to be made or lifted, after the next regular round: who asks often must not turn the ring.
     holds_asked: VecDeque<Ask>,
     /// Who waits for an erasure.
     erasing: Option<SyncSender<Result<Erased>>>,
@@ -82,7 +85,7 @@ impl Body {
                 if now >= regular {
                     // A late round does not make the next one early.
                     regular = (regular + self.interval).max(now);
-                    self.answer_next();
+                    self.answer_asked();
                 }
             }
         }
@@ -128,10 +131,15 @@ impl Body {
         }
     }
 
-    /// After a regular round: all that came in before it stands on the disk.
-    fn answer_next(&mut self) {
-        if let Some(ask) = self.holds_asked.pop_front() {
+    /// After a regular round: all that came in before it stands on the disk, so that no hold takes a round of its own. Those who wait are
+    /// answered in their order, for a part of the interval: each takes some writes and flushes, and the next round is not to be late.
+    fn answer_asked(&mut self) {
+        let began = Instant::now();
+        while let Some(ask) = self.holds_asked.pop_front() {
             self.answer(ask);
+            if began.elapsed() >= self.interval / ANSWERING_PART {
+                return;
+            }
         }
     }
 

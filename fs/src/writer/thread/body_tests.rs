@@ -90,17 +90,14 @@ fn ask<T>(body: &mut Body, ask: impl FnOnce(SyncSender<Result<T>>) -> Ask) -> Re
     answered
 }
 
-#[test]
-fn who_waits_for_an_erasure_is_answered_also_when_it_ends_while_a_hold_is_made() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("a.ring");
+/// A thread with sixty pictures of two streams on the disk, for whom time does not pass.
+fn recorded(folder: &Path, interval: Duration) -> (Body, [StreamName; 2], [usize; 2]) {
+    let path = folder.join("a.ring");
     let mut engine = opened(&path);
-    let [front, back] = ["front", "back"].map(|name| StreamName::new(name).expect("a constant"));
-    let indices = [&front, &back].map(|name| configured(&mut engine, name));
-    let mut next = 0;
-    for _ in 0..60 {
-        indices.iter().for_each(|index| engine.accept(*index, frame(next)));
-        next += 1;
+    let names = ["front", "back"].map(|name| StreamName::new(name).expect("a constant"));
+    let indices = names.each_ref().map(|name| configured(&mut engine, name));
+    for number in 0..60 {
+        indices.iter().for_each(|index| engine.accept(*index, frame(number)));
         engine.round();
     }
     let shared = Arc::new(Shared {
@@ -111,8 +108,58 @@ fn who_waits_for_an_erasure_is_answered_also_when_it_ends_while_a_hold_is_made()
         buffer_bytes: 0,
         path,
     });
-    let mut body = Body::new(engine, shared, Duration::from_secs(1), Box::new(|_| ()));
-    let mut within_holds = 0;
+    (Body::new(engine, shared, interval, Box::new(|_| ())), names, indices)
+}
+
+/// Downloads and exports of many clients hold at a time: each waited for a second of its own.
+#[test]
+fn all_who_wait_to_hold_or_lift_are_answered_after_one_round_which_takes_no_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut body, [front, back], _) = recorded(folder.path(), Duration::from_secs(3600));
+    let request = |stream: &StreamName, number: i64| HoldRequest {
+        stream: stream.clone(),
+        from: wall(number),
+        to: wall(number + 2),
+        label: "a download".to_owned(),
+        expires: None,
+    };
+    let queue = |body: &mut Body, holds: i64| -> Vec<Receiver<Result<Hold>>> {
+        let wanted =
+            (0..holds).map(|number| request(if number % 2 == 0 { &front } else { &back }, number * 3));
+        let asked = wanted.map(|request| {
+            let (answer, answered) = sync_channel(1);
+            body.shared.lock().asks_waiting += 1;
+            body.take_ask(Ask::Hold(request, answer));
+            answered
+        });
+        asked.collect()
+    };
+    let asked = queue(&mut body, 8);
+    body.engine.round();
+    let rounds = body.engine.report().round;
+    body.answer_asked();
+    let holds: Vec<Hold> =
+        asked.iter().map(|answered| answered.try_recv().expect("an answer").expect("it is held")).collect();
+    assert_eq!(body.engine.report().round, rounds, "who asks often does not turn the ring");
+    for hold in holds {
+        let lifted: Receiver<Result<Hold>> = ask(&mut body, |answer| Ask::Lift(hold.id, answer));
+        lifted.try_recv().expect("an answer").expect("it is lifted");
+    }
+    // Where each takes its time, the next round is not kept waiting.
+    body.interval = Duration::ZERO;
+    let asked = queue(&mut body, 3);
+    body.engine.round();
+    body.answer_asked();
+    assert_eq!(asked.iter().filter(|answered| answered.try_recv().is_ok()).count(), 1);
+    assert_eq!(body.holds_asked.len(), 2);
+    body.close().expect("closed");
+}
+
+#[test]
+fn who_waits_for_an_erasure_is_answered_also_when_it_ends_while_a_hold_is_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut body, [front, back], indices) = recorded(folder.path(), Duration::from_secs(1));
+    let (mut next, mut within_holds) = (60, 0);
     for turn in 0..6 {
         let (from, to) = (wall(turn * 3), wall(turn * 3 + 2));
         let request = EraseRequest { stream: front.clone(), from, to };

@@ -1,0 +1,105 @@
+//! `keha serve` is told to stop while others are stuck: cameras that do not answer, one that listens no more, clients
+//! that do not ask to the end.
+
+use crate::server::{Server, camera, directory, recorded};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+/// Within which a server that is told to stop has ended.
+const STOP: Duration = Duration::from_secs(5);
+
+const DESCRIPTION: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n\
+    a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1;sprop-parameter-sets=Z0LAHtkDxWhAAAADAEAAAAwDxYuS,aMuMsg==\r\na=control:track1\r\n";
+
+/// What a camera does with those who come.
+#[derive(Clone, Copy)]
+enum Manner {
+    /// Takes connections and never answers.
+    Mute,
+    /// Answers until it plays, and then sends packets and listens no more.
+    Deaf,
+}
+
+/// A camera; its address.
+fn rude(manner: Manner) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || match manner {
+                // Kept open for as long as the test lasts.
+                Manner::Mute => std::mem::forget(stream),
+                Manner::Deaf => drop(deaf(&stream)),
+            });
+        }
+    });
+    format!("rtsp://{address}/x")
+}
+
+fn deaf(mut stream: &TcpStream) -> std::io::Result<()> {
+    let (mut method, mut number) = (String::new(), String::new());
+    for line in BufReader::new(stream).lines() {
+        let line = line?;
+        match line.split_once(' ') {
+            Some((first, _)) if line.ends_with("RTSP/1.0") => method = first.to_owned(),
+            Some(("CSeq:", value)) => number = value.to_owned(),
+            None if line.is_empty() => {
+                let head = format!("RTSP/1.0 200 OK\r\nCSeq: {number}\r\nSession: 1\r\n");
+                let rest = match &*method {
+                    "DESCRIBE" => format!(
+                        "Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{DESCRIPTION}",
+                        DESCRIPTION.len()
+                    ),
+                    "SETUP" => "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n".to_owned(),
+                    _ => "\r\n".to_owned(),
+                };
+                stream.write_all(format!("{head}{rest}").as_bytes())?;
+                if method == "PLAY" {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    for number in 0_u32.. {
+        let [.., high, low] = number.to_be_bytes();
+        let mut packet = vec![b'$', 0, 0, 14, 0x80, 0xe0, high, low];
+        packet.extend(number.wrapping_mul(3000).to_be_bytes());
+        packet.extend([0, 0, 0, 1, 0x65, 0x88]);
+        stream.write_all(&packet)?;
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+#[test]
+fn nobody_who_is_stuck_keeps_a_server_from_ending_in_time_and_from_losing_nothing() {
+    let stuck = |name: &str, manner| format!("[[cameras]]\nname = \"{name}\"\nurl = \"{}\"\n", rude(manner));
+    let dir = directory(&format!(
+        "{}{}{}",
+        camera("front", ""),
+        stuck("mute", Manner::Mute),
+        stuck("deaf", Manner::Deaf)
+    ));
+    let mut server = Server::start(dir.path());
+    server.await_samples("front", 10);
+    server.await_samples("deaf", 10);
+    let mut clients = Vec::new();
+    for (path, body) in [("cameras", 100), ("cameras/test", 0)] {
+        let mut client = TcpStream::connect(server.address()).expect("it listens");
+        let test = format!("{{\"url\":\"{}\"}}", rude(Manner::Mute));
+        let request = format!(
+            "POST /api/v1/{path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{test}",
+            server.address(),
+            test.len() + body
+        );
+        client.write_all(request.as_bytes()).expect("it is taken");
+        clients.push(client);
+    }
+    let counted = server.await_samples("front", 20)["streams"][0]["samples"].as_u64().expect("a number");
+    assert_eq!(server.terminate(STOP).code(), Some(0), "{}", server.log());
+    assert!(server.log().contains("everything is on the disk"), "{}", server.log());
+    let (samples, runs, gaps) = recorded(dir.path(), "main.ring", "front");
+    assert!(samples >= counted && (runs, gaps) == (1, 0), "{samples} of {counted}, {runs}, {gaps}");
+}
