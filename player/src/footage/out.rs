@@ -1,6 +1,7 @@
 //! Where a file's bytes go: to whoever asked, in pieces of a good size, and of all the bytes those that were asked for.
 
 use bytes::{Bytes, BytesMut};
+use keha_fs::ChunkNumber;
 use std::ops::{ControlFlow, Range};
 
 /// How many bytes are given at once, but for the last piece.
@@ -15,14 +16,26 @@ pub(super) struct Out<'a> {
     at: u64,
     buffer: BytesMut,
     give: Give<'a>,
+    goes_on: &'a dyn Fn() -> bool,
+    /// The chunk that was read last.
+    chunk: Option<ChunkNumber>,
     given: u64,
     stopped: bool,
 }
 
 impl<'a> Out<'a> {
     /// What is written first stands at `at` in the file.
-    pub(super) fn new(at: u64, wanted: Range<u64>, give: Give<'a>) -> Out<'a> {
-        Out { wanted, at, buffer: BytesMut::new(), give, given: 0, stopped: false }
+    pub(super) fn new(at: u64, wanted: Range<u64>, goes_on: &'a dyn Fn() -> bool, give: Give<'a>) -> Out<'a> {
+        Out { wanted, at, buffer: BytesMut::new(), give, goes_on, chunk: None, given: 0, stopped: false }
+    }
+
+    /// A sample of a chunk was read. Breaks when nothing more is wanted, which is asked at every chunk: what is left out is given to
+    /// nobody who could break it off.
+    pub(super) fn reads(&mut self, chunk: ChunkNumber) -> ControlFlow<()> {
+        if self.chunk.replace(chunk) != Some(chunk) && !(self.goes_on)() {
+            self.stopped = true;
+        }
+        if self.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// Takes the next bytes. Breaks when nothing behind them is wanted.
@@ -90,7 +103,7 @@ mod tests {
                 found.extend_from_slice(&piece);
                 ControlFlow::Continue(())
             };
-            let mut out = Out::new(0, from..from + length, &mut give);
+            let mut out = Out::new(0, from..from + length, &|| true, &mut give);
             let mut rest = &whole[..];
             for piece in pieces {
                 let (now, later) = rest.split_at(piece);
