@@ -6,10 +6,11 @@ use super::erase_tests::range;
 use super::hold_tests::lapped;
 use super::{Verdict, demand, for_seeds};
 use crate::error::Error;
-use crate::reader::{ChunkCache, ChunkKey, LoadedChunk, Volume};
+use crate::reader::{ChunkCache, ChunkKey, Cursor, LoadedChunk, Volume};
 use crate::report::{Item, TimeRange};
 use crate::types::StreamId;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -32,13 +33,8 @@ impl ChunkCache for Keeper {
     }
 }
 
-/// What a cursor gives, and how it ended.
-fn read(volume: &Volume, stream: StreamId, range: TimeRange, ahead: bool) -> (Vec<Item>, String) {
-    let mut cursor = match volume.read(stream, range) {
-        Ok(cursor) if ahead => cursor.reading_ahead(),
-        Ok(cursor) => cursor,
-        Err(error) => return (Vec::new(), error.to_string()),
-    };
+/// The rest of what a cursor gives, and how it ended.
+fn rest(cursor: &mut Cursor<'_>) -> (Vec<Item>, String) {
     let mut items = Vec::new();
     loop {
         match cursor.next_item() {
@@ -50,24 +46,54 @@ fn read(volume: &Volume, stream: StreamId, range: TimeRange, ahead: bool) -> (Ve
     }
 }
 
-/// Demands that by way of what is kept the same is given as without it.
-fn given_as_read(volume: &Volume, stream: StreamId, range: TimeRange, keeper: &Arc<Keeper>) -> Verdict {
-    let plain = read(volume, stream, range, false);
-    let keeping = volume.clone().with_chunk_cache(Arc::clone(keeper) as Arc<dyn ChunkCache>);
-    for ahead in [true, false] {
-        let given = read(&keeping, stream, range, ahead);
-        let differs = given.0.iter().zip(&plain.0).find(|(given, plain)| given != plain);
-        demand!(differs.is_none(), "given and read differ, ahead {ahead}: {differs:?}");
-        demand!(
-            given.0.len() == plain.0.len() && given.1 == plain.1,
-            "{} items are given, {} read; {}, {}",
-            given.0.len(),
-            plain.0.len(),
-            given.1,
-            plain.1
-        );
+/// The same range read from the disk, by way of what is kept, and that ahead.
+struct Readings<'v>([Option<Cursor<'v>>; 3]);
+
+impl<'v> Readings<'v> {
+    fn new(plain: &'v Volume, keeping: &'v Volume, stream: StreamId, range: TimeRange) -> Readings<'v> {
+        let read = |volume: &'v Volume| volume.read(stream, range).ok();
+        Readings([read(plain), read(keeping), read(keeping).map(Cursor::reading_ahead)])
     }
-    Ok(())
+
+    /// Demands that the next items are the same.
+    fn go_on(&mut self, items: usize) -> Verdict {
+        for _ in 0..items {
+            let [plain, others @ ..] = &mut self.0;
+            let Some(plain) = plain else { return Ok(()) };
+            let expected = plain.next_item().map_err(|error| error.to_string())?;
+            for other in others.iter_mut().flatten() {
+                let given = other.next_item().map_err(|error| error.to_string())?;
+                demand!(given == expected, "given is {given:?}, read {expected:?}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Demands that all that comes yet is the same.
+    fn end(&mut self) -> Verdict {
+        let [plain, others @ ..] = &mut self.0;
+        let expected = plain.as_mut().map(rest);
+        for other in others {
+            let given = other.as_mut().map(rest);
+            let (Some(given), Some(expected)) = (&given, &expected) else {
+                demand!(given == expected, "given is {given:?}, read {expected:?}");
+                continue;
+            };
+            let differs = given.0.iter().zip(&expected.0).find(|(given, read)| given != read);
+            demand!(differs.is_none(), "given and read differ: {differs:?}");
+            let (many, all) = (given.0.len(), expected.0.len());
+            demand!(many == all && given.1 == expected.1, "{many} of {all}: {}, {}", given.1, expected.1);
+        }
+        Ok(())
+    }
+}
+
+fn keeping(volume: &Volume, keeper: &Arc<Keeper>) -> Volume {
+    volume.clone().with_chunk_cache(Arc::clone(keeper) as Arc<dyn ChunkCache>)
+}
+
+fn given_as_read(volume: &Volume, stream: StreamId, range: TimeRange, keeper: &Arc<Keeper>) -> Verdict {
+    Readings::new(volume, &keeping(volume, keeper), stream, range).end()
 }
 
 /// Demands that a range is given as it is read, at first and again.
@@ -84,20 +110,39 @@ fn all_given_as_read(volume: &Volume, keeper: &Arc<Keeper>) -> Verdict {
         .try_for_each(|stream| given_as_read(volume, stream.id, TimeRange::default(), keeper))
 }
 
-/// An old look at the volume, and what was kept by it, while footage is erased, and then overwritten.
+/// A look at the volume that goes on to see what its writer does.
+fn live(driver: &Driver) -> Verdict<Volume> {
+    let reader = Arc::new(driver.disk.reader());
+    Volume::from_disk(reader, Path::new("proof")).map_err(|error| error.to_string())
+}
+
+/// An old look at the volume, and what was kept by it, while footage is erased, and then overwritten: between two readings, and in the
+/// middle of one.
 pub(super) fn of_what_goes(seed: u64) -> Verdict<u64> {
     let mut driver: Driver = lapped(seed, Cuts::NONE)?;
-    let (keeper, before) = (Arc::new(Keeper::default()), driver.volume()?);
+    let (keeper, before) = (Arc::new(Keeper::default()), live(&driver)?);
+    let kept = keeping(&before, &keeper);
     all_given_as_read(&before, &keeper)?;
+    let stream = driver.id_of("cam0");
     let (from, to) = range(&driver, "cam0", 40 + seed as usize % 40, 30)?;
+    let wanted = TimeRange { from: Some(from), to: None };
+    let mut begun: Vec<Readings<'_>> =
+        (0..8).map(|_| Readings::new(&before, &kept, stream, wanted)).collect();
+    begun.iter_mut().zip(1..).try_for_each(|(readings, items)| readings.go_on(3 * items))?;
     demand!(driver.erase("cam0", from, to)?, "it is erased");
+    begun.iter_mut().try_for_each(Readings::end)?;
     all_given_as_read(&before, &keeper)?;
-    all_given_as_read(&driver.volume()?, &keeper)?;
-    for _ in 0..8 {
+    all_given_as_read(&live(&driver)?, &keeper)?;
+    for lap in 0..8 {
+        let now = live(&driver)?;
+        let kept = keeping(&now, &keeper);
+        let mut begun = Readings::new(&now, &kept, stream, TimeRange::default());
+        begun.go_on(3 + lap)?;
         driver.lap()?;
+        begun.end()?;
         all_given_as_read(&before, &keeper)?;
     }
-    all_given_as_read(&driver.volume()?, &keeper)?;
+    all_given_as_read(&live(&driver)?, &keeper)?;
     let given = keeper.given.load(Ordering::Relaxed);
     demand!(given > 100, "only {given} chunks came from memory");
     Ok(given)
