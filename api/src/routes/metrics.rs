@@ -80,6 +80,9 @@ struct Scrape {
     now: WallTime,
 }
 
+/// What is counted of what is left out: name, help, value.
+type Counted = (&'static str, &'static str, fn(&Drops) -> u64);
+
 /// A number with the label it goes under.
 type Value = (String, f64);
 
@@ -149,15 +152,10 @@ impl Collector for Scrape {
 impl Scrape {
     /// What was left out, by stream and reason.
     fn drops(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let families: [(&str, &str, fn(&Drops) -> u64); 2] = [
-            (
-                "dropped_samples",
-                "Samples left out: the disk did not keep up, too large, not to be decoded",
-                |drops| drops.samples,
-            ),
-            ("dropped_bytes", "Bytes of the samples left out", |drops| drops.bytes),
-        ];
-        for (name, help, value) in families {
+        const SAMPLES: &str = "Samples left out: the disk did not keep up, too large, not to be decoded";
+        let samples: Counted = ("dropped_samples", SAMPLES, |drops| drops.samples);
+        let bytes: Counted = ("dropped_bytes", "Bytes of the samples left out", |drops| drops.bytes);
+        for (name, help, value) in [samples, bytes] {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             for stream in self.cameras.iter().flat_map(|camera| &camera.streams) {
                 for drops in &stream.drops {
