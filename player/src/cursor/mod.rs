@@ -35,6 +35,8 @@ mod mark;
 mod page;
 mod seek;
 mod walk;
+#[cfg(test)]
+mod walk_tests;
 
 pub use gop::{GOP_PART_BYTES, GOP_PART_SAMPLES, Gop};
 pub use joins::Discontinuity;

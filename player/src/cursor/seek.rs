@@ -21,8 +21,8 @@ impl Cursor<'_> {
     /// Puts the cursor on what is nearest to a moment. Of several runs that cover it, in the one that was recorded last; within a run what
     /// is shown nearest, where pictures are stored in another order. `None` if nothing is there: the cursor stays where it is.
     ///
-    /// Sound before the first picture of a stretch is no place to begin, as in timelines. At or behind a moment is the next one recorded that is: behind the last one of its run, it may be in a later run whose clock was
-    /// set back.
+    /// Sound before the first picture of a stretch is no place to begin, as in timelines. At or behind a moment is the next one recorded
+    /// that is: behind the last one of its run, it may be in a later run whose clock was set back.
     ///
     /// # Errors
     /// As [`crate::timeline::seek`] and [`Cursor::step`].
@@ -104,9 +104,14 @@ impl Cursor<'_> {
 
     /// From a sync sample at or before a moment on, the last at or before it.
     fn last_before(&mut self, wall: WallTime, step: Step) -> Result<Option<At>> {
-        if !self.at.as_ref().is_some_and(|at| at.page.is_of_step(at.index, step)) {
-            // It is a sync sample of another track.
-            self.step(Direction::Backwards, step)?;
+        let fits = |at: &At| {
+            at.page.row(at.index).is_some_and(|row| row.wall <= wall) && at.page.is_of_step(at.index, step)
+        };
+        // It may be a sync sample of another track, and what was recorded before it be shown behind the moment.
+        while !self.at.as_ref().is_some_and(fits) {
+            if self.step(Direction::Backwards, step)?.is_none() {
+                return Ok(None);
+            }
         }
         let mut best = self.at.clone();
         let mut reached = self.row().map_or(WallTime::MIN, |row| row.wall);

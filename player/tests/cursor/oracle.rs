@@ -138,7 +138,11 @@ impl Oracle {
             assert_eq!(data, known.sample.data);
             assert_eq!(data.len(), moment.row.bytes as usize);
             assert_eq!(moment.keyframe, known.keyframe);
-            moment.discontinuity = moment.discontinuity.or(carried.take());
+            // Beside what is damaged something else may be missing: that is told first, on whichever side it was met.
+            let more = carried.take();
+            let is_damage = moment.discontinuity.as_ref().is_none_or(|told| told.as_str() == "damaged");
+            moment.discontinuity =
+                if is_damage { more.or(moment.discontinuity) } else { moment.discontinuity };
             walked.push((place, moment));
         }
         walked
@@ -240,6 +244,10 @@ impl Oracle {
                 };
                 let on_its_side = if nearest == Nearest::AtOrBefore { at <= wall } else { at >= wall };
                 assert!(on_its_side, "{wall:?} {nearest:?} {step:?}: {found:?}");
+                // Sound before the first picture of a stretch is no place to begin.
+                if step == Step::Sample {
+                    continue;
+                }
                 let better: Vec<_> =
                     there().filter(|sample| nearer(sample)).map(|sample| sample.wall).collect();
                 assert_eq!(better, Vec::<WallTime>::new(), "{wall:?} {nearest:?} {step:?}: {found:?}");

@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 use keha_fs::{
-    Anchor, ClockSource, Configuration, CreateOptions, EraseRequest, Gap, GapReason, Rejected, RunId, Sample,
-    SampleFlags, StreamId, StreamName, StreamWriter, TrackConfiguration, TrackKind, TrackNumber, Uuid,
-    Volume, WallTime, Writer, WriterOptions,
+    Anchor, ClockSource, Configuration, CreateOptions, EraseRequest, Gap, GapReason, Rejected, RoundReport,
+    RunId, Sample, SampleFlags, StreamId, StreamName, StreamWriter, TrackConfiguration, TrackKind,
+    TrackNumber, Uuid, Volume, WallTime, Writer, WriterOptions,
 };
 use std::fs::{File, OpenOptions};
 use std::ops::ControlFlow;
@@ -34,7 +34,7 @@ pub(crate) struct Ring {
 pub(crate) struct Camera {
     writer: Writer,
     stream: StreamWriter,
-    rounds: Receiver<()>,
+    rounds: Receiver<u64>,
     pub(crate) kind: Kind,
     began: WallTime,
     pushed: u64,
@@ -83,7 +83,10 @@ impl Ring {
     pub(crate) fn camera(&self, kind: Kind) -> Camera {
         let (send, rounds) = channel();
         // The receiver may be gone while the writer closes.
-        let on_round = Box::new(move |_| send.send(()).unwrap_or(()));
+        let on_round = Box::new(move |round: RoundReport| {
+            let tracks = round.streams.iter().flat_map(|stream| &stream.tracks);
+            send.send(tracks.map(|track| track.samples).sum()).unwrap_or(());
+        });
         let options = WriterOptions {
             flush_interval: Duration::from_millis(50),
             chunk_bytes: 48 << 10,
@@ -203,7 +206,7 @@ impl Camera {
         let data = Bytes::from(vec![track.0 ^ (ticks / 10) as u8 ^ self.pushed as u8; bytes]);
         while let Err(rejected) = self.stream.push(Sample { track, ticks, flags, data: vec![data.clone()] }) {
             assert_eq!(rejected, Rejected::Full);
-            self.rounds.recv_timeout(PATIENCE).unwrap();
+            let _durable = self.rounds.recv_timeout(PATIENCE).unwrap();
         }
         self.pushed += 1;
     }
@@ -211,6 +214,11 @@ impl Camera {
     pub(crate) fn gap(&mut self, reason: GapReason, from: WallTime, to: Option<WallTime>) {
         let detail = String::new();
         self.stream.gap(&Gap { reason, from, to, samples_lost: 0, bytes_lost: 0, detail });
+    }
+
+    /// Waits until all is durable: what comes then stands in another chunk.
+    pub(crate) fn settle(&mut self) {
+        while self.rounds.recv_timeout(PATIENCE).unwrap() < self.pushed {}
     }
 
     pub(crate) fn close(self) {
