@@ -47,7 +47,7 @@ bench: needs ## what recording and giving back cost, as ratios against ffmpeg on
 	$(CARGO) run --release -p keha-tests --bin bench_http
 	$(CARGO) run --release -p keha-tests --bin bench_timeline
 
-# The points of acceptance in full size, with the release binary; POINT= one of them, or POINT=COUNT for kill, kills, powercut
+# The points of acceptance in full size, with the release binary; POINT= one of them, or POINT=COUNT for kill, kills, killed, powercut
 POINT ?= all
 acceptance: needs ## the promises in full size (hours): POINT=frames|clock|kill|kills|powercut|stalls|diskerrors|clocks|lap|copy|scrub|...
 	$(CARGO) build --release -p keha

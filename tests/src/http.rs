@@ -72,6 +72,11 @@ impl Client {
         &self.base
     }
 
+    /// What it logs in with.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     /// `GET`, whatever is answered.
     pub fn get(&self, path: &str) -> Result<Answer> {
         self.get_with(path, &[])

@@ -20,6 +20,9 @@ pub const LIMIT: Duration = Duration::from_secs(90);
 /// Samples in a frame of AAC.
 const AAC_SAMPLES: usize = 1024;
 
+/// What hls.js tells of, and gets over by itself, where it plays what goes on.
+const GOT_OVER: [&str; 2] = ["bufferSeekOverHole", "bufferAppendNoProgress"];
+
 /// For the page: what is known of why nothing is played.
 const STATE: &str = "({ wrong, time: video.currentTime, ready: video.readyState, paused: video.paused, \
     buffered: [...Array(video.buffered.length).keys()].map((i) => [video.buffered.start(i), video.buffered.end(i)]) })";
@@ -210,20 +213,23 @@ impl HlsJs {
         Ok(played)
     }
 
-    /// hls.js has not given up, and the page did not complain. What it got over is no failure where a live stream breaks off and goes on:
-    /// it meets holes that nobody could know of before.
+    /// hls.js plays on, and the page did not complain; answers what it got over by itself. Of what goes on it loads a segment again that it
+    /// had put elsewhere before it knew where the first one belongs, and where that breaks off there is a hole to seek over.
     pub fn went_on(mut self) -> Result<Value> {
         let wrong = self.browser.evaluate("wrong")?;
         let complaints = self.browser.complaints()?;
-        let is_fatal = |wrong: &Value| wrong.as_str().is_none_or(|wrong| wrong.starts_with("fatal "));
-        if wrong.as_array().is_none_or(|all| all.iter().any(is_fatal)) || !complaints.is_empty() {
+        let passes = |wrong: &str| {
+            !wrong.starts_with("fatal ") && GOT_OVER.iter().any(|details| wrong.contains(details))
+        };
+        let is_wrong = |wrong: &Value| !wrong.as_str().is_some_and(passes);
+        if wrong.as_array().is_none_or(|all| all.iter().any(is_wrong)) || !complaints.is_empty() {
             bail!("hls.js says {wrong}, the page {complaints:?}");
         }
         Ok(wrong)
     }
 
     /// Neither hls.js nor the page complained.
-    pub fn nothing_went_wrong(mut self) -> Result<()> {
+    fn nothing_went_wrong(mut self) -> Result<()> {
         let wrong = self.browser.evaluate("wrong")?;
         let complaints = self.browser.complaints()?;
         if wrong.as_array().is_none_or(|wrong| !wrong.is_empty()) || !complaints.is_empty() {

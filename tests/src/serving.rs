@@ -87,6 +87,16 @@ impl Serving {
         Ok(())
     }
 
+    /// Somebody else who asks it, with a token of an administrator of his own: what one reads at a time is bounded for each.
+    ///
+    /// # Errors
+    /// There is no administrator yet ([`Serving::add_token`]), or the server refuses.
+    pub fn another(&self, label: &str) -> Result<Client> {
+        let wanted = json!({ "label": label, "grant": { "role": "admin", "cameras": "all" } });
+        let made = self.client().change("POST", "/api/v1/tokens", &wanted)?;
+        Ok(Client::new(self.base.clone(), Some(made["token"].as_str().context("no token")?.to_owned())))
+    }
+
     /// The token of an administrator, once there is one.
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()

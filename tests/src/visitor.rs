@@ -21,31 +21,41 @@ const ANSWERS: [u16; 7] = [200, 201, 204, 206, 404, 410, 503];
 /// One client.
 pub struct Visitor<'a> {
     client: Client,
-    token: Option<&'a str>,
     cameras: &'a [String],
     chance: StdRng,
     /// It makes an export, once: each takes the volume two rounds, for its footage is held, and then let go.
     exports: bool,
+    did: Did,
+}
+
+/// What clients did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Did {
+    /// So many things,
+    pub asked: u64,
+    /// and so many requests of those were answered by 503: too much at a time.
+    pub refused: u64,
+}
+
+impl std::ops::Add for Did {
+    type Output = Did;
+
+    fn add(self, more: Did) -> Did {
+        Did { asked: self.asked + more.asked, refused: self.refused + more.refused }
+    }
 }
 
 impl<'a> Visitor<'a> {
-    /// Somebody who asks for these cameras, with a token; who makes an export, where `exports` says so.
-    pub fn new(
-        client: Client,
-        token: Option<&'a str>,
-        cameras: &'a [String],
-        seed: u64,
-        exports: bool,
-    ) -> Self {
-        Visitor { client, token, cameras, chance: StdRng::seed_from_u64(seed), exports }
+    /// Somebody who asks for these cameras; who makes an export, where `exports` says so.
+    pub fn new(client: Client, cameras: &'a [String], seed: u64, exports: bool) -> Self {
+        Visitor { client, cameras, chance: StdRng::seed_from_u64(seed), exports, did: Did::default() }
     }
 
-    /// Does one thing after the other until it is time to go; answers how many.
+    /// Does one thing after the other until it is time to go; answers what it did.
     ///
     /// # Errors
     /// At the first answer that is none of those that a client has to reckon with.
-    pub fn stay(mut self, is_over: impl Fn() -> bool) -> Result<u64> {
-        let mut asked = 0;
+    pub fn stay(mut self, is_over: impl Fn() -> bool) -> Result<Did> {
         while !is_over() {
             let camera = self.cameras[self.chance.random_range(0..self.cameras.len())].clone();
             let did = match self.chance.random_range(0..5) {
@@ -56,9 +66,18 @@ impl<'a> Visitor<'a> {
                 _ => self.seek(&camera),
             };
             did.with_context(|| format!("a client at {camera}"))?;
-            asked += 1;
+            self.did.asked += 1;
         }
-        Ok(asked)
+        Ok(self.did)
+    }
+
+    /// What is an answer to reckon with.
+    fn answered(&mut self, answer: Answer) -> Result<Answer> {
+        if !ANSWERS.contains(&answer.status) {
+            bail!("{}: {}", answer.status, answer.text());
+        }
+        self.did.refused += u64::from(answer.status == 503);
+        Ok(answer)
     }
 
     /// A moment of the last seconds, and one a little later that is not to come.
@@ -72,8 +91,8 @@ impl<'a> Visitor<'a> {
     fn seek(&mut self, camera: &str) -> Result<()> {
         let (from, to) = self.range()?;
         let stream = stream(camera);
-        answered(self.client.get(&format!("{stream}/timeline?from={from}&to={to}"))?)?;
-        answered(self.client.get(&format!("{stream}/snapshot.jpg?at={from}&width=160"))?).map(drop)
+        self.answered(self.client.get(&format!("{stream}/timeline?from={from}&to={to}"))?)?;
+        self.answered(self.client.get(&format!("{stream}/snapshot.jpg?at={from}&width=160"))?).map(drop)
     }
 
     fn play(&mut self, camera: &str) -> Result<()> {
@@ -83,10 +102,10 @@ impl<'a> Visitor<'a> {
             true => format!("{stream}/hls/live.m3u8"),
             false => format!("{stream}/hls/vod.m3u8?from={from}&to={to}"),
         };
-        let text = answered(self.client.get(&playlist)?)?.text();
+        let text = self.answered(self.client.get(&playlist)?)?.text();
         let wanted = self.chance.random_range(0..4);
         for segment in text.lines().filter(|line| line.ends_with(".m4s")).take(wanted) {
-            answered(self.client.get(&format!("{stream}/hls/{segment}"))?)?;
+            self.answered(self.client.get(&format!("{stream}/hls/{segment}"))?)?;
         }
         Ok(())
     }
@@ -103,13 +122,13 @@ impl<'a> Visitor<'a> {
     fn export(&mut self, camera: &str) -> Result<()> {
         let (from, to) = self.range()?;
         let wanted = json!({ "streams": [camera], "from": from, "to": to, "format": "mkv", "keep": "1m" });
-        let made = answered(self.client.send("POST", "/api/v1/exports", &wanted)?)?;
+        let made = self.answered(self.client.send("POST", "/api/v1/exports", &wanted)?)?;
         if made.status != 201 {
             return Ok(());
         }
         let made = made.json()?;
         let id = made["id"].as_str().context("no id")?;
-        answered(self.client.get(&format!("/api/v1/exports/{id}/file"))?)?;
+        self.answered(self.client.get(&format!("/api/v1/exports/{id}/file"))?)?;
         self.client.change("DELETE", &format!("/api/v1/exports/{id}"), &json!(null)).map(drop)
     }
 
@@ -117,7 +136,7 @@ impl<'a> Visitor<'a> {
     fn watch(&mut self, camera: &str) -> Result<()> {
         let address = self.client.base().strip_prefix("http://").context("no address")?;
         let mut request = format!("ws://{address}{}/live", stream(camera)).into_client_request()?;
-        if let Some(token) = self.token {
+        if let Some(token) = self.client.token() {
             request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
         }
         let socket = TcpStream::connect(address)?;
@@ -140,11 +159,4 @@ impl<'a> Visitor<'a> {
 
 fn stream(camera: &str) -> String {
     format!("/api/v1/cameras/{camera}/streams/main")
-}
-
-fn answered(answer: Answer) -> Result<Answer> {
-    if !ANSWERS.contains(&answer.status) {
-        bail!("{}: {}", answer.status, answer.text());
-    }
-    Ok(answer)
 }

@@ -2,10 +2,11 @@
 //! bounded, and nothing of them is left when they are gone.
 
 use super::figure;
+use crate::http::Client;
 use crate::rounds::Rounds;
 use crate::serving::{READY_LIMIT, Serving};
 use crate::usage::{resident_bytes, resident_peak_bytes};
-use crate::visitor::Visitor;
+use crate::visitor::{Did, Visitor};
 use crate::wait;
 use anyhow::{Result, anyhow, bail};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,22 +51,25 @@ pub fn whole(trial: &Trial<'_>) -> Result<()> {
     for name in &names {
         serving.await_footage(name, 3.0)?;
     }
+    let watcher = serving.another("watcher")?;
     let open_before = open_files(serving.id())?;
-    let before = trial.alone.map(|time| alone(&serving, time)).transpose()?;
+    let before = trial.alone.map(|time| alone(&watcher, time)).transpose()?;
     let memory = resident_bytes(serving.id())?;
-    let (asked, with) = visited(&serving, trial, &names)?;
+    let (did, with) = visited(&serving, &watcher, trial, &names)?;
     let peak = resident_peak_bytes(serving.id())?;
     figure(
         "clients",
         &format!(
-            "{} clients asked {asked} times; the server had {} MB before them, at most {} MB",
+            "{} clients asked {} times ({} requests refused as too much at a time); the server had {} MB before them, at most {} MB",
             trial.clients,
+            did.asked,
+            did.refused,
             memory >> 20,
             peak >> 20
         ),
     );
     nothing_is_left(&serving, open_before)?;
-    let behind = trial.alone.map(|time| alone(&serving, time)).transpose()?;
+    let behind = trial.alone.map(|time| alone(&watcher, time)).transpose()?;
     let alone = before.zip(behind).map(|(before, behind)| before.and(behind));
     for name in &names {
         let counts = serving.counts(name)?;
@@ -89,32 +93,39 @@ pub fn whole(trial: &Trial<'_>) -> Result<()> {
 }
 
 /// How long rounds take without clients.
-fn alone(serving: &Serving, time: Duration) -> Result<Rounds> {
+fn alone(watcher: &Client, time: Duration) -> Result<Rounds> {
     let end = Instant::now() + time;
-    Rounds::watched(&serving.client(), || Instant::now() >= end)
+    Rounds::watched(watcher, || Instant::now() >= end)
 }
 
-/// The clients come and go: how often they asked, and how long rounds took meanwhile.
-fn visited(serving: &Serving, trial: &Trial<'_>, names: &[String]) -> Result<(u64, Rounds)> {
+/// The clients come and go: what they did, and how long rounds took meanwhile.
+fn visited(
+    serving: &Serving,
+    watcher: &Client,
+    trial: &Trial<'_>,
+    names: &[String],
+) -> Result<(Did, Rounds)> {
+    let clients = (0..trial.clients).map(|number| serving.another(&format!("client {number}")));
+    let clients = clients.collect::<Result<Vec<_>>>()?;
     let end = Instant::now() + trial.duration;
     let gone = AtomicBool::new(false);
-    let client = serving.client();
     std::thread::scope(|scope| {
-        let rounds = scope.spawn(|| Rounds::watched(&client, || gone.load(Ordering::Relaxed)));
-        let all: Vec<_> = (0..trial.clients)
-            .map(|number| {
-                let (client, token) = (serving.client(), serving.token());
-                let visitor = Visitor::new(client, token, names, trial.seed + number, number < trial.exports);
+        let rounds = scope.spawn(|| Rounds::watched(watcher, || gone.load(Ordering::Relaxed)));
+        let all: Vec<_> = (0..)
+            .zip(clients)
+            .map(|(number, client)| {
+                let visitor = Visitor::new(client, names, trial.seed + number, number < trial.exports);
                 scope.spawn(move || visitor.stay(|| Instant::now() >= end))
             })
             .collect();
-        let asked = all
+        let did = all
             .into_iter()
             .map(|one| one.join().unwrap_or_else(|_| Err(anyhow!("a client panicked"))))
             .collect::<Vec<_>>();
         gone.store(true, Ordering::Relaxed);
         let rounds = rounds.join().unwrap_or_else(|_| Err(anyhow!("the watcher of rounds panicked")))?;
-        Ok((asked.into_iter().sum::<Result<u64>>()?, rounds))
+        let did = did.into_iter().try_fold(Did::default(), |all, did| anyhow::Ok(all + did?))?;
+        Ok((did, rounds))
     })
 }
 

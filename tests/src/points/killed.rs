@@ -136,7 +136,7 @@ impl Load<'_> {
     fn until_killed(&self, serving: &mut Serving, ledger: &mut Ledger) -> Result<Listed> {
         let killed = AtomicBool::new(false);
         let is_over = || killed.load(Ordering::SeqCst);
-        let (client, token) = (serving.client(), serving.token().map(str::to_owned));
+        let (client, visitors) = (serving.client(), serving.another("visitors")?);
         std::thread::scope(|scope| {
             let listing = scope.spawn(|| {
                 let mut last = Listed::default();
@@ -151,8 +151,7 @@ impl Load<'_> {
             let visiting: Vec<_> = (0..self.trial.clients)
                 .map(|number| {
                     let seed = self.seed + number;
-                    let visitor =
-                        Visitor::new(client.clone(), token.as_deref(), self.names, seed, number % 4 == 0);
+                    let visitor = Visitor::new(visitors.clone(), self.names, seed, number % 4 == 0);
                     let is_over = &is_over;
                     scope.spawn(move || match visitor.stay(is_over) {
                         // What breaks off is the kill.
