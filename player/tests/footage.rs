@@ -4,6 +4,8 @@
 mod gaps;
 #[path = "footage/judge.rs"]
 mod judge;
+#[path = "footage/marks.rs"]
+mod marks;
 #[path = "footage/memory.rs"]
 mod memory;
 #[path = "footage/ring.rs"]
@@ -18,7 +20,7 @@ use keha_player::Error;
 use keha_player::footage::{FootageRequest, Format, Prepared, prepare};
 use proptest::prelude::*;
 use ring::{HOUR_NS, NOON, Ring, SECOND_NS, bytes, prepared, request, samples_of, whole};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use support::clip::{AAC, Clip, H264, H265, MULAW, encode};

@@ -5,7 +5,8 @@
 //! offset is negative ([`crate::footage::depth`]).
 
 use crate::error::{Error, Result};
-use crate::footage::lane::Merged;
+use crate::footage::lane::{Member, Merged};
+use crate::footage::marks::{Holds, Mark, Marks, PendingState, WAITING_MAX};
 use crate::footage::out::Out;
 use crate::footage::prepared::Source;
 use crate::mp4::{DecodeTimes, FragmentSample, FragmentTrack, Timed, Track, fragment, init};
@@ -18,22 +19,45 @@ const SPAN_NS: i128 = 2_000_000_000;
 /// The most bytes that are held for a fragment, but for one sample that is larger.
 const BYTES_MAX: usize = 8 << 20;
 
-/// Writes the file until nothing more of it is wanted.
-pub(super) fn write(source: &Source, volume: &Volume, out: &mut Out<'_>) -> Result<()> {
+/// Writes the file, from its beginning or a mark, until nothing more of it is wanted; leaves marks in `marks`.
+pub(super) fn write(
+    source: &Source,
+    volume: &Volume,
+    from: Option<&Mark>,
+    mut marks: Option<&mut Marks>,
+    out: &mut Out<'_>,
+) -> Result<()> {
     let described: Vec<Track> = source.tracks.iter().filter_map(|track| track.mp4.clone()).collect();
-    if out.write(init(&described)?).is_break() {
-        return Ok(());
-    }
     let lead = source.tracks.iter().position(|track| track.configuration.kind == TrackKind::Video);
     let mut muxing = Muxing::new(&described, &source.early, lead);
-    let mut samples = Merged::new(volume, source)?;
+    let mut next = from.map_or_else(|| vec![0; source.tracks.len()], |mark| mark.next.clone());
+    let mut samples = match from.and_then(|mark| Some((mark, mark.needs()?))) {
+        Some((mark, needed)) => {
+            let (samples, before) = Merged::resumed(volume, source, &needed, &next)?;
+            muxing.resume(mark, before);
+            samples
+        }
+        None if out.write(init(&described)?).is_break() => return Ok(()),
+        None => Merged::new(volume, source)?,
+    };
     while let Some(member) = samples.next()? {
+        if out.reads(member.row.chunk).is_break() {
+            return Ok(());
+        }
+        if let Some(next) = next.get_mut(member.track) {
+            *next = member.sample + 1;
+        }
         let Some(track) = described.get(member.track) else { continue };
         let ticks = source.axis.ticks(member.row.wall, track.timescale());
-        if let Some(made) = muxing.push(member.track, ticks, member.row.flags, member.data)?
-            && out.write(made).is_break()
-        {
+        let Some(made) = muxing.push(member.track, ticks, member.row.flags, member.data)? else { continue };
+        if out.write(made).is_break() {
             return Ok(());
+        }
+        let at = out.position();
+        if let Some(marks) = marks.as_mut().filter(|marks| marks.is_due(at))
+            && let Some(holds) = muxing.state()
+        {
+            marks.push(Mark { at, next: next.clone(), holds });
         }
     }
     if let Some(made) = muxing.finish()? {
@@ -77,6 +101,36 @@ impl<'t> Muxing<'t> {
             border: None,
         });
         Muxing { tracks: pending.collect(), lead, sequence: 0, began_ns: None, bytes: 0 }
+    }
+
+    /// What it holds but for the samples' bytes; `None` if that is too much for a mark.
+    fn state(&self) -> Option<Holds> {
+        let waiting: usize = self.tracks.iter().map(|pending| pending.waiting.len()).sum();
+        if waiting > WAITING_MAX {
+            return None;
+        }
+        let began_ns = self.began_ns.map(i64::try_from).transpose().ok()?;
+        let tracks = self.tracks.iter().map(Pending::state).collect();
+        Some(Holds::Fragments { sequence: self.sequence, began_ns, tracks })
+    }
+
+    /// Goes on with what another one held at a mark, and the samples that waited there.
+    fn resume(&mut self, mark: &Mark, before: Vec<Member>) {
+        let Holds::Fragments { sequence, began_ns, tracks } = &mark.holds else { return };
+        (self.sequence, self.began_ns) = (*sequence, began_ns.map(i128::from));
+        for (pending, state) in self.tracks.iter_mut().zip(tracks) {
+            pending.times = DecodeTimes::resumed(pending.track.reorder_max(), &state.times);
+            let settled =
+                state.settled.iter().map(|(decode, offset)| Timed { decode: *decode, offset: *offset });
+            pending.settled = settled.collect();
+            pending.border = state.border.map(|border| border as usize);
+        }
+        for member in before {
+            self.bytes += member.data.len();
+            if let Some(pending) = self.tracks.get_mut(member.track) {
+                pending.waiting.push_back((member.row.flags, member.data));
+            }
+        }
     }
 
     /// Takes a sample, and gives a fragment if one is there.
@@ -139,6 +193,16 @@ impl<'t> Muxing<'t> {
 }
 
 impl Pending<'_> {
+    fn state(&self) -> PendingState {
+        PendingState {
+            // Few: the muxer counted them.
+            waiting: self.waiting.len() as u32,
+            settled: self.settled.iter().map(|timed| (timed.decode, timed.offset)).collect(),
+            times: self.times.state(),
+            border: self.border.and_then(|border| u32::try_from(border).ok()),
+        }
+    }
+
     fn ns(&self, ticks: i64) -> i128 {
         i128::from(ticks) * 1_000_000_000 / i128::from(self.track.timescale().max(1))
     }

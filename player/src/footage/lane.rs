@@ -39,6 +39,8 @@ pub(super) struct LaneReader<'a> {
     reached: Option<WallTime>,
     /// By track in the file, the sample behind the one read last.
     next: BTreeMap<usize, u32>,
+    /// Samples before those that come next are passed over: it was not begun at the first.
+    passes_over: bool,
     /// What was read before it was asked for.
     waiting: BTreeMap<usize, VecDeque<Member>>,
 }
@@ -64,6 +66,7 @@ impl<'a> LaneReader<'a> {
             at: first,
             reached: None,
             next: BTreeMap::new(),
+            passes_over: false,
             waiting: BTreeMap::new(),
         })
     }
@@ -73,6 +76,22 @@ impl<'a> LaneReader<'a> {
         self.reader = Some(self.volume.read_chunks(self.id, chunk..=self.last).reading_ahead());
         self.at = chunk;
         self.next.clear();
+    }
+
+    /// Begins with these samples, by track in the file, and not with the first. For [`LaneReader::next`] alone.
+    fn begin_at(&mut self, samples: &[u32]) {
+        let mine: Vec<(usize, u32)> = self
+            .tracks
+            .iter()
+            .map(|(_, track)| (*track, samples.get(*track).copied().unwrap_or(0)))
+            .collect();
+        let begins = mine.iter().filter_map(|(track, sample)| {
+            Some(self.source.tracks.get(*track)?.stretches.of(*sample)?.begins())
+        });
+        // Where all tracks are at their ends, nothing of the last chunk is given.
+        self.seek(begins.min().unwrap_or(self.last));
+        self.next.extend(mine);
+        self.passes_over = true;
     }
 
     /// The next sample of the file that is recorded; `None` behind the last one.
@@ -100,7 +119,15 @@ impl<'a> LaneReader<'a> {
         if self.reader.is_none() {
             self.seek(self.first);
         }
-        let found = self.read()?;
+        let found = loop {
+            let found = self.read()?;
+            let is_before =
+                |member: &Member| self.next.get(&member.track).is_some_and(|next| member.sample < *next);
+            // The tracks do not begin in the same chunk.
+            if !(self.passes_over && found.as_ref().is_some_and(is_before)) {
+                break found;
+            }
+        };
         match &found {
             Some(member) => {
                 let next = self.next.entry(member.track).or_default();
@@ -192,6 +219,32 @@ impl<'a> Merged<'a> {
             Ok((lane, head))
         });
         Ok(Merged { lanes: lanes.collect::<Result<_>>()? })
+    }
+
+    /// Goes on where these samples come next, by track. Those from `needed` on that come before are given at once, of each track in their
+    /// order.
+    pub(super) fn resumed(
+        volume: &'a Volume,
+        source: &'a Source,
+        needed: &[u32],
+        next: &[u32],
+    ) -> Result<(Merged<'a>, Vec<Member>)> {
+        let (mut lanes, mut before) = (Vec::new(), Vec::new());
+        for lane in 0..source.streams.len() {
+            let Some(mut lane) = LaneReader::new(volume, source, lane) else { continue };
+            lane.begin_at(needed);
+            let head = loop {
+                match lane.next()? {
+                    // What was taken of a stream is what was recorded first.
+                    Some(member) if next.get(member.track).is_some_and(|next| member.sample < *next) => {
+                        before.push(member);
+                    }
+                    head => break head,
+                }
+            };
+            lanes.push((lane, head));
+        }
+        Ok((Merged { lanes }, before))
     }
 
     /// The next sample.

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::export::part::track_uid;
 use crate::footage::lane::Merged;
+use crate::footage::marks::{Holds, Mark, Marks};
 use crate::footage::out::Out;
 use crate::footage::part::PartTrack;
 use crate::footage::prepared::Source;
@@ -10,6 +11,7 @@ use crate::mkv::{Block, Muxer, Sink, Tags, Track};
 use crate::time::rfc3339;
 use bytes::Bytes;
 use keha_fs::{SampleFlags, TrackKind, Volume, WallTime};
+use std::cell::RefCell;
 use std::io;
 use std::path::PathBuf;
 use uuid::Uuid;
@@ -17,24 +19,49 @@ use uuid::Uuid;
 /// Where there are no pictures, places to seek to are this far apart.
 const SOUND_CUE_NS: i64 = 1_000_000_000;
 
-/// Writes the file until nothing more of it is wanted.
-pub(super) fn write(source: &Source, tag: &blake3::Hash, volume: &Volume, out: &mut Out<'_>) -> Result<()> {
-    match mux(source, tag, volume, out) {
+/// Writes the file, from its beginning or a mark, until nothing more of it is wanted; leaves marks in `marks`.
+pub(super) fn write(
+    source: &Source,
+    tag: &blake3::Hash,
+    volume: &Volume,
+    from: Option<&Mark>,
+    marks: Option<&mut Marks>,
+    out: &mut Out<'_>,
+) -> Result<()> {
+    let out = &RefCell::new(out);
+    match mux(source, tag, volume, from, marks, out) {
         // That is how the sink breaks the muxer off.
-        Err(Error::Io { .. }) if out.is_done() => Ok(()),
+        Err(Error::Io { .. }) if out.borrow().is_done() => Ok(()),
         other => other,
     }
 }
 
-fn mux(source: &Source, tag: &blake3::Hash, volume: &Volume, out: &mut Out<'_>) -> Result<()> {
+fn mux(
+    source: &Source,
+    tag: &blake3::Hash,
+    volume: &Volume,
+    from: Option<&Mark>,
+    mut marks: Option<&mut Marks>,
+    out: &RefCell<&mut Out<'_>>,
+) -> Result<()> {
     let names: Vec<String> = source.streams.iter().map(|(_, name)| name.to_string()).collect();
     let mut muxer =
         Muxer::new(Box::new(OutSink { out }), PathBuf::from("-"), names.join(", "), segment_uuid(tag));
     muxer.set_tracks(tracks(source))?;
     muxer.will_end(source.to);
     let pictures = source.tracks.iter().any(|track| track.configuration.kind == TrackKind::Video);
-    let (mut samples, mut last_cue) = (Merged::new(volume, source)?, None);
+    let mut next = from.map_or_else(|| vec![0; source.tracks.len()], |mark| mark.next.clone());
+    let (mut samples, mut last_cue) = match from {
+        Some(Mark { holds: Holds::Matroska { origin_ns, last_cue_ns }, .. }) => {
+            muxer.resume(WallTime(*origin_ns));
+            (Merged::resumed(volume, source, &next, &next)?.0, last_cue_ns.map(WallTime))
+        }
+        _ => (Merged::new(volume, source)?, None),
+    };
     while let Some(member) = samples.next()? {
+        if out.borrow_mut().reads(member.row.chunk).is_break() {
+            return Ok(());
+        }
         let Some(track) = source.tracks.get(member.track) else { continue };
         let video = track.configuration.kind == TrackKind::Video;
         let key = !video || member.row.flags.contains(SampleFlags::SYNC);
@@ -44,6 +71,7 @@ fn mux(source: &Source, tag: &blake3::Hash, volume: &Volume, out: &mut Out<'_>) 
         } else {
             last_cue.is_none_or(|last: WallTime| wall.since_ns(last) >= SOUND_CUE_NS)
         };
+        let (begun, written, cued) = (muxer.origin(), out.borrow().position(), last_cue);
         if cue {
             last_cue = Some(wall);
         }
@@ -55,6 +83,19 @@ fn mux(source: &Source, tag: &blake3::Hash, volume: &Volume, out: &mut Out<'_>) 
             cue,
             data: member.data,
         })?;
+        let at = out.borrow().position();
+        // A cluster was written, and this sample is all that the next one has.
+        if let (Some(origin), Some(marks)) = (begun, &mut marks)
+            && at > written
+            && marks.is_due(at)
+        {
+            let holds =
+                Holds::Matroska { origin_ns: origin.0, last_cue_ns: cued.map(|cued: WallTime| cued.0) };
+            marks.push(Mark { at, next: next.clone(), holds });
+        }
+        if let Some(next) = next.get_mut(member.track) {
+            *next = member.sample + 1;
+        }
     }
     muxer.finish(source.to, |_| tags(source, &names))?;
     Ok(())
@@ -102,17 +143,21 @@ fn segment_uuid(tag: &blake3::Hash) -> Uuid {
 }
 
 /// Passes the muxer's bytes on, and fails where nothing more of them is wanted.
-struct OutSink<'o, 'a> {
-    out: &'o mut Out<'a>,
+struct OutSink<'c, 'o, 'a> {
+    out: &'c RefCell<&'o mut Out<'a>>,
 }
 
-impl OutSink<'_, '_> {
+impl OutSink<'_, '_, '_> {
     fn put(&mut self, bytes: Bytes) -> io::Result<()> {
-        if self.out.write(bytes).is_break() { Err(io::Error::other("no more is wanted")) } else { Ok(()) }
+        if self.out.borrow_mut().write(bytes).is_break() {
+            Err(io::Error::other("no more is wanted"))
+        } else {
+            Ok(())
+        }
     }
 }
 
-impl Sink for OutSink<'_, '_> {
+impl Sink for OutSink<'_, '_, '_> {
     fn can_patch(&self) -> bool {
         false
     }
@@ -126,7 +171,7 @@ impl Sink for OutSink<'_, '_> {
     }
 
     fn position(&self) -> u64 {
-        self.out.position()
+        self.out.borrow().position()
     }
 
     fn finish(&mut self, _header: &[u8]) -> io::Result<blake3::Hash> {

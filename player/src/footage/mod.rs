@@ -19,8 +19,9 @@
 //! Memory: what is prepared costs 24 bytes a chunk and track; MP4, 4 bytes a sample and its head beside. Writing holds a second of
 //! footage and a chunk of each stream.
 //!
-//! Ranges: an MP4's bytes are found where they are asked for. The other two formats have no table of their length in advance, so a
-//! range of them is made from the beginning, and what lies before is left out; [`Prepared::measure`] tells their length.
+//! Ranges: an MP4's bytes are found where they are asked for. The other two formats have no table of their length in advance:
+//! [`Prepared::measure_while`] tells it, and leaves [`Marks`]. A range is made from the last mark before it, or from the beginning where
+//! there are none, and what lies before it is left out. The bytes are the same either way.
 //!
 //! What must not live here: HTTP, who may see what, keeping files.
 
@@ -29,27 +30,31 @@ mod depth;
 mod file;
 mod fragments;
 mod lane;
+mod marks;
 mod matroska;
 mod out;
 mod part;
 mod planner;
 mod prepared;
 mod request;
+mod standing;
 mod stretches;
 mod tag;
+mod watched;
 
+pub use marks::Marks;
 pub use planner::FootagePart;
 pub use prepared::{Measured, Prepared, Written};
 pub use request::{FootageRequest, Format};
+pub use standing::Standing;
 
-#[cfg(doc)]
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::export::archive::{Archive, Listing};
 use crate::export::feed::{Feed, Piece, Wanted};
 use crate::export::{ExportRequest, nothing_recorded, streams_of};
 use keha_fs::{SampleRow, StreamSummary, Volume};
 use planner::Planner;
+use watched::Watched;
 
 /// Finds out what a request gives, from the volume's tables alone: no sample is read.
 ///
@@ -58,12 +63,38 @@ use planner::Planner;
 /// chosen; [`Error::Invalid`] for a request that does not work out, or asks for more than one file can have; [`Error::Mp4`] if nothing
 /// of it has a place in MP4; [`Error::Volume`].
 pub fn prepare(volume: &Volume, request: &FootageRequest) -> Result<Prepared> {
-    let listing = Listing(volume);
+    prepare_while(volume, request, &|| true)
+}
+
+/// The same for as long as `goes_on` says so, which is asked at every chunk.
+///
+/// # Errors
+/// As [`prepare`]; [`Error::Cancelled`] where it does not go on.
+pub fn prepare_while(
+    volume: &Volume,
+    request: &FootageRequest,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Prepared> {
+    prepare_from(&Listing(volume), request, goes_on)
+}
+
+fn prepare_from(
+    archive: &dyn Archive,
+    request: &FootageRequest,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Prepared> {
+    let watched = Watched::new(archive, goes_on);
+    let prepared = plan_from(&watched, request);
+    // What it came to, it came to by the part of the footage that was looked at.
+    if watched.is_stopped() { Err(Error::Cancelled) } else { prepared }
+}
+
+fn plan_from(archive: &dyn Archive, request: &FootageRequest) -> Result<Prepared> {
     let wanted = ExportRequest { streams: request.streams.clone(), range: request.range, run: None };
-    let streams = streams_of(&listing, &wanted)?;
+    let streams = streams_of(archive, &wanted)?;
     let mut feeds = Vec::with_capacity(streams.len());
     for stream in &streams {
-        feeds.push(Rows::new(&listing, stream.clone(), request)?);
+        feeds.push(Rows::new(archive, stream.clone(), request)?);
     }
     if feeds.iter().all(|rows| rows.head.is_none()) {
         return Err(nothing_recorded(streams));
@@ -72,7 +103,7 @@ pub fn prepare(volume: &Volume, request: &FootageRequest) -> Result<Prepared> {
     while let Some((lane, piece)) = next_row(&mut feeds)? {
         planner.push(lane, &piece)?;
     }
-    planner.finish(volume.info().id)
+    planner.finish(archive.info().id)
 }
 
 /// One stream's rows.

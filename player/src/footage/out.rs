@@ -2,6 +2,7 @@
 //! memory, without copying it; only short pieces are put together.
 
 use bytes::{Buf, Bytes, BytesMut};
+use keha_fs::ChunkNumber;
 use std::ops::{ControlFlow, Range};
 
 /// Pieces of at least so many bytes are given as they are; shorter ones are put together to so many.
@@ -17,14 +18,26 @@ pub(super) struct Out<'a> {
     /// Short pieces, together.
     short: BytesMut,
     give: Give<'a>,
+    goes_on: &'a dyn Fn() -> bool,
+    /// The chunk that was read last.
+    chunk: Option<ChunkNumber>,
     given: u64,
     stopped: bool,
 }
 
 impl<'a> Out<'a> {
     /// What is written first stands at `at` in the file.
-    pub(super) fn new(at: u64, wanted: Range<u64>, give: Give<'a>) -> Out<'a> {
-        Out { wanted, at, short: BytesMut::new(), give, given: 0, stopped: false }
+    pub(super) fn new(at: u64, wanted: Range<u64>, goes_on: &'a dyn Fn() -> bool, give: Give<'a>) -> Out<'a> {
+        Out { wanted, at, short: BytesMut::new(), give, goes_on, chunk: None, given: 0, stopped: false }
+    }
+
+    /// A sample of a chunk was read. Breaks when nothing more is wanted, which is asked at every chunk: what is left out is given to
+    /// nobody who could break it off.
+    pub(super) fn reads(&mut self, chunk: ChunkNumber) -> ControlFlow<()> {
+        if self.chunk.replace(chunk) != Some(chunk) && !(self.goes_on)() {
+            self.stopped = true;
+        }
+        if self.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// Takes the next bytes. Breaks when nothing behind them is wanted.
@@ -104,7 +117,7 @@ mod tests {
                 found.extend_from_slice(&piece);
                 ControlFlow::Continue(())
             };
-            let mut out = Out::new(0, from..from + length, &mut give);
+            let mut out = Out::new(0, from..from + length, &|| true, &mut give);
             let mut rest = whole.clone();
             for piece in pieces {
                 if out.write(rest.split_to(piece)).is_break() {

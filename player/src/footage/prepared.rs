@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::footage::axis::Axis;
+use crate::footage::marks::{Holds, Mark, Marks};
 use crate::footage::out::Out;
 use crate::footage::part::{Part, PartTrack};
 use crate::footage::planner::FootagePart;
@@ -157,21 +158,59 @@ impl Prepared {
         bytes: Range<u64>,
         out: &mut dyn FnMut(Bytes) -> ControlFlow<()>,
     ) -> Result<Written> {
+        self.write_while(volume, bytes, None, &|| true, out)
+    }
+
+    /// The same, from a mark where there are any, and for as long as `goes_on` says so: it is asked at every chunk that is read, also
+    /// where nothing is given of it.
+    ///
+    /// # Errors
+    /// As [`Prepared::write`].
+    pub fn write_while(
+        &self,
+        volume: &Volume,
+        bytes: Range<u64>,
+        marks: Option<&Marks>,
+        goes_on: &dyn Fn() -> bool,
+        out: &mut dyn FnMut(Bytes) -> ControlFlow<()>,
+    ) -> Result<Written> {
+        let tag = self.entity_tag();
+        let from = marks.and_then(|marks| marks.before(&tag, bytes.start)).filter(|mark| self.fits(mark));
+        self.make(volume, bytes, (from, None), goes_on, out)
+    }
+
+    /// Makes a range of the file's bytes: from a mark, leaving marks.
+    fn make(
+        &self,
+        volume: &Volume,
+        bytes: Range<u64>,
+        (from, marks): (Option<&Mark>, Option<&mut Marks>),
+        goes_on: &dyn Fn() -> bool,
+        out: &mut dyn FnMut(Bytes) -> ControlFlow<()>,
+    ) -> Result<Written> {
         if volume.info().id != self.source.volume {
             return Err(Error::Invalid("the file was prepared from another volume".into()));
         }
         if bytes.is_empty() {
             return Ok(Written { bytes: 0, stopped: false });
         }
-        let begins = if self.layout.is_some() { bytes.start } else { 0 };
-        let mut out = Out::new(begins, bytes.clone(), out);
+        let begins = if self.layout.is_some() { bytes.start } else { from.map_or(0, |mark| mark.at) };
+        let mut out = Out::new(begins, bytes.clone(), goes_on, out);
         match (&self.layout, self.format) {
             (Some(layout), _) => file::write(&self.source, layout, volume, bytes, &mut out)?,
-            (None, Format::Mkv) => matroska::write(&self.source, &self.tag, volume, &mut out)?,
-            (None, _) => fragments::write(&self.source, volume, &mut out)?,
+            (None, Format::Mkv) => matroska::write(&self.source, &self.tag, volume, from, marks, &mut out)?,
+            (None, _) => fragments::write(&self.source, volume, from, marks, &mut out)?,
         }
         let (bytes, stopped) = out.finish();
         Ok(Written { bytes, stopped })
+    }
+
+    /// Whether a mark is of a file like this one.
+    fn fits(&self, mark: &Mark) -> bool {
+        let matroska = matches!(mark.holds, Holds::Matroska { .. });
+        matroska == (self.format == Format::Mkv)
+            && mark.next.len() == self.source.tracks.len()
+            && mark.needs().is_some()
     }
 
     /// Makes all of the file and keeps nothing of it: its length and its hash.
@@ -179,12 +218,30 @@ impl Prepared {
     /// # Errors
     /// As [`Prepared::write`].
     pub fn measure(&self, volume: &Volume) -> Result<Measured> {
+        Ok(self.measure_while(volume, u64::MAX, &|| true)?.0)
+    }
+
+    /// The same for as long as `goes_on` says so, which is asked at every chunk that is read, or every piece that is made. Leaves marks so
+    /// many bytes apart: none in a file whose bytes are found at once.
+    ///
+    /// # Errors
+    /// As [`Prepared::write`]; [`Error::Cancelled`] where it does not go on.
+    pub fn measure_while(
+        &self,
+        volume: &Volume,
+        apart: u64,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<(Measured, Marks)> {
         let mut hasher = blake3::Hasher::new();
-        let written = self.write(volume, 0..u64::MAX, &mut |piece| {
+        let mut marks = Marks::new(self.entity_tag(), apart);
+        let written = self.make(volume, 0..u64::MAX, (None, Some(&mut marks)), goes_on, &mut |piece| {
             hasher.update(&piece);
-            ControlFlow::Continue(())
+            if goes_on() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        Ok(Measured { bytes: written.bytes, hash: hasher.finalize() })
+        if written.stopped {
+            return Err(Error::Cancelled);
+        }
+        Ok((Measured { bytes: written.bytes, hash: hasher.finalize() }, marks))
     }
 }
 

@@ -86,6 +86,16 @@ impl<'a> Muxer<'a> {
         self.ends = Some(at);
     }
 
+    /// Time zero, once it is known.
+    pub(crate) fn origin(&self) -> Option<WallTime> {
+        self.begun.map(|begun| begun.origin)
+    }
+
+    /// Goes on behind a cluster of a pipe whose time zero is known: its header was written before.
+    pub(crate) fn resume(&mut self, origin: WallTime) {
+        self.begun = Some(Begun { origin, header_bytes: 0 });
+    }
+
     /// Replaces the tracks, if they still fit: before the first cluster any do, later those that the kept room takes.
     /// In a pipe nothing can be changed any more, which matters only where tracks differ in more than parameter sets.
     pub(crate) fn set_tracks(&mut self, tracks: Vec<Track>) -> Result<bool> {

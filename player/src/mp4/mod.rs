@@ -29,6 +29,7 @@ pub use init::init;
 pub use layout::{Layout, LayoutBuilder, LayoutSample, Piece, Window};
 pub(crate) use payload::NalUnits;
 pub use payload::Payload;
+pub(crate) use times::TimesState;
 pub use times::{DecodeTimes, Timed, wall_base};
 pub use track::{ParameterSets, Track};
 

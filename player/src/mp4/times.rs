@@ -9,6 +9,7 @@
 //! whether it is looked at alone or in its stream. Within one, `reorder_max` samples have to be looked ahead.
 
 use keha_fs::Anchor;
+use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
@@ -38,7 +39,32 @@ pub struct DecodeTimes {
     last: Option<i64>,
 }
 
+/// What decides the times of the samples to come, in numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TimesState {
+    waiting: Vec<i64>,
+    earliest: Vec<i64>,
+    last: Option<i64>,
+}
+
 impl DecodeTimes {
+    /// What it holds, to go on with elsewhere.
+    pub(crate) fn state(&self) -> TimesState {
+        let mut earliest: Vec<i64> = self.earliest.iter().map(|Reverse(ticks)| *ticks).collect();
+        earliest.sort_unstable();
+        TimesState { waiting: self.waiting.iter().copied().collect(), earliest, last: self.last }
+    }
+
+    /// Goes on with what another one held.
+    pub(crate) fn resumed(reorder_max: usize, state: &TimesState) -> DecodeTimes {
+        DecodeTimes {
+            reorder_max,
+            waiting: state.waiting.iter().copied().collect(),
+            earliest: state.earliest.iter().map(|ticks| Reverse(*ticks)).collect(),
+            last: state.last,
+        }
+    }
+
     /// `reorder_max`: how many samples may precede one in decode order and follow it in presentation order (see
     /// [`crate::mp4::Track::reorder_max`]); 0 means that each sample is given its time at once.
     pub fn new(reorder_max: usize) -> DecodeTimes {
