@@ -117,6 +117,20 @@ impl App {
         .await
     }
 
+    /// The same for what can be broken off: it is told whether anybody still waits for it.
+    pub(crate) async fn read_while<T: Send + 'static>(
+        &self,
+        name: String,
+        read: impl FnOnce(&App, &dyn Fn() -> bool) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let asker = Arc::new(());
+        let waits = Arc::downgrade(&asker);
+        let done = self.read(name, move |app| read(app, &|| waits.strong_count() > 0)).await;
+        // It goes when whoever waits goes: this future is dropped then.
+        drop(asker);
+        done
+    }
+
     /// Does something short that no budget is needed for, on a thread that may wait.
     pub(crate) async fn work<T: Send + 'static>(
         &self,

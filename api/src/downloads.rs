@@ -8,6 +8,7 @@ use crate::prepared::Kept;
 use crate::problem::Problem;
 use axum::body::Body;
 use axum::http::StatusCode;
+use keha_player::footage::Marks;
 use keha_player::library::Snapshot;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -66,18 +67,22 @@ impl Drop for Place {
     }
 }
 
-/// A range of a file's bytes as the body of an answer. `held` is kept until the last of them was handed over.
+/// A range of a file's bytes as the body of an answer, made from a mark where there are any. `held` is kept until the last of them was handed over.
 pub(crate) fn body(
     snapshot: Arc<Snapshot>,
     prepared: Arc<Kept>,
     bytes: Range<u64>,
+    marks: Option<Marks>,
     held: impl Send + 'static,
 ) -> Body {
     let (mut giver, body) = handover(PIECES);
     tokio::task::spawn_blocking(move || {
-        match prepared.write(&snapshot.volume, bytes, &mut |piece| giver.give(piece)) {
+        let is_there = giver.is_there();
+        let mut give = |piece| giver.give(piece);
+        match prepared.write_while(&snapshot.volume, bytes, marks.as_ref(), &is_there, &mut give) {
             Ok(_) => giver.finish(),
             Err(error) => {
+                prepared.spoil();
                 tracing::warn!(%error, file = prepared.file_name(), "a download was broken off");
                 giver.break_off();
             }

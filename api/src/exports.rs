@@ -3,7 +3,8 @@
 //!
 //! Kept is what was asked for, not the file: the same request gives the same bytes as long as the footage stands, and holds see to that.
 //! What the file will be (its tag) is noted when it is made, its length and its hash once all of it was made once and thrown away. A
-//! file that would come out otherwise than noted is not given.
+//! file that would come out otherwise than noted is not given. Where going on in the middle of it would cost all that lies before,
+//! marks are kept beside ([`crate::marks`]).
 //!
 //! ```text
 //! asked --(prepared, noted in exports.json, held)--> measuring --(made once)--> ready --(expired, or removed)--> gone
@@ -16,6 +17,7 @@
 //! Who asks waits for nobody who changes something: what is known is locked to be read and to be replaced, never while the disk writes.
 
 use crate::error::Result;
+use crate::marks::MarkFiles;
 use crate::routes::Container;
 use crate::state::StateFile;
 use jiff::Timestamp;
@@ -104,6 +106,7 @@ pub(crate) struct Exports {
     /// Those that are being measured, or wait for it.
     measuring: Mutex<BTreeSet<String>>,
     turns: Arc<Semaphore>,
+    pub(crate) marks: MarkFiles,
 }
 
 /// An export that is being measured, or waits for it, until this is dropped.
@@ -120,12 +123,14 @@ impl Exports {
     pub(crate) fn open(directory: &Path) -> Result<Exports> {
         let file = StateFile::new(directory, "exports.json");
         let known = file.read()?.map(|bytes| parse(&file, &bytes)).transpose()?.unwrap_or_default();
+        let marks = MarkFiles::open(directory, |id| known.contains_key(id));
         Ok(Exports {
             file,
             known: Mutex::new(known),
             changing: Mutex::default(),
             measuring: Mutex::default(),
             turns: Arc::new(Semaphore::new(MEASURED_AT_ONCE)),
+            marks,
         })
     }
 
@@ -166,7 +171,11 @@ impl Exports {
         changed.extend(export.map(|export| (id.to_owned(), export)));
         let bytes = serde_json::to_vec_pretty(&changed).unwrap_or_default();
         self.file.change(|_| Ok((bytes, ())))?;
-        *self.known() = changed;
+        let before = std::mem::replace(&mut *self.known(), changed);
+        let known = self.known();
+        let gone: Vec<&String> = before.keys().filter(|id| !known.contains_key(*id)).collect();
+        drop(known);
+        gone.into_iter().for_each(|id| self.marks.forget(id));
         Ok(done)
     }
 

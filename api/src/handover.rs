@@ -103,6 +103,12 @@ impl Giver {
         if self.pace.took(bytes, waited) { self.give_up() } else { ControlFlow::Continue(()) }
     }
 
+    /// Tells whether the client is still there, also where nothing is given to it.
+    pub(crate) fn is_there(&self) -> impl Fn() -> bool + use<> {
+        let batches = self.batches.downgrade();
+        move || batches.upgrade().is_some_and(|batches| !batches.is_closed())
+    }
+
     fn give_up(&self) -> ControlFlow<()> {
         tracing::debug!("a client takes what it asked for too slowly: broken off");
         self.broken.store(true, Ordering::SeqCst);

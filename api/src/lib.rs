@@ -24,6 +24,7 @@ mod gate;
 mod handover;
 mod lease;
 mod live;
+mod marks;
 mod measuring;
 mod media;
 mod openapi;

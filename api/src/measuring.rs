@@ -13,7 +13,9 @@ use crate::exports::{Export, Measured};
 use crate::problem::Problem;
 use crate::routes::prepared;
 use jiff::Timestamp;
-use std::ops::ControlFlow;
+
+/// How many bytes marks are apart: some hundredths of a second to make.
+const MARKS_APART: u64 = 4 << 20;
 
 /// Has an export measured, if it is not just being.
 pub(crate) fn measure(app: &App, id: &str) {
@@ -36,7 +38,7 @@ pub(crate) fn measure(app: &App, id: &str) {
 fn measure_now(app: &App, id: &str) {
     let is_there = || app.exports.get(id, Timestamp::now());
     let Some(export) = is_there().filter(|export| export.measured.is_none()) else { return };
-    let result = make(app, &export, &|| is_there().is_some());
+    let result = make(app, (id, &export), &|| is_there().is_some());
     let (measured, failed) = match result {
         Ok(None) => return,
         Ok(Some(measured)) => (Some(measured), None),
@@ -55,20 +57,29 @@ fn measure_now(app: &App, id: &str) {
     }
 }
 
-/// Makes all of it and keeps nothing; `None` if it is not wanted any more.
-fn make(app: &App, export: &Export, is_wanted: &dyn Fn() -> bool) -> Result<Option<Measured>, Problem> {
+/// Makes all of it and keeps nothing but marks; `None` if it is not wanted any more.
+fn make(
+    app: &App,
+    (id, export): (&str, &Export),
+    is_wanted: &dyn Fn() -> bool,
+) -> Result<Option<Measured>, Problem> {
     let request = export.request().ok_or_else(Problem::changed)?;
-    let (snapshot, prepared) = prepared(app, &request)?;
+    let (snapshot, prepared) = prepared(app, &request, is_wanted)?;
     if prepared.entity_tag() != export.tag {
         return Err(Problem::changed());
     }
-    let mut hasher = blake3::Hasher::new();
-    let written = prepared.write(&snapshot.volume, 0..u64::MAX, &mut |piece| {
-        hasher.update(&piece);
-        if is_wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    let blake3 = hasher.finalize().to_hex().to_string();
-    Ok((!written.stopped).then_some(Measured { bytes: written.bytes, blake3 }))
+    match prepared.measure_while(&snapshot.volume, MARKS_APART, is_wanted) {
+        Ok((measured, marks)) => {
+            app.exports.marks.keep(id, &marks);
+            let blake3 = measured.hash.to_hex().to_string();
+            Ok(Some(Measured { bytes: measured.bytes, blake3 }))
+        }
+        Err(keha_player::Error::Cancelled) => Ok(None),
+        Err(error) => {
+            prepared.spoil();
+            Err(error.into())
+        }
+    }
 }
 
 #[cfg(test)]

@@ -153,6 +153,11 @@ impl From<keha_player::Error> for Problem {
             Error::Busy(why) => {
                 return Problem::wait(StatusCode::SERVICE_UNAVAILABLE, &why, Duration::from_secs(5));
             }
+            // Whoever asked is gone, and is told nothing.
+            Error::Cancelled => {
+                let why = "it was broken off";
+                return Problem::wait(StatusCode::SERVICE_UNAVAILABLE, why, Duration::from_secs(1));
+            }
             _ => return Problem::internal(&error),
         };
         Problem::new(status, error.to_string())

@@ -12,7 +12,7 @@ use crate::measuring::measure;
 use crate::problem::Problem;
 use crate::routes::Container;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
 use keha_fs::{StreamName, TimeRange, WallTime};
@@ -109,7 +109,9 @@ pub(super) async fn add(
         ));
     }
     let asked = request.clone();
-    let (_, prepared) = app.read(identity.name.clone(), move |app| prepared(app, &asked)).await?;
+    let prepared =
+        app.read_while(identity.name.clone(), move |app, is_wanted| prepared(app, &asked, is_wanted));
+    let (_, prepared) = prepared.await?;
     let created = Timestamp::now();
     let range = request.range;
     let export = Export {
@@ -169,10 +171,14 @@ pub(super) async fn file(
     let place = app.downloads.place(&identity.name)?;
     let request = export.request().ok_or_else(Problem::changed)?;
     // The place goes along with the work: it is taken until that ends, also where the client is gone.
-    let (snapshot, prepared, place) = app
-        .read(identity.name.clone(), move |app| {
-            let (snapshot, prepared) = prepared(app, &request)?;
-            Ok((snapshot, prepared, place))
+    let marked = headers.contains_key(header::RANGE).then(|| id.clone());
+    let (snapshot, prepared, marks, place) = app
+        .read_while(identity.name.clone(), move |app, is_wanted| {
+            let (snapshot, prepared) = prepared(app, &request, is_wanted)?;
+            // What has a table finds its bytes without.
+            let marks =
+                marked.filter(|_| prepared.bytes().is_none()).and_then(|id| app.exports.marks.read(&id));
+            Ok((snapshot, prepared, marks, place))
         })
         .await?;
     if prepared.entity_tag() != export.tag {
@@ -188,7 +194,7 @@ pub(super) async fn file(
     }
     let manner = Manner { method, headers, inline: false };
     answer_file(&manner, length, &prepared, |bytes| {
-        downloads::body(snapshot, Arc::clone(&prepared), bytes, place)
+        downloads::body(snapshot, Arc::clone(&prepared), bytes, marks, place)
     })
 }
 

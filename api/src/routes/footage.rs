@@ -10,16 +10,16 @@ use crate::etag::is_known;
 use crate::extract::{Query, RangeQuery, Watched};
 use crate::gate::Asking;
 use crate::lease::{in_danger, lease};
-use crate::prepared::Kept;
+use crate::prepared::{Asked, Kept};
 use crate::problem::Problem;
-use crate::ranges::Asked;
+use crate::ranges;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use keha_fs::StreamName;
-use keha_player::footage::{FootageRequest, Format, Prepared, prepare};
+use keha_fs::{StreamId, StreamName};
+use keha_player::footage::{FootageRequest, Format, Prepared, Standing, prepare_while};
 use keha_player::library::Snapshot;
 use keha_player::units::time::rfc3339;
 use serde::{Deserialize, Serialize};
@@ -155,8 +155,8 @@ async fn answer(
     let place = app.downloads.place(&identity.name)?;
     // The place goes along with the work: it is taken until that ends, also where the client is gone.
     let (snapshot, prepared, streams, place) = app
-        .read(identity.name.clone(), move |app| {
-            let (snapshot, prepared) = prepared(app, &request)?;
+        .read_while(identity.name.clone(), move |app, is_wanted| {
+            let (snapshot, prepared) = prepared(app, &request, is_wanted)?;
             let streams = in_danger(&snapshot, &request.streams, prepared.moments().0);
             Ok((snapshot, prepared, streams, place))
         })
@@ -165,17 +165,30 @@ async fn answer(
     let body = |bytes| {
         let (from, to) = prepared.moments();
         let held = (place, lease(&app, streams, from, to));
-        downloads::body(snapshot, Arc::clone(&prepared), bytes, held)
+        downloads::body(snapshot, Arc::clone(&prepared), bytes, None, held)
     };
     answer_file(&asked, length, &prepared, body)
 }
 
-/// Finds the one volume that has all streams, and lays the file out. Blocks.
-pub(crate) fn prepared(app: &App, request: &FootageRequest) -> Result<(Arc<Snapshot>, Arc<Kept>), Problem> {
+/// Finds the one volume that has all streams, and lays the file out, or finds it laid out. Blocks, for as long as it is wanted.
+pub(crate) fn prepared(
+    app: &App,
+    request: &FootageRequest,
+    is_wanted: &dyn Fn() -> bool,
+) -> Result<(Arc<Snapshot>, Arc<Kept>), Problem> {
     let none = || Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "streams: name at least one");
-    let first = app.find(request.streams.first().ok_or_else(none)?)?;
-    let prepared = app.desk.prepare(|| prepare(&first.snapshot.volume, request))?;
-    Ok((first.snapshot, prepared))
+    let snapshot = app.find(request.streams.first().ok_or_else(none)?)?.snapshot;
+    let ids = request.streams.iter().map(|name| Some(snapshot.stream(name)?.id));
+    let ids: Option<Vec<StreamId>> = ids.collect();
+    let asked = Asked {
+        volume: snapshot.volume.info().id,
+        request: request.clone(),
+        standing: ids.and_then(|ids| Standing::of(&snapshot.index, &ids, request.range)),
+    };
+    let prepared = app
+        .desk
+        .prepare(asked, is_wanted, |is_wanted| prepare_while(&snapshot.volume, request, is_wanted))?;
+    Ok((snapshot, prepared))
 }
 
 /// The answer for a file of this length, if it is known.
@@ -203,8 +216,8 @@ pub(super) fn answer_file(
         Some(length) => {
             headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
             match asked.part(length, &tag) {
-                Asked::Whole => (StatusCode::OK, 0..length),
-                Asked::Part(range) => {
+                ranges::Asked::Whole => (StatusCode::OK, 0..length),
+                ranges::Asked::Part(range) => {
                     let last = range.end.saturating_sub(1);
                     headers.insert(
                         header::CONTENT_RANGE,
@@ -212,7 +225,7 @@ pub(super) fn answer_file(
                     );
                     (StatusCode::PARTIAL_CONTENT, range)
                 }
-                Asked::Nothing => {
+                ranges::Asked::Nothing => {
                     let problem = Problem::new(
                         StatusCode::RANGE_NOT_SATISFIABLE,
                         format!("the file has {length} bytes"),
@@ -233,8 +246,12 @@ pub(super) fn answer_file(
 
 impl Manner {
     /// What of a file is asked for. A range is one of what GET gives, and of nothing else (RFC 9110, section 14.2).
-    fn part(&self, length: u64, tag: &HeaderValue) -> Asked {
-        if self.method == Method::GET { Asked::of(&self.headers, length, tag) } else { Asked::Whole }
+    fn part(&self, length: u64, tag: &HeaderValue) -> ranges::Asked {
+        if self.method == Method::GET {
+            ranges::Asked::of(&self.headers, length, tag)
+        } else {
+            ranges::Asked::Whole
+        }
     }
 }
 
@@ -247,7 +264,7 @@ fn no_body() -> Body {
 #[cfg(test)]
 mod tests {
     use super::{Manner, no_body};
-    use crate::ranges::Asked;
+    use crate::ranges;
     use axum::Router;
     use axum::body::Body;
     use axum::http::{HeaderMap, HeaderValue, Method, Request, header};
@@ -268,7 +285,9 @@ mod tests {
             HeaderMap::from_iter([(header::RANGE, HeaderValue::from_static("bytes=0-4"))]),
             HeaderValue::from_static("x"),
         );
-        for (method, expected) in [(Method::GET, Asked::Part(0..5)), (Method::HEAD, Asked::Whole)] {
+        for (method, expected) in
+            [(Method::GET, ranges::Asked::Part(0..5)), (Method::HEAD, ranges::Asked::Whole)]
+        {
             let manner = Manner { method, headers: headers.clone(), inline: false };
             assert_eq!(manner.part(10, &tag), expected);
         }
