@@ -7,12 +7,14 @@ use crate::discontinuities::Discontinuities;
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use bytes::Bytes;
-use keha_fs::{StreamId, VolumeId};
+use keha_fs::{StreamId, TimeRange, VolumeId};
 use keha_player::Result;
 use keha_player::cache::{Cache, Key, Part};
 use keha_player::hls::{LiveOptions, LivePlaylist, Uris};
 use keha_player::library::Found;
-use keha_player::segments::{InitName, SegmentName, init, segment, segment_of_ended};
+use keha_player::segments::{
+    InitName, Outlines, Plan, SegmentName, init, plan, segment, segment_of_ended, target_of,
+};
 use keha_player::snapshot::{Decoders, SnapshotName, made_width, snapshot};
 use std::collections::HashMap;
 use std::path::Path;
@@ -21,12 +23,15 @@ use std::time::Duration;
 
 /// The most bytes that are kept of what was made.
 const CACHE_BYTES: u64 = 128 << 20;
+/// And of outlines, from which playlists are made: some days of streams.
+const OUTLINES_BYTES: u64 = 32 << 20;
 
 type Place = (VolumeId, StreamId);
 
 /// What was made, and what makes it.
 pub(crate) struct Media {
     cache: Cache,
+    outlines: Outlines,
     decoders: Decoders,
     playlists: Mutex<HashMap<Place, Arc<Mutex<LivePlaylist>>>>,
     discontinuities: Discontinuities,
@@ -37,6 +42,7 @@ impl Media {
     pub(crate) fn new(state: &Path) -> Media {
         Media {
             cache: Cache::new(CACHE_BYTES),
+            outlines: Outlines::new(OUTLINES_BYTES),
             decoders: Decoders::installed(),
             playlists: Mutex::default(),
             discontinuities: Discontinuities::open(state),
@@ -57,6 +63,13 @@ impl Media {
         self.made(found, Part::Init(*name), || {
             init(&found.snapshot.volume, &found.snapshot.index, found.stream.id, name).map(|init| init.data)
         })
+    }
+
+    /// Which segments a range has. What was read for one range, or one viewer, is not read again for another.
+    pub(crate) fn plan(&self, found: &Found, range: TimeRange) -> Result<Plan> {
+        let snapshot = &found.snapshot;
+        let source = self.outlines.of(snapshot.volume.info().id, &snapshot.volume);
+        plan(&snapshot.index, &source, found.stream.id, range, target_of(range))
     }
 
     /// A picture as JPEG.
@@ -93,7 +106,7 @@ impl Media {
 
     /// How many bytes are kept.
     pub(crate) fn bytes(&self) -> u64 {
-        self.cache.bytes()
+        self.cache.bytes() + self.outlines.bytes()
     }
 
     fn made(&self, found: &Found, part: Part, make: impl FnOnce() -> Result<Bytes>) -> Result<Bytes> {

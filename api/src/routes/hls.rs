@@ -13,7 +13,6 @@ use jiff::Timestamp;
 use keha_fs::{StreamName, TimeRange, WallTime};
 use keha_player::hls::{Uris, Variant, master, vod};
 use keha_player::library::Found;
-use keha_player::segments::{Plan, plan, target_of};
 use serde::Deserialize;
 
 const PLAYLIST: &str = "application/vnd.apple.mpegurl";
@@ -77,7 +76,7 @@ pub(super) async fn recorded(
     let (range, uris) = (range.range()?, signed.uris()?);
     let text = app.read(watched.identity.name.clone(), move |app| {
         let found = app.find(&watched.stream)?;
-        let plan = planned(&found, range)?;
+        let plan = app.media.plan(&found, range)?;
         if plan.segments.is_empty() {
             return Err(not_recorded());
         }
@@ -102,7 +101,7 @@ pub(super) async fn choices(
         let variants = streams_of(app, &watched.camera).into_iter().map(|name| {
             let uri = format!("../streams/{}/hls/{}", path_name(&name), media_playlist(range, &signed));
             let found = app.find(&name).map_err(Problem::from);
-            let variant = found.and_then(|found| variant(&found, range, uri));
+            let variant = found.and_then(|found| variant(app, &found, range, uri));
             (name, variant)
         });
         Ok(master(&offered(variants)?)?)
@@ -161,11 +160,6 @@ fn streams_of(app: &App, camera: &str) -> Vec<StreamName> {
     names
 }
 
-fn planned(found: &Found, range: TimeRange) -> Result<Plan, Problem> {
-    let snapshot = &found.snapshot;
-    Ok(plan(&snapshot.index, &snapshot.volume, found.stream.id, range, target_of(range))?)
-}
-
 /// The media playlist that a master playlist names, with the range and what signs it.
 fn media_playlist(range: TimeRange, signed: &Signed) -> String {
     let moment = |name: &str, wall: Option<WallTime>| {
@@ -195,14 +189,14 @@ fn offered(
     if variants.is_empty() { Err(refused.unwrap_or_else(not_recorded)) } else { Ok(variants) }
 }
 
-fn variant(found: &Found, range: TimeRange, uri: String) -> Result<Option<Variant>, Problem> {
+fn variant(app: &App, found: &Found, range: TimeRange, uri: String) -> Result<Option<Variant>, Problem> {
     let recent = || {
         let now = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
         let last = found.stream.last.unwrap_or(WallTime(now));
         TimeRange { from: Some(last.plus_ns(-RECENT_NS)), to: None }
     };
     let range = if range == TimeRange::default() { recent() } else { range };
-    let segments = planned(found, range)?.segments;
+    let segments = app.media.plan(found, range)?.segments;
     if segments.is_empty() {
         return Ok(None);
     }

@@ -12,7 +12,7 @@
 //!
 //! Invariants:
 //!
-//! - Nothing is remembered. The same name gives the same bytes in any process and at any time, as long as the footage stands. For that
+//! - Nothing that was made is remembered. The same name gives the same bytes in any process and at any time, as long as the footage stands. For that
 //!   the plan of a stream that is being recorded ends where not all is on the disk that decides a segment's bytes: the first samples
 //!   behind it give the last durations, so up to [`LOOK_NS`] behind its end must have been written. A stream of which nothing came for
 //!   [`crate::timeline::QUIET_NS`] is not being recorded: its last segment is given ([`segment_of_ended()`]).
@@ -28,7 +28,7 @@
 //! sets which its configuration does not have is given without them; [`Segment::needs_init`] says so, and the log. The recorder begins a new
 //! configuration where sets change, so that is a camera that changes them between two sync samples.
 //!
-//! What must not live here: playlists, HTTP, a cache.
+//! What must not live here: playlists, HTTP, a cache of what was made. [`Outlines`] keeps what plans are made from.
 
 mod build;
 mod ends;
@@ -38,6 +38,7 @@ mod left_out;
 #[cfg(test)]
 pub(crate) mod made_up;
 mod name;
+mod outlines;
 mod plan;
 mod reading;
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub use build::{Segment, segment, segment_of_ended};
 pub(crate) use join::Joiner;
 pub(crate) use left_out::tell_left_out;
 pub use name::{InitName, SegmentName};
+pub use outlines::{Outlined, Outlines};
 pub use plan::{Plan, PlannedSegment, plan, target_of};
 pub(crate) use plan::{Position, live_gops, mark_independent};
 pub(crate) use tracks::leading;

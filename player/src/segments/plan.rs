@@ -230,7 +230,7 @@ impl Rows<'_> {
         if !row.follows || matches!(row.state, BlockState::Erased | BlockState::Expired) {
             gops.end_stretch();
         }
-        match self.source.outline(self.stream, row) {
+        match self.source.shared_outline(self.stream, row) {
             Ok(outline) => gops.block(row, &outline),
             Err(keha_fs::Error::Overwritten { .. }) => gops.abandon(),
             Err(error) => return Err(error.into()),

@@ -2,11 +2,16 @@
 
 use super::gops::Gops;
 use super::made_up::{Event, MS, MadeUp, STREAM, events};
-use super::{BYTES_MAX, LENGTH_MAX, Plan, SEGMENTS_MAX, plan};
+use super::{BYTES_MAX, LENGTH_MAX, Outlines, Plan, SEGMENTS_MAX, plan};
 use crate::timeline::{Index, QUIET_NS, TimelineSource};
-use keha_fs::{BlockOutline, OutlineSync, TimeRange, TrackNumber};
+use keha_fs::{
+    BlockOutline, BlockState, Configuration, ConfigurationHash, OutlineSync, StreamId, StreamRow, TimeRange,
+    TrackNumber, VolumeId,
+};
 use proptest::prelude::*;
+use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 fn planned(made: &MadeUp, range: TimeRange, target_s: u64) -> Plan {
@@ -154,4 +159,119 @@ fn an_unknown_stream_has_no_segments() {
     let index = Index::new(&made);
     let plan = plan(&index, &made, unknown, TimeRange::default(), Duration::from_secs(1)).unwrap();
     assert_eq!(plan, Plan::default());
+}
+
+/// A source of which everything is counted that is read.
+struct Counted {
+    made: MadeUp,
+    configurations: Cell<usize>,
+}
+
+impl TimelineSource for Counted {
+    fn streams(&self) -> Vec<StreamId> {
+        self.made.streams()
+    }
+
+    fn is_live(&self) -> bool {
+        self.made.is_live()
+    }
+
+    fn rows(&self, stream: StreamId) -> Vec<StreamRow> {
+        let mut rows = self.made.rows(stream);
+        if let Some(last) = rows.last_mut().filter(|_| self.made.live) {
+            last.state = BlockState::Open;
+        }
+        rows
+    }
+
+    fn outline(&self, stream: StreamId, row: &StreamRow) -> keha_fs::Result<BlockOutline> {
+        self.made.outline(stream, row)
+    }
+
+    fn configuration(
+        &self,
+        stream: StreamId,
+        row: &StreamRow,
+        hash: ConfigurationHash,
+    ) -> keha_fs::Result<Option<Arc<Configuration>>> {
+        self.configurations.set(self.configurations.get() + 1);
+        self.made.configuration(stream, row, hash)
+    }
+}
+
+impl Counted {
+    fn of(made: MadeUp) -> Counted {
+        Counted { made, configurations: Cell::new(0) }
+    }
+
+    fn read(&self) -> usize {
+        self.made.asked.get() + self.configurations.get()
+    }
+
+    fn plan(&self, outlines: &Outlines, range: TimeRange) -> Plan {
+        let source = outlines.of(VolumeId::default(), self);
+        plan(&Index::new(self), &source, STREAM, range, Duration::from_secs(6)).unwrap()
+    }
+}
+
+#[test]
+fn a_days_playlist_reads_nothing_the_second_time_whoever_asks() {
+    let source = Counted::of(MadeUp::of(&[Event::Gops(43_200, 2000)]));
+    let outlines = Outlines::new(64 << 20);
+    let first = source.plan(&outlines, TimeRange::default());
+    let read = source.read();
+    assert!(read > 1000 && first.segments.len() > 10_000, "{read}");
+    assert_eq!(source.plan(&outlines, TimeRange::default()), first);
+    let within = TimeRange { from: Some(first.segments[50].name.from), to: Some(first.segments[90].name.to) };
+    assert_eq!(source.plan(&outlines, within).segments.len(), 41);
+    assert_eq!(source.read(), read, "an hour of it was read with the day");
+    assert_eq!(planned(&source.made, TimeRange::default(), 6), first);
+}
+
+#[test]
+fn what_goes_on_is_read_again_and_nothing_else() {
+    let mut made = MadeUp::of(&[Event::Gops(100, 2000)]);
+    made.live = true;
+    let outlines = Outlines::new(64 << 20);
+    let whole = made.chunks();
+    for shown in (whole - 20)..=whole {
+        made.shown = shown;
+        let source = Counted::of(made.clone());
+        let before = source.read();
+        let plan = source.plan(&outlines, TimeRange::default());
+        let read = source.read() - before;
+        // The block that is open, and the one that was open before.
+        assert!(shown == whole - 20 || read <= 2, "{read}");
+        assert_eq!(plan, planned(&source.made, TimeRange::default(), 6));
+    }
+}
+
+#[test]
+fn what_was_erased_or_hides_something_is_not_kept() {
+    let source = Counted::of(MadeUp::of(&[Event::Gops(40, 2000)]));
+    let outlines = Outlines::new(64 << 20);
+    let shared = outlines.of(VolumeId::default(), &source);
+    let row = source.rows(STREAM)[0];
+    for (change, kept) in [
+        (row, true),
+        (StreamRow { held: true, follows: false, ..row }, true),
+        (StreamRow { part_void: true, ..row }, false),
+        (StreamRow { state: BlockState::Open, ..row }, false),
+        // Some of its chunks are not durable yet, or hidden by damage.
+        (StreamRow { chunks: row.chunks + 1, ..row }, false),
+    ] {
+        shared.outline(STREAM, &change).unwrap();
+        let before = source.read();
+        shared.outline(STREAM, &change).unwrap();
+        assert_eq!(source.read() == before, kept, "{change:?}");
+    }
+}
+
+#[test]
+fn outlines_take_so_much_memory_and_no_more() {
+    let source = Counted::of(MadeUp::of(&[Event::Gops(4000, 2000)]));
+    let outlines = Outlines::new(100_000);
+    let first = source.plan(&outlines, TimeRange::default());
+    assert!(outlines.bytes() <= 100_000 && outlines.bytes() > 10_000, "{}", outlines.bytes());
+    assert_eq!(source.plan(&outlines, TimeRange::default()), first);
 }

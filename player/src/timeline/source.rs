@@ -20,6 +20,14 @@ pub trait TimelineSource {
     /// [`keha_fs::Error::Overwritten`] if it is gone by now, which is an answer too; what else is wrong with the disk.
     fn outline(&self, stream: StreamId, row: &StreamRow) -> Result<BlockOutline>;
 
+    /// The same, from where it may be kept for others.
+    ///
+    /// # Errors
+    /// As [`TimelineSource::outline`].
+    fn shared_outline(&self, stream: StreamId, row: &StreamRow) -> Result<Arc<BlockOutline>> {
+        self.outline(stream, row).map(Arc::new)
+    }
+
     /// A configuration that stands in a block, if there is any.
     ///
     /// # Errors
