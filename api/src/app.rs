@@ -196,4 +196,27 @@ mod tests {
         assert!(hold().await.is_ok());
         assert!(!Arc::ptr_eq(&first, &snapshot()));
     }
+    #[tokio::test]
+    async fn what_is_read_for_somebody_is_told_when_he_is_gone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let app = app((directory.path(), ""), false, Arc::default(), Library::default());
+        let (tell, told) = std::sync::mpsc::channel();
+        let (leave, left) = std::sync::mpsc::channel();
+        {
+            let mut reading = std::pin::pin!(app.read_while("anna".to_owned(), move |_, is_wanted| {
+                for _ in 0..2 {
+                    tell.send(is_wanted()).expect("somebody listens");
+                    left.recv().expect("somebody leaves");
+                }
+                Ok(())
+            }));
+            while told.try_recv() != Ok(true) {
+                assert!(futures_util::poll!(&mut reading).is_pending());
+                tokio::task::yield_now().await;
+            }
+        }
+        leave.send(()).expect("it is waited for");
+        assert_eq!(told.recv(), Ok(false));
+        leave.send(()).expect("it is waited for");
+    }
 }

@@ -105,7 +105,7 @@ impl Giver {
 
     /// Tells whether the client is still there, also where nothing is given to it.
     pub(crate) fn is_there(&self) -> impl Fn() -> bool + use<> {
-        let batches = self.batches.clone().downgrade();
+        let batches = self.batches.downgrade();
         move || batches.upgrade().is_some_and(|batches| !batches.is_closed())
     }
 

@@ -90,18 +90,23 @@ impl Table {
     }
 
     fn take_settled(&mut self) -> Result<()> {
-        for timed in std::mem::take(&mut self.settled) {
-            self.first.get_or_insert(timed);
-            if let Some(last) = self.last.replace(timed) {
-                let delta = u32::try_from(timed.decode.saturating_sub(last.decode))
-                    .map_err(|_| self.wrong("it pauses for hours; export the parts before and behind"))?;
-                self.deltas.push(delta);
-            }
-            let offset = i32::try_from(timed.offset).map_err(|_| {
-                self.wrong("its clock goes back by hours; export the parts before and behind")
-            })?;
-            self.offsets.push(offset);
+        let mut settled = std::mem::take(&mut self.settled);
+        let taken = settled.drain(..).try_for_each(|timed| self.take(timed));
+        // Its room serves the next sample.
+        self.settled = settled;
+        taken
+    }
+
+    fn take(&mut self, timed: Timed) -> Result<()> {
+        self.first.get_or_insert(timed);
+        if let Some(last) = self.last.replace(timed) {
+            let delta = u32::try_from(timed.decode.saturating_sub(last.decode))
+                .map_err(|_| self.wrong("it pauses for hours; export the parts before and behind"))?;
+            self.deltas.push(delta);
         }
+        let offset = i32::try_from(timed.offset)
+            .map_err(|_| self.wrong("its clock goes back by hours; export the parts before and behind"))?;
+        self.offsets.push(offset);
         Ok(())
     }
 
