@@ -149,14 +149,11 @@ impl Collector for Scrape {
 impl Scrape {
     /// What was left out, by stream and reason.
     fn drops(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let families: [(&str, &str, fn(&Drops) -> u64); 2] = [
-            (
-                "dropped_samples",
-                "Samples left out: the disk did not keep up, too large, not to be decoded",
-                |drops| drops.samples,
-            ),
-            ("dropped_bytes", "Bytes of the samples left out", |drops| drops.bytes),
-        ];
+        let samples: fn(&Drops) -> u64 = |drops| drops.samples;
+        let bytes: fn(&Drops) -> u64 = |drops| drops.bytes;
+        let help = "Samples left out: the disk did not keep up, too large, not to be decoded";
+        let families =
+            [("dropped_samples", help, samples), ("dropped_bytes", "Bytes of the samples left out", bytes)];
         for (name, help, value) in families {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             for stream in self.cameras.iter().flat_map(|camera| &camera.streams) {
