@@ -110,10 +110,7 @@ mod tests {
         let name = StreamName::new("door").expect("a name");
         let found = library.find(&name, Duration::from_secs(3600)).expect("footage");
         let told = |media: &Media| -> u64 {
-            let text = media
-                .live_playlist(&found, &Uris::new("", "").expect("URIs"))
-                .map_err(|_| "no playlist")
-                .expect("a playlist");
+            let text = media.live_playlist(&found, &Uris::new("", "").expect("URIs")).expect("a playlist");
             let number = text.lines().find_map(|line| line.strip_prefix("#EXT-X-DISCONTINUITY-SEQUENCE:"));
             number.expect("a number").parse().expect("a number")
         };

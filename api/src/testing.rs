@@ -11,8 +11,8 @@ use crate::server::{Services, Settings};
 use bytes::Bytes;
 use keha_fs::{
     Anchor, ClockSource, Configuration, CreateOptions, Hold, HoldId, HoldRequest, RunId, Sample, SampleFlags,
-    StreamName, Tail, TimeRange, TrackConfiguration, TrackKind, TrackNumber, Uuid, WallTime, Writer,
-    WriterOptions,
+    StreamName, StreamWriter, Tail, TimeRange, TrackConfiguration, TrackKind, TrackNumber, Uuid, WallTime,
+    Writer, WriterOptions,
 };
 use keha_player::library::Library;
 use std::collections::BTreeMap;
@@ -183,15 +183,14 @@ pub(crate) fn app(
 /// The first moment of [`footage`].
 pub(crate) const NOON: WallTime = WallTime(1_772_366_400_000_000_000);
 
-/// A volume `attic` with ten seconds of sound from [`NOON`] on in each of these streams: its name and its path.
-pub(crate) fn footage(directory: &Path, streams: &[&str]) -> (String, PathBuf) {
-    let path = directory.join("attic.ring");
-    let options = CreateOptions { size_bytes: 64 << 20, ..CreateOptions::default() };
-    keha_fs::create(&path, &options, &mut |_, _| ControlFlow::Continue(())).expect("a volume");
-    let writer = Writer::open(&path, WriterOptions::default(), Box::new(|_| {})).expect("a writer");
-    let track = TrackNumber(1);
+/// The track of what is recorded here: sound of 8000 samples a second.
+pub(crate) const SOUND: TrackNumber = TrackNumber(1);
+
+/// A stream of sound, of which a run began at noon.
+pub(crate) fn sounding(writer: &Writer, name: &StreamName) -> StreamWriter {
+    let mut stream = writer.stream(name).expect("a stream");
     let sound = TrackConfiguration {
-        track,
+        track: SOUND,
         kind: TrackKind::Audio,
         codec: *b"ulaw",
         timescale: 8000,
@@ -201,24 +200,32 @@ pub(crate) fn footage(directory: &Path, streams: &[&str]) -> (String, PathBuf) {
         sample_rate: 8000,
         private: Vec::new(),
     };
+    stream.configure(&Configuration { tracks: vec![sound], session: Vec::new() }).expect("it is stored");
+    stream.begin_run(RunId::random());
+    stream.anchor(Anchor {
+        track: SOUND,
+        timescale: 8000,
+        ticks: 0,
+        wall: NOON,
+        source: ClockSource::Arrival,
+        uncertainty_us: 0,
+        arrival: NOON,
+        camera_offset_ns: 0,
+    });
+    stream
+}
+
+/// A volume `attic` with ten seconds of sound from [`NOON`] on in each of these streams: its name and its path.
+pub(crate) fn footage(directory: &Path, streams: &[&str]) -> (String, PathBuf) {
+    let path = directory.join("attic.ring");
+    let options = CreateOptions { size_bytes: 64 << 20, ..CreateOptions::default() };
+    keha_fs::create(&path, &options, &mut |_, _| ControlFlow::Continue(())).expect("a volume");
+    let writer = Writer::open(&path, WriterOptions::default(), Box::new(|_| {})).expect("a writer");
     for name in streams {
-        let mut stream = writer.stream(&StreamName::new(name).expect("a name")).expect("a stream");
-        let configuration = Configuration { tracks: vec![sound.clone()], session: Vec::new() };
-        stream.configure(&configuration).expect("it is stored");
-        stream.begin_run(RunId::random());
-        stream.anchor(Anchor {
-            track,
-            timescale: 8000,
-            ticks: 0,
-            wall: NOON,
-            source: ClockSource::Arrival,
-            uncertainty_us: 0,
-            arrival: NOON,
-            camera_offset_ns: 0,
-        });
+        let mut stream = sounding(&writer, &StreamName::new(name).expect("a name"));
         for packet in 0..500 {
             let data = vec![Bytes::from(vec![packet as u8; 160])];
-            let sample = Sample { track, ticks: packet * 160, flags: SampleFlags::SYNC, data };
+            let sample = Sample { track: SOUND, ticks: packet * 160, flags: SampleFlags::SYNC, data };
             stream.push(sample).expect("there is room");
         }
     }

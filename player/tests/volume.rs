@@ -4,8 +4,8 @@
 mod support;
 
 use keha_fs::{
-    Anchor, ClockSource, CreateOptions, Rejected, RoundReport, RunId, Sample, StreamName, StreamWriter,
-    TimeRange, TrackNumber, Uuid, Volume, WallTime, Writer, WriterOptions,
+    CreateOptions, Rejected, RoundReport, RunId, Sample, StreamName, StreamWriter, TimeRange, TrackNumber,
+    Uuid, Volume, WallTime, Writer, WriterOptions,
 };
 use keha_player::{ExportReport, ExportRequest, Output, Result, export, plan};
 use std::collections::BTreeSet;
@@ -80,18 +80,7 @@ fn request(from_ns: Option<i64>, to_ns: Option<i64>) -> ExportRequest {
 fn begin(stream: &mut StreamWriter, clip: &Clip, run: u128, wall: WallTime) {
     stream.configure(&clip.configuration).unwrap();
     stream.begin_run(RunId(Uuid::from_u128(run)));
-    for track in &clip.configuration.tracks {
-        stream.anchor(Anchor {
-            track: track.track,
-            timescale: track.timescale,
-            ticks: 0,
-            wall,
-            source: ClockSource::Arrival,
-            uncertainty_us: 1000,
-            arrival: wall,
-            camera_offset_ns: 0,
-        });
-    }
+    clip.anchors(wall, 0).for_each(|anchor| stream.anchor(anchor));
 }
 
 /// Pushes the clip once more, as its `lap`-th repetition within the run.

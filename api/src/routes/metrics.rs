@@ -80,9 +80,6 @@ struct Scrape {
     now: WallTime,
 }
 
-/// What is counted of what is left out: name, help, value.
-type Counted = (&'static str, &'static str, fn(&Drops) -> u64);
-
 /// A number with the label it goes under.
 type Value = (String, f64);
 
@@ -152,10 +149,12 @@ impl Collector for Scrape {
 impl Scrape {
     /// What was left out, by stream and reason.
     fn drops(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        const SAMPLES: &str = "Samples left out: the disk did not keep up, too large, not to be decoded";
-        let samples: Counted = ("dropped_samples", SAMPLES, |drops| drops.samples);
-        let bytes: Counted = ("dropped_bytes", "Bytes of the samples left out", |drops| drops.bytes);
-        for (name, help, value) in [samples, bytes] {
+        let samples: fn(&Drops) -> u64 = |drops| drops.samples;
+        let bytes: fn(&Drops) -> u64 = |drops| drops.bytes;
+        let help = "Samples left out: the disk did not keep up, too large, not to be decoded";
+        let families =
+            [("dropped_samples", help, samples), ("dropped_bytes", "Bytes of the samples left out", bytes)];
+        for (name, help, value) in families {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             for stream in self.cameras.iter().flat_map(|camera| &camera.streams) {
                 for drops in &stream.drops {

@@ -2,8 +2,8 @@
 
 use crate::support::clip::{Clip, ClipSample};
 use keha_fs::{
-    Anchor, ClockSource, CreateOptions, Rejected, RunId, Sample, StreamName, StreamWriter, TimeRange,
-    TrackNumber, Uuid, Volume, WallTime, Writer, WriterOptions,
+    CreateOptions, Rejected, RunId, Sample, StreamName, StreamWriter, TimeRange, TrackNumber, Uuid, Volume,
+    WallTime, Writer, WriterOptions,
 };
 use keha_player::Result;
 use keha_player::footage::{FootageRequest, Format, Prepared, prepare};
@@ -71,18 +71,7 @@ impl Camera {
     pub(crate) fn begin(&mut self, clip: &Clip, number: u128, wall: WallTime) {
         self.stream.configure(&clip.configuration).unwrap();
         self.stream.begin_run(RunId(Uuid::from_u128(number)));
-        for track in &clip.configuration.tracks {
-            self.stream.anchor(Anchor {
-                track: track.track,
-                timescale: track.timescale,
-                ticks: 0,
-                wall,
-                source: ClockSource::Arrival,
-                uncertainty_us: 1000,
-                arrival: wall,
-                camera_offset_ns: 0,
-            });
-        }
+        clip.anchors(wall, 0).for_each(|anchor| self.stream.anchor(anchor));
     }
 
     pub(crate) fn push(&mut self, sample: &ClipSample, ticks_later: i64) {

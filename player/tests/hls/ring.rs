@@ -2,8 +2,8 @@
 
 use crate::support::clip::Clip;
 use keha_fs::{
-    Anchor, ClockSource, CreateOptions, EraseRequest, Gap, GapReason, Rejected, RoundReport, RunId, Sample,
-    StreamId, StreamName, StreamWriter, Uuid, Volume, WallTime, Writer, WriterOptions,
+    CreateOptions, EraseRequest, Gap, GapReason, Rejected, RoundReport, RunId, Sample, StreamId, StreamName,
+    StreamWriter, Uuid, Volume, WallTime, Writer, WriterOptions,
 };
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -112,18 +112,7 @@ impl Recorder {
 
     /// From here on it was so many milliseconds of the clip at a moment.
     pub(crate) fn anchor(&mut self, wall: WallTime, clip: &Clip, ms: i64) {
-        for track in &clip.configuration.tracks {
-            self.stream.anchor(Anchor {
-                track: track.track,
-                timescale: track.timescale,
-                ticks: ms * i64::from(track.timescale) / 1000,
-                wall,
-                source: ClockSource::Arrival,
-                uncertainty_us: 1000,
-                arrival: wall,
-                camera_offset_ns: 0,
-            });
-        }
+        clip.anchors(wall, ms).for_each(|anchor| self.stream.anchor(anchor));
     }
 
     /// The samples of these milliseconds of the clip.

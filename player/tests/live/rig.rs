@@ -3,8 +3,8 @@
 use crate::support::clip::{AAC, Clip, H264, H265, MULAW, encode};
 use bytes::Bytes;
 use keha_fs::{
-    Anchor, ChunkNumber, ClockSource, CreateOptions, Rejected, RunId, Sample, SampleFlags, StoredSample,
-    StreamName, StreamWriter, Tail, TailItem, TrackKind, Uuid, Volume, WallTime, Writer, WriterOptions,
+    Anchor, ChunkNumber, CreateOptions, Rejected, RunId, Sample, SampleFlags, StoredSample, StreamName,
+    StreamWriter, Tail, TailItem, TrackKind, Uuid, Volume, WallTime, Writer, WriterOptions,
 };
 use keha_player::Result;
 use keha_player::live::{Init, LiveHub, LiveOptions, LiveSource, Message, Viewer};
@@ -35,24 +35,10 @@ pub(crate) fn smaller() -> &'static Clip {
     CLIP.get_or_init(|| encode(1, "160x96", H264, AAC))
 }
 
-/// The anchor of each track of a clip that begins at `wall`.
-pub(crate) fn anchors(clip: &Clip, wall: WallTime) -> Vec<Anchor> {
-    let anchor = |track: &keha_fs::TrackConfiguration| Anchor {
-        track: track.track,
-        timescale: track.timescale,
-        ticks: 0,
-        wall,
-        source: ClockSource::Arrival,
-        uncertainty_us: 1000,
-        arrival: wall,
-        camera_offset_ns: 0,
-    };
-    clip.configuration.tracks.iter().map(anchor).collect()
-}
-
 /// A clip as the tail gives it, in a run of its own.
 pub(crate) fn items(clip: &Clip, run: u128, wall: WallTime) -> Vec<TailItem> {
-    let (hash, anchors) = (clip.configuration.hash(), anchors(clip, wall));
+    let hash = clip.configuration.hash();
+    let anchors: Vec<Anchor> = clip.anchors(wall, 0).collect();
     let samples = clip.samples.iter().map(|sample| {
         let anchor = anchors.iter().find(|anchor| anchor.track == sample.track).unwrap();
         TailItem::Sample(StoredSample {
@@ -229,7 +215,7 @@ pub(crate) fn name() -> StreamName {
 pub(crate) fn begin(stream: &mut StreamWriter, clip: &Clip, run: u128, wall: WallTime) {
     stream.configure(&clip.configuration).unwrap();
     stream.begin_run(RunId(Uuid::from_u128(run)));
-    anchors(clip, wall).into_iter().for_each(|anchor| stream.anchor(anchor));
+    clip.anchors(wall, 0).for_each(|anchor| stream.anchor(anchor));
 }
 
 /// Records these samples of a clip, in the pieces in which packets bring them.

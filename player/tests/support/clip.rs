@@ -1,7 +1,9 @@
 //! Clips encoded by ffmpeg, as the samples a recorder would have made of them.
 
 use bytes::Bytes;
-use keha_fs::{Configuration, SampleFlags, TrackConfiguration, TrackKind, TrackNumber};
+use keha_fs::{
+    Anchor, ClockSource, Configuration, SampleFlags, TrackConfiguration, TrackKind, TrackNumber, WallTime,
+};
 use matroska_demuxer::{Frame, MatroskaFile, TrackEntry, TrackType};
 use std::fs::File;
 use std::process::Command;
@@ -20,6 +22,22 @@ pub struct ClipSample {
 pub struct Clip {
     pub configuration: Configuration,
     pub samples: Vec<ClipSample>,
+}
+
+impl Clip {
+    /// The anchor of each track: so many milliseconds of the clip were at `wall`.
+    pub fn anchors(&self, wall: WallTime, ms: i64) -> impl Iterator<Item = Anchor> {
+        self.configuration.tracks.iter().map(move |track| Anchor {
+            track: track.track,
+            timescale: track.timescale,
+            ticks: ms * i64::from(track.timescale) / 1000,
+            wall,
+            source: ClockSource::Arrival,
+            uncertainty_us: 1000,
+            arrival: wall,
+            camera_offset_ns: 0,
+        })
+    }
 }
 
 /// H.264 with B-frames and a keyframe a second.

@@ -212,7 +212,9 @@ impl Recorder {
     pub fn tell_to_stop(&self) {
         self.stopping.get_or_init(Task::deadline);
         for member in lock(&self.members).iter() {
-            member.task.iter().for_each(|task| drop(task.stop.send_replace(true)));
+            if let Some(task) = &member.task {
+                task.stop.send_replace(true);
+            }
         }
     }
 

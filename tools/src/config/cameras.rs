@@ -83,36 +83,23 @@ struct RawStream {
 }
 
 static FILE: Shape = Shape { keys: &["cameras"], inside: &[("cameras", "camera", &CAMERA)] };
-static CAMERA: Shape = Shape {
-    keys: &[
-        "name",
-        "url",
-        "username",
-        "password_file",
-        "password_env",
-        "streams",
-        "quota",
-        "min_age",
-        "max_age",
-    ],
-    inside: &[("streams", "stream", &STREAM)],
-};
+/// The keys of a camera; the last one counts in a file that has several volumes.
+const KEYS: &[&str] = &[
+    "name",
+    "url",
+    "username",
+    "password_file",
+    "password_env",
+    "streams",
+    "quota",
+    "min_age",
+    "max_age",
+    "volume",
+];
+static CAMERA: Shape =
+    Shape { keys: KEYS.split_at(KEYS.len() - 1).0, inside: &[("streams", "stream", &STREAM)] };
 /// A camera in a file that has several volumes.
-pub(super) static CAMERA_IN_VOLUME: Shape = Shape {
-    keys: &[
-        "name",
-        "url",
-        "username",
-        "password_file",
-        "password_env",
-        "streams",
-        "quota",
-        "min_age",
-        "max_age",
-        "volume",
-    ],
-    inside: &[("streams", "stream", &STREAM)],
-};
+pub(super) static CAMERA_IN_VOLUME: Shape = Shape { keys: KEYS, inside: &[("streams", "stream", &STREAM)] };
 pub(super) static STREAM: Shape = Shape { keys: &["name", "url"], inside: &[] };
 
 /// Reads `NAME=URL` as given with `--camera`.

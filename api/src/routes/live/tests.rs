@@ -2,14 +2,14 @@
 
 use super::{Guest, PATIENCE, Patience, upgraded};
 use crate::auth::{Cameras, Grant, Role};
+use crate::testing::{SOUND, sounding};
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::routing::get;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use keha_fs::{
-    Anchor, ClockSource, Configuration, CreateOptions, RunId, Sample, SampleFlags, StreamName, StreamWriter,
-    Tail, TrackConfiguration, TrackKind, TrackNumber, Volume, WallTime, Writer, WriterOptions,
+    CreateOptions, Sample, SampleFlags, StreamName, StreamWriter, Tail, Volume, Writer, WriterOptions,
 };
 use keha_player::live::{LiveHub, LiveOptions, LiveSource};
 use serde_json::Value;
@@ -22,10 +22,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-const SOUND: TrackNumber = TrackNumber(1);
 /// How long anything is waited for.
 const BOUND: Duration = Duration::from_secs(60);
-const NOON: WallTime = WallTime(1_772_366_400_000_000_000);
 
 /// What is recorded, and who watches it.
 struct Rig {
@@ -64,30 +62,7 @@ impl Rig {
         // Nothing leaves the tail.
         let options = WriterOptions { flush_interval: Duration::from_secs(3600), ..WriterOptions::default() };
         let writer = Writer::open(&path, options, Box::new(|_| ())).expect("it opens");
-        let mut stream = writer.stream(&name()).expect("a stream");
-        let track = TrackConfiguration {
-            track: SOUND,
-            kind: TrackKind::Audio,
-            codec: *b"ulaw",
-            timescale: 8000,
-            width: 0,
-            height: 0,
-            channels: 1,
-            sample_rate: 8000,
-            private: Vec::new(),
-        };
-        stream.configure(&Configuration { tracks: vec![track], session: Vec::new() }).expect("it is stored");
-        stream.begin_run(RunId::random());
-        stream.anchor(Anchor {
-            track: SOUND,
-            timescale: 8000,
-            ticks: 0,
-            wall: NOON,
-            source: ClockSource::Arrival,
-            uncertainty_us: 0,
-            arrival: NOON,
-            camera_offset_ns: 0,
-        });
+        let stream = sounding(&writer, &name());
         let recorder = Arc::new(Recorder { writer, path });
         let options = LiveOptions { linger: Duration::ZERO, ..LiveOptions::default() };
         let hub = Arc::new(LiveHub::new(Arc::clone(&recorder) as Arc<dyn LiveSource>, options));

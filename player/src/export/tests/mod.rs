@@ -8,7 +8,7 @@ mod properties;
 mod trouble;
 
 #[path = "../../../tests/support/mod.rs"]
-#[expect(unreachable_pub, reason = "shared with the integration tests, where it is a crate's own")]
+#[expect(dead_code, unreachable_pub, reason = "shared with the integration tests, where it is a crate's own")]
 mod support;
 
 use super::{Error, ExportReport, ExportRequest, Output, Result, export_from};
