@@ -155,7 +155,7 @@ pub(super) fn histories(seed: u64) -> Verdict<u64> {
         }
     }
     // The others come behind another writer, or more rounds than the log has.
-    demand!(looker.renewed * 5 > looker.looks, "only {} of {} looks go on", looker.renewed, looker.looks);
+    demand!(looker.renewed * 2 > looker.looks, "only {} of {} looks go on", looker.renewed, looker.looks);
     Ok(looker.looks)
 }
 

@@ -342,25 +342,28 @@ fn with_record(scanner: &Scanner<'_>, record: &RoundRecord, findings: &mut Vec<F
     let mut state = State::default();
     let mut lost = table::load(scanner, &mut state, findings);
     state.unlisted.clone_from(&lost);
-    // Only a record says what became of these; the table was not brought up to date before it went.
-    let unfinished = |row: &Row| matches!(row.state, BlockState::Open | BlockState::Granted);
-    let rows = state.rows.iter().enumerate().filter(|(_, row)| unfinished(row));
+    let rows = state.rows.iter().enumerate().filter(|(_, row)| is_unfinished(row));
     lost.extend(rows.map(|(index, _)| BlockIndex(index as u32)));
-    state.is_plain = lost.is_empty();
     if is_outdated(scanner, &state, record) {
         findings.push(finding(
             "round log",
             scanner.geometry.logs_at()[0],
             "its newest record is of an earlier time than the blocks, and does not count".to_owned(),
         ));
-        state.is_plain = false;
         outdated::rebuild_outdated(scanner, &mut state, lost);
         return state;
     }
     let known = overlay(scanner, &mut state, record);
-    rebuild::rebuild(scanner, &mut state, &lost.difference(&known).copied().collect());
+    let lost: BTreeSet<BlockIndex> = lost.difference(&known).copied().collect();
+    state.is_plain = state.unlisted.is_empty() && lost.is_empty();
+    rebuild::rebuild(scanner, &mut state, &lost);
     blocks::examine_named(scanner, &mut state, record);
     state
+}
+
+/// Whether only a record says what became of a block with this row in the table, which was not brought up to date before it went.
+fn is_unfinished(row: &Row) -> bool {
+    matches!(row.state, BlockState::Open | BlockState::Granted)
 }
 
 /// Lays the rows of a record over those of the table. Returns the blocks that the record says something of.

@@ -16,7 +16,8 @@
 
 use super::walk::Remembered;
 use super::{
-    Found, Recovered, State, blocks, holds, log, overlay, read_directories, superblock_stands, table,
+    Found, Recovered, State, blocks, holds, is_unfinished, log, overlay, read_directories, superblock_stands,
+    table,
 };
 use crate::disk::ReadAt;
 use crate::format::footer::Footer;
@@ -85,12 +86,24 @@ fn renewed_once(disk: &dyn ReadAt, before: &Recovered) -> Option<Recovered> {
     if most > record.header.highest {
         return None;
     }
-    overlay(&scanner, &mut state, record);
+    let unfinished = unfinished_rows(&state, from, &newer);
+    if !unfinished.is_subset(&overlay(&scanner, &mut state, record)) {
+        return None;
+    }
     blocks::examine_named(&scanner, &mut state, record);
     let record = Some(record.clone());
     let superblock = (superblock.clone(), before.superblocks_good);
     let found = Found { superblock, merged, directories, record, holds, state, findings };
     Some(found.put_together(disk, geometry.clone()))
+}
+
+/// The blocks of which only a record says what became of them. None of the others was one in the look before.
+fn unfinished_rows(state: &State, from: &Renewable, newer: &[RoundRecord]) -> BTreeSet<BlockIndex> {
+    let logged = newer.iter().chain([&from.record]).flat_map(|record| &record.rows).map(|row| row.block);
+    let before = from.record.named.iter().map(|named| named.block);
+    let before = before.chain(from.record.granted.iter().map(|granted| granted.block));
+    let all = logged.chain(before).chain(from.table.keys().copied());
+    all.filter(|block| state.rows.get(block.0 as usize).is_some_and(is_unfinished)).collect()
 }
 
 /// The rows as the table on disk has them.

@@ -4,7 +4,7 @@ use super::stretches::{Stretch, note};
 use super::{Chains, Rows, State, finding};
 use crate::format::table::{ROWS_PER_SECTOR, Row, TableSector, table_magic};
 use crate::format::{Framed, SECTOR_BYTES, is_zero};
-use crate::report::{BlockState, Finding};
+use crate::report::Finding;
 use crate::salvage::read_what_can_be;
 use crate::scan::Scanner;
 use crate::types::BlockIndex;
@@ -58,7 +58,7 @@ pub(super) fn load(
     lost
 }
 
-/// What the table on disk says of these blocks; `None` where something of that does not stand, or is none of a settled block.
+/// What the table on disk says of these blocks; `None` where something of that does not stand.
 pub(super) fn rows_of(
     scanner: &Scanner<'_>,
     blocks: &BTreeSet<BlockIndex>,
@@ -77,8 +77,7 @@ pub(super) fn rows_of(
             }
         };
         let row = sector.get(block.0 as usize % ROWS_PER_SECTOR)?;
-        let settled = !matches!(row.state, BlockState::Open | BlockState::Granted);
-        if !settled || !row.is_sane(scanner.geometry.block_bytes) {
+        if !row.is_sane(scanner.geometry.block_bytes) {
             return None;
         }
         rows.push((block, row.clone()));
