@@ -3,9 +3,11 @@
 //! and holds to come will spare is not known.
 
 use crate::format::table::Row;
+use crate::recover::{Page, Rows};
 use crate::report::BlockState;
-use crate::types::StreamId;
-use std::collections::BTreeMap;
+use crate::types::{Sequence, StreamId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How much of the newest footage says how fast blocks are taken, in seconds of the volume's running time: no clock that was
@@ -16,46 +18,101 @@ const WINDOW_S: u64 = 24 * 3600;
 /// of the volume; `quota_blocks` says which has a quota. `None` where nothing is being recorded, or it will never be (all of it
 /// is held).
 pub(crate) fn until_overwritten(
-    rows: &[Row],
+    rows: &Rows,
     is_held: impl Fn(&Row) -> bool,
     quota_blocks: impl Fn(StreamId) -> Option<u32>,
     block_bytes: usize,
 ) -> BTreeMap<StreamId, Option<Duration>> {
     let pace = Pace::of(rows);
-    let mut free = 0_u32;
-    let mut order: Vec<&Row> = Vec::new();
+    // Of pages with held rows the order is another than that which they keep.
+    let turns = |page: &Arc<Page>| match page.rows().iter().any(&is_held) {
+        true => Err(Turns::of(page.rows(), &is_held)),
+        false => Ok(Arc::clone(page)),
+    };
+    let pages: Vec<Result<Arc<Page>, Turns>> = rows.pages().map(|(_, page)| turns(page)).collect();
+    let pages: Vec<&Turns> =
+        pages.iter().map(|page| page.as_ref().map_or_else(|turns| turns, |page| page.turns())).collect();
+    let free: u64 = pages.iter().map(|page| page.free).sum();
     let mut own: BTreeMap<StreamId, u32> = BTreeMap::new();
-    for row in rows {
-        match row.state {
-            BlockState::Bad => {}
-            _ if row.is_live() && is_held(row) => {}
-            _ if row.is_live() => {
-                *own.entry(row.stream).or_default() += 1;
-                order.push(row);
+    let mut first: BTreeMap<StreamId, (Sequence, usize, u64)> = BTreeMap::new();
+    for (at, page) in pages.iter().enumerate() {
+        for (stream, turn) in &page.streams {
+            let mine = own.entry(*stream).or_default();
+            *mine = mine.saturating_add(turn.blocks);
+            if let Some((rank, before)) = turn.first
+                && first.get(stream).is_none_or(|(lowest, ..)| rank < *lowest)
+            {
+                first.insert(*stream, (rank, at, before));
             }
-            _ => free += 1,
         }
     }
-    order.sort_by_key(|row| row.rank);
-    let mut until: BTreeMap<StreamId, Option<Duration>> =
-        rows.iter().filter(|row| row.has_samples()).map(|row| (row.stream, None)).collect();
     let after = |blocks: f64, bytes: f64| {
         let seconds = blocks * block_bytes as f64 / (bytes / pace.seconds);
         Duration::try_from_secs_f64(seconds).ok().filter(|_| seconds > 0.0)
     };
-    for (place, row) in (1..).zip(order).filter(|(_, row)| row.has_samples()) {
-        if let Some(until @ None) = until.get_mut(&row.stream) {
-            let in_turn = after(f64::from(free) + f64::from(place), pace.bytes.values().sum());
-            // Over its quota a stream loses its own oldest block for each that it takes.
-            let of_its_own = quota_blocks(row.stream).and_then(|quota| {
-                let over = quota.saturating_add(1).saturating_sub(own.get(&row.stream).copied().unwrap_or(0));
-                let blocks = over.saturating_add(1);
-                after(f64::from(blocks), pace.bytes.get(&row.stream).copied()?)
-            });
-            *until = in_turn.into_iter().chain(of_its_own).min();
+    let until = |stream: StreamId| {
+        let (rank, page, before) = *first.get(&stream)?;
+        // Of blocks of the same rank those that come first on the disk go first.
+        let (earlier, later) = pages.split_at_checked(page)?;
+        let earlier: usize =
+            earlier.iter().map(|page| page.ranks.partition_point(|other| *other <= rank)).sum();
+        let later = later.iter().skip(1).map(|page| page.ranks.partition_point(|other| *other < rank));
+        let place = (earlier + later.sum::<usize>()) as f64 + before as f64 + 1.0;
+        let in_turn = after(free as f64 + place, pace.bytes.values().sum());
+        // Over its quota a stream loses its own oldest block for each that it takes.
+        let of_its_own = quota_blocks(stream).and_then(|quota| {
+            let over = quota.saturating_add(1).saturating_sub(own.get(&stream).copied().unwrap_or(0));
+            let blocks = over.saturating_add(1);
+            after(f64::from(blocks), pace.bytes.get(&stream).copied()?)
+        });
+        in_turn.into_iter().chain(of_its_own).min()
+    };
+    pace.streams.iter().map(|stream| (*stream, until(*stream))).collect()
+}
+
+/// In which order the blocks of some rows are overwritten.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Turns {
+    /// How many are free.
+    free: u64,
+    /// The ranks of those that may be overwritten, in their order.
+    ranks: Vec<Sequence>,
+    streams: BTreeMap<StreamId, Turn>,
+}
+
+/// That of a stream's.
+#[derive(Clone, Copy, Debug, Default)]
+struct Turn {
+    /// How many may be overwritten.
+    blocks: u32,
+    /// The rank of the first one with samples, and how many of these rows go before it.
+    first: Option<(Sequence, u64)>,
+}
+
+impl Turns {
+    /// That of these rows, but for what is held.
+    pub(crate) fn of(rows: &[Row], is_held: impl Fn(&Row) -> bool) -> Turns {
+        let mut turns = Turns::default();
+        let mut order: Vec<&Row> = Vec::new();
+        for row in rows {
+            match row.state {
+                BlockState::Bad => {}
+                _ if row.is_live() && is_held(row) => {}
+                _ if row.is_live() => order.push(row),
+                _ => turns.free += 1,
+            }
         }
+        order.sort_by_key(|row| row.rank);
+        for (before, row) in (0..).zip(&order) {
+            let turn = turns.streams.entry(row.stream).or_default();
+            turn.blocks += 1;
+            if row.has_samples() && turn.first.is_none() {
+                turn.first = Some((row.rank, before));
+            }
+        }
+        turns.ranks = order.iter().map(|row| row.rank).collect();
+        turns
     }
-    until
 }
 
 /// What each stream wrote lately.
@@ -63,16 +120,27 @@ struct Pace {
     bytes: BTreeMap<StreamId, f64>,
     /// In how much running time; nothing is known of less than a second.
     seconds: f64,
+    /// All that have samples.
+    streams: BTreeSet<StreamId>,
 }
 
 impl Pace {
-    fn of(rows: &[Row]) -> Pace {
-        let with_samples = || rows.iter().filter(|row| row.has_samples());
-        let newest = with_samples().map(|row| row.running_s).max().unwrap_or(0);
+    fn of(rows: &Rows) -> Pace {
+        let mut streams = BTreeSet::new();
+        let mut newest = 0;
+        for total in rows.pages().flat_map(|(_, page)| &page.totals().0) {
+            if total.1.wall.is_some() {
+                streams.insert(*total.0);
+            }
+            newest = newest.max(total.1.running_s);
+        }
         let begin = newest.saturating_sub(WINDOW_S);
+        let lately = |page: &Arc<Page>| page.totals().0.values().any(|total| total.running_s >= begin);
+        let pages = rows.pages().filter(|(_, page)| lately(page));
+        let written = pages.flat_map(|(_, page)| page.rows()).filter(|row| row.has_samples());
         let mut bytes: BTreeMap<StreamId, f64> = BTreeMap::new();
         let mut oldest = newest;
-        for row in with_samples().filter(|row| row.running_s >= begin) {
+        for row in written.filter(|row| row.running_s >= begin) {
             // A row tells when its block was last written: what it holds came evenly in the time before.
             let length_s = u64::try_from(row.wall_max.since_ns(row.wall_min)).unwrap_or(0) / 1_000_000_000;
             let first = row.running_s.saturating_sub(length_s.min(WINDOW_S));
@@ -81,14 +149,14 @@ impl Pace {
             *bytes.entry(row.stream).or_default() += f64::from(row.used_bytes) * share;
             oldest = oldest.min(first.max(begin));
         }
-        Pace { bytes, seconds: (newest - oldest) as f64 }
+        Pace { bytes, seconds: (newest - oldest) as f64, streams }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Sequence, Uuid, WallTime};
+    use crate::types::{Uuid, WallTime};
 
     const S: i64 = 1_000_000_000;
 
@@ -118,7 +186,7 @@ mod tests {
         is_held: impl Fn(&Row) -> bool,
         quota: impl Fn(StreamId) -> Option<u32>,
     ) -> Vec<Option<u64>> {
-        let until = until_overwritten(rows, is_held, quota, 1000);
+        let until = until_overwritten(&Rows::from(rows.to_vec()), is_held, quota, 1000);
         until.values().map(|until| until.map(|until| until.as_secs())).collect()
     }
 

@@ -16,6 +16,7 @@ mod forecast;
 mod format;
 mod gap;
 mod hold;
+mod pieces;
 mod progress;
 #[cfg(test)]
 mod proof;

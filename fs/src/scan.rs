@@ -142,6 +142,28 @@ impl<'a> Scanner<'a> {
         Some((located, tables))
     }
 
+    /// [`Scanner::chunk_at`] by what the system remembers: `None` also where that is of another time.
+    pub(crate) fn remembered_chunk_at(
+        &self,
+        take: &Take,
+        offset: usize,
+    ) -> Option<(Located, Option<Tables>)> {
+        if offset + self.geometry.page_bytes > self.geometry.block_bytes {
+            return None;
+        }
+        let mut page = vec![0; self.geometry.page_bytes];
+        let at = self.geometry.block_at(take.block) + offset as u64;
+        self.disk.read_remembered_at(&mut page, at).ok()?;
+        let located = self.head_in(&page, take, offset)?;
+        let tables = Tables::at_head(&located.header, &page);
+        Some((located, tables))
+    }
+
+    /// The head of a chunk will be read as remembered.
+    pub(crate) fn will_read_head(&self, take: &Take, offset: usize) {
+        self.disk.will_read(self.geometry.block_at(take.block) + offset as u64, self.geometry.page_bytes);
+    }
+
     /// The chunk of which a footer tells the place, by either of its headers.
     pub(crate) fn located(&self, take: &Take, place: &ChunkPlace) -> Option<Located> {
         let (offset, bytes) = (place.offset as usize, place.bytes as usize);

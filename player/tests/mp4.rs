@@ -305,11 +305,8 @@ fn segments_that_repeat_their_sets_play_behind_another_init_segment() {
 
 #[test]
 fn a_file_laid_out_in_advance_plays_as_what_was_recorded() {
-    for (clip, sets) in [
-        (h264_aac(), ParameterSets::SampleEntry),
-        (h264_aac(), ParameterSets::InBand),
-        (h265_mulaw(), ParameterSets::InBand),
-    ] {
+    for (clip, sets) in [(h264_aac(), ParameterSets::SampleEntry), (h265_mulaw(), ParameterSets::SampleEntry)]
+    {
         let layout = laid_out(clip, sets, 0);
         let file = read(clip, &layout, 0..layout.bytes(), 0);
         assert_eq!(file.len() as u64, layout.bytes());
@@ -350,7 +347,7 @@ fn every_code_of_both_laws_comes_out_as_ffmpeg_decodes_it() {
 #[test]
 fn a_live_stream_of_one_picture_a_segment_plays_as_what_was_recorded() {
     let clip = h264_aac();
-    let track = Track::new(1, &clip.configuration.tracks[0], ParameterSets::InBand).unwrap();
+    let track = Track::new(1, &clip.configuration.tracks[0], ParameterSets::SampleEntry).unwrap();
     let (mut decode, mut settled, mut waiting) =
         (DecodeTimes::new(track.reorder_max()), Vec::new(), Vec::new());
     let (mut file, mut sequence) = (init(std::slice::from_ref(&track)).unwrap().to_vec(), 0);
@@ -388,21 +385,6 @@ fn sound_that_begins_later_begins_later_in_the_file() {
     assert_eq!(String::from_utf8(text).unwrap(), format!("video,0.000000\naudio,{later:.6}\n"));
 }
 
-#[test]
-fn windows_cover_the_samples_of_a_file_without_gap_or_overlap() {
-    let clip = h264_aac();
-    let layout = laid_out(clip, ParameterSets::InBand, 0);
-    let (mut at, mut pushed, mut windows) = (layout.head().len() as u64, 0, 0);
-    assert_eq!(layout.window_at(at - 1), None);
-    while let Some(window) = layout.window_at(at) {
-        assert_eq!((window.bytes.start, window.pushed.start), (at, pushed));
-        assert_eq!(layout.window_at(window.bytes.end - 1).as_ref(), Some(&window));
-        (at, pushed, windows) = (window.bytes.end, window.pushed.end, windows + 1);
-    }
-    assert_eq!((at, pushed), (layout.bytes(), clip.samples.len() as u64));
-    assert!(windows >= 3);
-}
-
 /// A NAL unit of this length that says nothing, behind its length.
 fn filler(length: usize) -> Vec<u8> {
     let mut unit = (length as u32).to_be_bytes().to_vec();
@@ -433,8 +415,6 @@ fn parameter_sets_in_samples_are_taken_out_and_new_ones_told() {
         assert_eq!(track.file_bytes(with(&set).len(), 0), Some(with(&set).len() as u32));
         let whole = if needs_init { with(&set) } else { [&stored[..], &filler(set.len())].concat().into() };
         assert!(payload.data == whole);
-        let in_band = Track::new(1, video, ParameterSets::InBand).unwrap();
-        assert_eq!(in_band.segment_payload(&with(&set), 0).unwrap().data, with(&set));
     }
     assert!(track.segment_payload(&Bytes::from_static(&[0, 0, 0, 9, 1]), 0).is_err());
 }
@@ -443,10 +423,10 @@ fn parameter_sets_in_samples_are_taken_out_and_new_ones_told() {
 fn what_has_no_place_in_mp4_is_an_error_that_names_it() {
     let mut metadata = h264_aac().configuration.tracks[0].clone();
     metadata.codec = *b"onvf";
-    let error = Track::new(2, &metadata, ParameterSets::InBand).unwrap_err().to_string();
+    let error = Track::new(2, &metadata, ParameterSets::SampleEntry).unwrap_err().to_string();
     assert!(error.contains("track 2") && error.contains("onvf"), "{error}");
     assert!(init(&[]).is_err() && fragment(1, &[]).is_err());
-    let empty = LayoutBuilder::new(tracks(h264_aac(), ParameterSets::InBand)).unwrap();
+    let empty = LayoutBuilder::new(tracks(h264_aac(), ParameterSets::SampleEntry)).unwrap();
     assert!(empty.finish().is_err());
 }
 
@@ -458,7 +438,7 @@ proptest! {
         static WHOLE: OnceLock<(Layout, Vec<u8>)> = OnceLock::new();
         let clip = h265_mulaw();
         let (layout, whole) = WHOLE.get_or_init(|| {
-            let layout = laid_out(clip, ParameterSets::InBand, 40);
+            let layout = laid_out(clip, ParameterSets::SampleEntry, 40);
             let whole = read(clip, &layout, 0..layout.bytes(), 40);
             (layout, whole)
         });

@@ -56,6 +56,17 @@ impl Framed for RoundHeader {
     const SIZE: usize = 128;
 }
 
+impl RoundHeader {
+    /// The size of the record that it heads, in bytes.
+    pub(crate) fn record_bytes(&self) -> usize {
+        let part = |count: u32, bytes: usize| (count as usize).saturating_mul(bytes);
+        RoundHeader::SIZE
+            .saturating_add(part(self.named, NamedBlock::BYTES))
+            .saturating_add(part(self.granted, GrantedBlock::BYTES))
+            .saturating_add(part(self.rows, RoundRow::BYTES))
+    }
+}
+
 record! {
     /// A block with writes that were not known to be durable when the record was made.
     pub(crate) struct NamedBlock {

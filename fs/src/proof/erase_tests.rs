@@ -282,7 +282,7 @@ pub(super) fn chunk_amid(driver: &Driver) -> Verdict<(BlockIndex, ChunkPlace)> {
         .iter()
         .enumerate()
         .filter(|(_, row)| row.stream == id && row.state == crate::report::BlockState::Sealed);
-    let mut media = mine.filter_map(|(index, row)| {
+    let media = mine.filter_map(|(index, row)| {
         let block = crate::types::BlockIndex(index as u32);
         let (footer, _) = contents(&scanner, block, row);
         let mut media = footer.chunks.into_iter().filter(|place| place.kind == ChunkKind::MEDIA);
@@ -291,7 +291,7 @@ pub(super) fn chunk_amid(driver: &Driver) -> Verdict<(BlockIndex, ChunkPlace)> {
             && media.next().is_some_and(|next| next.wall_min > second.wall_max);
         alone.then_some((block, second))
     });
-    media.next_back().ok_or_else(|| "no block has three chunks of media".to_owned())
+    media.last().ok_or_else(|| "no block has three chunks of media".to_owned())
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod passed;
 mod past;
 mod recheck;
 mod rows;
+mod streams;
 mod verify;
 
 pub use cursor::{ChunkReader, Cursor};
@@ -24,31 +25,25 @@ pub use outline::{BlockOutline, OutlineChunk, OutlineKind, OutlineSync};
 pub use rows::StreamRow;
 pub(crate) use verify::BlockCheck;
 
-use passed::recover_beside_writer;
+use passed::{recover_beside_writer, renewed_beside_writer};
 use past::{Pasts, withhold};
 
 use crate::clock::{Clock, SystemClock};
 use crate::configuration::Configuration;
 use crate::disk::{FileReader, ReadAt};
 use crate::error::{Error, Result};
-use crate::forecast::until_overwritten;
 use crate::format::chunk::ChunkKind;
-use crate::format::directory::DirectoryEntry;
 use crate::format::footer::{ChunkPlace, Footer};
 use crate::format::superblock::Superblock;
 use crate::format::table::{Row, TIMES_NOT_MONOTONE};
 use crate::hold::{Guard, Hold, HoldRoom, Use, room};
 use crate::recover::{Recovered, remembered_contents};
-use crate::report::{
-    BlockDump, BlockState, BlockSummary, CheckReport, Finding, Span, StreamSummary, TimeRange, VolumeInfo,
-};
-use crate::retention::Retention;
-use crate::retention::quota::blocks_of;
+use crate::report::{BlockDump, BlockState, BlockSummary, CheckReport, Finding, Span, TimeRange, VolumeInfo};
 use crate::sample::Anchor;
 use crate::scan::Scanner;
 use crate::scrub::{self, ScrubReport};
 use crate::session::{SessionLog, read_log};
-use crate::types::{BlockIndex, ChunkNumber, ConfigurationHash, RunId, Sequence, StreamId, StreamName};
+use crate::types::{BlockIndex, ChunkNumber, ConfigurationHash, RunId, Sequence, StreamId};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -127,10 +122,29 @@ impl Volume {
     /// # Errors
     /// As [`Volume::open`].
     pub fn refresh(&mut self) -> Result<()> {
-        self.state = Arc::new(recover_beside_writer(&*self.disk, &self.path)?);
-        self.info = volume_info(&self.state.superblock);
-        self.pasts = Mutex::default();
+        *self = self.renewed()?;
         Ok(())
+    }
+
+    /// Another look at the same volume: sees all that its writer had written when this was called, and finds it out from what was found
+    /// before, so that it costs what changed since and not what there is. The file that was opened is read, whatever stands in its
+    /// place by now.
+    ///
+    /// What was verified in a look before and rotted since is found by who reads it, by [`Volume::check`] and by the scrub, not here.
+    ///
+    /// # Errors
+    /// As [`Volume::open`].
+    pub fn renewed(&self) -> Result<Volume> {
+        let state = Arc::new(renewed_beside_writer(&*self.disk, &self.path, &self.state)?);
+        let (disk, clock, path) = (Arc::clone(&self.disk), Arc::clone(&self.clock), self.path.clone());
+        let (info, (latest, pasts)) = (volume_info(&state.superblock), Default::default());
+        // Of another volume in the same place nothing is kept.
+        let same = info.id == self.info.id;
+        let (configurations, cache) = match same {
+            true => (Arc::clone(&self.configurations), self.cache.clone()),
+            false => (Arc::default(), self.cache.clone()),
+        };
+        Ok(Volume { disk, path, clock, state, info, configurations, cache, latest, pasts })
     }
 
     /// What the volume is.
@@ -147,64 +161,6 @@ impl Volume {
     /// What opening found that does not verify.
     pub fn findings(&self) -> &[Finding] {
         &self.state.findings
-    }
-
-    /// Its streams, by name; those whose names are lost as `recovered-...`.
-    pub fn streams(&self) -> Vec<StreamSummary> {
-        let guard = Guard::of(&self.holds());
-        let block_bytes = self.state.geometry.block_bytes;
-        let quota_bytes = |entry: &DirectoryEntry| Retention::of(&entry.retention).quota_bytes;
-        let entries = self.state.directory.entries.iter();
-        let quotas: BTreeMap<StreamId, Option<u32>> =
-            entries.map(|entry| (entry.stream, blocks_of(quota_bytes(entry), block_bytes))).collect();
-        let quota = |stream| quotas.get(&stream).copied().flatten();
-        let until = until_overwritten(&self.state.rows, |row| guard.covers(row), quota, block_bytes);
-        let mut streams: Vec<StreamSummary> = self
-            .state
-            .directory
-            .entries
-            .iter()
-            .chain(&self.state.orphans)
-            .filter_map(|entry| {
-                let name = StreamName::new(entry.name.as_str()).ok()?;
-                let overwritten_in = until.get(&entry.stream).copied().flatten();
-                Some(StreamSummary { overwritten_in, ..self.summary(entry, name) })
-            })
-            .collect();
-        streams.sort_by(|a, b| a.name.cmp(&b.name));
-        streams
-    }
-
-    fn summary(&self, entry: &DirectoryEntry, name: StreamName) -> StreamSummary {
-        let (id, created) = (entry.stream, entry.created);
-        let blocks = self.stream_blocks(id);
-        let with_samples = || blocks.iter().map(|(_, row)| row).filter(|row| row.has_samples());
-        StreamSummary {
-            id,
-            name,
-            created,
-            retention: Retention::of(&entry.retention),
-            first: with_samples().map(|row| row.wall_min).min(),
-            last: with_samples().map(|row| row.wall_max).max(),
-            blocks: blocks.len() as u32,
-            samples: blocks.iter().map(|(_, row)| u64::from(row.samples)).sum(),
-            payload_bytes: blocks.iter().map(|(_, row)| u64::from(row.payload_bytes)).sum(),
-            used_bytes: blocks.iter().map(|(_, row)| u64::from(row.used_bytes)).sum(),
-            overwritten_in: None,
-        }
-    }
-
-    /// The stream of this name.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchStream`], which names those there are.
-    pub fn stream(&self, name: &StreamName) -> Result<StreamSummary> {
-        let streams = self.streams();
-        streams.iter().find(|stream| stream.name == *name).cloned().ok_or_else(|| {
-            let names: Vec<&str> = streams.iter().map(|stream| stream.name.as_str()).collect();
-            let available = if names.is_empty() { "none yet".to_owned() } else { names.join(", ") };
-            Error::NoSuchStream { name: name.clone(), available }
-        })
     }
 
     /// The newest clock anchor of each track of a stream: what its camera's clock was last known to be.
@@ -415,20 +371,29 @@ impl Volume {
 
     /// The same, whatever is given of them.
     fn whole_chain(&self, stream: StreamId) -> Vec<(BlockIndex, Row)> {
+        self.links(stream).map(|(block, row)| (block, row.clone())).collect()
+    }
+
+    fn links(&self, stream: StreamId) -> impl Iterator<Item = (BlockIndex, &Row)> {
         let blocks = self.state.chains.blocks(stream);
-        blocks.filter_map(|block| Some((block, self.state.rows.get(block.0 as usize)?.clone()))).collect()
+        blocks.filter_map(|block| Some((block, self.state.rows.get(block.0 as usize)?)))
     }
 
     /// The chunks and sync samples of a block: from its footer, else from its chunk headers, with what was met there.
     fn contents(&self, block: BlockIndex, row: &Row) -> (Footer, Vec<Finding>) {
         let (mut footer, mut findings) = remembered_contents(&self.scanner(), block, row);
-        withhold(row, &mut footer);
+        self.hide(row, &mut footer);
         // What is torn of chunks that nobody is given is no loss.
         findings.iter_mut().for_each(|finding| finding.footage_lost &= row.withheld == 0);
-        if let Some(past) = self.past(row.stream) {
-            past.hide_in(row, &mut footer);
-        }
         (footer, findings)
+    }
+
+    /// Marks what of a block is not given.
+    fn hide(&self, row: &Row, footer: &mut Footer) {
+        withhold(row, footer);
+        if let Some(past) = self.past(row.stream) {
+            past.hide_in(row, footer);
+        }
     }
 }
 

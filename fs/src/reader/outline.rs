@@ -122,6 +122,10 @@ impl Volume {
 
     /// The chunks of a block as far as they are settled, and whether damage hides others.
     fn settled_outline(&self, take: &Take, row: &Row) -> Result<(Footer, bool)> {
+        if let Some(mut footer) = self.state.walked(&self.scanner(), take, row).cloned() {
+            self.hide(row, &mut footer);
+            return Ok((footer, false));
+        }
         let (mut footer, findings) = self.contents(take.block, row);
         let lost = findings.iter().filter(|finding| finding.footage_lost).map(|finding| finding.at).min();
         let Some(first_lost) = lost else { return Ok((footer, false)) };

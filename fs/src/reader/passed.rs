@@ -3,7 +3,7 @@
 use super::Volume;
 use crate::disk::ReadAt;
 use crate::error::{Error, Result};
-use crate::recover::{Recovered, newest_record, recover};
+use crate::recover::{Recovered, newest_record, recover, renewed};
 use crate::scan::{Scanner, Take};
 use crate::types::RoundNumber;
 use std::path::Path;
@@ -38,7 +38,8 @@ impl Volume {
         if let Some(state) = latest.as_ref().filter(|state| state.round >= round) {
             return Some(Arc::clone(state));
         }
-        let now = Arc::new(recover_beside_writer(&*self.disk, &self.path).ok()?);
+        let before = latest.as_ref().unwrap_or(&self.state);
+        let now = Arc::new(renewed_beside_writer(&*self.disk, &self.path, before).ok()?);
         *latest = Some(Arc::clone(&now));
         Some(now)
     }
@@ -60,7 +61,7 @@ impl Volume {
     /// The error for a stream of which the ring takes this block while it is read. Older ones may be there still, for they are held:
     /// it is what was written behind this one that the reader wants.
     pub(super) fn overwritten(&self, passed: &Take) -> Error {
-        let now = Volume::from_disk_at(Arc::clone(&self.disk), &self.path, Arc::clone(&self.clock)).ok();
+        let now = self.renewed().ok();
         let blocks = now.map(|volume| volume.stream_blocks(passed.stream)).unwrap_or_default();
         let behind = blocks.iter().filter(|(_, row)| row.has_samples() && row.sequence > passed.sequence);
         let first = behind.map(|(_, row)| row.wall_min).min();
@@ -81,4 +82,12 @@ pub(super) fn recover_beside_writer(disk: &dyn ReadAt, path: &Path) -> Result<Re
         state = recover(disk, path)?;
     }
     Ok(state)
+}
+
+/// [`recover_beside_writer`], from what was found before, if that can be.
+pub(super) fn renewed_beside_writer(disk: &dyn ReadAt, path: &Path, before: &Recovered) -> Result<Recovered> {
+    match renewed(disk, before) {
+        Some(now) => Ok(now),
+        None => recover_beside_writer(disk, path),
+    }
 }

@@ -49,9 +49,9 @@ impl Volume {
         }
         let by_stamps = !self.ages_by_clock();
         let limit = Limit { maximum_age_s, now: Some(now), running_s: self.state.running_seconds, by_stamps };
-        let blocks = self.whole_chain(stream);
-        let rows: Vec<&Row> = blocks.iter().map(|(_, row)| row).collect();
-        let over = rows.iter().map(|row| row.sequence).zip(over(&rows, &limit)).collect();
+        let rows: Vec<&Row> = self.links(stream).map(|(_, row)| row).collect();
+        let over = rows.iter().map(|row| row.sequence).zip(over(&rows, &limit));
+        let over = over.filter(|(_, over)| *over != Over::Nothing).collect();
         let holds = self.state.holds.holds();
         let guard = Guard::of(holds.iter().filter(|_| !planted!(AgedOutHeldHidden)));
         let past = Arc::new(Past { at: now, over, guard });

@@ -52,13 +52,14 @@ impl Volume {
         let guard = Guard::of(&self.holds());
         let mut expected = ChunkNumber(1);
         let mut rows = Vec::new();
-        for (block, row) in self.whole_chain(stream) {
-            let reaches_in = past.as_ref().is_some_and(|past| past.reaches_in(&row));
+        for (block, row) in self.links(stream) {
+            let reaches_in = past.as_ref().is_some_and(|past| past.reaches_in(row));
             let follows = row.first_chunk == expected;
             expected = row.last_chunk().next();
-            let held = guard.covers(&row);
-            let row = past.as_ref().map_or(row.clone(), |past| past.row(row));
-            rows.push(StreamRow { follows, held, ..stream_row(block, &row, reaches_in) });
+            let held = guard.covers(row);
+            let given = past.as_ref().filter(|_| reaches_in).map(|past| past.row(row.clone()));
+            let row = given.as_ref().unwrap_or(row);
+            rows.push(StreamRow { follows, held, ..stream_row(block, row, reaches_in) });
         }
         rows
     }

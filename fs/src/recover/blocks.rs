@@ -1,204 +1,32 @@
-//! Examining blocks: what of a block stands, after a clean end or a crash.
+//! Examining the blocks that a round record names and grants, and what is asked of single ones. How a block is walked:
+//! [`super::walk`].
 
-use super::{Recovered, State, StreamEnd, free_row};
+use super::walk::{Durable, Examined, Remembered, Wanted, examine, examine_all, examine_as};
+use super::{Chains, Recovered, Rows, State, StreamEnd, free_row};
 use crate::format::block::{BlockHeader, BlockTrailer};
 use crate::format::chunk::ChunkKind;
 use crate::format::footer::{ChunkPlace, Footer};
-use crate::format::round::RoundRecord;
+use crate::format::round::{NamedBlock, RoundRecord};
 use crate::format::table::{NO_FOOTER, PART_VOID, Row};
 use crate::hold::{has_footage, may_touch};
 use crate::progress::Progress;
 use crate::report::{BlockState, Finding, TimeRange};
 use crate::retention::erase::moments_between;
-use crate::scan::{Located, Scanner, Take};
-use crate::types::{BlockIndex, ChunkNumber, Epoch, Sequence, StreamId};
+use crate::scan::{Scanner, Take};
+use crate::types::{BlockIndex, ChunkNumber, Sequence, StreamId};
 use std::collections::BTreeMap;
-
-/// What stands in a block.
-pub(crate) struct Examined {
-    /// The chunks that count, summed up.
-    pub(crate) progress: Progress,
-    /// Damage before the durable end.
-    pub(crate) findings: Vec<Finding>,
-}
-
-/// Walks a block: up to `durable_end` (bytes) what does not verify is damage and is skipped; behind it the first chunk that
-/// does not verify and link ends the walk. Chunks from `stop` on do not count.
-pub(crate) fn examine(
-    scanner: &Scanner<'_>,
-    take: &Take,
-    durable_end: usize,
-    stop: Option<ChunkNumber>,
-) -> Examined {
-    examine_as(scanner, take, Durable { end: durable_end, ..Durable::default() }, stop)
-}
-
-/// [`examine`] where a row of the same take tells what is durable, and what the chunk behind that links to.
-pub(super) fn examine_known(scanner: &Scanner<'_>, take: &Take, row: &Row) -> Examined {
-    let behind = Some((row.last_chunk().next(), row.last_checksum));
-    examine_as(scanner, take, Durable { end: row.used_bytes as usize, behind, writer: None }, None)
-}
-
-/// What is known to be durable of a block.
-#[derive(Clone, Copy, Default)]
-struct Durable {
-    /// Where it ends, in bytes.
-    end: usize,
-    /// Number and predecessor's checksum of the chunk behind it, where damage may hide them.
-    behind: Option<(ChunkNumber, u32)>,
-    /// After a crash of the writer of this epoch only its chunks count behind the end. What an earlier crash discarded stands
-    /// there too, and damage may hide that it does not link.
-    writer: Option<Epoch>,
-}
-
-fn examine_as(scanner: &Scanner<'_>, take: &Take, durable: Durable, stop: Option<ChunkNumber>) -> Examined {
-    let page = scanner.geometry.page_bytes;
-    let mut walk = Walk {
-        scanner,
-        take,
-        durable,
-        progress: Progress::new(take, page),
-        findings: Vec::new(),
-        expected: None,
-        epoch: Epoch(0),
-    };
-    match scanner.block_header(take.block) {
-        Ok(Some(header)) if header.sequence == take.sequence && header.stream == take.stream => {
-            walk.expected = Some((header.first_chunk, header.previous));
-            walk.epoch = header.epoch;
-        }
-        _ if durable.end > 0 => {
-            walk.found("block header", 0, false, "neither copy verifies; the chunks say whose the block is")
-        }
-        _ => return walk.end(),
-    }
-    let mut offset = page;
-    while let Some(next) = walk.step(offset, stop) {
-        offset = next;
-    }
-    walk.end()
-}
-
-struct Walk<'a> {
-    scanner: &'a Scanner<'a>,
-    take: &'a Take,
-    durable: Durable,
-    progress: Progress,
-    findings: Vec<Finding>,
-    /// Number and predecessor's checksum of the next chunk, unless damage hides them.
-    expected: Option<(ChunkNumber, u32)>,
-    epoch: Epoch,
-}
-
-impl Walk<'_> {
-    /// Takes the chunk at `offset`; where to go on, if anywhere.
-    fn step(&mut self, offset: usize, stop: Option<ChunkNumber>) -> Option<usize> {
-        let durable = offset < self.durable.end;
-        if !durable && self.expected.is_none() {
-            self.expected = self.durable.behind;
-        }
-        let Some((located, tables)) = self.scanner.chunk_at(self.take, offset) else {
-            return if durable { self.skip_damage(offset, stop) } else { None };
-        };
-        let links = self.links(&located);
-        let foreign = !planted!(EpochUnchecked)
-            && self.durable.writer.is_some_and(|writer| located.header.epoch != writer);
-        if !durable && (!links || foreign) {
-            return None;
-        }
-        if !links {
-            self.found("chunk header", offset, true, "does not link to the chunk before it");
-        }
-        // Of a void chunk one sector says all that counts: what it covers need not be zeros yet.
-        let is_void = located.header.kind.is_void() && !planted!(UnwipedVoidRefused);
-        let verified = || is_void || self.scanner.load(&located).problems().is_empty();
-        if !durable && !planted!(TailUnverified) && !verified() {
-            return None;
-        }
-        let tables = tables.or_else(|| self.scanner.tables(&located));
-        self.accept(&located, tables, stop)
-    }
-
-    fn accept(
-        &mut self,
-        located: &Located,
-        tables: Option<crate::format::chunk::Tables>,
-        stop: Option<ChunkNumber>,
-    ) -> Option<usize> {
-        let header = &located.header;
-        if stop.is_some_and(|stop| header.number >= stop) {
-            return None;
-        }
-        if tables.is_none() {
-            self.found("sample table", header.offset as usize, true, "neither copy verifies");
-        }
-        self.progress.add(header, located.checksum, &tables.unwrap_or_default());
-        self.expected = Some((header.last_number().next(), located.checksum));
-        self.epoch = header.epoch;
-        Some(located.end())
-    }
-
-    fn links(&self, located: &Located) -> bool {
-        let header = &located.header;
-        let follows = match self.expected {
-            Some((number, checksum)) => {
-                planted!(ChainUnchecked) || header.number == number && header.previous == checksum
-            }
-            None => self.progress.row.chunks == 0 || header.number > self.progress.row.last_chunk(),
-        };
-        follows && (planted!(EpochUnchecked) || header.epoch >= self.epoch)
-    }
-
-    fn skip_damage(&mut self, offset: usize, stop: Option<ChunkNumber>) -> Option<usize> {
-        match self.scanner.chunk_behind(self.take, offset, self.durable.end) {
-            Some(located) if located.head_lost && located.header.offset as usize == offset => {
-                self.found(
-                    "chunk header",
-                    offset,
-                    false,
-                    "does not verify; the copy at the chunk's tail stands in",
-                );
-                let tables = self.scanner.tables(&located);
-                self.accept(&located, tables, stop)
-            }
-            Some(located) => {
-                self.found("chunk", offset, true, "neither of its headers verifies");
-                self.expected = None;
-                Some(located.header.offset as usize)
-            }
-            None => {
-                self.found("chunk", offset, true, "neither of its headers verifies");
-                self.expected = None;
-                Some(self.durable.end)
-            }
-        }
-    }
-
-    fn found(&mut self, what: &'static str, offset: usize, footage_lost: bool, detail: &str) {
-        self.findings.push(Finding {
-            what,
-            at: self.scanner.geometry.block_at(self.take.block) + offset as u64,
-            block: Some(self.take.block),
-            stream: Some(self.take.stream),
-            footage_lost,
-            detail: detail.to_owned(),
-        });
-    }
-
-    fn end(self) -> Examined {
-        Examined { progress: self.progress, findings: self.findings }
-    }
-}
 
 /// A block that a round record makes worth a look.
 struct Suspect {
     take: Take,
-    durable_end: usize,
     /// The last chunk of the stream that the record knows to be durable.
     durable_chunk: Option<ChunkNumber>,
     header: Option<BlockHeader>,
     /// What was known of the same take.
     known: Row,
+    durable: Durable,
+    /// What stands in it, where that does not depend on other blocks.
+    examined: Option<Examined>,
 }
 
 /// Examines what a round record names and grants.
@@ -215,7 +43,8 @@ pub(super) fn examine_named(scanner: &Scanner<'_>, state: &mut State, record: &R
             Some(header) if header.sequence == granted.sequence => {
                 let take = Take { block: granted.block, sequence: header.sequence, stream: header.stream };
                 suspects.entry(header.stream).or_default().push(Suspect {
-                    durable_end: 0,
+                    durable: Durable::told(0, record.header.epoch, &state.known(&take)),
+                    examined: None,
                     // A stream that left a bad block in this round is known by that.
                     durable_chunk: durable
                         .get(&header.stream)
@@ -234,14 +63,8 @@ pub(super) fn examine_named(scanner: &Scanner<'_>, state: &mut State, record: &R
             }
         }
     }
-    for named in &record.named {
-        let take = Take { block: named.block, sequence: named.sequence, stream: named.stream };
-        let header = scanner.block_header(named.block).ok().flatten();
-        let durable_end = (named.durable_end as usize).min(scanner.geometry.block_bytes);
-        let durable_chunk = Some(named.durable_chunk);
-        let known = state.known(&take);
-        let suspect = Suspect { take, durable_end, durable_chunk, header, known };
-        suspects.entry(named.stream).or_default().push(suspect);
+    for suspect in named(scanner, state, record) {
+        suspects.entry(suspect.take.stream).or_default().push(suspect);
     }
     // What the table says of these blocks is of an earlier take, maybe of another stream, or older than what is about to be
     // found: none of it may be taken for the end of any stream.
@@ -251,15 +74,50 @@ pub(super) fn examine_named(scanner: &Scanner<'_>, state: &mut State, record: &R
     for mut suspects in suspects.into_values() {
         suspects.sort_by_key(|suspect| suspect.take.sequence);
         for suspect in suspects {
-            judge(scanner, state, &suspect, record.header.epoch);
+            judge(scanner, state, suspect);
         }
     }
 }
 
+/// The blocks that a record names. Where something of one is durable, what stands in it is found out at once: the walks of all of
+/// them go on in step, each from where it was the last time.
+fn named(scanner: &Scanner<'_>, state: &State, record: &RoundRecord) -> Vec<Suspect> {
+    let suspect = |named: &NamedBlock| {
+        let take = Take { block: named.block, sequence: named.sequence, stream: named.stream };
+        let known = state.known(&take);
+        let end = (named.durable_end as usize).min(scanner.geometry.block_bytes);
+        let durable = Durable::told(end, record.header.epoch, &known);
+        let remembered = state.remembered.contains_key(&named.block);
+        // Of what is remembered the header was seen.
+        let header = || scanner.block_header(named.block).ok().flatten();
+        let header = if remembered && durable.end > 0 { None } else { header() };
+        Suspect { take, durable_chunk: Some(named.durable_chunk), header, known, durable, examined: None }
+    };
+    let mut suspects: Vec<Suspect> = record.named.iter().map(suspect).collect();
+    let durable = |suspect: &&mut Suspect| suspect.durable.end > 0;
+    let wanted: Vec<Wanted<'_>> = suspects
+        .iter_mut()
+        .filter(durable)
+        .map(|suspect| Wanted {
+            take: suspect.take,
+            durable: suspect.durable,
+            remembered: state.remembered.get(&suspect.take.block),
+        })
+        .collect();
+    let examined = examine_all(scanner, &wanted);
+    for (suspect, examined) in suspects.iter_mut().filter(durable).zip(examined) {
+        if examined.progress.row.chunks == 0 {
+            suspect.header = scanner.block_header(suspect.take.block).ok().flatten();
+        }
+        suspect.examined = Some(examined);
+    }
+    suspects
+}
+
 /// Decides what a suspect block holds, given all that came before it in its stream.
-fn judge(scanner: &Scanner<'_>, state: &mut State, suspect: &Suspect, writer: Epoch) {
+fn judge(scanner: &Scanner<'_>, state: &mut State, mut suspect: Suspect) {
     let take = &suspect.take;
-    if suspect.durable_end == 0 {
+    if suspect.durable.end == 0 {
         let mine = suspect
             .header
             .as_ref()
@@ -281,12 +139,11 @@ fn judge(scanner: &Scanner<'_>, state: &mut State, suspect: &Suspect, writer: Ep
             return;
         }
     }
-    let examined = examine_as(
-        scanner,
-        take,
-        Durable { end: suspect.durable_end, behind: None, writer: Some(writer) },
-        None,
-    );
+    let walked = suspect.examined.take();
+    let examined = walked.unwrap_or_else(|| examine_as(scanner, take, suspect.durable, None));
+    if let Some(remembered) = Remembered::of(take, &examined) {
+        state.walks.insert(take.block, remembered);
+    }
     // What is torn of chunks that nobody is given is no loss.
     let lost = suspect.known.withheld == 0;
     let findings = examined.findings.into_iter();
@@ -454,18 +311,12 @@ fn footer_of(row: &Row, read: impl FnOnce() -> Option<(BlockTrailer, Footer)>) -
 }
 
 /// Where each stream ends, by its rows.
-pub(super) fn ends(rows: &[Row]) -> BTreeMap<StreamId, StreamEnd> {
-    let mut newest: BTreeMap<StreamId, (usize, &Row)> = BTreeMap::new();
-    for (index, row) in rows.iter().enumerate().filter(|(_, row)| row.is_linked()) {
-        let place = newest.entry(row.stream).or_insert((index, row));
-        if row.sequence > place.1.sequence {
-            *place = (index, row);
-        }
-    }
-    let end = |(index, row): (usize, &Row)| StreamEnd {
-        chunk: row.last_chunk(),
-        checksum: row.last_checksum,
-        block: Some(BlockIndex(index as u32)),
+pub(super) fn ends(rows: &Rows, chains: &Chains) -> BTreeMap<StreamId, StreamEnd> {
+    let end = |stream| {
+        let block = chains.newest(stream)?;
+        let row = rows.get(block.0 as usize)?;
+        let end = StreamEnd { chunk: row.last_chunk(), checksum: row.last_checksum, block: Some(block) };
+        Some((stream, end))
     };
-    newest.into_iter().map(|(stream, found)| (stream, end(found))).collect()
+    chains.streams().filter_map(end).collect()
 }

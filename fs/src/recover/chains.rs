@@ -2,8 +2,9 @@
 //! all rows for each stream would take for ever on a volume of very many streams.
 
 use crate::format::table::Row;
+use crate::pieces::{Keyed, Pieces};
 use crate::types::{BlockIndex, Sequence, StreamId};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 #[cfg(test)]
 thread_local! {
@@ -13,24 +14,58 @@ thread_local! {
 
 /// The blocks of all streams that are links of their chains.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Chains(BTreeSet<(StreamId, Sequence, BlockIndex)>);
+pub(crate) struct Chains(BTreeMap<StreamId, Pieces<Link>>);
+
+/// A block in the chain of its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Link(Sequence, BlockIndex);
+
+impl Keyed for Link {
+    type Key = (Sequence, BlockIndex);
+
+    fn key(&self) -> Self::Key {
+        (self.0, self.1)
+    }
+}
 
 impl Chains {
     /// Those that these rows make.
-    pub(crate) fn of(rows: &[Row]) -> Chains {
+    pub(crate) fn of<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Chains {
         let blocks = (0..).map(BlockIndex).zip(rows);
-        let linked = blocks.filter(|(_, row)| row.is_linked());
-        Chains(linked.map(|(block, row)| (row.stream, row.sequence, block)).collect())
+        let mut links: BTreeMap<StreamId, Vec<Link>> = BTreeMap::new();
+        for (block, row) in blocks.filter(|(_, row)| row.is_linked()) {
+            links.entry(row.stream).or_default().push(Link(row.sequence, block));
+        }
+        let sorted = |mut links: Vec<Link>| {
+            links.sort_unstable_by_key(Keyed::key);
+            Pieces::of(links)
+        };
+        Chains(links.into_iter().map(|(stream, links)| (stream, sorted(links))).collect())
     }
 
     /// The row of a block is another now.
     pub(super) fn replace(&mut self, block: BlockIndex, before: &Row, after: &Row) {
-        if before.is_linked() {
-            self.0.remove(&(before.stream, before.sequence, block));
+        let link = |row: &Row| row.is_linked().then_some((row.stream, Link(row.sequence, block)));
+        let (before, after) = (link(before), link(after));
+        if before == after {
+            return;
         }
-        if after.is_linked() {
-            self.0.insert((after.stream, after.sequence, block));
+        if let Some((stream, link)) = before
+            && let Some(chain) = self.0.get_mut(&stream)
+        {
+            chain.remove(link.key());
+            if chain.is_empty() {
+                self.0.remove(&stream);
+            }
         }
+        if let Some((stream, link)) = after {
+            self.0.entry(stream).or_default().insert(link);
+        }
+    }
+
+    /// The streams that have any.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = StreamId> {
+        self.0.keys().copied()
     }
 
     /// The blocks of a stream, the first taken first.
@@ -44,12 +79,20 @@ impl Chains {
         stream: StreamId,
         sequence: Sequence,
     ) -> impl DoubleEndedIterator<Item = BlockIndex> {
-        let first = (stream, Sequence(0), BlockIndex(0));
-        self.0.range(first..(stream, sequence, BlockIndex(0))).map(|(_, _, block)| {
+        let chain = self.0.get(&stream).into_iter();
+        chain.flat_map(move |chain| chain.before((sequence, BlockIndex(0)))).map(|link| {
             #[cfg(test)]
             VISITS.set(VISITS.get() + 1);
-            *block
+            link.1
         })
+    }
+
+    /// The block of a stream that was taken last; of several that say so the first.
+    pub(super) fn newest(&self, stream: StreamId) -> Option<BlockIndex> {
+        let mut newest = self.0.get(&stream)?.iter().rev();
+        let Link(sequence, block) = *newest.next()?;
+        let same = newest.take_while(|link| link.0 == sequence).last();
+        Some(same.map_or(block, |link| link.1))
     }
 }
 

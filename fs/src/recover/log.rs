@@ -34,6 +34,65 @@ pub(crate) fn newest(scanner: &Scanner<'_>) -> Option<RoundRecord> {
     })
 }
 
+/// The records of the same writer that were made since this one, in their order. `None` where that cannot be told: this one does not
+/// stand any more, another writer came, or so many were made that some are gone.
+///
+/// A record that could not be written leaves a hole: one is looked over.
+pub(super) fn since(scanner: &Scanner<'_>, known: &RoundRecord) -> Option<Vec<RoundRecord>> {
+    let epoch = known.header.epoch;
+    if !stands(scanner, known) {
+        return None;
+    }
+    let mut newer: Vec<RoundRecord> = Vec::new();
+    let mut holes = 0;
+    for round in (known.header.round.0.saturating_add(1)..).map(RoundNumber) {
+        let found = heads(scanner, round);
+        if found.iter().flatten().any(|head| head.epoch != epoch && head.round >= known.header.round) {
+            return None;
+        }
+        let places = scanner.geometry.logs_at().into_iter().zip(&found);
+        let stands = |(log_at, head): (u64, &Option<RoundHeader>)| {
+            let head = head.as_ref().filter(|head| head.round == round)?;
+            body(scanner, log_at, head)
+        };
+        match places.filter_map(stands).next() {
+            Some(record) => {
+                newer.push(record);
+                holes = 0;
+            }
+            None if holes == 0 => holes = 1,
+            None => break,
+        }
+        if newer.len() + 2 >= LOG_SLOTS as usize {
+            return None;
+        }
+    }
+    Some(newer)
+}
+
+/// Whether this record still stands in the front copy of the log.
+pub(super) fn stands(scanner: &Scanner<'_>, known: &RoundRecord) -> bool {
+    let [front, _] = heads(scanner, known.header.round);
+    front.as_ref() == Some(&known.header)
+}
+
+/// The heads that stand in the slots of a round: of this round, or of another.
+fn heads(scanner: &Scanner<'_>, round: RoundNumber) -> [Option<RoundHeader>; 2] {
+    scanner.geometry.logs_at().map(|log_at| {
+        let mut bytes = vec![0; RoundHeader::SIZE];
+        scanner.disk.read_exact_at(&mut bytes, scanner.geometry.slot_at(log_at, round.0)).ok()?;
+        let (head, _) = RoundHeader::unseal(&bytes)?;
+        (head.volume == scanner.volume).then_some(head)
+    })
+}
+
+/// The record that has this head, if it stands whole.
+fn body(scanner: &Scanner<'_>, log_at: u64, head: &RoundHeader) -> Option<RoundRecord> {
+    let mut bytes = vec![0; head.record_bytes().min(scanner.geometry.log_slot_bytes)];
+    scanner.disk.read_exact_at(&mut bytes, scanner.geometry.slot_at(log_at, head.round.0)).ok()?;
+    RoundRecord::unseal(&bytes, scanner.volume).filter(|record| record.header == *head)
+}
+
 /// Both copies of the record of a round, and where they stand; `None` where it does not stand.
 pub(crate) fn copies(scanner: &Scanner<'_>, round: RoundNumber) -> [(u64, Option<RoundRecord>); 2] {
     scanner.geometry.logs_at().map(|log_at| {

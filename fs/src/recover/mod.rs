@@ -29,14 +29,18 @@ mod log;
 mod orphans;
 mod outdated;
 mod rebuild;
+mod renewed;
+mod rows;
 mod stretches;
 mod superblock;
 mod table;
+mod totals;
 mod unrecorded;
 mod verdict;
+mod walk;
 mod writing;
 
-pub(crate) use blocks::{contents, examine, given_up, remembered_contents, state_of};
+pub(crate) use blocks::{contents, given_up, remembered_contents, state_of};
 pub(crate) use chains::Chains;
 #[cfg(test)]
 pub(crate) use chains::VISITS as CHAIN_VISITS;
@@ -47,15 +51,21 @@ pub(crate) use log::{lost_copy as lost_record_copy, newest as newest_record};
 pub(crate) use orphans::{RECOVERED, orphans, with_ages};
 pub(crate) use outdated::amend;
 pub(crate) use rebuild::row_from_block;
+pub(crate) use renewed::renewed;
+pub(crate) use rows::{Page, Rows};
 pub(crate) use stretches::{Stretch, note};
 pub(crate) use superblock::{
     Found as FoundSuperblock, find_anywhere as find_superblock_anywhere, find_of as find_superblock_of,
     judge as judge_superblock, volumes_named,
 };
+pub(crate) use totals::{Total, Totals};
 pub(crate) use verdict::{Header, Source, Verdict, judge};
+pub(crate) use walk::examine;
 pub(crate) use writing::{Pause, recover_to_write, settled};
 
 use blocks::ends;
+use renewed::Renewable;
+use walk::Remembered;
 
 use crate::disk::ReadAt;
 use crate::error::{Error, Result};
@@ -98,7 +108,7 @@ pub(crate) struct Recovered {
     /// Streams whose footage stands and of which no directory knows.
     pub(crate) orphans: Vec<DirectoryEntry>,
     /// A row a block.
-    pub(crate) rows: Vec<Row>,
+    pub(crate) rows: Rows,
     /// Which blocks each stream has.
     pub(crate) chains: Chains,
     /// Blocks whose rows do not stand in the table on disk.
@@ -139,6 +149,8 @@ pub(crate) struct Recovered {
     pub(crate) holds: FoundHolds,
     /// What does not verify.
     pub(crate) findings: Vec<Finding>,
+    /// What a later look goes on from.
+    renewable: Option<Renewable>,
 }
 
 impl Recovered {
@@ -189,81 +201,116 @@ pub(crate) fn recover_as(disk: &dyn ReadAt, path: &Path, found: FoundSuperblock)
     }
     let scanner = Scanner { disk, geometry: &geometry, volume };
     let (merged, directories) = read_directories(&scanner, &mut findings);
-    let directory = merged.directory();
     let record = log::newest(&scanner);
     // After the record: beside a live writer the holds may be newer than what it knows, never older.
     let known = record.as_ref().map_or(0, |record| record.header.holds_generation);
     let holds = holds::find(&scanner, known, &mut findings);
-    let mut state = match &record {
+    let state = match &record {
         Some(record) => with_record(&scanner, record, &mut findings),
         None => unrecorded::examine_all(&scanner, &mut findings),
     };
-    let ends = ends(&state.rows);
-    let header = record.map(|record| record.header).unwrap_or_default();
-    let highest_row = state.rows.iter().map(|row| row.sequence.max(row.rank)).max().unwrap_or_default();
-    // A session that wrote nothing took its epoch all the same.
-    let session = match highest_row > header.highest || header.round.0 == 0 {
-        true if !planted!(EpochFromBlocksOnly) => newest_session(disk, &geometry, volume),
-        _ => (Epoch(0), 0),
-    };
-    let epoch_row = state.rows.iter().map(|row| row.epoch).max().unwrap_or_default();
-    let running_at_least = running_at_least(&state.rows, &holds);
-    findings.append(&mut state.findings);
-    let orphans =
-        if planted!(StreamsWithoutNameHidden) { Vec::new() } else { orphans(&state.rows, &directory) };
-    let orphans = with_ages(&scanner, &state.rows, &state.chains, orphans);
-    orphans::report(&orphans, &geometry, &mut findings);
-    Ok(Recovered {
-        superblock: found.superblock,
-        directory,
-        directory_stands: merged.is_whole(),
-        directory_places: merged.places,
-        clock: ClockWatch {
-            mark: (header.clock_mark != WallTime::default())
-                .then_some((header.clock_mark, header.clock_mark_running_s)),
-            trusted: None,
-        },
-        orphans,
-        rows: state.rows,
-        chains: state.chains,
-        changed: state.changed,
-        unlisted: state.unlisted,
-        given_up: state.given_up,
-        unfinished: state.unfinished,
-        ends,
-        round: header.round,
-        epoch: header.epoch.max(epoch_row).max(session.0),
-        highest: header.highest.max(highest_row),
-        running_seconds: header.running_seconds.max(running_at_least).max(session.1),
-        faults: FaultBudget { since_s: header.faults_since, blocks: header.faults_blocks },
-        last_round_at: header.at,
-        after_crash: !header.closed && header.round.0 > 0,
-        superblocks_good: found.good,
-        directories,
-        holds,
-        findings,
-        geometry,
-    })
+    let superblock = (found.superblock, found.good);
+    Ok(Found { superblock, merged, directories, record, holds, state, findings }.put_together(disk, geometry))
+}
+
+/// What is found of a volume's parts.
+struct Found {
+    superblock: (Superblock, [bool; 4]),
+    merged: Merged,
+    directories: [Option<Directory>; 2],
+    record: Option<RoundRecord>,
+    holds: FoundHolds,
+    state: State,
+    findings: Vec<Finding>,
+}
+
+impl Found {
+    /// The volume as found.
+    fn put_together(self, disk: &dyn ReadAt, geometry: Geometry) -> Recovered {
+        let Found { superblock: (superblock, good), merged, directories, record, holds, mut state, .. } =
+            self;
+        let (volume, mut findings) = (superblock.volume, self.findings);
+        let scanner = Scanner { disk, geometry: &geometry, volume };
+        let directory = merged.directory();
+        let ends = ends(&state.rows, &state.chains);
+        let most = state.rows.most();
+        let header = record.as_ref().map(|record| record.header.clone()).unwrap_or_default();
+        // A session that wrote nothing took its epoch all the same.
+        let session = match most.sequence > header.highest || header.round.0 == 0 {
+            true if !planted!(EpochFromBlocksOnly) => newest_session(disk, &geometry, volume),
+            _ => (Epoch(0), 0),
+        };
+        let running_at_least = running_at_least(&state.rows, &holds);
+        findings.append(&mut state.findings);
+        let orphans = match planted!(StreamsWithoutNameHidden) {
+            true => Vec::new(),
+            false => orphans(&state.rows, &state.chains, &directory),
+        };
+        let orphans = with_ages(&scanner, &state.rows, &state.chains, orphans);
+        orphans::report(&orphans, &geometry, &mut findings);
+        Recovered {
+            superblock,
+            directory,
+            directory_stands: merged.is_whole(),
+            directory_places: merged.places,
+            clock: ClockWatch {
+                mark: (header.clock_mark != WallTime::default())
+                    .then_some((header.clock_mark, header.clock_mark_running_s)),
+                trusted: None,
+            },
+            orphans,
+            changed: state.changed,
+            unlisted: state.unlisted,
+            given_up: state.given_up,
+            unfinished: state.unfinished,
+            ends,
+            round: header.round,
+            epoch: header.epoch.max(most.epoch).max(session.0),
+            highest: header.highest.max(most.sequence),
+            running_seconds: header.running_seconds.max(running_at_least).max(session.1),
+            faults: FaultBudget { since_s: header.faults_since, blocks: header.faults_blocks },
+            last_round_at: header.at,
+            after_crash: !header.closed && header.round.0 > 0,
+            superblocks_good: good,
+            directories,
+            holds,
+            findings,
+            renewable: record.filter(|_| state.is_plain).map(|record| Renewable {
+                record,
+                table: state.table,
+                walks: state.walks,
+            }),
+            rows: state.rows,
+            chains: state.chains,
+            geometry,
+        }
+    }
 }
 
 /// For how long the volume was open for writing when the newest hold was made and the newest block was written: where no record
 /// stands, no hold expires or ends much later for that.
-fn running_at_least(rows: &[Row], holds: &FoundHolds) -> u64 {
+fn running_at_least(rows: &Rows, holds: &FoundHolds) -> u64 {
     let made = holds.holds().into_iter().map(|hold| hold.created_running_s);
-    let written = rows.iter().map(|row| row.running_s);
-    made.chain(written).filter(|seconds| *seconds <= u64::MAX / 2).max().unwrap_or(0)
+    made.filter(|seconds| *seconds <= u64::MAX / 2).max().unwrap_or(0).max(rows.most().running_s)
 }
 
 /// Rows and what they differ by, while they are being found out.
 #[derive(Default)]
 struct State {
-    rows: Vec<Row>,
+    rows: Rows,
     chains: Chains,
     changed: BTreeSet<BlockIndex>,
     unlisted: BTreeSet<BlockIndex>,
     given_up: BTreeSet<BlockIndex>,
     unfinished: BTreeSet<BlockIndex>,
     findings: Vec<Finding>,
+    /// What the table says of the blocks of which these rows say something else.
+    table: BTreeMap<BlockIndex, Row>,
+    /// Where walks ended, in the look before and in this one.
+    remembered: BTreeMap<BlockIndex, Remembered>,
+    walks: BTreeMap<BlockIndex, Remembered>,
+    /// The table stands whole, and belongs to the record.
+    is_plain: bool,
 }
 
 impl State {
@@ -273,13 +320,19 @@ impl State {
         row.filter(|row| Recovered::take(take.block, row) == *take).cloned().unwrap_or_default()
     }
 
+    /// Another row than the table has.
     fn set(&mut self, block: BlockIndex, row: Row) {
-        if let Some(place) = self.rows.get_mut(block.0 as usize)
-            && *place != row
-        {
-            self.chains.replace(block, place, &row);
-            *place = row;
-            self.changed.insert(block);
+        let Some(before) = self.rows.get(block.0 as usize).filter(|before| **before != row) else { return };
+        self.table.entry(block).or_insert_with(|| before.clone());
+        self.changed.insert(block);
+        self.put(block, row);
+    }
+
+    /// The row that the table has.
+    fn put(&mut self, block: BlockIndex, row: Row) {
+        if let Some(before) = self.rows.get(block.0 as usize) {
+            self.chains.replace(block, before, &row);
+            self.rows.set(block.0 as usize, row);
         }
     }
 }
@@ -289,9 +342,7 @@ fn with_record(scanner: &Scanner<'_>, record: &RoundRecord, findings: &mut Vec<F
     let mut state = State::default();
     let mut lost = table::load(scanner, &mut state, findings);
     state.unlisted.clone_from(&lost);
-    // Only a record says what became of these; the table was not brought up to date before it went.
-    let unfinished = |row: &Row| matches!(row.state, BlockState::Open | BlockState::Granted);
-    let rows = state.rows.iter().enumerate().filter(|(_, row)| unfinished(row));
+    let rows = state.rows.iter().enumerate().filter(|(_, row)| is_unfinished(row));
     lost.extend(rows.map(|(index, _)| BlockIndex(index as u32)));
     if is_outdated(scanner, &state, record) {
         findings.push(finding(
@@ -302,21 +353,32 @@ fn with_record(scanner: &Scanner<'_>, record: &RoundRecord, findings: &mut Vec<F
         outdated::rebuild_outdated(scanner, &mut state, lost);
         return state;
     }
-    let is_sane = |row: &&RoundRow| row.row.is_sane(scanner.geometry.block_bytes);
-    let known: BTreeSet<BlockIndex> = record
-        .rows
-        .iter()
-        .filter(is_sane)
-        .map(|row| row.block)
-        .chain(record.named.iter().map(|named| named.block))
-        .chain(record.granted.iter().map(|granted| granted.block))
-        .collect();
-    for row in record.rows.iter().filter(is_sane).filter(|_| !planted!(RecordRowsIgnored)) {
-        state.set(row.block, row.row.clone());
-    }
-    rebuild::rebuild(scanner, &mut state, &lost.difference(&known).copied().collect());
+    let known = overlay(scanner, &mut state, record);
+    let lost: BTreeSet<BlockIndex> = lost.difference(&known).copied().collect();
+    state.is_plain = state.unlisted.is_empty() && lost.is_empty();
+    rebuild::rebuild(scanner, &mut state, &lost);
     blocks::examine_named(scanner, &mut state, record);
     state
+}
+
+/// Whether only a record says what became of a block with this row in the table, which was not brought up to date before it went.
+fn is_unfinished(row: &Row) -> bool {
+    matches!(row.state, BlockState::Open | BlockState::Granted)
+}
+
+/// Lays the rows of a record over those of the table. Returns the blocks that the record says something of.
+fn overlay(scanner: &Scanner<'_>, state: &mut State, record: &RoundRecord) -> BTreeSet<BlockIndex> {
+    let is_sane = |row: &&RoundRow| row.row.is_sane(scanner.geometry.block_bytes);
+    let rows = || record.rows.iter().filter(is_sane);
+    for row in rows().filter(|_| !planted!(RecordRowsIgnored)) {
+        state.set(row.block, row.row.clone());
+    }
+    let named = record.named.iter().map(|named| named.block);
+    rows()
+        .map(|row| row.block)
+        .chain(named)
+        .chain(record.granted.iter().map(|granted| granted.block))
+        .collect()
 }
 
 /// Whether there is what this record cannot know of: a row is in the table, and a block is taken, only after a record with
@@ -327,7 +389,7 @@ fn is_outdated(scanner: &Scanner<'_>, state: &State, record: &RoundRecord) -> bo
         let header = scanner.block_header(*block).ok().flatten();
         header.is_some_and(|header| header.sequence > highest)
     };
-    let by_table = state.rows.iter().any(|row| row.sequence.max(row.rank) > highest);
+    let by_table = state.rows.most().sequence > highest;
     !planted!(OutdatedLogBelieved) && (by_table || state.unlisted.iter().any(taken_later))
 }
 

@@ -4,11 +4,10 @@
 //! same at every opening, until a repair writes them into the directory. Only reading knows them: a writer never admits,
 //! renames or names anything because of what is found here.
 
-use super::{Chains, finding};
+use super::{Chains, Rows, finding};
 use crate::format::Text;
 use crate::format::directory::{Directory, DirectoryEntry};
 use crate::format::geometry::{Geometry, STREAMS_MAX};
-use crate::format::table::Row;
 use crate::report::Finding;
 use crate::scan::Scanner;
 use crate::types::{StreamId, WallTime};
@@ -19,13 +18,16 @@ pub(crate) const RECOVERED: &str = "recovered-";
 
 /// The streams that have live blocks and stand in no directory, in the order of their first block. `created` is the earliest
 /// moment of what is left of them. No more than any volume has room for: only a forged one has more.
-pub(crate) fn orphans(rows: &[Row], directory: &Directory) -> Vec<DirectoryEntry> {
+pub(crate) fn orphans(rows: &Rows, chains: &Chains, directory: &Directory) -> Vec<DirectoryEntry> {
     let known: BTreeSet<StreamId> = directory.entries.iter().map(|entry| entry.stream).collect();
     let mut first: BTreeMap<StreamId, (u64, WallTime)> = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.is_live() && !known.contains(&row.stream)) {
-        let began = if row.has_samples() { row.wall_min } else { WallTime::MAX };
-        let place = first.entry(row.stream).or_insert((row.sequence.0, began));
-        *place = (place.0.min(row.sequence.0), place.1.min(began));
+    for stream in chains.streams().filter(|stream| !known.contains(stream)) {
+        let blocks = chains.blocks(stream).filter_map(|block| rows.get(block.0 as usize));
+        for row in blocks.filter(|row| row.is_live()) {
+            let began = if row.has_samples() { row.wall_min } else { WallTime::MAX };
+            let place = first.entry(stream).or_insert((row.sequence.0, began));
+            *place = (place.0.min(row.sequence.0), place.1.min(began));
+        }
     }
     let mut streams: Vec<_> = first.into_iter().collect();
     streams.sort_by_key(|(stream, (sequence, _))| (*sequence, *stream));
@@ -48,7 +50,7 @@ pub(crate) fn orphans(rows: &[Row], directory: &Directory) -> Vec<DirectoryEntry
 /// The maximum age of each as its newest block says it: what was set since that was taken is lost with the directory.
 pub(crate) fn with_ages(
     scanner: &Scanner<'_>,
-    rows: &[Row],
+    rows: &Rows,
     chains: &Chains,
     orphans: Vec<DirectoryEntry>,
 ) -> Vec<DirectoryEntry> {
@@ -87,13 +89,14 @@ pub(super) fn report(orphans: &[DirectoryEntry], geometry: &Geometry, findings: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::table::Row;
     use crate::recover::chains::tests::row;
     use crate::types::Uuid;
 
     #[test]
     fn no_more_streams_are_listed_than_any_volume_has_room_for() {
-        let rows: Vec<Row> = (0..2 * u64::from(STREAMS_MAX)).map(|n| row(u128::from(n) + 1, n + 1)).collect();
-        let found = orphans(&rows, &Directory::default());
+        let rows: Rows = (0..2 * u64::from(STREAMS_MAX)).map(|n| row(u128::from(n) + 1, n + 1)).collect();
+        let found = orphans(&rows, &Chains::of(&rows), &Directory::default());
         assert_eq!(found.len(), STREAMS_MAX as usize);
         assert_eq!(found[0].stream, rows[0].stream);
     }
@@ -104,7 +107,8 @@ mod tests {
         let directory = Directory { generation: 1, entries: vec![known] };
         let (one, two) = (0xabcd_ef01 << 96, (0xabcd_ef01 << 96) + 1);
         let rows = [row(two, 9), row(5, 1), row(one, 4), row(two, 8), Row::default()];
-        let found = orphans(&rows, &directory);
+        let rows = Rows::from(rows.to_vec());
+        let found = orphans(&rows, &Chains::of(&rows), &directory);
         let names: Vec<&str> = found.iter().map(|entry| entry.name.as_str()).collect();
         assert_eq!(names, ["recovered-abcdef01", "recovered-abcdef01000000000000000000000001"]);
         assert_eq!(found[0].stream.0.as_u128(), one);

@@ -42,9 +42,10 @@ pub(crate) fn amend(
     rebuild(scanner, &mut state, from_blocks);
     (recovered.rows, recovered.chains, recovered.changed) = (state.rows, state.chains, state.changed);
     recovered.unfinished.append(&mut state.unfinished);
-    recovered.ends = ends(&recovered.rows);
-    for row in &recovered.rows {
-        recovered.highest = recovered.highest.max(row.sequence).max(row.rank);
-        recovered.epoch = recovered.epoch.max(row.epoch);
-    }
+    recovered.ends = ends(&recovered.rows, &recovered.chains);
+    let most = recovered.rows.most();
+    recovered.highest = recovered.highest.max(most.sequence);
+    recovered.epoch = recovered.epoch.max(most.epoch);
+    // What is known from elsewhere is no look that another could go on from.
+    recovered.renewable = None;
 }

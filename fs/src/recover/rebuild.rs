@@ -6,7 +6,8 @@
 //! | neither copy verifies | empty: nobody knows whose it is |
 //! | cannot be read | withdrawn; what the chunks say of themselves is read |
 
-use super::blocks::{examine, examine_known, links_after_voiding, note_unfinished, state_of};
+use super::blocks::{links_after_voiding, note_unfinished, state_of};
+use super::walk::{examine, examine_known};
 use super::{Recovered, State, free_row};
 use crate::format::footer::{ChunkPlace, Footer};
 use crate::format::table::{CLOCKED, PART_VOID, Row};

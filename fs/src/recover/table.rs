@@ -1,8 +1,8 @@
 //! Loading the block table.
 
 use super::stretches::{Stretch, note};
-use super::{Chains, State, finding};
-use crate::format::table::{ROWS_PER_SECTOR, TableSector, table_magic};
+use super::{Chains, Rows, State, finding};
+use crate::format::table::{ROWS_PER_SECTOR, Row, TableSector, table_magic};
 use crate::format::{Framed, SECTOR_BYTES, is_zero};
 use crate::report::Finding;
 use crate::salvage::read_what_can_be;
@@ -21,7 +21,7 @@ pub(super) fn load(
 ) -> BTreeSet<BlockIndex> {
     let geometry = scanner.geometry;
     let blocks = geometry.blocks as usize;
-    state.rows = vec![Default::default(); blocks];
+    let mut rows: Vec<Row> = vec![Row::default(); blocks];
     let mut lost = BTreeSet::new();
     let mut bad: Vec<Stretch<bool>> = Vec::new();
     let sectors = blocks.div_ceil(ROWS_PER_SECTOR);
@@ -37,7 +37,7 @@ pub(super) fn load(
                     let before = lost.len();
                     for (block, row) in mine.zip(sector.into_rows()) {
                         match row.is_sane(geometry.block_bytes) {
-                            true => state.rows[block] = row,
+                            true => rows[block] = row,
                             false => drop(lost.insert(BlockIndex(block as u32))),
                         }
                     }
@@ -52,9 +52,38 @@ pub(super) fn load(
             }
         }
     }
-    state.chains = Chains::of(&state.rows);
+    state.chains = Chains::of(&rows);
+    state.rows = Rows::from(rows);
     findings.extend(bad.iter().map(|bad| finding_of(bad, geometry.table_at())));
     lost
+}
+
+/// What the table on disk says of these blocks; `None` where something of that does not stand.
+pub(super) fn rows_of(
+    scanner: &Scanner<'_>,
+    blocks: &BTreeSet<BlockIndex>,
+) -> Option<Vec<(BlockIndex, Row)>> {
+    let magic = table_magic(scanner.volume);
+    let mut rows = Vec::with_capacity(blocks.len());
+    let mut last: Option<(usize, [Row; ROWS_PER_SECTOR])> = None;
+    for &block in blocks {
+        let index = block.0 as usize / ROWS_PER_SECTOR;
+        let sector = match last.take().filter(|(of, _)| *of == index) {
+            Some((_, sector)) => sector,
+            None => {
+                let bytes = read_stretch(scanner, index, 1);
+                let (sector, _) = TableSector::unseal_as(magic, &bytes)?;
+                (sector.index as usize == index).then_some(sector)?.into_rows()
+            }
+        };
+        let row = sector.get(block.0 as usize % ROWS_PER_SECTOR)?;
+        if !row.is_sane(scanner.geometry.block_bytes) {
+            return None;
+        }
+        rows.push((block, row.clone()));
+        last = Some((index, sector));
+    }
+    Some(rows)
 }
 
 /// What is to be said of sectors side by side that do not stand; whether they are blank.

@@ -16,7 +16,7 @@ pub(super) fn examine_all(scanner: &Scanner<'_>, findings: &mut Vec<Finding>) ->
     let mut state = State::default();
     let mut lost = table::load(scanner, &mut state, findings);
     if planted!(TableUnreadWithoutRecord) {
-        state.rows.fill(Row::default());
+        state.rows = state.rows.iter().map(|_| Row::default()).collect();
         state.chains = Chains::default();
         lost = scanner.geometry.all_blocks().collect();
     }

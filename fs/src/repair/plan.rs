@@ -234,7 +234,7 @@ fn directory(survey: &mut Survey, options: &RepairOptions, now: WallTime, disk: 
         step("stream directory", detail.to_owned());
     }
     // Which streams there are follows from the rows as they are now.
-    let orphans = crate::recover::orphans(&recovered.rows, &recovered.directory);
+    let orphans = crate::recover::orphans(&recovered.rows, &recovered.chains, &recovered.directory);
     let scanner = Scanner { disk, geometry: &recovered.geometry, volume: recovered.volume() };
     let orphans = crate::recover::with_ages(&scanner, &recovered.rows, &recovered.chains, orphans);
     let mut places = std::mem::take(&mut recovered.directory_places);

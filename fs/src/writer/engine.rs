@@ -143,7 +143,8 @@ impl<D: Disk> Engine<D> {
             .filter(|_| !planted!(BegunNotFinished))
             .map(|block| (*block, recovered.row(*block)));
         let erasing = Erasing::finishing(unfinished.collect::<Vec<_>>().into_iter());
-        let mut rows = recovered.rows;
+        let mut rows: Vec<Row> = recovered.rows.iter().cloned().collect();
+        drop(recovered.rows);
         if planted!(ParkedLostAtOpening) {
             rows.iter_mut()
                 .filter(|row| row.state == BlockState::Parked)

@@ -60,7 +60,7 @@ impl Library {
         let shelf = shelves.iter().find(|shelf| shelf.name == found.snapshot.name);
         let gone = || Error::Invalid(format!("there is no volume {} any more", found.snapshot.name));
         let path = &shelf.ok_or_else(gone)?.path;
-        self.opening.ask(path).open(|| (self.open)(path))
+        self.opening.ask(path).open(|| (self.open)(path, found.snapshot.still_at(path)))
     }
 }
 

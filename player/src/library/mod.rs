@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub index: Index,
     /// Its streams, by name: looked at once, for that takes all of the table.
     pub streams: Vec<StreamSummary>,
+    /// Which file it is of.
+    file: Option<shelf::FileId>,
 }
 
 impl Snapshot {
@@ -79,9 +81,10 @@ impl Library {
     pub fn keeping(chunks_bytes_max: u64) -> Library {
         let chunks = Arc::new(Chunks::new(chunks_bytes_max));
         let kept = Arc::clone(&chunks);
-        let open = move |path: &Path| {
-            let chunks = Arc::clone(&kept) as Arc<dyn ChunkCache>;
-            Ok(Volume::open(path)?.with_chunk_cache(chunks))
+        // What looks at an open volume again keeps its footage in the same place.
+        let open = move |path: &Path, before: Option<&Volume>| match before {
+            Some(before) => before.renewed(),
+            None => Ok(Volume::open(path)?.with_chunk_cache(Arc::clone(&kept) as Arc<dyn ChunkCache>)),
         };
         let (shelves, opening) = Default::default();
         Library { shelves, open: Arc::new(open), opening, chunks }

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::time::now;
 use crate::timeline::Index;
 use keha_fs::Volume;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,8 +24,8 @@ const STALE_MAX: Duration = Duration::from_secs(10);
 /// A volume that failed is not tried again within this time.
 const FAILED_AGAIN: Duration = Duration::from_secs(1);
 
-/// How a volume is opened: in tests, not from a disk.
-pub(super) type Open = dyn Fn(&Path) -> keha_fs::Result<Volume> + Send + Sync;
+/// How a volume is looked at, anew or again: in tests, not from a disk.
+pub(super) type Open = dyn Fn(&Path, Option<&Volume>) -> keha_fs::Result<Volume> + Send + Sync;
 
 /// One volume.
 pub(super) struct Shelf {
@@ -173,16 +174,18 @@ impl Shelf {
     }
 
     fn read(&self, before: Option<Arc<Snapshot>>) -> keha_fs::Result<Snapshot> {
+        let last = before.as_ref().and_then(|before| before.still_at(&self.path));
+        let file = FileId::at(&self.path);
         // Before it is opened: what is written meanwhile is younger than that.
         let looked_at = now();
-        let volume = (self.open)(&self.path)?;
+        let volume = (self.open)(&self.path, last)?;
         let same = before.filter(|before| before.volume.info().id == volume.info().id);
         let index = match &same {
             Some(before) => before.index.renewed(&volume),
             None => Index::new(&volume),
         };
         let index = index.looked_at(looked_at);
-        Ok(Snapshot { name: self.name.clone(), streams: volume.streams(), volume, index })
+        Ok(Snapshot { name: self.name.clone(), streams: volume.streams(), volume, index, file })
     }
 
     fn busy(&self, begun: Instant) -> Error {
@@ -192,6 +195,25 @@ impl Shelf {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which file stands at a path: device and inode, its size, and for a device itself which one it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileId(u64, u64, u64, u64);
+
+impl FileId {
+    /// That of the file at a path, if there is one.
+    fn at(path: &Path) -> Option<FileId> {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(FileId(metadata.dev(), metadata.ino(), metadata.len(), metadata.rdev()))
+    }
+}
+
+impl Snapshot {
+    /// The volume, if the file that it was opened from stands at the path still: then it can be looked at again.
+    pub(super) fn still_at(&self, path: &Path) -> Option<&Volume> {
+        self.file.filter(|file| FileId::at(path) == Some(*file)).map(|_| &self.volume)
     }
 }
 

@@ -83,7 +83,8 @@ fn opened(
     volumes: impl IntoIterator<Item = (String, PathBuf)>,
     open: impl Fn(&Path) -> keha_fs::Result<Volume> + Send + Sync + 'static,
 ) -> Library {
-    let library = Library { open: Arc::new(open), ..Library::default() };
+    let library =
+        Library { open: Arc::new(move |path: &Path, _: Option<&Volume>| open(path)), ..Library::default() };
     library.set_volumes(volumes);
     library
 }
@@ -164,4 +165,34 @@ fn a_volume_that_fails_is_not_tried_by_each_who_asks() {
     library.outdate();
     assert!(library.snapshot("gone", ANY_AGE).is_err());
     assert!(tries.load(Ordering::SeqCst) >= 2, "a change is looked at at once");
+}
+
+#[test]
+fn the_same_file_is_looked_at_again_and_another_one_is_opened() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let again = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&again);
+    let open = Library::default().open;
+    let counted = move |path: &Path, before: Option<&Volume>| {
+        seen.lock().expect("no panic").push(before.is_some());
+        open(path, before)
+    };
+    let library = Library { open: Arc::new(counted), ..Library::default() };
+    let attic = volume(directory.path(), "attic", &["front"]);
+    library.set_volumes([attic.clone()]);
+    let names = || {
+        library.outdate();
+        let snapshot = library.snapshot("attic", ANY_AGE).expect("a snapshot");
+        snapshot.streams.iter().map(|stream| stream.name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!((names(), names()), (vec!["front".to_owned()], vec!["front".to_owned()]));
+    let writer = Writer::open(&attic.1, WriterOptions::default(), Box::new(|_| {})).expect("a writer");
+    writer.stream(&StreamName::new("yard").expect("a name")).expect("admitted");
+    assert_eq!(names(), ["front", "yard"]);
+    writer.close().expect("closed");
+    assert_eq!(names(), ["front", "yard"]);
+    let (_, other) = volume(directory.path(), "other", &["gate"]);
+    std::fs::rename(other, &attic.1).expect("it is replaced");
+    assert_eq!(names(), ["gate"]);
+    assert_eq!(*again.lock().expect("no panic"), [false, true, true, true, false]);
 }

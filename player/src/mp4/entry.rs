@@ -2,12 +2,10 @@
 
 use crate::mp4::flac::{CHANNELS_MAX, Format, SAMPLE_BITS};
 use crate::mp4::g711::Law;
-use crate::mp4::track::ParameterSets;
 use crate::mp4::{codec_string, reorder};
 use keha_fs::TrackConfiguration;
 use mp4_atom::{
-    Atom, Audio, Avc1, Avc3, Avcc, Codec, Dfla, Esds, Flac, FlacMetadataBlock, Hev1, Hvc1, Hvcc, Mp4a,
-    Visual, esds,
+    Atom, Audio, Avc1, Avcc, Codec, Dfla, Esds, Flac, FlacMetadataBlock, Hvc1, Hvcc, Mp4a, Visual, esds,
 };
 
 /// `ObjectTypeIndication` of AAC and `streamType` of sound (ISO/IEC 14496-1, tables 5 and 6).
@@ -37,10 +35,10 @@ pub(crate) enum Coding {
 }
 
 /// The sample entry of a track; an error says why it has none.
-pub(crate) fn describe(track: &TrackConfiguration, sets: ParameterSets) -> Result<Described, String> {
+pub(crate) fn describe(track: &TrackConfiguration) -> Result<Described, String> {
     match &track.codec {
-        b"avc1" | b"avc3" => avc(track, sets),
-        b"hvc1" | b"hev1" => hevc(track, sets),
+        b"avc1" | b"avc3" => avc(track),
+        b"hvc1" | b"hev1" => hevc(track),
         b"mp4a" => aac(track),
         b"alaw" => g711(track, Law::A),
         b"ulaw" => g711(track, Law::Mu),
@@ -48,46 +46,29 @@ pub(crate) fn describe(track: &TrackConfiguration, sets: ParameterSets) -> Resul
     }
 }
 
-fn avc(track: &TrackConfiguration, sets: ParameterSets) -> Result<Described, String> {
+fn avc(track: &TrackConfiguration) -> Result<Described, String> {
     let avcc = Avcc::decode_body(&mut &track.private[..]).map_err(|error| broken("avcC", &error))?;
     four_byte_lengths(avcc.length_size)?;
     let sps =
         avcc.sequence_parameter_sets.iter().find(|set| set.first().is_some_and(|b| b & 0x1f == AVC_SPS));
     let reorder_max = sps.map_or(reorder::REORDER_MAX, |sps| reorder::avc(sps));
     let visual = visual(track);
-    let (entry, name) = match sets {
-        ParameterSets::SampleEntry | ParameterSets::SampleEntryAndSegment => {
-            let name = codec_string::avc("avc1", &avcc);
-            (Avc1 { visual, avcc, ..Avc1::default() }.into(), name)
-        }
-        ParameterSets::InBand => {
-            let name = codec_string::avc("avc3", &avcc);
-            let (btrt, colr, pasp, taic, fiel, spatial) = (None, None, None, None, None, None);
-            (Avc3 { visual, avcc, btrt, colr, pasp, taic, fiel, spatial }.into(), name)
-        }
-    };
+    let name = codec_string::avc("avc1", &avcc);
+    let entry = Avc1 { visual, avcc, ..Avc1::default() }.into();
     Ok(Described { entry, name, coding: Coding::Avc, reorder_max })
 }
 
-fn hevc(track: &TrackConfiguration, sets: ParameterSets) -> Result<Described, String> {
+fn hevc(track: &TrackConfiguration) -> Result<Described, String> {
     let mut hvcc = Hvcc::decode_body(&mut &track.private[..]).map_err(|error| broken("hvcC", &error))?;
     four_byte_lengths(hvcc.length_size_minus_one.saturating_add(1))?;
-    // ISO/IEC 14496-15, 8.4.1.1: with `hvc1` the arrays have all the sets there are, with `hev1` they may not.
-    hvcc.arrays.iter_mut().for_each(|array| array.completeness = sets != ParameterSets::InBand);
+    // ISO/IEC 14496-15, 8.4.1.1: with `hvc1` the arrays have all the sets there are.
+    hvcc.arrays.iter_mut().for_each(|array| array.completeness = true);
     let sps =
         hvcc.arrays.iter().filter(|array| array.nal_unit_type == HEVC_SPS).find_map(|a| a.nalus.first());
     let reorder_max = sps.map_or(reorder::REORDER_MAX, |sps| reorder::hevc(sps));
     let visual = visual(track);
-    let (entry, name) = match sets {
-        ParameterSets::SampleEntry | ParameterSets::SampleEntryAndSegment => {
-            let name = codec_string::hevc("hvc1", &hvcc);
-            (Hvc1 { visual, hvcc, ..Hvc1::default() }.into(), name)
-        }
-        ParameterSets::InBand => {
-            let name = codec_string::hevc("hev1", &hvcc);
-            (Hev1 { visual, hvcc, ..Hev1::default() }.into(), name)
-        }
-    };
+    let name = codec_string::hevc("hvc1", &hvcc);
+    let entry = Hvc1 { visual, hvcc, ..Hvc1::default() }.into();
     Ok(Described { entry, name, coding: Coding::Hevc, reorder_max })
 }
 

@@ -7,8 +7,8 @@
 //! - [`DecodeTimes`]: decode times, which are not recorded, from presentation times, which are.
 //!
 //! H.264, H.265 and AAC go in as they were recorded; G.711, which browsers do not play in MP4, goes in as FLAC, bit for
-//! bit what it decodes to. Times are `i64` ticks of the track's timescale on an axis that the caller chooses (see
-//! [`wall_base`]). Why it is so: docs/decisions/0012-mp4.md.
+//! bit what it decodes to. Times are `i64` ticks of the track's timescale on an axis that the caller chooses.
+//! Why it is so: docs/decisions/0012-mp4.md.
 //!
 //! What must not live here: reading volumes, HTTP, playlists.
 
@@ -26,11 +26,11 @@ mod track;
 
 pub use fragment::{Fragment, FragmentSample, FragmentTrack, fragment};
 pub use init::init;
-pub use layout::{Layout, LayoutBuilder, LayoutSample, Piece, Window};
+pub use layout::{Layout, LayoutBuilder, LayoutSample, Piece};
 pub(crate) use payload::NalUnits;
 pub use payload::Payload;
 pub(crate) use times::TimesState;
-pub use times::{DecodeTimes, Timed, wall_base};
+pub use times::{DecodeTimes, Timed};
 pub use track::{ParameterSets, Track};
 
 use crate::error::{Error, Result};

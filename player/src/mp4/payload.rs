@@ -80,10 +80,9 @@ impl Track {
 
     /// How to tell parameter sets, where they are to be taken out.
     fn taken_out(&self) -> Option<fn(&[u8]) -> bool> {
-        match (self.coding, self.sets) {
-            (_, ParameterSets::InBand) => None,
-            (Coding::Avc, _) => Some(is_avc_set),
-            (Coding::Hevc, _) => Some(is_hevc_set),
+        match self.coding {
+            Coding::Avc => Some(is_avc_set),
+            Coding::Hevc => Some(is_hevc_set),
             _ => None,
         }
     }

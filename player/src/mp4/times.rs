@@ -8,7 +8,6 @@
 //! No picture crosses a sync sample in presentation order, so each stretch from one to the next has the same decode times
 //! whether it is looked at alone or in its stream. Within one, `reorder_max` samples have to be looked ahead.
 
-use keha_fs::Anchor;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -110,14 +109,6 @@ impl DecodeTimes {
     }
 }
 
-/// What added to a run's ticks gives times on the wall clock: ticks since 1970, by this anchor of the run's.
-///
-/// Use one anchor, the first, for all of a run: a later one would move segments that somebody has already.
-pub fn wall_base(anchor: &Anchor) -> i64 {
-    let ticks = i128::from(anchor.wall.0) * i128::from(anchor.timescale) / 1_000_000_000;
-    i64::try_from(ticks - i128::from(anchor.ticks)).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,22 +147,6 @@ mod tests {
         let times = DecodeTimes::of([(5, true), (5, false), (3, false), (4, true), (9, true)], 0);
         assert_eq!(decoded(&times), [5, 6, 7, 8, 9]);
         assert_eq!(times.iter().map(|timed| timed.presentation()).collect::<Vec<_>>(), [5, 5, 3, 4, 9]);
-    }
-
-    #[test]
-    fn ticks_are_put_on_the_wall_by_an_anchor() {
-        use keha_fs::{ClockSource, TrackNumber, WallTime};
-        let anchor = Anchor {
-            track: TrackNumber(1),
-            timescale: 90_000,
-            ticks: 900,
-            wall: WallTime(2_000_000_000),
-            source: ClockSource::Arrival,
-            uncertainty_us: 0,
-            arrival: WallTime(0),
-            camera_offset_ns: 0,
-        };
-        assert_eq!(wall_base(&anchor) + 900, 180_000);
     }
 
     proptest! {

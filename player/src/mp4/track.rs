@@ -19,9 +19,6 @@ pub enum ParameterSets {
     /// take it, and ffmpeg (5.1) needs it: of a playlist it reads the first init segment alone, and what is behind a change
     /// of the pictures' size would be decoded by the sets of before.
     SampleEntryAndSegment,
-    /// In the samples too (`avc3`, `hev1`): samples stay byte for byte as they were recorded, and their length is known
-    /// without reading them. Apple's players do not take `hev1`.
-    InBand,
 }
 
 /// A track of an MP4 file or of a series of segments.
@@ -46,7 +43,7 @@ impl Track {
         if id == 0 || configuration.timescale == 0 {
             return Err(failed(at(), "a track's number and timescale are not 0; number from 1"));
         }
-        let described = describe(configuration, sets).map_err(|reason| failed(at(), reason))?;
+        let described = describe(configuration).map_err(|reason| failed(at(), reason))?;
         let Described { entry, name, coding, reorder_max } = described;
         let known = match coding {
             Coding::Avc => avc_sets(&configuration.private),

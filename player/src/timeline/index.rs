@@ -15,7 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The rows of all streams. May be asked by many threads at once.
 #[derive(Debug, Default)]
 pub struct Index {
-    streams: BTreeMap<StreamId, Stream>,
+    /// Shared with the index before, if nothing of the stream changed.
+    streams: BTreeMap<StreamId, Arc<Stream>>,
     live: bool,
     /// When the rows were looked at, where that is known.
     looked_at: Option<WallTime>,
@@ -38,32 +39,34 @@ pub(super) enum Learnt {
 impl Index {
     /// The rows of all streams of a source.
     pub fn new(source: &dyn TimelineSource) -> Index {
-        let mut index = Index::default();
-        index.refresh(source);
-        index
+        Index::default().renewed(source)
     }
 
     /// Takes over what the source's rows say now. What was learnt of blocks whose rows are the same is kept; nothing is read.
     pub fn refresh(&mut self, source: &dyn TimelineSource) {
-        let streams = source.streams();
-        self.live = source.is_live();
-        self.streams.retain(|stream, _| streams.contains(stream));
-        streams.into_iter().for_each(|stream| self.refresh_stream(source, stream));
+        *self = self.renewed(source);
     }
 
     /// A new index of what the source's rows say now, with what was learnt here of blocks whose rows are the same.
     pub fn renewed(&self, source: &dyn TimelineSource) -> Index {
-        let streams = self.streams.iter().map(|(id, stream)| (*id, stream.clone())).collect();
-        let mut index = Index { streams, live: self.live, looked_at: None };
-        index.refresh(source);
-        index
+        let renewed = |id: StreamId| {
+            let rows = source.rows(id);
+            let stream = match self.streams.get(&id) {
+                Some(before) if before.rows == rows => Arc::clone(before),
+                Some(before) => Arc::new(before.with(rows)),
+                None => Arc::new(Stream { rows, ..Stream::default() }),
+            };
+            (id, stream)
+        };
+        let streams = source.streams().into_iter().map(renewed).collect();
+        Index { streams, live: source.is_live(), looked_at: None }
     }
 
     /// The same for one stream.
     pub fn refresh_stream(&mut self, source: &dyn TimelineSource, stream: StreamId) {
         self.live = source.is_live();
         let mine = self.streams.entry(stream).or_default();
-        mine.replace(source.rows(stream));
+        *mine = Arc::new(mine.with(source.rows(stream)));
     }
 
     /// How many rows there are.
@@ -118,29 +121,23 @@ impl Index {
     }
 
     pub(super) fn stream(&self, stream: StreamId) -> Option<&Stream> {
-        self.streams.get(&stream)
-    }
-}
-
-impl Clone for Stream {
-    fn clone(&self) -> Stream {
-        Stream { rows: self.rows.clone(), shapes: Mutex::new(self.shapes().clone()) }
+        self.streams.get(&stream).map(|stream| &**stream)
     }
 }
 
 impl Stream {
-    fn replace(&mut self, rows: Vec<StreamRow>) {
-        let shapes = self.shapes.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if !shapes.is_empty() {
-            let places: HashMap<&StreamRow, usize> =
-                rows.iter().enumerate().map(|(place, row)| (row, place)).collect();
-            let old = std::mem::take(shapes);
-            let kept = old
-                .into_iter()
-                .filter_map(|(place, shape)| Some((*places.get(self.rows.get(place)?)?, shape)));
-            shapes.extend(kept.collect::<Vec<_>>());
-        }
-        self.rows = rows;
+    /// The stream with these rows, and what was learnt of those that are the same. Rows are in the order of their takes, so that each
+    /// is found again without looking at the others.
+    fn with(&self, rows: Vec<StreamRow>) -> Stream {
+        let place_of = |row: &StreamRow| {
+            let place = rows.binary_search_by_key(&row.sequence, |other| other.sequence).ok()?;
+            (rows.get(place) == Some(row)).then_some(place)
+        };
+        let kept = |(place, shape): (&usize, &Arc<Shape>)| {
+            Some((place_of(self.rows.get(*place)?)?, Arc::clone(shape)))
+        };
+        let shapes = self.shapes().iter().filter_map(kept).collect();
+        Stream { rows, shapes: Mutex::new(shapes) }
     }
 
     fn shapes(&self) -> MutexGuard<'_, HashMap<usize, Arc<Shape>>> {
@@ -186,7 +183,7 @@ mod tests {
     const STREAM: StreamId = StreamId(keha_fs::Uuid::from_u128(1));
 
     fn index(rows: Vec<StreamRow>) -> Index {
-        let stream = Stream { rows, ..Stream::default() };
+        let stream = Arc::new(Stream { rows, ..Stream::default() });
         Index { streams: [(STREAM, stream)].into(), live: true, looked_at: None }
     }
 

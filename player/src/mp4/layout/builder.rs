@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::mp4::layout::head::{self, Laid};
 use crate::mp4::layout::table::Table;
-use crate::mp4::layout::{Chunk, LaidTrack, Layout, WindowStart};
+use crate::mp4::layout::{Chunk, LaidTrack, Layout};
 use crate::mp4::track::Track;
 use crate::mp4::{failed, init};
 
@@ -32,10 +32,6 @@ pub struct LayoutBuilder {
     window_began_ns: Option<i128>,
     window_bytes: u64,
     chunks: Vec<Chunk>,
-    windows: Vec<WindowStart>,
-    /// Samples pushed, and those of them before the open window.
-    pushed: u64,
-    pushed_before: u64,
     media_bytes: u64,
 }
 
@@ -56,9 +52,6 @@ impl LayoutBuilder {
             window_began_ns: None,
             window_bytes: 0,
             chunks: Vec::new(),
-            windows: Vec::new(),
-            pushed: 0,
-            pushed_before: 0,
             media_bytes: 0,
         }
     }
@@ -100,16 +93,11 @@ impl LayoutBuilder {
             table.push(sample.ticks, sample.sync, sample.bytes)?;
         }
         self.window_bytes += bytes;
-        self.pushed += 1;
         Ok(())
     }
 
     /// Makes chunks of the open window.
     fn close_window(&mut self) -> Result<()> {
-        if self.pushed > self.pushed_before {
-            self.windows.push(WindowStart { chunk: self.chunks.len(), pushed: self.pushed_before });
-            self.pushed_before = self.pushed;
-        }
         let tracks = (0u32..).zip(self.tables.iter().zip(&mut self.open));
         for (track, (table, open)) in tracks {
             let samples = table.sizes.get(*open..).unwrap_or_default();
@@ -141,7 +129,6 @@ impl LayoutBuilder {
         let head = head::encode(&self.tables, &laid, &self.chunks, self.media_bytes)?;
         // It is kept for as long as it is downloaded.
         self.chunks.shrink_to_fit();
-        self.windows.shrink_to_fit();
         let tracks = self.tables.into_iter().map(|mut table| {
             table.sizes.shrink_to_fit();
             LaidTrack { track: table.track, sizes: table.sizes }
@@ -151,8 +138,6 @@ impl LayoutBuilder {
             head,
             tracks: tracks.collect(),
             chunks: self.chunks,
-            windows: self.windows,
-            samples: self.pushed,
         })
     }
 }

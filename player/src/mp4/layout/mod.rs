@@ -26,9 +26,6 @@ pub struct Layout {
     tracks: Vec<LaidTrack>,
     /// In the order of the file.
     chunks: Vec<Chunk>,
-    windows: Vec<WindowStart>,
-    /// Samples of all tracks.
-    samples: u64,
     bytes: u64,
 }
 
@@ -47,13 +44,6 @@ struct Chunk {
     /// The first of its samples, in its track.
     first: u32,
     count: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct WindowStart {
-    chunk: usize,
-    /// Samples pushed before.
-    pushed: u64,
 }
 
 /// A piece of a file.
@@ -82,17 +72,6 @@ impl Piece {
     }
 }
 
-/// A stretch of a file for which a stretch of the recording has to be read: no sample outside has a part in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Where it stands in the file.
-    pub bytes: Range<u64>,
-    /// Its samples, counted over all tracks in the order of pushing, from 0.
-    pub pushed: Range<u64>,
-    /// For each track its first sample in the window, if it has one there, counted in the track from 0.
-    pub first: Vec<Option<u32>>,
-}
-
 impl Layout {
     /// The length of the file in bytes.
     pub fn bytes(&self) -> u64 {
@@ -102,9 +81,8 @@ impl Layout {
     /// How many bytes of memory it takes.
     pub fn memory_bytes(&self) -> u64 {
         let sizes = self.tracks.iter().map(|laid| laid.sizes.capacity() * size_of::<u32>()).sum::<usize>();
-        let tables = self.chunks.capacity() * size_of::<Chunk>()
-            + self.windows.capacity() * size_of::<WindowStart>()
-            + self.tracks.capacity() * size_of::<LaidTrack>();
+        let tables =
+            self.chunks.capacity() * size_of::<Chunk>() + self.tracks.capacity() * size_of::<LaidTrack>();
         (self.head.len() + sizes + tables) as u64
     }
 
@@ -140,26 +118,6 @@ impl Layout {
             move |chunk| chunk.at < end
         });
         head.into_iter().chain(within.flat_map(move |chunk| self.pieces_of(chunk, media.clone())))
-    }
-
-    /// The window in which a byte of the file stands; `None` for the head and behind the end.
-    pub fn window_at(&self, at: u64) -> Option<Window> {
-        let media = at.checked_sub(self.head.len() as u64).filter(|_| at < self.bytes)?;
-        let start_of =
-            |window: &WindowStart| self.chunks.get(window.chunk).map_or(u64::MAX, |chunk| chunk.at);
-        let index = self.windows.partition_point(|window| start_of(window) <= media).checked_sub(1)?;
-        let (window, next) = (self.windows.get(index)?, self.windows.get(index + 1));
-        let chunks = self.chunks.get(window.chunk..next.map_or(self.chunks.len(), |next| next.chunk))?;
-        let mut first = vec![None; self.tracks.len()];
-        for chunk in chunks {
-            if let Some(first) = first.get_mut(chunk.track as usize) {
-                first.get_or_insert(chunk.first);
-            }
-        }
-        let head = self.head.len() as u64;
-        let end = next.map_or(self.bytes, |next| head + start_of(next));
-        let pushed = window.pushed..next.map_or(self.samples, |next| next.pushed);
-        Some(Window { bytes: head + start_of(window)..end, pushed, first })
     }
 
     /// The parts of a chunk's samples that lie in a range of the media data.
