@@ -38,6 +38,11 @@ pub(super) struct Renewable {
 }
 
 impl Recovered {
+    /// The newest record that this look knew; `None` where none counted.
+    pub(crate) fn known_record(&self) -> Option<&RoundRecord> {
+        self.renewable.as_ref().map(|renewable| &renewable.record)
+    }
+
     /// The chunks and sync samples of an open block as this look found them, if its row is this one, the block is still of this take,
     /// and the look is so young that its record still stands in the log.
     pub(crate) fn walked(&self, scanner: &Scanner<'_>, take: &Take, row: &Row) -> Option<&Footer> {

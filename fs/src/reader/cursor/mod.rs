@@ -120,13 +120,13 @@ impl<'a> Cursor<'a> {
 
     /// The same cursor, before its first item, for what [`Volume::list`] gives.
     pub(super) fn listing(self) -> Self {
-        let mode = Mode::Rows(Open::now(self.volume));
+        let mode = Mode::Rows(Open::of(self.volume));
         Cursor { mode, ..self }
     }
 
     /// The same cursor for what [`Volume::list_chunks`] gives.
     pub(in crate::reader) fn listing_chunks(self, chunks: RangeInclusive<ChunkNumber>) -> Self {
-        let mode = Mode::Chunks(chunks, Content::Nothing(Open::now(self.volume)));
+        let mode = Mode::Chunks(chunks, Content::Nothing(Open::of(self.volume)));
         Cursor { mode, ..self }
     }
 

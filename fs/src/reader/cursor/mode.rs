@@ -2,6 +2,7 @@
 
 use super::Step;
 use crate::format::chunk::Entry;
+use crate::format::round::RoundRecord;
 use crate::format::table::Row;
 use crate::reader::Volume;
 use crate::recover::newest_record;
@@ -29,19 +30,23 @@ pub(super) enum Content {
     One(SampleRow),
 }
 
-/// The takes that were being written when a listing began, and where in them ended what was durable, in bytes from the block's
-/// beginning. What is durable stays so: the list may be old.
+/// The takes that were being written when the volume was looked at, and where in them ended what was durable, in bytes from the block's
+/// beginning. What is durable stays so: the look may be old.
 pub(super) struct Open(Vec<(BlockIndex, Sequence, u32)>);
 
 impl Open {
-    /// What is being written now.
-    pub(super) fn now(volume: &Volume) -> Open {
-        let record = newest_record(&volume.scanner());
-        let open = record.iter().flat_map(|record| {
-            let granted = record.granted.iter().map(|granted| (granted.block, granted.sequence, 0));
-            granted.chain(record.named.iter().map(|named| (named.block, named.sequence, named.durable_end)))
-        });
-        Open(open.collect())
+    /// What was being written as this look knows it; reads nothing, unless it knew of no record that counts.
+    pub(super) fn of(volume: &Volume) -> Open {
+        match volume.state.known_record() {
+            Some(record) => Open::by(record),
+            None => newest_record(&volume.scanner()).as_ref().map_or(Open(Vec::new()), Open::by),
+        }
+    }
+
+    fn by(record: &RoundRecord) -> Open {
+        let granted = record.granted.iter().map(|granted| (granted.block, granted.sequence, 0));
+        let named = record.named.iter().map(|named| (named.block, named.sequence, named.durable_end));
+        Open(granted.chain(named).collect())
     }
 
     /// Whether all of a chunk is durable.
