@@ -174,7 +174,7 @@ impl Oracle {
     fn judge_walk(&self, make: Make<'_, '_>, seed: u64) {
         let (mut random, mut at, mut cursor) = (Random(seed), None, make());
         let mut marks: Vec<Mark> = Vec::new();
-        for _ in 0..600 {
+        for _ in 0..250 {
             let step = [Step::Sample, Step::Picture, Step::Keyframe][random.below(3)];
             let direction = [Direction::Forwards, Direction::Backwards][random.below(2)];
             let found = cursor.step(direction, step).unwrap();
@@ -214,7 +214,7 @@ impl Oracle {
         let mut random = Random(seed ^ 0x5eec);
         let walls = || self.samples.iter().map(|known| known.sample.wall);
         let (first, last) = (walls().min().unwrap(), walls().max().unwrap());
-        for _ in 0..120 {
+        for _ in 0..50 {
             let span = last.since_ns(first).unsigned_abs() as usize + 4_000_000_000;
             let wall = first.plus_ns(random.below(span) as i64 - 2_000_000_000);
             let step = [Step::Sample, Step::Picture, Step::Keyframe][random.below(3)];
