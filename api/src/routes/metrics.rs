@@ -323,7 +323,7 @@ mod tests {
         assert!(types.keys().copied().eq(helps), "each has both");
         assert!(text.contains("keha_oldest_footage_seconds{stream=\"door\"} 2"), "{text}");
         assert!(text.contains("volume=\"attic \\\"1\\\"\""), "{text}");
-        assert!(text.contains("le=\"+Inf\"} 1"), "{text}");
+        assert!(text.contains("keha_volume_round_seconds_bucket{le=\"+Inf\",volume="), "{text}");
     }
 
     #[test]
