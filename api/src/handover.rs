@@ -23,7 +23,7 @@ const UNTAKEN: Duration = Duration::from_secs(30);
 /// The least that is taken in so much time of waiting.
 const LEAST: (u64, Duration) = (60 * (16 << 10), Duration::from_secs(60));
 
-/// So many bytes go over at once, and what one piece is longer: going over costs waking somebody.
+/// So many bytes go over at once, but for the first and the last: going over costs waking somebody.
 const BATCH_BYTES: usize = 256 << 10;
 
 /// Pieces that go over at once.
@@ -70,20 +70,28 @@ fn of_patience(waiting_max: usize, untaken: Duration) -> (Giver, Body) {
 impl Giver {
     /// Takes a piece, and hands over what it has if that is enough; blocks until there is room for it. Breaks if the client is gone, or
     /// too slow.
-    pub(crate) fn give(&mut self, piece: Bytes) -> ControlFlow<()> {
-        self.batch_bytes += piece.len();
-        self.batch.push(piece);
-        let enough = if self.begun { BATCH_BYTES } else { 0 };
-        self.begun = true;
-        if self.batch_bytes < enough { ControlFlow::Continue(()) } else { self.hand_over() }
+    pub(crate) fn give(&mut self, mut piece: Bytes) -> ControlFlow<()> {
+        while !piece.is_empty() {
+            let part = piece.split_to(piece.len().min(BATCH_BYTES - self.batch_bytes));
+            self.batch_bytes += part.len();
+            self.batch.push(part);
+            let enough = if self.begun { BATCH_BYTES } else { 0 };
+            if self.batch_bytes >= enough && self.hand_over().is_break() {
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
     }
 
-    /// Hands over what is left: there is no more, and that is the end.
+    /// Hands over what is left: there is no more, and that is the end. Of who was given up, or is gone, nobody waits for it.
     pub(crate) fn finish(mut self) {
-        let _who_is_gone_misses_nothing = self.hand_over();
+        if !self.batch.is_empty() && !self.broken.load(Ordering::SeqCst) {
+            let _who_is_gone_misses_nothing = self.hand_over();
+        }
     }
 
     fn hand_over(&mut self) -> ControlFlow<()> {
+        self.begun = true;
         let bytes = std::mem::take(&mut self.batch_bytes) as u64;
         let batch = std::mem::take(&mut self.batch);
         let began = Instant::now();
@@ -169,6 +177,7 @@ mod tests {
     use axum::body::{Bytes, to_bytes};
     use std::ops::ControlFlow;
     use std::time::Duration;
+    use tokio_stream::StreamExt;
 
     #[tokio::test]
     async fn what_is_given_comes_whole_or_breaks_off() {
@@ -203,6 +212,29 @@ mod tests {
             "one and two of them wait, and a third batch is not taken"
         );
         assert!(to_bytes(body, 1 << 20).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_large_piece_goes_over_part_by_part_to_who_is_slow() {
+        let patience = Duration::from_millis(400);
+        let (mut giver, body) = of_patience(2, patience);
+        let given = tokio::task::spawn_blocking(move || {
+            let all = giver.give(Bytes::from(vec![7; 20 * super::BATCH_BYTES]));
+            giver.finish();
+            all
+        });
+        let (mut body, mut taken) = (body.into_data_stream(), 0);
+        while let Some(part) = body.next().await {
+            let part = part.expect("it does not break off");
+            assert!(part.len() <= super::BATCH_BYTES);
+            taken += part.len();
+            // All of it takes longer than a piece may.
+            tokio::time::sleep(patience / 10).await;
+        }
+        assert_eq!(
+            (taken, given.await.expect("given")),
+            (20 * super::BATCH_BYTES, ControlFlow::Continue(()))
+        );
     }
 
     #[tokio::test]

@@ -172,12 +172,13 @@ impl ReadAt for FileReader {
     }
 
     fn read_pieces_at(&self, lengths: &[usize], offset: u64) -> io::Result<Vec<Bytes>> {
+        let bytes = lengths.iter().fold(0, |sum: usize, length| sum.saturating_add(*length));
+        if offset.checked_add(bytes as u64).is_none_or(|end| end > self.size_bytes) {
+            return Err(beyond_end(offset, bytes, self.size_bytes));
+        }
         let mut pieces: Vec<Pooled> =
             lengths.iter().map(|length| BufferPool::take_pooled(&self.pool, *length)).collect();
-        let fits = offset.checked_add(lengths.iter().map(|length| *length as u64).sum());
-        let at_once = pieces.len() > 1
-            && fits.is_some_and(|end| end <= self.size_bytes)
-            && pieces.iter().all(|piece| self.accepts(piece, offset));
+        let at_once = pieces.len() > 1 && pieces.iter().all(|piece| self.accepts(piece, offset));
         let mut come = if at_once { self.scatter(&mut pieces, offset)? } else { 0 };
         let mut at = offset;
         for piece in &mut pieces {

@@ -20,6 +20,8 @@ const WINDOW_MIN: usize = 512 << 10;
 const WINDOW_MAX: usize = 4 << 20;
 /// How much is read at once, at most, but for a chunk that is larger.
 const TOGETHER_BYTES_MAX: u32 = 1 << 20;
+/// And how many chunks.
+const TOGETHER_MAX: usize = 64;
 
 /// Chunks on their way.
 pub(super) struct Ahead {
@@ -124,6 +126,6 @@ fn together(source: &ChunkSource, chunks: &[ChunkAt]) -> usize {
             && bytes <= TOGETHER_BYTES_MAX
             && source.kept(next).is_none()
     };
-    let pairs = chunks.iter().zip(chunks.iter().skip(1));
+    let pairs = chunks.iter().zip(chunks.iter().skip(1)).take(TOGETHER_MAX - 1);
     1 + pairs.map(follows).take_while(|follows| *follows).count()
 }

@@ -50,11 +50,13 @@ pub(super) struct ChunkAt {
     pub(super) take: Take,
     pub(super) offset: u32,
     pub(super) bytes: u32,
+    /// Of its header.
+    checksum: u32,
 }
 
 impl ChunkAt {
     pub(super) fn new(take: &Take, place: &ChunkPlace) -> ChunkAt {
-        ChunkAt { take: *take, offset: place.offset, bytes: place.bytes }
+        ChunkAt { take: *take, offset: place.offset, bytes: place.bytes, checksum: place.checksum }
     }
 
     pub(super) fn end(&self) -> u32 {
@@ -103,8 +105,9 @@ impl ChunkSource {
     /// The chunk as it is kept, whatever became of it.
     pub(super) fn kept(&self, at: &ChunkAt) -> Option<Arc<LoadedChunk>> {
         let kept = self.cache.as_ref()?.get(&self.key(at))?;
-        let header = kept.loaded.header();
-        (header.stream == at.take.stream && header.bytes == at.bytes).then_some(kept)
+        let (header, checksum) = (kept.loaded.header(), kept.loaded.located.checksum);
+        let same = header.stream == at.take.stream && header.bytes == at.bytes && checksum == at.checksum;
+        same.then_some(kept)
     }
 
     /// Reads a chunk; `None` if neither of its headers verifies. Kept if all of it does.
@@ -121,7 +124,8 @@ impl ChunkSource {
         let lengths: Vec<usize> = chunks.iter().map(|at| at.bytes as usize).collect();
         let Some(first) = chunks.first() else { return Vec::new() };
         let at = geometry.block_at(first.take.block) + u64::from(first.offset);
-        let inside = chunks.last().is_some_and(|last| last.end() as usize <= geometry.block_bytes);
+        let inside = chunks.last().is_some_and(|last| last.end() as usize <= geometry.block_bytes)
+            && lengths.iter().all(|length| *length >= geometry.page_bytes);
         let read = if inside { self.disk.read_pieces_at(&lengths, at).ok() } else { None };
         let Some(pieces) = read else { return vec![None; chunks.len()] };
         let loaded = chunks.iter().zip(pieces).map(|(at, bytes)| {

@@ -40,12 +40,13 @@ pub(crate) fn newest(scanner: &Scanner<'_>) -> Option<RoundRecord> {
 /// A record that could not be written leaves a hole: one is looked over.
 pub(super) fn since(scanner: &Scanner<'_>, known: &RoundRecord) -> Option<Vec<RoundRecord>> {
     let epoch = known.header.epoch;
-    if !stands(scanner, known) {
+    let [front, _] = heads(scanner, known.header.round);
+    if front.as_ref() != Some(&known.header) {
         return None;
     }
     let mut newer: Vec<RoundRecord> = Vec::new();
     let mut holes = 0;
-    for round in (known.header.round.0.saturating_add(1)..).map(RoundNumber) {
+    for round in (known.header.round.0.saturating_add(1)..=u64::MAX).map(RoundNumber) {
         let found = heads(scanner, round);
         if found.iter().flatten().any(|head| head.epoch != epoch && head.round >= known.header.round) {
             return None;
@@ -68,12 +69,6 @@ pub(super) fn since(scanner: &Scanner<'_>, known: &RoundRecord) -> Option<Vec<Ro
         }
     }
     Some(newer)
-}
-
-/// Whether this record still stands in the front copy of the log.
-pub(super) fn stands(scanner: &Scanner<'_>, known: &RoundRecord) -> bool {
-    let [front, _] = heads(scanner, known.header.round);
-    front.as_ref() == Some(&known.header)
 }
 
 /// The heads that stand in the slots of a round: of this round, or of another.

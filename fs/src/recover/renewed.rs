@@ -44,13 +44,15 @@ impl Recovered {
     }
 
     /// The chunks and sync samples of an open block as this look found them, if its row is this one, the block is still of this take,
-    /// and the look is so young that its record still stands in the log.
+    /// and the look is so young that its record is the newest.
     pub(crate) fn walked(&self, scanner: &Scanner<'_>, take: &Take, row: &Row) -> Option<&Footer> {
         let from = self.renewable.as_ref()?;
         let footer = from.walks.get(&take.block)?.footer(take, row)?;
         let header = scanner.block_header(take.block).ok().flatten()?;
         let same = (header.sequence, header.stream) == (take.sequence, take.stream);
-        (same && log::stands(scanner, &from.record)).then_some(footer)
+        // An erasure takes a round: none was made since.
+        let newest = || log::since(scanner, &from.record).is_some_and(|newer| newer.is_empty());
+        (same && newest()).then_some(footer)
     }
 }
 

@@ -192,9 +192,10 @@ fn void_of(row: &StreamRow) -> Option<Reason> {
     }
 }
 
-/// Whether a block is known to have no keyframe: of one that is being written the row does not tell yet.
+/// Whether a block is known to have no keyframe, and nothing in it that has to be told: of one that is being written the row does not
+/// tell yet, and of one that is part void it does not tell where.
 fn has_none(row: &StreamRow) -> bool {
-    row.sync_samples == 0 && matches!(row.state, BlockState::Sealed | BlockState::Parked)
+    row.sync_samples == 0 && !row.part_void && matches!(row.state, BlockState::Sealed | BlockState::Parked)
 }
 
 /// Whether damage hides chunks of a block before this one, or before its end.

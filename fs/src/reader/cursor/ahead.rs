@@ -1,7 +1,8 @@
 //! What a cursor has read ahead: the chunks that it planned, and then those of the blocks that follow.
 
-use super::Cursor;
+use super::{Cursor, Step};
 use crate::format::chunk::ChunkKind;
+use crate::format::footer::ChunkPlace;
 use crate::reader::ahead::Ahead;
 use crate::reader::kept::ChunkAt;
 use crate::recover::Recovered;
@@ -10,6 +11,11 @@ use crate::types::ChunkNumber;
 
 /// How many chunks a cursor reads for itself first: who wants no more needs no thread.
 const ALONE: u32 = if cfg!(test) { 0 } else { 2 };
+
+/// How many chunks are looked at for it, of a block: what a block says may be made up.
+const COMING_MAX: usize = 256;
+/// Into how many blocks behind the one that is read it looks at a time.
+const LOOKED_INTO_MAX: usize = 4;
 
 impl Cursor<'_> {
     /// The same cursor, reading ahead once it has read a few chunks: for who may read much of what it gives, one thing after the
@@ -26,13 +32,11 @@ impl Cursor<'_> {
             self.ahead = Ahead::begin(self.volume.chunk_source());
         }
         let Some(room) = self.ahead.as_ref().map(Ahead::room).filter(|room| *room > 0) else { return };
-        let planned = self
-            .steps
-            .iter()
-            .filter(|step| step.place.kind == ChunkKind::MEDIA && !self.mode.takes_tables(step));
-        let mut coming: Vec<ChunkAt> = planned.map(super::Step::at).collect();
+        let wanted = |step: &&Step| self.is_given(&step.place) && !self.mode.takes_tables(step);
+        let mut coming: Vec<ChunkAt> =
+            self.steps.iter().filter(wanted).take(COMING_MAX).map(Step::at).collect();
         self.guess(room.saturating_sub(bytes_of(&coming)));
-        coming.extend(&self.guessed);
+        coming.extend(self.guessed.iter().take(COMING_MAX));
         let Some(ahead) = &mut self.ahead else { return };
         let last = ahead.last().and_then(|last| coming.iter().rposition(|at| at == last));
         let mut left = room;
@@ -47,23 +51,32 @@ impl Cursor<'_> {
         }
     }
 
-    /// Guesses what will be wanted of the next blocks, so many bytes: planning them has to wait until what is before them was given.
+    /// Whether a chunk is read whole and given, as far as its place tells.
+    fn is_given(&self, place: &ChunkPlace) -> bool {
+        place.kind == ChunkKind::MEDIA && self.range.to.is_none_or(|to| place.wall_min < to)
+    }
+
+    /// Guesses what will be wanted of the next blocks, so many bytes: planning them has to wait until what is before them was given. Looks
+    /// into a few blocks at a time and no further than the range goes: somebody waits for what is planned.
     fn guess(&mut self, bytes: usize) {
         self.guessed_to = self.guessed_to.max(self.next_block);
-        while bytes_of(&self.guessed) < bytes {
+        let mut looked_into = 0;
+        while bytes_of(&self.guessed) < bytes && looked_into < LOOKED_INTO_MAX {
             let Some((block, row)) = self.blocks.get(self.guessed_to).cloned() else { return };
             self.guessed_to += 1;
-            if row.state != BlockState::Sealed || !self.mode.reaches(&row) {
+            if row.state != BlockState::Sealed || !self.reaches(&row) {
                 continue;
             }
+            looked_into += 1;
             let (take, (footer, _)) = (Recovered::take(block, &row), self.volume.contents(block, &row));
             let wanted = (0..).zip(&footer.chunks).filter(|(index, place)| {
                 let number = ChunkNumber(row.first_chunk.0.saturating_add(*index));
-                place.kind == ChunkKind::MEDIA
+                self.is_given(place)
                     && self.mode.wants(number)
                     && self.range.overlaps(place.wall_min, place.wall_max)
             });
-            let wanted: Vec<ChunkAt> = wanted.map(|(_, place)| ChunkAt::new(&take, place)).collect();
+            let wanted = wanted.take(COMING_MAX).map(|(_, place)| ChunkAt::new(&take, place));
+            let wanted: Vec<ChunkAt> = wanted.collect();
             self.guessed.extend(wanted);
         }
     }

@@ -184,10 +184,7 @@ impl<'a> Cursor<'a> {
     /// Finds out which chunks of a block to give, and from where.
     fn plan_block(&mut self, index: usize) -> Result<()> {
         let Some((block, row)) = self.blocks.get(index).cloned() else { return Ok(()) };
-        // A block may have nothing but the middle of one large sample.
-        if row.payload_bytes > 0 && !self.range.overlaps(row.wall_min, row.wall_max)
-            || !self.mode.reaches(&row)
-        {
+        if !self.reaches(&row) {
             return Ok(());
         }
         if !row.is_live() {
@@ -234,6 +231,12 @@ impl<'a> Cursor<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a block may have something of what is wanted: also one that has nothing but the middle of one large sample.
+    fn reaches(&self, row: &Row) -> bool {
+        let overlaps = row.payload_bytes == 0 || self.range.overlaps(row.wall_min, row.wall_max);
+        overlaps && self.mode.reaches(row)
     }
 
     /// What stands in a block, as far as it is settled.

@@ -131,13 +131,13 @@ impl Body {
         }
     }
 
-    /// After a regular round: all that came in before it stands on the disk, so that no hold takes a round of its own. Those who wait are
-    /// answered in their order, for a part of the interval: each takes some writes and flushes, and the next round is not to be late.
+    /// After a regular round: all that came in before it stands on the disk. Those who wait are answered in their order, for a part of the
+    /// interval: each takes some writes and flushes, and the next round is not to be late; a stream that found no block waits for it.
     fn answer_asked(&mut self) {
         let began = Instant::now();
         while let Some(ask) = self.holds_asked.pop_front() {
             self.answer(ask);
-            if began.elapsed() >= self.interval / ANSWERING_PART {
+            if began.elapsed() >= self.interval / ANSWERING_PART || self.engine.is_starved() {
                 return;
             }
         }
