@@ -152,3 +152,30 @@ pub(super) fn of_what_goes(seed: u64) -> Verdict<u64> {
 fn what_was_kept_is_not_given_once_it_was_erased_or_overwritten() {
     for_seeds("kept, then erased and overwritten", 8400, 6, of_what_goes);
 }
+
+#[test]
+fn reading_ahead_looks_no_further_than_the_range_goes() {
+    for_seeds("the cost of reading ahead", 8500, 4, |seed| {
+        let driver = lapped(seed, Cuts::NONE)?;
+        let stream = driver.volume()?.streams().into_iter().find(|stream| stream.id == driver.id_of("cam0"));
+        let (first, last) =
+            stream.and_then(|stream| stream.first.zip(stream.last)).ok_or("nothing is recorded")?;
+        for part in 1..8 {
+            let to = first.plus_ns(last.since_ns(first) / 16 * part);
+            let range = TimeRange { from: Some(first), to: Some(to) };
+            let cost = |ahead: bool| -> Verdict<u64> {
+                let volume = live(&driver)?;
+                let before = driver.disk.reader_reads();
+                let id = driver.id_of("cam0");
+                let Ok(cursor) = volume.read(id, range) else { return Ok(0) };
+                let mut cursor = if ahead { cursor.reading_ahead() } else { cursor };
+                rest(&mut cursor);
+                Ok(driver.disk.reader_reads() - before)
+            };
+            let (plain, ahead) = (cost(false)?, cost(true)?);
+            // A footer twice, once to look ahead: the trailer and what it points to.
+            demand!(ahead <= 3 * plain + 20, "{ahead} reads ahead, {plain} without");
+        }
+        Ok(8)
+    });
+}
