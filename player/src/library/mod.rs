@@ -30,7 +30,7 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 const OTHERS_MAX: Duration = Duration::from_secs(1);
 
 /// How much footage is kept in memory, in bytes, unless told otherwise.
-const CHUNKS_BYTES: u64 = 64 << 20;
+pub const CHUNKS_BYTES: u64 = 64 << 20;
 
 /// A volume as it was at one moment.
 pub struct Snapshot {

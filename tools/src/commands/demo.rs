@@ -13,6 +13,7 @@ use crate::serve::{self, Job};
 use crate::units::{duration, scrub, size};
 use anyhow::Context;
 use keha_fs::CreateOptions;
+use keha_player::library::CHUNKS_BYTES;
 use nix::sys::statvfs::statvfs;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -79,6 +80,7 @@ fn config(dir: &Path, volume: &Path) -> anyhow::Result<Config> {
         trusted_proxies: Vec::new(),
         tls: None,
         state: Some(dir.join("state")),
+        cache_bytes: CHUNKS_BYTES,
     };
     let (name, scrub) = ("demo".to_owned(), scrub::Every::default().0);
     let volumes = vec![VolumeEntry { name, path: volume.to_owned(), size_bytes: None, scrub }];

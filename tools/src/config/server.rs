@@ -9,6 +9,7 @@ use super::protected::{self, Protected};
 use crate::commands::record;
 use crate::failure::Failure;
 use crate::units::{scrub, size};
+use keha_player::library::CHUNKS_BYTES;
 use keha_recorder::Camera;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -38,6 +39,8 @@ pub(crate) struct Server {
     /// Certificate and private key.
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
     pub(crate) state: Option<PathBuf>,
+    /// How much footage that was read is kept in memory.
+    pub(crate) cache_bytes: u64,
 }
 
 /// A volume to record into.
@@ -80,6 +83,7 @@ struct RawServer {
     tls_certificate: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     state: Option<PathBuf>,
+    cache: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -99,7 +103,16 @@ pub(super) static FILE: Shape = Shape {
     ],
 };
 pub(super) static SERVER: Shape = Shape {
-    keys: &["http", "base_path", "allowed_origins", "trusted_proxies", "tls_certificate", "tls_key", "state"],
+    keys: &[
+        "http",
+        "base_path",
+        "allowed_origins",
+        "trusted_proxies",
+        "tls_certificate",
+        "tls_key",
+        "state",
+        "cache",
+    ],
     inside: &[],
 };
 pub(super) static VOLUME: Shape = Shape { keys: &["name", "path", "size", "scrub"], inside: &[] };
@@ -150,8 +163,16 @@ pub(crate) fn state_of(path: &Path) -> anyhow::Result<Option<PathBuf>> {
 }
 
 fn server(raw: RawServer, text: &str, base: &Path) -> Result<Server, String> {
-    let RawServer { http, base_path, allowed_origins, trusted_proxies, tls_certificate, tls_key, state } =
-        raw;
+    let RawServer {
+        http,
+        base_path,
+        allowed_origins,
+        trusted_proxies,
+        tls_certificate,
+        tls_key,
+        state,
+        cache,
+    } = raw;
     let at = |value: &Spanned<String>| format!("line {}: server: ", keys::line(text, value.span().start));
     let default: Result<SocketAddr, _> = HTTP.parse();
     let http = match &http {
@@ -173,6 +194,10 @@ fn server(raw: RawServer, text: &str, base: &Path) -> Result<Server, String> {
         (None, None) => None,
         _ => return Err("server: give tls_certificate and tls_key, or neither".into()),
     };
+    let cache_bytes = match &cache {
+        Some(text) => size::parse(text.get_ref()).map_err(|why| format!("{}cache: {why}", at(text)))?,
+        None => CHUNKS_BYTES,
+    };
     Ok(Server {
         http,
         base_path: base_path.map(Spanned::into_inner).unwrap_or_default(),
@@ -180,6 +205,7 @@ fn server(raw: RawServer, text: &str, base: &Path) -> Result<Server, String> {
         trusted_proxies: trusted_proxies.iter().map(proxy).collect::<Result<_, _>>()?,
         tls,
         state: state.map(|state| base.join(state)),
+        cache_bytes,
     })
 }
 

@@ -121,6 +121,7 @@ fn every_mistake_is_one_line_that_names_file_and_line() {
         (server("base_path = \"keha/\""), "line 2: server: base_path: "),
         (server("allowed_origins = [\"https://a.example/x\"]"), "line 2: server: allowed_origins: "),
         (server("trusted_proxies = [\"10.0.0.0/8\"]"), "line 2: server: trusted_proxies: "),
+        (server("cache = \"much\""), "server: cache: "),
         (server("tls_key = \"key.pem\""), "tls_certificate and tls_key"),
         (server("tls_key = \"open.pem\"\ntls_certificate = \"open.pem\""), "chmod 600"),
         (server("tls_key = \"key.pem\"\ntls_certificate = \"no.pem\""), "no.pem: cannot open"),

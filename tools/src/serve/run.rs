@@ -15,6 +15,7 @@ use anyhow::Context;
 use keha_api::control::Control;
 use keha_api::events::{Events, NewEvent};
 use keha_api::{Services, Settings, Tls};
+use keha_player::library::Library;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -63,7 +64,8 @@ pub(crate) fn run(job: Job, output: Output) -> anyhow::Result<Exit> {
     } else {
         signals::on_stop(on_stop).context("cannot wait for signals")?;
     }
-    let station = Arc::new(Station::new(job.read, &settings.state, wake));
+    let library = Library::keeping(config.server.cache_bytes);
+    let station = Arc::new(Station::new(job.read, library, &settings.state, wake));
     let control: Arc<dyn Control> = Arc::clone(&station) as _;
     let events = Arc::new(Events::open(&settings.state)?);
     let services = Services { library: Arc::clone(&station.library), control, events: Arc::clone(&events) };

@@ -59,11 +59,11 @@ pub(super) struct Ended {
 }
 
 impl Station {
-    pub(super) fn new(read: ReadConfig, state: &Path, wake: SyncSender<Wake>) -> Station {
+    pub(super) fn new(read: ReadConfig, library: Library, state: &Path, wake: SyncSender<Wake>) -> Station {
         Station {
             read,
             kept: Kept::new(state),
-            library: Arc::default(),
+            library: Arc::new(library),
             slots: RwLock::default(),
             wanted: Mutex::default(),
             stopped: Mutex::default(),

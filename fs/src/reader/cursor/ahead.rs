@@ -9,7 +9,7 @@ use crate::recover::Recovered;
 use crate::report::BlockState;
 use crate::types::ChunkNumber;
 
-/// How many chunks a cursor reads for itself first: who wants no more needs no thread.
+/// How many chunks a cursor reads for itself first: who wants no more, or finds all in memory, needs no thread.
 const ALONE: u32 = if cfg!(test) { 0 } else { 2 };
 
 /// How many chunks are looked at for it, of a block: what a block says may be made up.

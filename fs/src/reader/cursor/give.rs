@@ -127,11 +127,14 @@ impl Cursor<'_> {
         if step.place.kind != ChunkKind::MEDIA || self.mode.takes_tables(step) {
             return None;
         }
-        self.ahead_after = self.ahead_after.map(|chunks| chunks.saturating_sub(1));
         let at = step.at();
         let ahead = self.ahead.as_mut().and_then(|ahead| ahead.take(&at));
-        let chunk = ahead.or_else(|| self.volume.chunk_source().kept(&at))?;
-        self.volume.is_there(&at, &chunk).then_some(chunk)
+        let chunk = ahead.or_else(|| self.volume.chunk_source().kept(&at));
+        let there = chunk.filter(|chunk| self.volume.is_there(&at, chunk));
+        if there.is_none() {
+            self.ahead_after = self.ahead_after.map(|chunks| chunks.saturating_sub(1));
+        }
+        there
     }
 
     fn load(&self, step: &Step) -> Option<Read> {
