@@ -158,6 +158,8 @@ class View {
     const footage = `${API}/cameras/${this.name}/streams/main/footage?from=${from}&to=${to}`;
     const file = `${footage}&format=mp4&inline=true`;
     this.played = at;
+    // Until the file says where it begins, the place in the last one means nothing.
+    this.began = null;
     this.back.hidden = false;
     Object.values(this.steps).forEach((button) => { button.hidden = false; });
     const head = await fetch(file, { headers: { range: 'bytes=0-0' } });
@@ -221,7 +223,8 @@ class View {
 
   moment() {
     if (this.stood) return this.stood.at;
-    return this.played ? (this.began ?? this.played) + this.video.currentTime * 1000 : (this.live?.moment() ?? Date.now());
+    if (!this.played) return this.live?.moment() ?? Date.now();
+    return this.began === null ? this.played : this.began + this.video.currentTime * 1000;
   }
 
   tick() {

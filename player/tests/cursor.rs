@@ -6,10 +6,12 @@ mod oracle;
 mod ring;
 
 use keha_fs::{GapReason, OutlineKind, StreamId, StreamName, Volume, WallTime};
+use keha_player::Error;
 use keha_player::cursor::{Cursor, Direction, Discontinuity, Nearest, Step};
 use keha_player::timeline::Index;
 use oracle::{Oracle, Random};
 use ring::{Kind, NOON, PLAIN, Ring, S};
+use std::cell::Cell;
 
 fn at(seconds: i64) -> WallTime {
     NOON.plus_ns(seconds * S)
@@ -115,6 +117,46 @@ fn what_the_ring_went_over_is_not_there_and_what_is_left_is() {
     camera.close();
     let oracle = judge(&ring, 3);
     assert!(oracle.samples[0].sample.wall > at(300), "the ring went round");
+}
+
+/// The host's clock was in the future, was set right, and recording went on.
+#[test]
+fn behind_the_last_keyframe_of_a_clock_that_was_ahead_a_seek_ends_without_what_came_since() {
+    let ring = Ring::new(16 << 20);
+    let mut camera = ring.camera(Kind { picture_bytes: 9000, ..PLAIN });
+    camera.run(at(100_000), 15);
+    (0..6).for_each(|run| camera.run(at(run * 100), 150));
+    camera.close();
+    judge(&ring, 5);
+    let volume = ring.volume();
+    let (index, stream) = (Index::new(&volume), front(&volume));
+    let asked = Cell::new(0);
+    let count = || {
+        asked.set(asked.get() + 1);
+        true
+    };
+    let behind = at(100_002).plus_ns(S / 2);
+    let mut cursor = Cursor::new(&volume, &index, stream).while_wanted(&count);
+    assert_eq!(cursor.seek(behind, Nearest::AtOrAfter, Step::Keyframe).unwrap(), None);
+    let sought = asked.replace(0);
+    while cursor.step(Direction::Forwards, Step::Keyframe).unwrap().is_some() {}
+    assert!(sought < asked.get() / 2, "asked {sought} times, and {} times from end to end", asked.get());
+}
+
+#[test]
+fn who_is_not_wanted_any_more_goes_no_further() {
+    let ring = Ring::new(16 << 20);
+    let mut camera = ring.camera(PLAIN);
+    camera.run(at(0), 60);
+    camera.close();
+    let volume = ring.volume();
+    let index = Index::new(&volume);
+    let mut cursor = Cursor::new(&volume, &index, front(&volume)).while_wanted(&|| false);
+    for step in [Step::Sample, Step::Picture, Step::Keyframe] {
+        assert!(matches!(cursor.step(Direction::Forwards, step), Err(Error::Cancelled)));
+    }
+    let sought = cursor.seek(at(3), Nearest::AtOrAfter, Step::Keyframe);
+    assert!(matches!(sought, Err(Error::Cancelled)));
 }
 
 #[test]

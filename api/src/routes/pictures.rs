@@ -105,8 +105,8 @@ pub(super) async fn list(
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<PicturesDocument>, Problem> {
     let asked = wanted.asked()?;
-    let document = app.read(watched.identity.name.clone(), move |app| {
-        let (pictures, next) = told(&app.find(&watched.stream)?, &asked)?;
+    let document = app.read_while(watched.identity.name.clone(), move |app, is_wanted| {
+        let (pictures, next) = told(&app.find(&watched.stream)?, &asked, is_wanted)?;
         let stream = path_name(&watched.stream).to_owned();
         Ok(PicturesDocument { camera: watched.camera, stream, pictures, next })
     });
@@ -153,10 +153,14 @@ impl Wanted {
 }
 
 /// The pictures, and the mark to go on behind.
-fn told(found: &Found, asked: &Asked) -> Result<(Vec<PictureDocument>, Option<String>), Problem> {
+fn told(
+    found: &Found,
+    asked: &Asked,
+    is_wanted: &dyn Fn() -> bool,
+) -> Result<(Vec<PictureDocument>, Option<String>), Problem> {
     let Asked { begin, direction, step, limit } = asked;
     let snapshot = &found.snapshot;
-    let mut cursor = Cursor::new(&snapshot.volume, &snapshot.index, found.stream.id);
+    let mut cursor = Cursor::new(&snapshot.volume, &snapshot.index, found.stream.id).while_wanted(is_wanted);
     let mut next = match begin {
         Begin::End => cursor.step(*direction, *step)?,
         Begin::At(wall) => {

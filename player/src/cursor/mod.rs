@@ -18,6 +18,8 @@
 //!   of the chunk it stands in, once.
 //! - In memory are the outlines of four blocks, the table of one chunk, its samples once one was read (a chunk has at most a quarter of a
 //!   block, and what is split ends in it whole), and a part of a group.
+//! - Whether it is still wanted can be asked at each chunk ([`Cursor::while_wanted`]). A seek passes over blocks in which nothing can fit
+//!   without reading them.
 //! - An error changes nothing: the cursor stands where it stood. What the ring has taken is [`keha_fs::Error::Overwritten`];
 //!   seek elsewhere then, or with a later look at the volume.
 //!
@@ -43,7 +45,7 @@ pub use joins::Discontinuity;
 pub use mark::Mark;
 pub use seek::Nearest;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::timeline::{Index, Reason};
 use bytes::Bytes;
 use joins::Met;
@@ -90,6 +92,7 @@ pub struct Cursor<'a> {
     index: &'a Index,
     stream: StreamId,
     walk: Walk<'a>,
+    is_wanted: &'a dyn Fn() -> bool,
     at: Option<At>,
     /// The bytes of the sample it stands on were read, and do not verify.
     lost: bool,
@@ -108,13 +111,19 @@ impl<'a> Cursor<'a> {
     /// A cursor over a stream of a volume; `index` is of the same look at it. Reads nothing.
     pub fn new(volume: &'a Volume, index: &'a Index, stream: StreamId) -> Cursor<'a> {
         let walk = Walk::new(volume, stream, index.rows_of(stream));
-        Cursor { volume, index, stream, walk, at: None, lost: false, sparse: false }
+        Cursor { volume, index, stream, walk, is_wanted: &|| true, at: None, lost: false, sparse: false }
+    }
+
+    /// The same for as long as this says so, which is asked at every chunk: then steps and seeks fail with [`Error::Cancelled`].
+    #[must_use]
+    pub fn while_wanted(self, is_wanted: &'a dyn Fn() -> bool) -> Cursor<'a> {
+        Cursor { is_wanted, ..self }
     }
 
     /// Moves on. `None` at the end: the cursor stays where it is.
     ///
     /// # Errors
-    /// [`keha_fs::Error::Overwritten`] if the ring has taken what comes; what is wrong with the disk.
+    /// [`keha_fs::Error::Overwritten`] if the ring has taken what comes; [`Error::Cancelled`]; what is wrong with the disk.
     pub fn step(&mut self, direction: Direction, step: Step) -> Result<Option<Moment>> {
         let mut met = Met::default();
         if self.lost {
@@ -187,6 +196,7 @@ impl<'a> Cursor<'a> {
         self.at.iter().for_each(|at| at.page.tell(met));
         let mut spot = self.spot();
         while let Some(next) = self.walk.next(spot, direction, false, met)? {
+            self.ask()?;
             let page = self.page(next)?;
             page.tell(met);
             if let Some(index) = page.find(None, direction, step) {
@@ -197,6 +207,10 @@ impl<'a> Cursor<'a> {
         Ok(None)
     }
 
+    fn ask(&self) -> Result<()> {
+        if (self.is_wanted)() { Ok(()) } else { Err(Error::Cancelled) }
+    }
+
     fn next_keyframe(&self, direction: Direction, met: &mut Met) -> Result<Option<At>> {
         // First what is left of the chunk it stands in.
         let mut next = match self.spot() {
@@ -204,6 +218,7 @@ impl<'a> Cursor<'a> {
             None => self.walk.next(None, direction, true, met)?,
         };
         while let Some(spot) = next {
+            self.ask()?;
             let mut syncs = self.walk.keyframes(spot)?;
             if direction == Direction::Backwards {
                 syncs.reverse();

@@ -135,6 +135,8 @@ impl Cursor<'_> {
         };
         let mut best = self.at.clone().filter(|at| fits(&at.page, at.index));
         let mut first = best.as_ref().and(self.row()).map(|row| row.wall);
+        // Where a clock was ahead, all that was recorded since it was set right may be before the moment.
+        self.walk.seek_at_or_behind(first.is_none().then_some(wall));
         while first.is_none_or(|first| first > wall) {
             let Some(next) = self.step(Direction::Forwards, step)? else { break };
             let at = next.row.wall;
@@ -144,6 +146,7 @@ impl Cursor<'_> {
             }
             if at >= wall && first.is_none_or(|first| at < first) {
                 (best, first) = (self.at.clone(), Some(at));
+                self.walk.seek_at_or_behind(None);
             }
         }
         Ok(best)

@@ -7,7 +7,7 @@ use crate::segments::leading;
 use crate::timeline::{Reason, TimelineSource};
 use keha_fs::{
     BlockOutline, BlockState, ChunkNumber, OutlineChunk, OutlineKind, OutlineSync, StreamId, StreamRow,
-    TrackNumber,
+    TrackNumber, WallTime,
 };
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -30,15 +30,30 @@ pub(super) struct Walk<'a> {
     stream: StreamId,
     rows: &'a [StreamRow],
     kept: RefCell<VecDeque<(usize, Arc<BlockOutline>)>>,
+    sought: Option<WallTime>,
 }
 
 impl<'a> Walk<'a> {
     pub(super) fn new(source: &'a dyn TimelineSource, stream: StreamId, rows: &'a [StreamRow]) -> Walk<'a> {
-        Walk { source, stream, rows, kept: RefCell::default() }
+        Walk { source, stream, rows, kept: RefCell::default(), sought: None }
     }
 
     pub(super) fn rows(&self) -> &'a [StreamRow] {
         self.rows
+    }
+
+    /// From here on blocks that have nothing at or behind this moment are passed over unread, and so is what they tell of joints.
+    pub(super) fn seek_at_or_behind(&mut self, sought: Option<WallTime>) {
+        self.sought = sought;
+    }
+
+    /// Whether nothing of a block is at or behind the moment that is sought, nor of those beside it: a sample may be split between two.
+    fn is_too_early(&self, place: usize) -> bool {
+        let Some(sought) = self.sought else { return false };
+        let is_early =
+            |row: &StreamRow| is_told(row) && row.wall.map_or(row.samples == 0, |(_, max)| max < sought);
+        let beside = self.rows.get(place.saturating_sub(1)..).unwrap_or_default();
+        beside.iter().take(3).all(is_early)
     }
 
     /// What a block holds.
@@ -77,7 +92,7 @@ impl<'a> Walk<'a> {
         let mut chunk = from.map(|from| from.chunk);
         let mut left = from.map(|from| self.chunk(from)).transpose()?.flatten();
         while let Some(row) = self.rows.get(place) {
-            if chunk.is_none() && keyframes && has_none(row) {
+            if chunk.is_none() && (keyframes && has_none(row) || self.is_too_early(place)) {
                 left = None;
             } else {
                 let outline = self.outline(place)?;
@@ -195,7 +210,12 @@ fn void_of(row: &StreamRow) -> Option<Reason> {
 /// Whether a block is known to have no keyframe, and nothing in it that has to be told: of one that is being written the row does not
 /// tell yet, and of one that is part void it does not tell where.
 fn has_none(row: &StreamRow) -> bool {
-    row.sync_samples == 0 && !row.part_void && matches!(row.state, BlockState::Sealed | BlockState::Parked)
+    row.sync_samples == 0 && !row.part_void && is_told(row)
+}
+
+/// Whether a block's row tells all of it.
+fn is_told(row: &StreamRow) -> bool {
+    matches!(row.state, BlockState::Sealed | BlockState::Parked)
 }
 
 /// Whether damage hides chunks of a block before this one, or before its end.

@@ -33,7 +33,10 @@ fn a_stream_that_is_stuck_is_left_behind_in_time_and_nothing_begins_any_more() {
 
     let began = std::time::Instant::now();
     recorder.tell_to_stop();
-    assert!(matches!(recorder.add(&writer, &camera), Err(StartError::Twice(_) | StartError::Stopping)));
+    // A name that is not known yet: a known one would be refused before anybody looks at that.
+    let late = Camera::new("d", "testsrc://").expect("a camera");
+    assert!(matches!(recorder.add(&writer, &late), Err(StartError::Stopping)));
+    assert_eq!(recorder.status().len(), 3, "it is not a member either");
     let states: Vec<_> = recorder.stop().into_iter().map(|stream| stream.state).collect();
     assert_eq!(states.last(), Some(&crate::StreamState::Stopped), "what is not stuck has ended");
     writer.close().expect("all is on the disk");
