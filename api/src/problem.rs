@@ -67,6 +67,11 @@ impl Problem {
         problem
     }
 
+    /// What kind of problem it is.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// What is wrong and what to do.
     pub(crate) fn detail(&self) -> &str {
         &self.detail
