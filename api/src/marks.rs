@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 const BYTES_MAX: u64 = 4 << 20;
 /// What the files are called behind the dot.
 const EXTENSION: &str = "marks";
+/// And before they are whole.
+const NEW: &str = "new";
 
 /// The files.
 pub(crate) struct MarkFiles {
@@ -25,9 +27,15 @@ impl MarkFiles {
     pub(crate) fn open(state: &Path, is_known: impl Fn(&str) -> bool) -> MarkFiles {
         let directory = state.join("exports");
         let all = fs::read_dir(&directory).into_iter().flatten().flatten().map(|entry| entry.path());
-        for path in all.filter(|path| path.extension().is_some_and(|extension| extension == EXTENSION)) {
+        for path in all {
             let id = path.file_stem().and_then(|id| id.to_str());
-            if !id.is_some_and(&is_known) {
+            let is_left_over = match path.extension().and_then(|extension| extension.to_str()) {
+                Some(EXTENSION) => !id.is_some_and(&is_known),
+                // A server that ended while it wrote left it.
+                Some(NEW) => true,
+                _ => false,
+            };
+            if is_left_over {
                 let _gone_already = fs::remove_file(&path);
             }
         }
@@ -43,7 +51,7 @@ impl MarkFiles {
         let mut bytes = blake3::hash(&text).to_hex().as_bytes().to_vec();
         bytes.push(b'\n');
         bytes.extend_from_slice(&text);
-        let (new, path) = (self.path(id).with_extension("new"), self.path(id));
+        let (new, path) = (self.path(id).with_extension(NEW), self.path(id));
         let written = fs::create_dir_all(&self.directory)
             .and_then(|()| fs::write(&new, bytes))
             .and_then(|()| fs::rename(&new, &path));
@@ -102,8 +110,11 @@ mod tests {
         }
         files.forget("a");
         assert_eq!(files.read("a"), None);
+        let torn = files.path("b").with_extension(NEW);
+        fs::write(&torn, b"half").expect("written");
         let again = MarkFiles::open(directory.path(), |id| id == "b");
         assert_eq!((again.read("b").as_ref(), again.read("c")), (Some(&marks), None));
+        assert!(!torn.exists(), "what a crash left");
         let whole = fs::read(again.path("b")).expect("there");
         for cut in [0, 10, 64, 65, whole.len() - 1] {
             fs::write(again.path("b"), whole.get(..cut).expect("shorter")).expect("written");

@@ -77,7 +77,7 @@ fn measure_now(app: &App, id: &str) -> Tried {
     Tried::Over
 }
 
-/// Notes what an export came to, if it is still there.
+/// Notes what an export came to, if it is still there; else its marks go, which may have been kept after it was removed.
 fn note(app: &App, id: &str, measured: Option<Measured>, failed: Option<String>) {
     let noted = app.exports.change(id, Timestamp::now(), |known| {
         if let Some(export) = known {
@@ -86,6 +86,9 @@ fn note(app: &App, id: &str, measured: Option<Measured>, failed: Option<String>)
     });
     if let Err(error) = noted {
         tracing::error!(%error, "what an export came to could not be noted");
+    }
+    if app.exports.get(id, Timestamp::now()).is_none() {
+        app.exports.marks.forget(id);
     }
 }
 
@@ -116,7 +119,7 @@ fn make(
 
 #[cfg(test)]
 mod tests {
-    use super::{AGAIN, measure};
+    use super::{AGAIN, Measured, measure, note};
     use crate::app::App;
     use crate::budget::READING_MAX;
     use crate::exports::Export;
@@ -192,5 +195,21 @@ mod tests {
         tokio::time::sleep(2 * AGAIN).await;
         let measured = known(&app);
         assert!(measured.measured.is_some() && measured.failed.is_none(), "{measured:?}");
+    }
+
+    /// It was removed after the last piece was made and before its marks were kept, and they stayed until the next start.
+    #[tokio::test]
+    async fn no_marks_stay_of_an_export_that_is_removed_while_it_is_measured() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (app, export) = exporting(directory.path());
+        let marks = directory.path().join("exports/x.marks");
+        std::fs::create_dir_all(marks.parent().expect("a directory")).expect("made");
+        let come_to = || Some(Measured { bytes: 1, blake3: String::new() });
+        for (known, are_kept) in [(Some(export), true), (None, false)] {
+            app.exports.change("x", Timestamp::now(), |export| *export = known).expect("changed");
+            std::fs::write(&marks, b"some").expect("written");
+            note(&app, "x", come_to(), None);
+            assert_eq!(marks.exists(), are_kept);
+        }
     }
 }
