@@ -10,7 +10,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// The most bytes of a file of marks: some times what as many as there may be take.
+/// The most bytes of a file of marks: of those that would take more every second one goes, as often as that takes.
 const BYTES_MAX: u64 = 4 << 20;
 /// What the files are called behind the dot.
 const EXTENSION: &str = "marks";
@@ -44,13 +44,7 @@ impl MarkFiles {
 
     /// Keeps the marks of an export. Blocks.
     pub(crate) fn keep(&self, id: &str, marks: &Marks) {
-        if marks.is_empty() {
-            return;
-        }
-        let text = serde_json::to_vec(marks).unwrap_or_default();
-        let mut bytes = blake3::hash(&text).to_hex().as_bytes().to_vec();
-        bytes.push(b'\n');
-        bytes.extend_from_slice(&text);
+        let Some(bytes) = written(marks.clone(), BYTES_MAX) else { return };
         let (new, path) = (self.path(id).with_extension(NEW), self.path(id));
         let written = fs::create_dir_all(&self.directory)
             .and_then(|()| fs::write(&new, bytes))
@@ -78,6 +72,21 @@ impl MarkFiles {
     fn path(&self, id: &str) -> PathBuf {
         self.directory.join(format!("{id}.{EXTENSION}"))
     }
+}
+
+/// Marks as they are written, in at most so many bytes; `None` where there are none.
+fn written(mut marks: Marks, bytes_max: u64) -> Option<Vec<u8>> {
+    while !marks.is_empty() {
+        let text = serde_json::to_vec(&marks).ok()?;
+        let mut bytes = blake3::hash(&text).to_hex().as_bytes().to_vec();
+        bytes.push(b'\n');
+        bytes.extend_from_slice(&text);
+        if bytes.len() as u64 <= bytes_max {
+            return Some(bytes);
+        }
+        marks.thin();
+    }
+    None
 }
 
 #[cfg(test)]
@@ -125,5 +134,22 @@ mod tests {
         changed[digit] ^= 1;
         fs::write(again.path("b"), changed).expect("written");
         assert_eq!(again.read("b"), None, "another number");
+    }
+
+    /// Of a file whose marks took more than is read, they were written and never good for anything.
+    #[test]
+    fn marks_that_take_too_much_are_fewer() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let marks = marks(directory.path());
+        let files = MarkFiles::open(directory.path(), |_| true);
+        let all = written(marks.clone(), u64::MAX).expect("some").len() as u64;
+        assert_eq!(written(marks.clone(), all).map(|bytes| bytes.len() as u64), Some(all));
+        let fewer = written(marks.clone(), all - 1).expect("some");
+        assert!((fewer.len() as u64) < all);
+        fs::create_dir_all(&files.directory).expect("made");
+        fs::write(files.path("a"), fewer).expect("written");
+        let read = files.read("a").expect("whole");
+        assert!(!read.is_empty() && read.len() <= marks.len().div_ceil(2), "{}", read.len());
+        assert_eq!(written(marks, 100), None, "not even one");
     }
 }
