@@ -1,8 +1,8 @@
 //! How many discontinuities the live playlists told that a server before this one made: players must never be told of fewer
 //! (`EXT-X-DISCONTINUITY-SEQUENCE`, RFC 8216, section 6.2.2), and what is recorded does not tell without being read.
 //!
-//! Kept in `live.json` of the state directory, by volume and stream, and written before a playlist that tells more is given: only when a
-//! camera comes back. A file that is lost, or cannot be written, has players load a stream anew after a restart; so it keeps nobody from
+//! Kept in `live.json` of the state directory, by volume and stream, and written before a playlist that tells more is given: when a
+//! camera comes back, and once for each stream that is watched after each start, which goes on one behind what was told. A file that is lost, or cannot be written, has players load a stream anew after a restart; so it keeps nobody from
 //! watching.
 
 use crate::state::StateFile;
