@@ -273,6 +273,11 @@ impl Desk {
         Ok(Taken(Arc::clone(&self.taken), bytes))
     }
 
+    /// How many bytes of memory files take that are kept, or in use.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.taken.load(Ordering::SeqCst)
+    }
+
     /// Takes all the room there is.
     #[cfg(test)]
     pub(crate) fn fill(&self) -> Taken {
