@@ -111,6 +111,10 @@ impl From<ControlError> for Problem {
             ControlError::Unknown(_) => StatusCode::NOT_FOUND,
             ControlError::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
             ControlError::Failed(_) => StatusCode::BAD_GATEWAY,
+            ControlError::Ending => {
+                let why = "the server is being stopped";
+                return Problem::wait(StatusCode::SERVICE_UNAVAILABLE, why, Duration::from_secs(10));
+            }
             ControlError::Volume(error) => return error.into(),
         };
         Problem::new(status, error.to_string())
