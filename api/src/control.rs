@@ -6,7 +6,7 @@
 use keha_fs::{Hold, HoldId, HoldRequest, RoundReport, StreamName, Tail, WallTime};
 use std::time::Duration;
 
-/// Changes and tells what is being recorded.
+/// Changes and tells what is being recorded. Whatever changes something fails with [`ControlError::Ending`] once that is being ended.
 pub trait Control: Send + Sync + 'static {
     /// All cameras, by name.
     fn cameras(&self) -> Vec<Camera>;
@@ -267,6 +267,9 @@ pub enum ControlError {
     /// It was tried and failed.
     #[error("{0}")]
     Failed(String),
+    /// Recording is being ended: nothing is changed any more.
+    #[error("the server is being stopped: ask again when it is back")]
+    Ending,
     /// The volume refused or failed.
     #[error(transparent)]
     Volume(#[from] keha_fs::Error),

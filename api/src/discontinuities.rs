@@ -1,25 +1,46 @@
 //! How many discontinuities the live playlists told that a server before this one made: players must never be told of fewer
 //! (`EXT-X-DISCONTINUITY-SEQUENCE`, RFC 8216, section 6.2.2), and what is recorded does not tell without being read.
 //!
-//! Kept in `live.json` of the state directory, by volume and stream, and written before a playlist that tells more is given: only when a
-//! camera comes back. A file that is lost, or cannot be written, has players load a stream anew after a restart; so it keeps nobody from
-//! watching.
+//! Kept in `live.json` of the state directory, by volume and stream, and written before a playlist that tells more is given: when a
+//! camera comes back, and once for each stream that is watched after each start, which goes on one behind what was told. A file that is
+//! lost, or cannot be written, has players load a stream anew after a restart; so it keeps nobody from watching. Nor does a disk that
+//! hangs: a thread of its own writes what is told last, is waited for only so long, and by nobody until it has written again.
 
 use crate::state::StateFile;
 use keha_fs::{StreamId, VolumeId};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Of how many streams that is known.
 const STREAMS_MAX: usize = 100_000;
+/// How long is waited for the disk.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What was told.
 pub(crate) struct Discontinuities {
+    patience: Duration,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     file: StateFile,
-    told: Mutex<BTreeMap<String, u64>>,
-    /// Held while the disk writes; `told` is not.
-    writing: Mutex<()>,
+    state: Mutex<State>,
+    written: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    told: BTreeMap<String, u64>,
+    /// How often something was told.
+    changes: u64,
+    /// Of how many of them the disk has what they told, as far as it takes it.
+    written: u64,
+    /// A thread is at it.
+    is_writing: bool,
+    /// It was waited for in vain.
+    hangs: bool,
 }
 
 impl Discontinuities {
@@ -39,37 +60,78 @@ impl Discontinuities {
                 BTreeMap::new()
             }
         };
-        Discontinuities { file, told: Mutex::new(told), writing: Mutex::default() }
+        let state = Mutex::new(State { told, ..State::default() });
+        Discontinuities {
+            patience: PATIENCE,
+            shared: Arc::new(Shared { file, state, written: Condvar::new() }),
+        }
     }
 
     /// How many were told of a stream, if any were.
     pub(crate) fn told(&self, volume: VolumeId, stream: StreamId) -> Option<u64> {
-        lock(&self.told).get(&key(volume, stream)).copied()
+        self.shared.state().told.get(&key(volume, stream)).copied()
     }
 
-    /// So many are about to be told. Blocks until that is durable, if it is news.
+    /// So many are about to be told. If it is news, blocks until that is durable, or the disk took too long for it.
     pub(crate) fn tell(&self, volume: VolumeId, stream: StreamId, discontinuities: u64) {
         let key = key(volume, stream);
-        if lock(&self.told).get(&key) >= Some(&discontinuities) {
+        let mut state = self.shared.state();
+        let known = state.told.get(&key);
+        if known >= Some(&discontinuities) || (known.is_none() && state.told.len() >= STREAMS_MAX) {
             return;
         }
-        let _writing = lock(&self.writing);
-        let bytes = {
-            let mut told = lock(&self.told);
-            if !told.contains_key(&key) && told.len() >= STREAMS_MAX {
-                return;
-            }
-            told.insert(key, discontinuities);
-            serde_json::to_vec(&*told).unwrap_or_default()
-        };
-        if let Err(error) = self.file.change(|_| Ok((bytes, ()))) {
-            tracing::warn!(%error, "after a restart players may load live streams anew");
+        state.told.insert(key, discontinuities);
+        state.changes += 1;
+        let change = state.changes;
+        if !state.is_writing && !self.shared.begin(&mut state) {
+            return;
+        }
+        if state.hangs {
+            return;
+        }
+        let waits = |state: &mut State| state.written < change && !state.hangs;
+        let waited = self.shared.written.wait_timeout_while(state, self.patience, waits);
+        let (mut state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() && state.written < change {
+            state.hangs = true;
+            let path = self.shared.file.path().display();
+            tracing::warn!(%path, "the disk takes long: after a restart players may load live streams anew");
         }
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a thread write what was told. Whether there is one.
+    fn begin(self: &Arc<Shared>, state: &mut State) -> bool {
+        let shared = Arc::clone(self);
+        let thread = std::thread::Builder::new().name("keha-live-state".to_owned());
+        match thread.spawn(move || shared.write()) {
+            Ok(_) => state.is_writing = true,
+            Err(error) => tracing::warn!(%error, "after a restart players may load live streams anew"),
+        }
+        state.is_writing
+    }
+
+    /// Writes until all that was told is written. What came while the disk wrote is written at once.
+    fn write(&self) {
+        let mut state = self.state();
+        while state.written < state.changes {
+            let change = state.changes;
+            let bytes = serde_json::to_vec(&state.told).unwrap_or_default();
+            drop(state);
+            if let Err(error) = self.file.change(|_| Ok((bytes, ()))) {
+                tracing::warn!(%error, "after a restart players may load live streams anew");
+            }
+            state = self.state();
+            (state.written, state.hangs) = (change, false);
+            self.written.notify_all();
+        }
+        state.is_writing = false;
+    }
 }
 
 fn key(volume: VolumeId, stream: StreamId) -> String {
@@ -100,6 +162,31 @@ mod tests {
         assert_eq!(next.told(volume, StreamId(Uuid::from_u128(3))), None);
         std::fs::write(directory.path().join("live.json"), b"{").expect("written");
         assert_eq!(Discontinuities::open(directory.path()).told(volume, stream), None, "it serves without");
+    }
+
+    /// Who watched waited for the disk, with a permit to read: 32 of them, and nobody was served any more.
+    #[test]
+    fn a_disk_that_hangs_is_waited_for_once_and_gets_what_was_told_last() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (volume, stream) = (VolumeId(Uuid::from_u128(1)), StreamId(Uuid::from_u128(2)));
+        let told =
+            Discontinuities { patience: Duration::from_millis(1), ..Discontinuities::open(directory.path()) };
+        let lock = std::fs::File::create(directory.path().join("live.json.lock")).expect("made");
+        lock.lock().expect("locked");
+        told.tell(volume, stream, 1);
+        assert!(told.shared.state().hangs);
+        let patient = Discontinuities { patience: Duration::MAX, ..told };
+        // Else these would not end.
+        (2..100).for_each(|count| patient.tell(volume, stream, count));
+        assert!(!directory.path().join("live.json").exists());
+        drop(lock);
+        while patient.shared.state().is_writing {
+            std::thread::yield_now();
+        }
+        let after = || Discontinuities::open(directory.path()).told(volume, stream);
+        assert_eq!(after(), Some(99));
+        patient.tell(volume, stream, 100);
+        assert_eq!(after(), Some(100), "it is waited for again");
     }
 
     /// It began with the day again, and players that had seen more took the stream for another one.

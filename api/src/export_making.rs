@@ -3,7 +3,7 @@
 //! | step | if it fails, or the client is gone |
 //! |---|---|
 //! | noted | nothing was held |
-//! | held, where whoever asks may change all cameras of it | goes on without: `held` is false |
+//! | held, where whoever asks may change all cameras of it | goes on without: `held` is false; where the server ends, it is removed |
 //! | the holds noted | they are lifted, and the export is removed |
 //! | told | the same: nobody knows of it |
 //!
@@ -11,6 +11,7 @@
 
 use crate::app::App;
 use crate::auth::Identity;
+use crate::control::ControlError;
 use crate::events::EventKind;
 use crate::exports::Export;
 use crate::measuring::measure;
@@ -75,7 +76,13 @@ async fn make(
     })
     .await?;
     let holds = if export.cameras().into_iter().all(|camera| identity.grant.may_change(camera)) {
-        hold(app, needed, &export).await
+        match hold(app, needed, &export).await {
+            Ok(holds) => holds,
+            Err(ending) => {
+                undo(app, id).await;
+                return Err(ending);
+            }
+        }
     } else {
         Vec::new()
     };
@@ -103,7 +110,10 @@ async fn make(
 }
 
 /// Holds what an export needs, where there is room; without, it may be overwritten before it was downloaded.
-async fn hold(app: &App, needed: &Needed, export: &Export) -> Vec<HoldId> {
+///
+/// # Errors
+/// Where the server is being stopped: whoever asks may ask the next one. What was held ends with the export.
+async fn hold(app: &App, needed: &Needed, export: &Export) -> Result<Vec<HoldId>, Problem> {
     let mut holds = Vec::new();
     let expires = i64::try_from(export.expires.as_nanosecond()).ok().map(WallTime);
     for stream in &needed.streams {
@@ -114,12 +124,16 @@ async fn hold(app: &App, needed: &Needed, export: &Export) -> Vec<HoldId> {
             label: format!("export by {}", export.user),
             expires,
         };
-        match app.change_volumes(move |control| control.add_hold(request)).await {
+        let held = app.change_volumes(move |control| match control.add_hold(request) {
+            Err(ControlError::Ending) => Err(ControlError::Ending),
+            held => Ok(held),
+        });
+        match held.await? {
             Ok(hold) => holds.push(hold.id),
-            Err(problem) => tracing::warn!(%stream, ?problem, "the footage of an export is not held"),
+            Err(error) => tracing::warn!(%stream, %error, "the footage of an export is not held"),
         }
     }
-    holds
+    Ok(holds)
 }
 
 async fn remove(app: &App, id: String) -> Result<(), Problem> {

@@ -11,8 +11,9 @@
 //!                                                     ^  \--(footage gone, disk failed)--> failed
 //!                                                     \------(asked for again)---------------/
 //! ```
-//! A server that ends while it measures begins anew with that when the export is asked for next. Noting comes before holding, so that no
-//! hold stands that no export knows of; one that a crash left so ends with the time that the export was to be kept.
+//! Where there is too much to do just now it stays `measuring`, and is tried again. A server that ends while it measures begins anew with
+//! that when the export is asked for next. Noting comes before holding, so that no hold stands that no export knows of; one that a crash
+//! left so ends with the time that the export was to be kept.
 //!
 //! Who asks waits for nobody who changes something: what is known is locked to be read and to be replaced, never while the disk writes.
 

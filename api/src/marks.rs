@@ -10,10 +10,12 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// The most bytes of a file of marks: some times what as many as there may be take.
+/// The most bytes of a file of marks: of those that would take more every second one goes, as often as that takes.
 const BYTES_MAX: u64 = 4 << 20;
 /// What the files are called behind the dot.
 const EXTENSION: &str = "marks";
+/// And before they are whole.
+const NEW: &str = "new";
 
 /// The files.
 pub(crate) struct MarkFiles {
@@ -25,9 +27,15 @@ impl MarkFiles {
     pub(crate) fn open(state: &Path, is_known: impl Fn(&str) -> bool) -> MarkFiles {
         let directory = state.join("exports");
         let all = fs::read_dir(&directory).into_iter().flatten().flatten().map(|entry| entry.path());
-        for path in all.filter(|path| path.extension().is_some_and(|extension| extension == EXTENSION)) {
+        for path in all {
             let id = path.file_stem().and_then(|id| id.to_str());
-            if !id.is_some_and(&is_known) {
+            let is_left_over = match path.extension().and_then(|extension| extension.to_str()) {
+                Some(EXTENSION) => !id.is_some_and(&is_known),
+                // A server that ended while it wrote left it.
+                Some(NEW) => true,
+                _ => false,
+            };
+            if is_left_over {
                 let _gone_already = fs::remove_file(&path);
             }
         }
@@ -36,14 +44,8 @@ impl MarkFiles {
 
     /// Keeps the marks of an export. Blocks.
     pub(crate) fn keep(&self, id: &str, marks: &Marks) {
-        if marks.is_empty() {
-            return;
-        }
-        let text = serde_json::to_vec(marks).unwrap_or_default();
-        let mut bytes = blake3::hash(&text).to_hex().as_bytes().to_vec();
-        bytes.push(b'\n');
-        bytes.extend_from_slice(&text);
-        let (new, path) = (self.path(id).with_extension("new"), self.path(id));
+        let Some(bytes) = written(marks.clone(), BYTES_MAX) else { return };
+        let (new, path) = (self.path(id).with_extension(NEW), self.path(id));
         let written = fs::create_dir_all(&self.directory)
             .and_then(|()| fs::write(&new, bytes))
             .and_then(|()| fs::rename(&new, &path));
@@ -70,6 +72,21 @@ impl MarkFiles {
     fn path(&self, id: &str) -> PathBuf {
         self.directory.join(format!("{id}.{EXTENSION}"))
     }
+}
+
+/// Marks as they are written, in at most so many bytes; `None` where there are none.
+fn written(mut marks: Marks, bytes_max: u64) -> Option<Vec<u8>> {
+    while !marks.is_empty() {
+        let text = serde_json::to_vec(&marks).ok()?;
+        let mut bytes = blake3::hash(&text).to_hex().as_bytes().to_vec();
+        bytes.push(b'\n');
+        bytes.extend_from_slice(&text);
+        if bytes.len() as u64 <= bytes_max {
+            return Some(bytes);
+        }
+        marks.thin();
+    }
+    None
 }
 
 #[cfg(test)]
@@ -102,8 +119,11 @@ mod tests {
         }
         files.forget("a");
         assert_eq!(files.read("a"), None);
+        let torn = files.path("b").with_extension(NEW);
+        fs::write(&torn, b"half").expect("written");
         let again = MarkFiles::open(directory.path(), |id| id == "b");
         assert_eq!((again.read("b").as_ref(), again.read("c")), (Some(&marks), None));
+        assert!(!torn.exists(), "what a crash left");
         let whole = fs::read(again.path("b")).expect("there");
         for cut in [0, 10, 64, 65, whole.len() - 1] {
             fs::write(again.path("b"), whole.get(..cut).expect("shorter")).expect("written");
@@ -114,5 +134,22 @@ mod tests {
         changed[digit] ^= 1;
         fs::write(again.path("b"), changed).expect("written");
         assert_eq!(again.read("b"), None, "another number");
+    }
+
+    /// Of a file whose marks took more than is read, they were written and never good for anything.
+    #[test]
+    fn marks_that_take_too_much_are_fewer() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let marks = marks(directory.path());
+        let files = MarkFiles::open(directory.path(), |_| true);
+        let all = written(marks.clone(), u64::MAX).expect("some").len() as u64;
+        assert_eq!(written(marks.clone(), all).map(|bytes| bytes.len() as u64), Some(all));
+        let fewer = written(marks.clone(), all - 1).expect("some");
+        assert!((fewer.len() as u64) < all);
+        fs::create_dir_all(&files.directory).expect("made");
+        fs::write(files.path("a"), fewer).expect("written");
+        let read = files.read("a").expect("whole");
+        assert!(!read.is_empty() && read.len() <= marks.len().div_ceil(2), "{}", read.len());
+        assert_eq!(written(marks, 100), None, "not even one");
     }
 }

@@ -101,7 +101,8 @@ impl Kept {
     }
 }
 
-struct Taken(Arc<AtomicU64>, u64);
+/// Room that is taken; given back when dropped.
+pub(crate) struct Taken(Arc<AtomicU64>, u64);
 
 impl Drop for Taken {
     fn drop(&mut self) {
@@ -270,6 +271,17 @@ impl Desk {
         }
         self.taken.fetch_add(bytes, Ordering::SeqCst);
         Ok(Taken(Arc::clone(&self.taken), bytes))
+    }
+
+    /// How many bytes of memory files take that are kept, or in use.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.taken.load(Ordering::SeqCst)
+    }
+
+    /// Takes all the room there is.
+    #[cfg(test)]
+    pub(crate) fn fill(&self) -> Taken {
+        self.take(self.memory_max).expect("nobody uses anything")
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

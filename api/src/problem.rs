@@ -67,6 +67,11 @@ impl Problem {
         problem
     }
 
+    /// What kind of problem it is.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// What is wrong and what to do.
     pub(crate) fn detail(&self) -> &str {
         &self.detail
@@ -106,6 +111,10 @@ impl From<ControlError> for Problem {
             ControlError::Unknown(_) => StatusCode::NOT_FOUND,
             ControlError::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
             ControlError::Failed(_) => StatusCode::BAD_GATEWAY,
+            ControlError::Ending => {
+                let why = "the server is being stopped";
+                return Problem::wait(StatusCode::SERVICE_UNAVAILABLE, why, Duration::from_secs(10));
+            }
             ControlError::Volume(error) => return error.into(),
         };
         Problem::new(status, error.to_string())

@@ -28,6 +28,7 @@ pub(crate) struct FakeControl {
     added: Mutex<BTreeMap<String, CameraSettings>>,
     holds: Mutex<Vec<Hold>>,
     refuses_holds: AtomicBool,
+    is_ending: AtomicBool,
     listed: AtomicUsize,
 }
 
@@ -44,6 +45,11 @@ impl FakeControl {
     /// Whether there is no room for holds from now on.
     pub(crate) fn refuse_holds(&self, refuse: bool) {
         self.refuses_holds.store(refuse, Ordering::SeqCst);
+    }
+
+    /// Nothing is changed from now on.
+    pub(crate) fn end(&self) {
+        self.is_ending.store(true, Ordering::SeqCst);
     }
 
     /// The holds there are.
@@ -135,6 +141,9 @@ impl Control for FakeControl {
     }
 
     fn add_hold(&self, request: HoldRequest) -> Result<Hold, ControlError> {
+        if self.is_ending.load(Ordering::SeqCst) {
+            return Err(ControlError::Ending);
+        }
         if self.refuses_holds.load(Ordering::SeqCst) {
             return Err(ControlError::Refused("no room".to_owned()));
         }

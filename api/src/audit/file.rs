@@ -2,7 +2,7 @@
 //!
 //! What is on its way is bounded: of more, lines are left out, and the server's own log tells how many. A day's file is bounded, too. What
 //! was done and what was refused have one half of each bound: neither takes the other's. The line that says that a half is full is the
-//! last of its kind on that day.
+//! last of its kind on that day, also where the server is started again.
 
 use crate::error::{Error, Result};
 use jiff::Timestamp;
@@ -36,12 +36,22 @@ impl Kind {
         if status < 400 { Kind::Done } else { Kind::Refused }
     }
 
-    /// That of a line of a file. What no line is counts as one that was refused.
-    fn of_line(line: &[u8]) -> Kind {
+    /// That of a line of a file, and whether it says that there is no more of it. What no line is counts as one that was refused.
+    fn of_line(line: &[u8]) -> (Kind, bool) {
+        let full =
+            [Kind::Done, Kind::Refused].into_iter().find(|kind| line.ends_with(kind.full().as_bytes()));
+        if let Some(full) = full {
+            return (full, true);
+        }
         let status = b"\"status\":";
         let at = line.windows(status.len()).rposition(|window| window == status);
         let digit = at.and_then(|at| line.get(at + status.len()));
-        if matches!(digit, Some(b'1'..=b'3')) { Kind::Done } else { Kind::Refused }
+        (if matches!(digit, Some(b'1'..=b'3')) { Kind::Done } else { Kind::Refused }, false)
+    }
+
+    /// How the last line of a day ends. In what clients write quotes are escaped: no other line ends so.
+    fn full(self) -> String {
+        format!("\"full\":true,\"of\":\"{}\"}}", self.name())
     }
 
     fn name(self) -> &'static str {
@@ -108,12 +118,13 @@ impl AuditFile {
             .build(directory)
             .map_err(|error| failed(error.to_string()))?;
         let day = today();
-        let bytes = written(&directory.join(format!("audit.{day}.jsonl"))).unwrap_or_else(|error| {
+        let known = written(&directory.join(format!("audit.{day}.jsonl")));
+        let (bytes, full) = known.unwrap_or_else(|error| {
             tracing::warn!(%error, "what is in today's audit log is not counted");
-            Each::default()
+            <(Each<u64>, Each<bool>)>::default()
         });
         let kind_bytes_max = day_bytes_max / 2;
-        let writer = Writer { file, day, bytes, kind_bytes_max, full: Each::default(), failing: false };
+        let writer = Writer { file, day, bytes, kind_bytes_max, full, failing: false };
         let (lines, waiting) = sync_channel(2 * WAITING_MAX);
         let counts = Arc::new(Counts::default());
         let shared = Arc::clone(&counts);
@@ -143,18 +154,20 @@ impl Drop for AuditFile {
     }
 }
 
-/// How many bytes of each kind a file has, which need not exist.
-fn written(path: &Path) -> io::Result<Each<u64>> {
-    let mut bytes = Each::default();
+/// How many bytes of each kind a file has, and whether it says that there are no more; it need not exist.
+fn written(path: &Path) -> io::Result<(Each<u64>, Each<bool>)> {
+    let (mut bytes, mut full) = (Each::default(), Each::default());
     let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((bytes, full)),
         opened => opened?,
     };
     for line in BufReader::new(file).split(b'\n') {
         let line = line?;
-        *bytes.of_mut(Kind::of_line(&line)) += line.len() as u64 + 1;
+        let (kind, is_last) = Kind::of_line(&line);
+        *bytes.of_mut(kind) += line.len() as u64 + 1;
+        *full.of_mut(kind) |= is_last;
     }
-    Ok(bytes)
+    Ok((bytes, full))
 }
 
 struct Writer {
@@ -194,7 +207,7 @@ impl Writer {
                 of,
                 "the audit log of this day is full: nothing more of this kind is noted until tomorrow"
             );
-            let last = format!("{{\"time\":\"{}\",\"full\":true,\"of\":\"{of}\"}}\n", Timestamp::now());
+            let last = format!("{{\"time\":\"{}\",{}\n", Timestamp::now(), kind.full());
             return self.write(kind, last.as_bytes());
         }
         self.write(kind, line);
@@ -221,6 +234,14 @@ fn today() -> String {
 #[cfg(test)]
 mod tests {
     use super::{AuditFile, Kind};
+    use std::path::Path;
+
+    /// What is in the file of the day.
+    fn text(directory: &Path) -> String {
+        let mut files = std::fs::read_dir(directory).expect("files");
+        let file = files.next().expect("one day").expect("a file");
+        std::fs::read_to_string(file.path()).expect("text")
+    }
 
     /// Who is refused without end took all of the day's bytes, and nothing that was done was noted any more; and the other way round.
     #[test]
@@ -233,13 +254,30 @@ mod tests {
             });
             (0..5).for_each(|_| file.append(Kind::Done, b"{\"line\":\"done\",\"status\":201}\n".to_vec()));
         }
-        let files = std::fs::read_dir(directory.path()).expect("files");
-        let texts: Vec<String> =
-            files.map(|file| std::fs::read_to_string(file.expect("a file").path()).expect("text")).collect();
-        let text = texts.first().expect("one day");
+        let text = text(directory.path());
         assert!(text.len() < 1600, "{}", text.len());
         let of = |says: &str| text.lines().filter(|line| line.contains(says)).count();
         assert!(of("\"refused\",\"status") >= 20 && of("\"done\",\"status") == 10, "{text}");
-        assert!(of("\"full\":true,\"of\":\"refused\"") >= 1 && of("\"of\":\"done\"") == 0, "{text}");
+        assert!(of("\"full\":true,\"of\":\"refused\"") == 1 && of("\"of\":\"done\"") == 0, "{text}");
+    }
+
+    /// A server that was started again wrote shorter lines behind the one that is to be the last, and that one again.
+    #[test]
+    fn a_kind_that_is_full_stays_so_when_the_server_is_started_again_and_takes_nothing_of_the_other() {
+        for (kind, status, other) in [(Kind::Done, 201, Kind::Refused), (Kind::Refused, 403, Kind::Done)] {
+            let directory = tempfile::tempdir().expect("a directory");
+            let line = |path: &str| format!("{{\"path\":\"{path}\",\"status\":{status}}}\n").into_bytes();
+            // The second does not fit; the third would, also behind the line that says so.
+            for path in ["x".repeat(875), "y".repeat(105), String::new(), "z".repeat(105)] {
+                AuditFile::open(directory.path(), 2000).expect("a log").append(kind, line(&path));
+            }
+            let told = text(directory.path());
+            assert_eq!(told.lines().count(), 2, "{told}");
+            assert!(told.trim_end().ends_with(&kind.full()), "{told}");
+            let known = super::written(&directory.path().join(format!("audit.{}.jsonl", super::today())));
+            let (bytes, full) = known.expect("readable");
+            assert!(*full.of(kind) && !*full.of(other) && *bytes.of(other) == 0, "{bytes:?} {full:?}");
+            assert_eq!(*bytes.of(kind), told.len() as u64);
+        }
     }
 }

@@ -62,6 +62,18 @@ async fn who_may_see_one_camera_learns_of_no_other() {
     }
 }
 
+/// It was made, and its footage was not held: nobody was told to ask the next server.
+#[tokio::test]
+async fn an_export_that_cannot_be_held_because_the_server_ends_is_not_made() {
+    let (server, control) = server();
+    control.end();
+    let fields = [("authorization", &*basic_of("root"))];
+    let asked =
+        server.ask(Method::POST, "/api/v1/exports", &fields, wanted(&["door", "yard"], TO, "mkv")).await;
+    assert_eq!(asked.status, StatusCode::SERVICE_UNAVAILABLE, "{}", asked.body);
+    assert_eq!(server.get("/api/v1/exports", &fields).await.body, json!([]));
+}
+
 #[tokio::test]
 async fn the_exports_of_those_hold_footage_who_may_change_all_of_its_cameras() {
     let (server, control) = server();

@@ -20,7 +20,10 @@ const DOWNLOADS: (&str, &str) = ("downloads", "Downloads on their way");
 const VIEWERS: (&str, &str) = ("viewers", "Viewers of live video");
 const CHUNK_CACHE: (&str, &str) =
     ("chunk_cache_bytes", "Bytes of memory that footage takes which was read and is kept");
-const CACHE: (&str, &str) = ("cache_bytes", "Bytes of segments and pictures that are kept");
+const CACHE: (&str, &str) =
+    ("cache_bytes", "Bytes of segments and pictures, and of what playlists are made from, that are kept");
+const PREPARED: (&str, &str) =
+    ("prepared_bytes", "Bytes of memory that files take which are prepared to be downloaded");
 
 /// What was counted, in OpenMetrics' text form. For administrators of all cameras: give Prometheus a token.
 #[utoipa::path(get, path = "/metrics", tag = "system",
@@ -38,6 +41,7 @@ pub(super) async fn show(
         (DOWNLOADS, app.downloads.count() as f64),
         (VIEWERS, viewers),
         (CACHE, kept_bytes as f64),
+        (PREPARED, app.desk.bytes() as f64),
         (CHUNK_CACHE, chunks.bytes as f64),
     ];
     let of_server = values.into_iter().map(|((name, help), value)| (name, help, value)).collect();
@@ -280,7 +284,7 @@ mod tests {
             .map(|of| Stored { name: name_of(of), first: second, last: second, bytes: 5 })
             .collect();
         let volumes = vec![VolumeState { name, failed, round: Some(round), rounds }];
-        let of_server = [DOWNLOADS, VIEWERS, CACHE, CHUNK_CACHE]
+        let of_server = [DOWNLOADS, VIEWERS, CACHE, PREPARED, CHUNK_CACHE]
             .into_iter()
             .map(|(name, help)| (name, help, 1.0))
             .collect();

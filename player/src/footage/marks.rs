@@ -93,14 +93,19 @@ impl Marks {
     /// Leaves a mark, behind the others.
     pub(super) fn push(&mut self, mark: Mark) {
         if self.marks.len() >= MARKS_MAX {
-            let mut place = 0_usize;
-            self.marks.retain(|_| {
-                place += 1;
-                place.is_multiple_of(2)
-            });
-            self.apart = self.apart.saturating_mul(2);
+            self.thin();
         }
         self.marks.push(mark);
+    }
+
+    /// Every second mark goes, of a single one that; the others come twice as far apart.
+    pub fn thin(&mut self) {
+        let mut place = 0_usize;
+        self.marks.retain(|_| {
+            place += 1;
+            place.is_multiple_of(2)
+        });
+        self.apart = self.apart.saturating_mul(2);
     }
 
     /// The last mark of the file of this tag that stands at or before one of its bytes.

@@ -1,7 +1,8 @@
 //! What the HTTP interface has done by whoever records: [`Control`] over a [`Station`].
 //!
 //! Cameras of the configuration file are read-only here; the others live in the state directory. What is added is recorded
-//! first and kept then: a camera that cannot be recorded is refused, and one that is answered for survives a crash.
+//! first and kept then: a camera that cannot be recorded is refused, and one that is answered for survives a crash. While the station
+//! ends nothing is changed: what fails then fails for that, whatever it says.
 
 use super::kept::KeptCamera;
 use super::slot::Slot;
@@ -42,12 +43,15 @@ impl Control for Station {
     }
 
     fn add_camera(&self, name: &str, settings: &CameraSettings) -> Result<(), ControlError> {
-        let _change = self.change();
-        if self.wanted().contains_key(name) {
-            return Err(ControlError::Exists(name.to_owned()));
-        }
-        let kept = KeptCamera::new(settings, self.volume_for(settings.volume.as_deref())?.entry.name.clone());
-        self.put(name, kept, None)
+        self.unless_ending(|| {
+            let _change = self.change();
+            if self.wanted().contains_key(name) {
+                return Err(ControlError::Exists(name.to_owned()));
+            }
+            let kept =
+                KeptCamera::new(settings, self.volume_for(settings.volume.as_deref())?.entry.name.clone());
+            self.put(name, kept, None)
+        })
     }
 
     fn change_camera(
@@ -56,21 +60,25 @@ impl Control for Station {
         settings: &CameraSettings,
         keep: KeepLogin,
     ) -> Result<(), ControlError> {
-        let _change = self.change();
-        let before = self.changeable(name)?;
-        let volume = self.volume_for(settings.volume.as_deref().or(Some(before.volume.as_str())))?;
-        let kept = KeptCamera::new(settings, volume.entry.name.clone()).or_login_of(&before, keep)?;
-        self.put(name, kept, Some(&before))
+        self.unless_ending(|| {
+            let _change = self.change();
+            let before = self.changeable(name)?;
+            let volume = self.volume_for(settings.volume.as_deref().or(Some(before.volume.as_str())))?;
+            let kept = KeptCamera::new(settings, volume.entry.name.clone()).or_login_of(&before, keep)?;
+            self.put(name, kept, Some(&before))
+        })
     }
 
     fn remove_camera(&self, name: &str) -> Result<(), ControlError> {
-        let _change = self.change();
-        self.changeable(name)?;
-        self.kept.change(|cameras| drop(cameras.remove(name))).map_err(failed)?;
-        self.wanted().remove(name);
-        self.stopped().retain(|stream| stream.camera() != name);
-        self.bring_all();
-        Ok(())
+        self.unless_ending(|| {
+            let _change = self.change();
+            self.changeable(name)?;
+            self.kept.change(|cameras| drop(cameras.remove(name))).map_err(failed)?;
+            self.wanted().remove(name);
+            self.stopped().retain(|stream| stream.camera() != name);
+            self.bring_all();
+            Ok(())
+        })
     }
 
     fn test_camera(&self, url: &str, login: Option<&Login>) -> Result<Vec<Track>, ControlError> {
@@ -91,51 +99,58 @@ impl Control for Station {
     }
 
     fn set_recording(&self, stream: &StreamName, on: bool) -> Result<(), ControlError> {
-        let _change = self.change();
-        let unknown = || ControlError::Unknown(format!("stream {stream}"));
-        let wanted = self.wanted().get(stream.camera()).cloned().ok_or_else(unknown)?;
-        if !wanted.camera.streams().any(|(name, _)| name == stream) {
-            return Err(unknown());
-        }
-        let slot = self.slot(&wanted.volume);
-        if let Some(live) = slot.as_ref().map(|slot| slot.live()).as_ref().and_then(|live| live.as_ref()) {
-            let done = if on {
-                live.recorder.start_stream(&live.writer, stream)
+        self.unless_ending(|| {
+            let _change = self.change();
+            let unknown = || ControlError::Unknown(format!("stream {stream}"));
+            let wanted = self.wanted().get(stream.camera()).cloned().ok_or_else(unknown)?;
+            if !wanted.camera.streams().any(|(name, _)| name == stream) {
+                return Err(unknown());
+            }
+            let slot = self.slot(&wanted.volume);
+            if let Some(live) = slot.as_ref().map(|slot| slot.live()).as_ref().and_then(|live| live.as_ref())
+            {
+                let done = if on {
+                    live.recorder.start_stream(&live.writer, stream)
+                } else {
+                    live.recorder.stop_stream(stream)
+                };
+                done.map_err(failed)?;
+            }
+            if on {
+                self.stopped().remove(stream)
             } else {
-                live.recorder.stop_stream(stream)
+                self.tell_stopped(stream);
+                self.stopped().insert(stream.clone())
             };
-            done.map_err(failed)?;
-        }
-        if on {
-            self.stopped().remove(stream)
-        } else {
-            self.tell_stopped(stream);
-            self.stopped().insert(stream.clone())
-        };
-        Ok(())
+            Ok(())
+        })
     }
 
     fn add_hold(&self, request: HoldRequest) -> Result<Hold, ControlError> {
-        let name = request.stream.clone();
-        for slot in self.those_of(&name) {
-            let Some(holder) = slot.live().as_ref().map(|live| live.writer.holder()) else { continue };
-            match holder.add(request.clone()) {
-                Err(Error::NoSuchStream { .. }) => {}
-                done => return Ok(done?),
+        self.unless_ending(|| {
+            let name = request.stream.clone();
+            for slot in self.those_of(&name) {
+                let Some(holder) = slot.live().as_ref().map(|live| live.writer.holder()) else { continue };
+                match holder.add(request.clone()) {
+                    Err(Error::NoSuchStream { .. }) => {}
+                    done => return Ok(done?),
+                }
             }
-        }
-        Err(ControlError::Unknown(format!("stream {name} in a volume that is being written")))
+            Err(ControlError::Unknown(format!("stream {name} in a volume that is being written")))
+        })
     }
 
     fn lift_hold(&self, id: HoldId) -> Result<Hold, ControlError> {
-        for slot in self.slots() {
-            let Some(holder) = slot.live().as_ref().map(|live| live.writer.holder()) else { continue };
-            match holder.lift(id) {
-                Err(Error::NoSuchHold { .. }) => {}
-                done => return Ok(done?),
+        self.unless_ending(|| {
+            for slot in self.slots() {
+                let Some(holder) = slot.live().as_ref().map(|live| live.writer.holder()) else { continue };
+                match holder.lift(id) {
+                    Err(Error::NoSuchHold { .. }) => {}
+                    done => return Ok(done?),
+                }
             }
-        }
-        Err(ControlError::Unknown(format!("hold {} in a volume that is being written", id.0)))
+            Err(ControlError::Unknown(format!("hold {} in a volume that is being written", id.0)))
+        })
     }
 
     fn tail(&self, stream: &StreamName) -> Option<Tail> {
@@ -149,6 +164,14 @@ impl Control for Station {
 }
 
 impl Station {
+    /// Makes a change. One that fails because its streams and volumes are being stopped failed for that.
+    fn unless_ending<T>(&self, change: impl FnOnce() -> Result<T, ControlError>) -> Result<T, ControlError> {
+        if self.is_ending() {
+            return Err(ControlError::Ending);
+        }
+        change().map_err(|error| if self.is_ending() { ControlError::Ending } else { error })
+    }
+
     /// The volume of this name, the first one where none is given.
     fn volume_for(&self, name: Option<&str>) -> Result<Arc<Slot>, ControlError> {
         let slots = self.slots();
@@ -272,4 +295,48 @@ fn refused(error: impl std::fmt::Display) -> ControlError {
 
 fn failed(error: impl std::fmt::Display) -> ControlError {
     ControlError::Failed(failure::one_line(&secret::mask(&error.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keha_fs::{Uuid, WallTime};
+
+    /// Those who asked in the last two seconds were told that what they named was wrong, or unknown.
+    #[test]
+    fn while_the_station_ends_all_changes_are_told_so_and_none_is_made() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (wake, _woken) = std::sync::mpsc::sync_channel(1);
+        let station = Station::new(Box::new(|| anyhow::bail!("there is none")), directory.path(), wake);
+        let stream = StreamName::new("door").expect("a name");
+        let settings = CameraSettings {
+            url: "rtsp://door.example/".to_owned(),
+            streams: Vec::new(),
+            login: None,
+            volume: None,
+        };
+        let request = HoldRequest {
+            stream: stream.clone(),
+            from: WallTime(0),
+            to: WallTime(1),
+            label: String::new(),
+            expires: None,
+        };
+        let changes = || {
+            [
+                station.add_camera("door", &settings),
+                station.change_camera("door", &settings, KeepLogin::SameHost),
+                station.remove_camera("door"),
+                station.set_recording(&stream, false),
+                station.add_hold(request.clone()).map(drop),
+                station.lift_hold(HoldId(Uuid::nil())).map(drop),
+            ]
+        };
+        let is_ending = |change: &Result<(), ControlError>| matches!(change, Err(ControlError::Ending));
+        assert!(!changes().iter().any(is_ending));
+        assert!(station.end().error.is_none());
+        assert!(changes().iter().all(is_ending), "{:?}", changes());
+        let late = station.unless_ending(|| Ok(())).is_err();
+        assert!(late && station.kept.read().expect("readable").is_empty());
+    }
 }

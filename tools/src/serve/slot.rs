@@ -205,7 +205,9 @@ impl Slot {
         let here = |name: &str| wanted.get(name).is_some_and(|camera| camera.volume == self.entry.name);
         for name in recorded.into_iter().filter(|name| !here(name)) {
             let removed = StreamName::new(name).map(|name| live.recorder.remove(&name));
-            if let Ok(Err(error)) = removed {
+            if let Ok(Err(error)) = removed
+                && !self.is_gone()
+            {
                 tracing::error!(volume = self.entry.name, camera = name, %error, "still recorded");
             }
         }
@@ -226,6 +228,10 @@ impl Slot {
         let live = self.live();
         let Some(live) = live.as_ref() else { return Ok(()) };
         let outcome = self.try_bring(live, camera, stopped);
+        if self.is_gone() {
+            // Its streams are being stopped: that is no trouble.
+            return outcome;
+        }
         let name = camera.camera.name().to_string();
         let trouble = outcome.as_ref().err().map(failure::line_of);
         let mut state = self.state();

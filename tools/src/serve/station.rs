@@ -17,6 +17,7 @@ use keha_player::library::Library;
 use keha_recorder::Camera;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
@@ -39,6 +40,8 @@ pub(super) struct Station {
     stopped: Mutex<BTreeSet<StreamName>>,
     /// Held through a change.
     changing: Mutex<()>,
+    /// All of it ends: nothing is changed any more.
+    is_ending: AtomicBool,
     wake: SyncSender<Wake>,
 }
 
@@ -68,6 +71,7 @@ impl Station {
             wanted: Mutex::default(),
             stopped: Mutex::default(),
             changing: Mutex::default(),
+            is_ending: AtomicBool::new(false),
             wake,
         }
     }
@@ -75,6 +79,11 @@ impl Station {
     /// One change at a time: whoever makes one holds this.
     pub(super) fn change(&self) -> MutexGuard<'_, ()> {
         lock(&self.changing)
+    }
+
+    /// Whether all of it ends.
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::SeqCst)
     }
 
     pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
@@ -246,6 +255,7 @@ impl Station {
 
     /// Stops everything: what has arrived is written out. All volumes at once.
     pub(super) fn end(&self) -> Ended {
+        self.is_ending.store(true, Ordering::SeqCst);
         let slots = self.slots();
         slots.iter().for_each(|slot| slot.leave());
         let close = |slot: &Arc<Slot>| {
