@@ -301,13 +301,19 @@ fn failed(error: impl std::fmt::Display) -> ControlError {
 mod tests {
     use super::*;
     use keha_fs::{Uuid, WallTime};
+    use keha_player::library::Library;
 
     /// Those who asked in the last two seconds were told that what they named was wrong, or unknown.
     #[test]
     fn while_the_station_ends_all_changes_are_told_so_and_none_is_made() {
         let directory = tempfile::tempdir().expect("a directory");
         let (wake, _woken) = std::sync::mpsc::sync_channel(1);
-        let station = Station::new(Box::new(|| anyhow::bail!("there is none")), directory.path(), wake);
+        let station = Station::new(
+            Box::new(|| anyhow::bail!("there is none")),
+            Library::default(),
+            directory.path(),
+            wake,
+        );
         let stream = StreamName::new("door").expect("a name");
         let settings = CameraSettings {
             url: "rtsp://door.example/".to_owned(),
