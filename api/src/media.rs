@@ -49,12 +49,13 @@ impl Media {
         }
     }
 
-    /// A segment of a stream.
-    pub(crate) fn segment(&self, found: &Found, name: &SegmentName) -> Result<Bytes> {
-        self.made(found, Part::Segment(*name), || {
+    /// A segment of a stream, and whether its name means these bytes from now on.
+    pub(crate) fn segment(&self, found: &Found, name: &SegmentName) -> Result<(Bytes, bool)> {
+        self.made_settled(found, Part::Segment(*name), || {
             let goes_on = found.snapshot.index.goes_on(found.stream.id);
             let make = if goes_on { segment } else { segment_of_ended };
-            make(&found.snapshot.volume, found.stream.id, name).map(|segment| segment.data)
+            make(&found.snapshot.volume, found.stream.id, name)
+                .map(|segment| (segment.data, segment.is_settled))
         })
     }
 
@@ -110,12 +111,22 @@ impl Media {
     }
 
     fn made(&self, found: &Found, part: Part, make: impl FnOnce() -> Result<Bytes>) -> Result<Bytes> {
+        self.made_settled(found, part, || make().map(|made| (made, true))).map(|(made, _)| made)
+    }
+
+    /// The same of what may come out otherwise later: only what is settled is kept.
+    fn made_settled(
+        &self,
+        found: &Found,
+        part: Part,
+        make: impl FnOnce() -> Result<(Bytes, bool)>,
+    ) -> Result<(Bytes, bool)> {
         let (volume, stream) = place(found);
         let (from, to) = part.moments();
         if !found.snapshot.index.is_whole(stream, from, to) {
             return make();
         }
-        self.cache.get_or_make(&Key { volume, stream, part }, make)
+        self.cache.get_or_make_settled(&Key { volume, stream, part }, make)
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! What must not live here: HTTP, and who may see what: ask that before.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::segments::{InitName, SegmentName};
 use crate::snapshot::SnapshotName;
 use bytes::Bytes;
@@ -62,6 +62,12 @@ impl Weighter<Key, Bytes> for ByBytes {
     }
 }
 
+/// Why what was made is not kept.
+enum NotKept {
+    Unsettled(Bytes),
+    Failed(Error),
+}
+
 /// The cache. Shared by all threads; asking blocks while something is made.
 #[derive(Debug)]
 pub struct Cache {
@@ -92,7 +98,28 @@ impl Cache {
     /// # Errors
     /// Those of `make`; nothing is kept then.
     pub fn get_or_make(&self, key: &Key, make: impl FnOnce() -> Result<Bytes>) -> Result<Bytes> {
-        self.kept.get_or_insert_with(key, make)
+        self.get_or_make_settled(key, || make().map(|made| (made, true))).map(|(made, _)| made)
+    }
+
+    /// The same of what may come out otherwise later: `make` says whether it is settled, and only then it is kept.
+    ///
+    /// # Errors
+    /// Those of `make`; nothing is kept then.
+    pub fn get_or_make_settled(
+        &self,
+        key: &Key,
+        make: impl FnOnce() -> Result<(Bytes, bool)>,
+    ) -> Result<(Bytes, bool)> {
+        let made = self.kept.get_or_insert_with(key, || match make() {
+            Ok((made, true)) => Ok(made),
+            Ok((made, false)) => Err(NotKept::Unsettled(made)),
+            Err(error) => Err(NotKept::Failed(error)),
+        });
+        match made {
+            Ok(made) => Ok((made, true)),
+            Err(NotKept::Unsettled(made)) => Ok((made, false)),
+            Err(NotKept::Failed(error)) => Err(error),
+        }
     }
 
     /// How many bytes are kept.

@@ -248,6 +248,10 @@ fn what_is_kept_is_bounded_and_an_error_is_not_kept() {
     let cache = Cache::new(1 << 20);
     let refused = cache.get_or_make(&key(0), || Err(Error::Cancelled));
     assert!(matches!(refused, Err(Error::Cancelled)));
+    let unsettled = cache.get_or_make_settled(&key(0), || Ok((vec![1].into(), false))).unwrap();
+    assert_eq!((&unsettled.0[..], unsettled.1), (&[1][..], false));
+    let made_anew = cache.get_or_make_settled(&key(0), || Ok((vec![2].into(), true))).unwrap();
+    assert_eq!((&made_anew.0[..], made_anew.1), (&[2][..], true), "what is not settled was not kept");
     for number in 0..100 {
         cache.get_or_make(&key(number), || Ok(vec![7; 100 << 10].into())).unwrap();
         assert!(cache.bytes() <= 1 << 20);

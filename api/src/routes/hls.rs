@@ -19,6 +19,8 @@ const PLAYLIST: &str = "application/vnd.apple.mpegurl";
 const SEGMENT: &str = "video/mp4";
 /// What a segment's name means never changes. Who may see it is asked each time all the same, but by the browser's own cache.
 const FOR_EVER: &str = "private, max-age=31536000, immutable";
+/// But for the end of a stream that may go on after all: its tag tells whether it has changed.
+const FOR_NOW: &str = "private, no-cache";
 /// How much of a stream's end tells what it is like.
 const RECENT_NS: i64 = 60_000_000_000;
 
@@ -120,24 +122,28 @@ pub(super) async fn segment(
     watched: Watched,
     Path(File { file }): Path<File>,
 ) -> Result<Response, Problem> {
-    let made = app.read(watched.identity.name.clone(), move |app| {
-        let unknown = || {
-            Problem::new(
-                axum::http::StatusCode::NOT_FOUND,
-                "there is no such segment: load the playlist again",
-            )
-        };
-        let segment =
-            file.strip_suffix(".m4s").map(|name| name.parse().map_err(|_| unknown())).transpose()?;
-        let init = file.strip_suffix(".mp4").map(|name| name.parse().map_err(|_| unknown())).transpose()?;
-        let found = app.find(&watched.stream)?;
-        match (segment, init) {
-            (Some(name), _) => Ok(app.media.segment(&found, &name)?),
-            (None, Some(name)) => Ok(app.media.init(&found, &name)?),
-            (None, None) => Err(unknown()),
-        }
-    });
-    Ok(([(header::CONTENT_TYPE, SEGMENT), (header::CACHE_CONTROL, FOR_EVER)], made.await?).into_response())
+    let (made, is_settled) = app
+        .read(watched.identity.name.clone(), move |app| {
+            let unknown = || {
+                Problem::new(
+                    axum::http::StatusCode::NOT_FOUND,
+                    "there is no such segment: load the playlist again",
+                )
+            };
+            let segment =
+                file.strip_suffix(".m4s").map(|name| name.parse().map_err(|_| unknown())).transpose()?;
+            let init =
+                file.strip_suffix(".mp4").map(|name| name.parse().map_err(|_| unknown())).transpose()?;
+            let found = app.find(&watched.stream)?;
+            match (segment, init) {
+                (Some(name), _) => Ok(app.media.segment(&found, &name)?),
+                (None, Some(name)) => Ok((app.media.init(&found, &name)?, true)),
+                (None, None) => Err(unknown()),
+            }
+        })
+        .await?;
+    let kept = if is_settled { FOR_EVER } else { FOR_NOW };
+    Ok(([(header::CONTENT_TYPE, SEGMENT), (header::CACHE_CONTROL, kept)], made).into_response())
 }
 
 fn playlist(text: String) -> Response {

@@ -22,6 +22,9 @@ pub struct Segment {
     /// Samples of it carried parameter sets that their configuration does not have, and that are left out: from there on to the next
     /// segment pictures may not decode.
     pub needs_init: bool,
+    /// Its name means these bytes for as long as the footage stands. Not so where what decides the last of them may still come: of a
+    /// stream that was taken for ended, and goes on. Do not keep it then.
+    pub is_settled: bool,
 }
 
 /// Makes a segment. `stream` and `name` may come from anywhere.
@@ -35,7 +38,7 @@ pub fn segment(volume: &Volume, stream: StreamId, name: &SegmentName) -> Result<
 }
 
 /// The same of a stream that does not go on ([`crate::timeline::Index::goes_on`]), although its volume is being written: its last segment
-/// can be made, too.
+/// can be made, too. Should it go on all the same, that one is not [settled](Segment::is_settled).
 ///
 /// # Errors
 /// As [`segment`].
@@ -57,10 +60,11 @@ fn made(volume: &Volume, stream: StreamId, name: &SegmentName, goes_on: bool) ->
             break;
         }
     }
-    if let Some(lacks) = reading.lacks()
-        && goes_on
-        && is_being_recorded(volume, stream, name, lacks)?
-    {
+    let is_settled = match reading.lacks().filter(|_| volume.is_unclosed()) {
+        Some(lacks) => !is_being_recorded(volume, stream, name, lacks)?,
+        None => true,
+    };
+    if goes_on && !is_settled {
         let reason = "not all of it is on the disk yet".to_owned();
         return Err(Error::NoSegment { name: name.to_string(), reason });
     }
@@ -78,7 +82,12 @@ fn made(volume: &Volume, stream: StreamId, name: &SegmentName, goes_on: bool) ->
         tracing::warn!(segment = %name, "parameter sets changed between two sync samples; what follows them may not be shown");
     }
     let video = parts.tracks.iter().filter(|part| part.chosen.track.kind() == TrackKind::Video);
-    Ok(Segment { data: made.data, pictures: video.map(|part| part.samples.len()).sum(), needs_init })
+    Ok(Segment {
+        data: made.data,
+        pictures: video.map(|part| part.samples.len()).sum(),
+        needs_init,
+        is_settled,
+    })
 }
 
 /// Whether samples of its run of up to this moment may still be on their way: bytes that are made of less would be others later.

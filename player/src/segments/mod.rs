@@ -12,10 +12,12 @@
 //!
 //! Invariants:
 //!
-//! - Nothing that was made is remembered. The same name gives the same bytes in any process and at any time, as long as the footage stands. For that
+//! - Nothing that was made is remembered. The same name gives the same bytes in any process and at any time, as long as the footage stands: a version
+//!   that makes other bytes gives other names ([`FORMAT`]). For that
 //!   the plan of a stream that is being recorded ends where not all is on the disk that decides a segment's bytes: the first samples
 //!   behind it give the last durations, so up to [`LOOK_NS`] behind its end must have been written. A stream of which nothing came for
-//!   [`crate::timeline::QUIET_NS`] is not being recorded: its last segment is given ([`segment_of_ended()`]).
+//!   [`crate::timeline::QUIET_NS`] is not being recorded: its last segment is given ([`segment_of_ended()`]),
+//!   but not as one to be kept: writing may only have stood still ([`Segment::is_settled`]).
 //! - Names come back from clients. One that fits nothing is [`crate::Error::NoSegment`], never other footage; what one costs is bounded by
 //!   [`LENGTH_MAX`] and [`BYTES_MAX`].
 //! - A segment never reaches over the end of a run, a change of the configuration, a gap record, something erased, or a pause of more
@@ -48,7 +50,7 @@ mod tracks;
 pub use build::{Segment, segment, segment_of_ended};
 pub(crate) use join::Joiner;
 pub(crate) use left_out::tell_left_out;
-pub use name::{InitName, SegmentName};
+pub use name::{FORMAT, InitName, SegmentName};
 pub use outlines::{Outlined, Outlines};
 pub use plan::{Plan, PlannedSegment, plan, target_of};
 pub(crate) use plan::{Position, live_gops, mark_independent};

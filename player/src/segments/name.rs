@@ -1,13 +1,19 @@
 //! What segments and init segments are called, also in URIs.
+//!
+//! A name begins with [`FORMAT`]: browsers keep for a year what a name meant, so other bytes of the same footage need another name.
 
 use keha_fs::{ConfigurationHash, RunId, Uuid, WallTime};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
+/// How segments and init segments are made. Who changes a byte of what is made of the same footage counts it up; 2: segments carry parameter
+/// sets. Names of other formats are none.
+pub const FORMAT: u8 = 2;
+
 /// A segment's name within its stream. All that its bytes depend on beside the volume.
 ///
-/// As text: `RUN-FROM-TO-CONFIGURATION`, the run and the configuration as 32 hexadecimal digits, the moments as nanoseconds since 1970.
+/// As text: `FORMAT-RUN-FROM-TO-CONFIGURATION`, the run and the configuration as 32 hexadecimal digits, the moments as nanoseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SegmentName {
     /// The run that its samples belong to.
@@ -20,7 +26,7 @@ pub struct SegmentName {
     pub configuration: ConfigurationHash,
 }
 
-/// An init segment's name within its stream. As text: `CONFIGURATION-AT`.
+/// An init segment's name within its stream. As text: `FORMAT-CONFIGURATION-AT`.
 ///
 /// Names of one configuration are equal, for they name the same bytes: who makes up moments fills no cache with them.
 #[derive(Clone, Copy, Debug)]
@@ -53,13 +59,13 @@ pub struct BadName(String);
 impl fmt::Display for SegmentName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let SegmentName { run, from, to, configuration } = self;
-        write!(f, "{}-{}-{}-{configuration}", run.0.simple(), from.0, to.0)
+        write!(f, "{FORMAT}-{}-{}-{}-{configuration}", run.0.simple(), from.0, to.0)
     }
 }
 
 impl fmt::Display for InitName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.configuration, self.at.0)
+        write!(f, "{FORMAT}-{}-{}", self.configuration, self.at.0)
     }
 }
 
@@ -67,7 +73,7 @@ impl FromStr for SegmentName {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<SegmentName, BadName> {
-        let mut parts = text.splitn(4, '-');
+        let mut parts = of_this_format(text)?.splitn(4, '-');
         let mut part = || parts.next();
         let name = (|| {
             Some(SegmentName {
@@ -85,16 +91,26 @@ impl FromStr for InitName {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<InitName, BadName> {
-        let name = text
+        let name = of_this_format(text)?
             .split_once('-')
             .and_then(|(digits, at)| Some(InitName { configuration: hash(digits)?, at: moment(at)? }));
         canonical(name, text)
     }
 }
 
+/// What follows the format in a name.
+fn of_this_format(text: &str) -> Result<&str, BadName> {
+    let rest = text.split_once('-').filter(|(format, _)| format.parse() == Ok(FORMAT)).map(|(_, rest)| rest);
+    rest.ok_or_else(|| bad(text))
+}
+
+fn bad(text: &str) -> BadName {
+    BadName(text.chars().take(200).collect())
+}
+
 /// A name has one text alone: else one segment could be asked for, and cached, under many.
 fn canonical<N: fmt::Display>(name: Option<N>, text: &str) -> Result<N, BadName> {
-    name.filter(|name| name.to_string() == text).ok_or_else(|| BadName(text.chars().take(200).collect()))
+    name.filter(|name| name.to_string() == text).ok_or_else(|| bad(text))
 }
 
 fn moment(digits: &str) -> Option<WallTime> {
@@ -131,6 +147,22 @@ mod tests {
             if let Ok(name) = text.parse::<InitName>() {
                 prop_assert_eq!(name.to_string(), text);
             }
+        }
+    }
+
+    /// Players and browsers keep what a name meant before the server was changed.
+    #[test]
+    fn a_name_says_how_its_bytes_are_made_and_one_of_another_format_is_none() {
+        let configuration = ConfigurationHash([0xab; 16]);
+        let run = RunId(Uuid::from_u128(0x12));
+        let name = SegmentName { run, from: WallTime(5), to: WallTime(9), configuration };
+        let hash = "ab".repeat(16);
+        assert_eq!(name.to_string(), format!("2-00000000000000000000000000000012-5-9-{hash}"));
+        assert_eq!(InitName { configuration, at: WallTime(7) }.to_string(), format!("2-{hash}-7"));
+        let rest = "00000000000000000000000000000012-5-9";
+        for other in ["1-", "3-", "02-", "+2-", "-", ""] {
+            assert!(format!("{other}{rest}-{hash}").parse::<SegmentName>().is_err(), "{other}");
+            assert!(format!("{other}{hash}-7").parse::<InitName>().is_err(), "{other}");
         }
     }
 
