@@ -98,11 +98,21 @@ impl Client {
         serde_json::from_slice(&self.body(path)?).with_context(|| format!("GET {path}"))
     }
 
-    /// At most `bytes` of an answer's body; then the connection is closed.
-    pub fn beginning(&self, path: &str, bytes: u64) -> Result<Vec<u8>> {
+    /// An answer with at most `bytes` of its body; then the connection is closed.
+    ///
+    /// # Errors
+    /// No answer, or its body ends before that, and before what its `content-length` says.
+    pub fn beginning(&self, path: &str, bytes: u64) -> Result<Answer> {
+        let (head, body) = self.begin(path, &[])?.into_parts();
         let mut got = Vec::new();
-        self.begin(path, &[])?.into_body().into_reader().take(bytes).read_to_end(&mut got)?;
-        Ok(got)
+        body.into_reader().take(bytes).read_to_end(&mut got).with_context(|| format!("GET {path}"))?;
+        let answer = Answer { status: head.status.as_u16(), headers: head.headers, body: got };
+        let length = answer.header("content-length").map(str::parse::<u64>).transpose()?;
+        let (came, due) = (answer.body.len() as u64, length.map_or(0, |length| length.min(bytes)));
+        if came < due {
+            bail!("GET {path}: the answer broke off: {came} bytes of {due}");
+        }
+        Ok(answer)
     }
 
     /// Sends a JSON body, whatever is answered.

@@ -17,6 +17,10 @@ use tungstenite::client::IntoClientRequest;
 const MESSAGE_LIMIT: Duration = Duration::from_secs(30);
 /// What is an answer, and no failure: there is nothing at that moment, it is gone, or there are too many at once.
 const ANSWERS: [u16; 7] = [200, 201, 204, 206, 404, 410, 503];
+/// The same of what a live playlist listed just now: it must be there.
+const LISTED_ANSWERS: [u16; 2] = [200, 503];
+/// The same of a file: what was recorded before and behind a kill may not fit into one.
+const DOWNLOAD_ANSWERS: [u16; 5] = [200, 404, 409, 410, 503];
 
 /// One client.
 pub struct Visitor<'a> {
@@ -31,10 +35,21 @@ pub struct Visitor<'a> {
 /// What clients did.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Did {
-    /// So many things,
+    /// So many requests,
     pub asked: u64,
-    /// and so many requests of those were answered by 503: too much at a time.
+    /// and so many of those were answered by 503: too much at a time.
     pub refused: u64,
+}
+
+impl Did {
+    /// # Errors
+    /// More than half was refused: that is no server that is busy, but one that does not serve.
+    pub fn is_served(self) -> Result<Did> {
+        if self.refused > self.asked / 2 {
+            bail!("of {} requests {} were refused as too much at a time", self.asked, self.refused);
+        }
+        Ok(self)
+    }
 }
 
 impl std::ops::Add for Did {
@@ -55,7 +70,7 @@ impl<'a> Visitor<'a> {
     ///
     /// # Errors
     /// At the first answer that is none of those that a client has to reckon with.
-    pub fn stay(mut self, is_over: impl Fn() -> bool) -> Result<Did> {
+    pub fn stay(&mut self, is_over: impl Fn() -> bool) -> Result<Did> {
         while !is_over() {
             let camera = self.cameras[self.chance.random_range(0..self.cameras.len())].clone();
             let did = match self.chance.random_range(0..5) {
@@ -66,16 +81,25 @@ impl<'a> Visitor<'a> {
                 _ => self.seek(&camera),
             };
             did.with_context(|| format!("a client at {camera}"))?;
-            self.did.asked += 1;
         }
         Ok(self.did)
     }
 
+    /// What it did so far.
+    pub fn did(&self) -> Did {
+        self.did
+    }
+
     /// What is an answer to reckon with.
     fn answered(&mut self, answer: Answer) -> Result<Answer> {
-        if !ANSWERS.contains(&answer.status) {
+        self.answered_as(&ANSWERS, answer)
+    }
+
+    fn answered_as(&mut self, reckoned: &[u16], answer: Answer) -> Result<Answer> {
+        if !reckoned.contains(&answer.status) {
             bail!("{}: {}", answer.status, answer.text());
         }
+        self.did.asked += 1;
         self.did.refused += u64::from(answer.status == 503);
         Ok(answer)
     }
@@ -98,14 +122,18 @@ impl<'a> Visitor<'a> {
     fn play(&mut self, camera: &str) -> Result<()> {
         let (from, to) = self.range()?;
         let stream = stream(camera);
-        let playlist = match self.chance.random_bool(0.5) {
+        let is_live = self.chance.random_bool(0.5);
+        let playlist = match is_live {
             true => format!("{stream}/hls/live.m3u8"),
             false => format!("{stream}/hls/vod.m3u8?from={from}&to={to}"),
         };
         let text = self.answered(self.client.get(&playlist)?)?.text();
         let wanted = self.chance.random_range(0..4);
+        // What was listed just now is there.
+        let reckoned = if is_live { &LISTED_ANSWERS[..] } else { &ANSWERS };
         for segment in text.lines().filter(|line| line.ends_with(".m4s")).take(wanted) {
-            self.answered(self.client.get(&format!("{stream}/hls/{segment}"))?)?;
+            let answer = self.client.get(&format!("{stream}/hls/{segment}"))?;
+            self.answered_as(reckoned, answer).with_context(|| format!("{segment} of {playlist}"))?;
         }
         Ok(())
     }
@@ -116,7 +144,8 @@ impl<'a> Visitor<'a> {
         let format = ["mp4", "fmp4", "mkv"][self.chance.random_range(0..3)];
         let bytes = self.chance.random_range(0..2 << 20);
         let path = format!("{}/footage?from={from}&to={to}&format={format}", stream(camera));
-        self.client.beginning(&path, bytes).map(drop)
+        let answer = self.client.beginning(&path, bytes)?;
+        self.answered_as(&DOWNLOAD_ANSWERS, answer).with_context(|| path).map(drop)
     }
 
     fn export(&mut self, camera: &str) -> Result<()> {
@@ -146,10 +175,12 @@ impl<'a> Visitor<'a> {
             Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(refused)))
                 if refused.status().as_u16() == 503 =>
             {
+                self.did = self.did + Did { asked: 1, refused: 1 };
                 return Ok(());
             }
             Err(error) => bail!("no WebSocket: {error}"),
         };
+        self.did.asked += 1;
         for _ in 0..self.chance.random_range(0..20) {
             socket.read().context("live video ended")?;
         }
@@ -159,4 +190,49 @@ impl<'a> Visitor<'a> {
 
 fn stream(camera: &str) -> String {
     format!("/api/v1/cameras/{camera}/streams/main")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    /// A visitor of a server that answers one request so.
+    fn visited(answer: &'static str, what: impl FnOnce(&mut Visitor<'_>) -> Result<()>) -> (Result<()>, Did) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        let server = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().expect("somebody asks");
+            let mut request = [0; 4096];
+            assert!(socket.read(&mut request).expect("a request") > 0);
+            socket.write_all(answer.as_bytes()).expect("he listens");
+        });
+        let mut visitor = Visitor::new(Client::new(base, None), &[], 7, false);
+        let done = what(&mut visitor);
+        server.join().expect("it answered");
+        (done, visitor.did())
+    }
+
+    #[test]
+    fn a_download_that_fails_or_breaks_off_is_no_answer() {
+        let download = |visitor: &mut Visitor<'_>| visitor.download("door");
+        for wrong in [
+            "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nhalf",
+        ] {
+            assert!(visited(wrong, download).0.is_err(), "{wrong}");
+        }
+        let (done, did) = visited("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n", download);
+        done.expect("too much at a time is an answer");
+        assert_eq!((did.asked, did.refused), (1, 1));
+    }
+
+    #[test]
+    fn a_server_that_refuses_more_than_half_does_not_serve() {
+        let did = |asked, refused| Did { asked, refused }.is_served();
+        assert!(did(100, 50).is_ok() && did(0, 0).is_ok());
+        assert!(did(100, 51).is_err() && did(1, 1).is_err());
+    }
 }

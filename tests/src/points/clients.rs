@@ -56,11 +56,12 @@ pub fn whole(trial: &Trial<'_>) -> Result<()> {
     let before = trial.alone.map(|time| alone(&watcher, time)).transpose()?;
     let memory = resident_bytes(serving.id())?;
     let (did, with) = visited(&serving, &watcher, trial, &names)?;
+    let did = did.is_served()?;
     let peak = resident_peak_bytes(serving.id())?;
     figure(
         "clients",
         &format!(
-            "{} clients asked {} times ({} requests refused as too much at a time); the server had {} MB before them, at most {} MB",
+            "{} clients asked {} times ({} of them refused as too much at a time); the server had {} MB before them, at most {} MB",
             trial.clients,
             did.asked,
             did.refused,
@@ -114,7 +115,7 @@ fn visited(
         let all: Vec<_> = (0..)
             .zip(clients)
             .map(|(number, client)| {
-                let visitor = Visitor::new(client, names, trial.seed + number, number < trial.exports);
+                let mut visitor = Visitor::new(client, names, trial.seed + number, number < trial.exports);
                 scope.spawn(move || visitor.stay(|| Instant::now() >= end))
             })
             .collect();

@@ -12,7 +12,7 @@ use crate::process::now_ns;
 use crate::rig::{self, named};
 use crate::server::{CameraServer, Options};
 use crate::serving::{READY_LIMIT, Serving};
-use crate::visitor::Visitor;
+use crate::visitor::{Did, Visitor};
 use crate::wait;
 use anyhow::{Context, Result, anyhow, bail};
 use rand::rngs::StdRng;
@@ -66,11 +66,13 @@ pub fn whole(trial: &Trial<'_>) -> Result<()> {
     }
     let mut ledger = Ledger::new(fixed, trial.seed);
     let (mut judged, mut worst_s, mut ranges) = (Listed::default(), 0.0_f64, 0);
+    let mut did = Did::default();
     for number in 0..trial.kills {
         let context = || format!("kill {number} (seed {})", trial.seed);
         let life = Duration::from_millis(chance.random_range(LIFE_MS));
         let load = Load { trial, names: &names, seed: chance.random_range(0..u64::MAX / 2), life };
-        let listed = load.until_killed(&mut serving, &mut ledger).with_context(context)?;
+        let (listed, more) = load.until_killed(&mut serving, &mut ledger).with_context(context)?;
+        did = did + more;
         serving.start_again()?;
         let started_ns = i64::try_from(now_ns())?;
         let began_s = again(&serving, &names, started_ns).with_context(context)?;
@@ -83,6 +85,7 @@ pub fn whole(trial: &Trial<'_>) -> Result<()> {
             .with_context(context)?;
         judged = now;
     }
+    did.is_served()?;
     figure(
         "killed",
         &format!(
@@ -132,8 +135,8 @@ struct Load<'a> {
 }
 
 impl Load<'_> {
-    /// Answers what was listed last before the kill.
-    fn until_killed(&self, serving: &mut Serving, ledger: &mut Ledger) -> Result<Listed> {
+    /// Answers what was listed last before the kill, and what clients did until then.
+    fn until_killed(&self, serving: &mut Serving, ledger: &mut Ledger) -> Result<(Listed, Did)> {
         let killed = AtomicBool::new(false);
         let is_over = || killed.load(Ordering::SeqCst);
         let (client, visitors) = (serving.client(), serving.another("visitors")?);
@@ -151,12 +154,12 @@ impl Load<'_> {
             let visiting: Vec<_> = (0..self.trial.clients)
                 .map(|number| {
                     let seed = self.seed + number;
-                    let visitor = Visitor::new(visitors.clone(), self.names, seed, number % 4 == 0);
+                    let mut visitor = Visitor::new(visitors.clone(), self.names, seed, number % 4 == 0);
                     let is_over = &is_over;
                     scope.spawn(move || match visitor.stay(is_over) {
                         // What breaks off is the kill.
-                        Err(_) if is_over() => Ok(()),
-                        stayed => stayed.map(drop),
+                        Err(_) if is_over() => Ok(visitor.did()),
+                        stayed => stayed,
                     })
                 })
                 .collect();
@@ -165,12 +168,13 @@ impl Load<'_> {
             killed.store(true, Ordering::SeqCst);
             let done = serving.kill();
             let died = |_| Err(anyhow!("a client panicked"));
+            let mut did = Did::default();
             for visitor in visiting {
-                visitor.join().unwrap_or_else(|_| Err(anyhow!("a client panicked")))?;
+                did = did + visitor.join().unwrap_or_else(|_| Err(anyhow!("a client panicked")))?;
             }
             changing.join().unwrap_or_else(|_| Err(anyhow!("the one who changes panicked")))?;
             done?;
-            listing.join().unwrap_or_else(died)
+            Ok((listing.join().unwrap_or_else(died)?, did))
         })
     }
 }
