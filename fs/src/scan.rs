@@ -3,6 +3,8 @@
 //! What is read is bound to (volume, block, sequence, stream, offset): a chunk of an earlier lap, of another volume or at
 //! another place never verifies. This module knows no streams of chunks and no queries.
 
+mod remembered;
+
 use crate::disk::ReadAt;
 use crate::format::block::{BlockHeader, BlockTrailer, seal_header_page, unseal_header_page};
 use crate::format::checksum::crc32c;
@@ -142,28 +144,6 @@ impl<'a> Scanner<'a> {
         Some((located, tables))
     }
 
-    /// [`Scanner::chunk_at`] by what the system remembers: `None` also where that is of another time.
-    pub(crate) fn remembered_chunk_at(
-        &self,
-        take: &Take,
-        offset: usize,
-    ) -> Option<(Located, Option<Tables>)> {
-        if offset + self.geometry.page_bytes > self.geometry.block_bytes {
-            return None;
-        }
-        let mut page = vec![0; self.geometry.page_bytes];
-        let at = self.geometry.block_at(take.block) + offset as u64;
-        self.disk.read_remembered_at(&mut page, at).ok()?;
-        let located = self.head_in(&page, take, offset)?;
-        let tables = Tables::at_head(&located.header, &page);
-        Some((located, tables))
-    }
-
-    /// The head of a chunk will be read as remembered.
-    pub(crate) fn will_read_head(&self, take: &Take, offset: usize) {
-        self.disk.will_read(self.geometry.block_at(take.block) + offset as u64, self.geometry.page_bytes);
-    }
-
     /// The chunk of which a footer tells the place, by either of its headers.
     pub(crate) fn located(&self, take: &Take, place: &ChunkPlace) -> Option<Located> {
         let (offset, bytes) = (place.offset as usize, place.bytes as usize);
@@ -300,38 +280,6 @@ impl<'a> Scanner<'a> {
         (crc32c(&data) == payload.entry.checksum).then_some(data)
     }
 
-    /// How much of a chunk's head is fetched for its tables: two pages are enough for nearly all.
-    pub(crate) fn will_read_tables(&self, take: &Take, offset: usize) {
-        let bytes = 2 * self.geometry.page_bytes;
-        self.disk.will_read(self.geometry.block_at(take.block) + offset as u64, bytes);
-    }
-
-    /// The header at the head of a chunk as the system remembers it, if it verifies there.
-    pub(crate) fn remembered_header(&self, take: &Take, offset: usize) -> Option<ChunkHeader> {
-        let mut head = [0; ChunkHeader::SIZE];
-        let at = self.geometry.block_at(take.block) + offset as u64;
-        self.disk.read_remembered_at(&mut head, at).ok()?;
-        self.head_in(&head, take, offset).map(|located| located.header)
-    }
-
-    fn remembered_tables(&self, take: &Take, offset: usize, length: usize) -> Option<(Located, Tables)> {
-        let mut head = vec![0; self.geometry.page_bytes];
-        let at = self.geometry.block_at(take.block) + offset as u64;
-        self.disk.read_remembered_at(&mut head, at).ok()?;
-        let located = self.head_in(&head, take, offset)?;
-        let wanted = located.header.payload_at();
-        if located.header.bytes as usize != length || wanted > length {
-            return None;
-        }
-        let read = head.len();
-        if wanted > read {
-            head.resize(wanted, 0);
-            self.disk.read_remembered_at(head.get_mut(read..)?, at + read as u64).ok()?;
-        }
-        let tables = Tables::at_head(&located.header, &head)?;
-        Some((located, tables))
-    }
-
     /// The tables of a located chunk without its payloads.
     pub(crate) fn tables(&self, located: &Located) -> Option<Tables> {
         let header = &located.header;
@@ -343,17 +291,6 @@ impl<'a> Scanner<'a> {
     /// The footer and trailer of a sealed block, if both verify, belong to this take and say the same.
     pub(crate) fn footer(&self, take: &Take) -> Option<(BlockTrailer, Footer)> {
         self.footer_by(take, &|offset, bytes| self.read(take.block, offset, bytes))
-    }
-
-    /// [`Scanner::footer`], but as the system remembers it. It is bound to the take, and its writer makes the system forget what it
-    /// writes anew: what is missed is that it rotted since it was read last.
-    pub(crate) fn remembered_footer(&self, take: &Take) -> Option<(BlockTrailer, Footer)> {
-        let begins = self.geometry.block_at(take.block);
-        self.footer_by(take, &|offset, bytes| {
-            let mut read = vec![0; bytes];
-            self.disk.read_remembered_at(&mut read, begins + offset as u64)?;
-            Ok(Bytes::from(read))
-        })
     }
 
     fn footer_by(

@@ -9,6 +9,7 @@
 //!
 //! Must not live here: sockets, RTP, tasks, retries.
 
+mod counters;
 mod held;
 #[cfg(test)]
 mod tests;
@@ -21,8 +22,8 @@ use crate::event::EventKind;
 use crate::gaps::GapLedger;
 use crate::overload::{Entry, Overload};
 use crate::sink::Sink;
-use crate::status::Drops;
 use bytes::Bytes;
+pub(crate) use counters::Counters;
 use held::{Held, HeldItem};
 use keha_fs::{
     Configuration, Gap, GapReason, Rejected, RunId, Sample, SampleFlags, TrackConfiguration, TrackKind,
@@ -40,25 +41,6 @@ pub(crate) struct MediaSample {
     pub(crate) flags: SampleFlags,
     pub(crate) data: Vec<Bytes>,
     pub(crate) bytes: usize,
-}
-
-/// What was recorded since the recorder started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Counters {
-    pub(crate) samples: u64,
-    pub(crate) bytes: u64,
-    pub(crate) video_samples: u64,
-    pub(crate) dropped_samples: u64,
-    pub(crate) dropped_bytes: u64,
-    /// The same by reason.
-    pub(crate) drops: [Drops; 3],
-}
-
-impl Default for Counters {
-    fn default() -> Counters {
-        let drops = Drops::none();
-        Counters { samples: 0, bytes: 0, video_samples: 0, dropped_samples: 0, dropped_bytes: 0, drops }
-    }
 }
 
 /// The volume has stopped taking samples for good.
