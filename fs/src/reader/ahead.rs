@@ -17,7 +17,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
 /// How many bytes are read ahead, at first and at most.
 const WINDOW_MIN: usize = 512 << 10;
-const WINDOW_MAX: usize = 4 << 20;
+const WINDOW_MAX: usize = 2 << 20;
 /// How much is read at once, at most, but for a chunk that is larger.
 const TOGETHER_BYTES_MAX: u32 = 1 << 20;
 /// And how many chunks.
