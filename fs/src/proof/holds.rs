@@ -178,7 +178,13 @@ impl Driver {
 
     /// Lifts a hold that was acknowledged, if there is one.
     pub(super) fn lift_any(&mut self) -> Verdict {
-        let id = self.model.holds.keys().next().copied();
+        // By place, not by identity: that is another in every run.
+        let id = self
+            .volume()?
+            .holds()
+            .into_iter()
+            .map(|hold| hold.id)
+            .find(|id| self.model.holds.contains_key(id));
         id.map_or(Ok(()), |id| self.lift(id))
     }
 

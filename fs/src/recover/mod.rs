@@ -330,7 +330,7 @@ impl State {
 
     /// The row that the table has.
     fn put(&mut self, block: BlockIndex, row: Row) {
-        if let Some(before) = self.rows.get(block.0 as usize) {
+        if let Some(before) = self.rows.get(block.0 as usize).filter(|before| **before != row) {
             self.chains.replace(block, before, &row);
             self.rows.set(block.0 as usize, row);
         }

@@ -5,7 +5,7 @@
 //! | superblock | its first copy, to see that it is the same volume: the others are written by nobody while one writes |
 //! | stream directory, holds | all of it: they change without a round |
 //! | round log | the record of the look before, to see that it stands still; the records since, one after the other |
-//! | block table | the sectors of blocks whose rows stand in one of these records: no row changes otherwise |
+//! | block table | the pages with rows that stand in one of these records: what is written for one of them brings its neighbours along, of which no record may tell, and no page is written otherwise |
 //! | a block that is named | from where its walk ended, if it is only recorded into: see [`super::walk`] |
 //!
 //! The rows are as the table has them first, and from there on found as at any opening, by the same code. Where anything is in
@@ -129,7 +129,7 @@ fn as_by_table(scanner: &Scanner<'_>, before: &Recovered, newer: &[RoundRecord])
     // A row is in a record before it is in the table.
     let records = std::iter::once(&from.record).chain(newer);
     let logged: BTreeSet<BlockIndex> = records.flat_map(|record| &record.rows).map(|row| row.block).collect();
-    for (block, row) in table::rows_of(scanner, &logged)? {
+    for (block, row) in table::pages_of(scanner, &logged)? {
         state.put(block, row);
     }
     Some(state)

@@ -58,32 +58,29 @@ pub(super) fn load(
     lost
 }
 
-/// What the table on disk says of these blocks; `None` where something of that does not stand.
-pub(super) fn rows_of(
+/// What the pages of the table say that have the rows of these blocks; `None` where a sector of them does not stand. All of a page: a
+/// writer writes as much at once as its disk wants, up to a page, and so brings along the neighbours of the row that it writes.
+pub(super) fn pages_of(
     scanner: &Scanner<'_>,
     blocks: &BTreeSet<BlockIndex>,
 ) -> Option<Vec<(BlockIndex, Row)>> {
-    let magic = table_magic(scanner.volume);
-    let mut rows = Vec::with_capacity(blocks.len());
-    let mut last: Option<(usize, [Row; ROWS_PER_SECTOR])> = None;
-    for &block in blocks {
-        let index = block.0 as usize / ROWS_PER_SECTOR;
-        let sector = match last.take().filter(|(of, _)| *of == index) {
-            Some((_, sector)) => sector,
-            None => {
-                let bytes = read_stretch(scanner, index, 1);
-                let (sector, _) = TableSector::unseal_as(magic, &bytes)?;
-                (sector.index as usize == index).then_some(sector)?.into_rows()
-            }
-        };
-        let row = sector.get(block.0 as usize % ROWS_PER_SECTOR)?;
-        if !row.is_sane(scanner.geometry.block_bytes) {
-            return None;
+    let (magic, geometry) = (table_magic(scanner.volume), scanner.geometry);
+    let sectors = (geometry.blocks as usize).div_ceil(ROWS_PER_SECTOR);
+    let page_sectors = geometry.page_bytes / SECTOR_BYTES;
+    let pages: BTreeSet<usize> =
+        blocks.iter().map(|block| block.0 as usize / ROWS_PER_SECTOR / page_sectors).collect();
+    let mut rows = Vec::with_capacity(pages.len() * page_sectors * ROWS_PER_SECTOR);
+    for page in pages {
+        let first = page * page_sectors;
+        let bytes = read_stretch(scanner, first, page_sectors.min(sectors.saturating_sub(first)));
+        for (index, bytes) in (first..).zip(bytes.chunks_exact(SECTOR_BYTES)) {
+            let (sector, _) = TableSector::unseal_as(magic, bytes)?;
+            let mine = (sector.index as usize == index).then_some(sector)?.into_rows();
+            let places = (index * ROWS_PER_SECTOR) as u32..geometry.blocks;
+            rows.extend(places.map(BlockIndex).zip(mine));
         }
-        rows.push((block, row.clone()));
-        last = Some((index, sector));
     }
-    Some(rows)
+    rows.iter().all(|(_, row)| row.is_sane(geometry.block_bytes)).then_some(rows)
 }
 
 /// What is to be said of sectors side by side that do not stand; whether they are blank.
