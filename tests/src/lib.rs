@@ -32,6 +32,7 @@ pub mod rounds;
 pub mod server;
 pub mod serving;
 pub mod tried;
+pub mod true_clock;
 pub mod usage;
 pub mod visitor;
 pub mod wait;

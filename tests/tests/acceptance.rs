@@ -8,6 +8,7 @@ use keha_tests::points::{
     powercut, retention, scrub, stalls,
 };
 use keha_tests::tried::where_possible;
+use keha_tests::true_clock::undisturbed;
 use keha_tests::{fake_clock, faulty, power};
 use nix::errno::Errno;
 use std::time::Duration;
@@ -42,12 +43,12 @@ fn exports_beside_a_live_recorder_are_whole_and_exact() -> Result<()> {
 
 #[test]
 fn wall_times_are_right_to_a_picture_whatever_sender_reports_say() -> Result<()> {
-    clock::whole(12)
+    undisturbed(|| clock::whole(12))
 }
 
 #[test]
 fn the_built_in_cameras_pictures_show_the_time_the_export_gives_them() -> Result<()> {
-    clock::built_in(8)
+    undisturbed(|| clock::built_in(8))
 }
 
 #[test]
@@ -108,9 +109,7 @@ fn a_full_filesystem_under_a_sparse_volume_stops_nothing_for_good() -> Result<()
 #[test]
 fn a_clock_that_is_set_costs_no_sample_and_lets_nothing_go_early() -> Result<()> {
     let wanted = ["back by 6 s, then by 8 s more", "forward by ten years"];
-    let cases = clocks::cases().into_iter().filter(|case| wanted.contains(&case.name));
-    let kinds = [ClipKind::H265Cra, ClipKind::WithAac];
-    where_possible(fake_clock::possible, || all_at_once(cases, |case| clocks::whole(case, 2, &kinds, 3)))
+    where_possible(fake_clock::possible, || undisturbed(|| wrong_clocks(&wanted)))
 }
 
 #[test]
@@ -118,9 +117,13 @@ fn a_clock_that_a_restart_finds_wrong_or_that_drifts_costs_no_sample_and_lets_no
 {
     let wanted =
         ["1970 at the restart", "ten years ahead at the restart", "200 ppm of drift", "5,000 ppm of drift"];
-    let cases = clocks::cases().into_iter().filter(|case| wanted.contains(&case.name));
+    where_possible(fake_clock::possible, || undisturbed(|| wrong_clocks(&wanted)))
+}
+
+fn wrong_clocks(names: &[&str]) -> Result<()> {
+    let cases = clocks::cases().into_iter().filter(|case| names.contains(&case.name));
     let kinds = [ClipKind::H265Cra, ClipKind::WithAac];
-    where_possible(fake_clock::possible, || all_at_once(cases, |case| clocks::whole(case, 2, &kinds, 3)))
+    all_at_once(cases, |case| clocks::whole(case, 2, &kinds, 3))
 }
 
 /// Trials that mostly wait, side by side.
@@ -149,12 +152,12 @@ fn what_is_held_outlives_a_kill_and_three_laps() -> Result<()> {
 
 #[test]
 fn who_had_the_volume_open_and_how_far_cameras_clocks_were_off_is_told_by_the_volume() -> Result<()> {
-    custody::whole()
+    undisturbed(custody::whole)
 }
 
 #[test]
 fn the_oldest_footage_is_overwritten_about_when_it_was_forecast() -> Result<()> {
-    forecast::whole("128MiB", 8.0, Duration::from_secs(120))
+    undisturbed(|| forecast::whole("128MiB", 8.0, Duration::from_secs(120)))
 }
 
 #[test]
@@ -169,7 +172,7 @@ fn what_is_erased_comes_out_of_no_command_whatever_comes_right_after() -> Result
 
 #[test]
 fn what_is_past_its_maximum_age_comes_out_of_no_command() -> Result<()> {
-    retention::ages(8)
+    undisturbed(|| retention::ages(8))
 }
 
 #[test]
@@ -189,7 +192,7 @@ fn what_another_program_did_to_the_file_is_named_and_the_rest_is_served_and_repa
 
 #[test]
 fn a_cameras_fault_has_its_reason_and_shows_in_no_other_footage() -> Result<()> {
-    faults::whole(12)
+    undisturbed(|| faults::whole(12))
 }
 
 #[test]
