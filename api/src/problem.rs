@@ -143,6 +143,12 @@ impl From<keha_fs::Error> for Problem {
                 let why = "the volume takes nothing any more; the server's log says why";
                 return Problem::new(StatusCode::SERVICE_UNAVAILABLE, why);
             }
+            // It may be about to be made, be plugged in again, or be whole elsewhere.
+            Error::Io { .. } | Error::NotAVolume { .. } | Error::Unsupported { .. } => {
+                tracing::error!(%error, "a request could not be done");
+                let why = "a volume cannot be read now; the server's log says why";
+                return Problem::wait(StatusCode::SERVICE_UNAVAILABLE, why, Duration::from_secs(5));
+            }
             _ => return Problem::internal(&error),
         };
         Problem::new(status, error.to_string())

@@ -158,7 +158,8 @@ impl Serving {
     /// The times with footage of a camera's main stream, Unix nanoseconds; none before the first.
     pub fn recorded(&self, camera: &str) -> Result<Vec<(i64, i64)>> {
         let answer = self.client().get(&format!("/api/v1/cameras/{camera}/streams/main/timeline"))?;
-        if answer.status == 404 {
+        // Or its volume is about to be made.
+        if matches!(answer.status, 404 | 503) {
             return Ok(Vec::new());
         }
         let timeline = answer.with_status(200)?.json()?;
