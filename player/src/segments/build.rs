@@ -9,7 +9,7 @@ use bytes::Bytes;
 use keha_fs::{SampleFlags, StoredSample, StreamId, TimeRange, TrackKind, Volume, WallTime};
 
 const SECOND_NS: i128 = 1_000_000_000;
-/// What is missing of one track at the end of a stretch, and no more than how cameras send sound and pictures.
+/// What is missing of one track where a stretch begins or ends, and no more than how cameras send sound and pictures.
 const HOLE_NS: i128 = 500_000_000;
 
 /// A segment.
@@ -70,6 +70,9 @@ fn made(volume: &Volume, stream: StreamId, name: &SegmentName, goes_on: bool) ->
     }
     let parts = reading.finish(|track| end_of(volume, stream, name, track))?;
     let mut timed: Vec<(Vec<FragmentSample>, Option<i64>)> = parts.tracks.iter().map(timed).collect();
+    if name.begins {
+        begin_together(&parts.tracks, &mut timed);
+    }
     end_together(&parts.tracks, &mut timed);
     let tracks = parts.tracks.iter().zip(&timed).map(|(part, (samples, next))| FragmentTrack {
         track: &part.chosen.track,
@@ -114,6 +117,26 @@ fn timed(part: &Part) -> (Vec<FragmentSample>, Option<i64>) {
     // A clock that was corrected backwards by more than a picture lasts cannot take the times with it.
     let next = next.zip(last).map(|(next, last)| next.max(last.saturating_add(1)));
     (samples.collect(), next)
+}
+
+/// At the beginning of a stretch, before which there is nothing, what begins last is given from where the first begins: its first sample
+/// lasts that much longer. Sound begins up to a frame of it later than the picture with which recording begins, and so there is a hole
+/// in what both have; hls.js (1.7.4) stands still there, and reports it, before it jumps over. More than [`HOLE_NS`] is a hole.
+fn begin_together(parts: &[Part], timed: &mut [(Vec<FragmentSample>, Option<i64>)]) {
+    let begins = |part: &Part, samples: &[FragmentSample]| {
+        let first = samples.first()?.times.presentation();
+        Some(i128::from(first) * SECOND_NS / i128::from(part.chosen.track.timescale()))
+    };
+    let begin: Vec<Option<i128>> =
+        parts.iter().zip(timed.iter()).map(|(part, (samples, _))| begins(part, samples)).collect();
+    let Some(earliest) = begin.iter().flatten().min().copied() else { return };
+    for ((part, (samples, _)), own) in parts.iter().zip(timed).zip(begin) {
+        let late_ns = own.map_or(0, |own| own - earliest);
+        if let Some(first) = samples.first_mut().filter(|_| late_ns <= HOLE_NS) {
+            let late = late_ns * i128::from(part.chosen.track.timescale()) / SECOND_NS;
+            first.times.decode = first.times.decode.saturating_sub(i64::try_from(late).unwrap_or(0)).max(0);
+        }
+    }
 }
 
 /// At the end of a stretch, behind which nothing is known, what ends first lasts until what ends last: a hole there, where sound ends a

@@ -24,6 +24,8 @@ pub(crate) struct Gop {
     pub block: (BlockIndex, Sequence),
     /// It goes on where the one before it ended.
     pub joins: bool,
+    /// It is known that its stretch begins with it.
+    pub begins: bool,
     /// Its stretch ends with it.
     pub last: bool,
 }
@@ -32,6 +34,8 @@ pub(crate) struct Gop {
 #[derive(Debug, Default)]
 pub(crate) struct Gops {
     stretch: Option<Stretch>,
+    /// What comes next goes on from nothing. Not known where reading began, or begins again.
+    broken: bool,
     open: Option<Gop>,
     waiting: Vec<Gop>,
     ready: Vec<Gop>,
@@ -45,6 +49,8 @@ struct Stretch {
     /// The track whose sync samples count.
     track: TrackNumber,
     reached: WallTime,
+    /// Whether it is known to begin here.
+    begins: bool,
     /// Whether a group of it was closed.
     begun: bool,
 }
@@ -83,12 +89,16 @@ impl Gops {
                 && chunk.from.since_ns(stretch.reached) <= PAUSE_NS
         };
         if !self.stretch.as_ref().is_some_and(goes_on) {
-            self.end_stretch();
+            if self.stretch.is_some() {
+                self.end_stretch();
+            }
             // What comes before the first sync sample cannot be decoded.
             let here = |track: &TrackNumber| syncs.iter().any(|sync| sync.track == *track);
             let Some(track) = leading().filter(here) else { return };
             let (run, configuration) = (chunk.run, chunk.configuration);
-            self.stretch = Some(Stretch { run, configuration, track, reached: chunk.from, begun: false });
+            let begins = std::mem::take(&mut self.broken);
+            self.stretch =
+                Some(Stretch { run, configuration, track, reached: chunk.from, begins, begun: false });
         }
         let Some(track) = self.stretch.as_ref().map(|stretch| stretch.track) else { return };
         let mut counted = 0;
@@ -108,6 +118,7 @@ impl Gops {
                 bytes: 0,
                 block,
                 joins: false,
+                begins: false,
                 last: false,
             });
         }
@@ -132,7 +143,8 @@ impl Gops {
 
     fn close(&mut self, to: WallTime, last: bool) {
         let (Some(open), Some(stretch)) = (self.open.take(), &mut self.stretch) else { return };
-        self.waiting.push(Gop { to, last, joins: stretch.begun, ..open });
+        let begins = stretch.begins && !stretch.begun;
+        self.waiting.push(Gop { to, last, begins, joins: stretch.begun, ..open });
         stretch.begun = true;
     }
 
@@ -144,6 +156,7 @@ impl Gops {
         }
         self.ready.append(&mut self.waiting);
         self.stretch = None;
+        self.broken = true;
     }
 
     /// What comes next is not known: what is not ready never will be.

@@ -71,7 +71,8 @@ impl Joiner {
     }
 
     fn begin(&mut self, gop: &Gop) {
-        let name = SegmentName { run: gop.run, from: gop.from, to: gop.to, configuration: gop.configuration };
+        let Gop { run, from, to, configuration, begins, .. } = *gop;
+        let name = SegmentName { run, from, to, configuration, begins };
         let goes_on = self.ended.is_some_and(|ended| {
             (ended.run, ended.to, ended.configuration) == (name.run, name.from, name.configuration)
         });

@@ -8,12 +8,16 @@ use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 /// How segments and init segments are made. Who changes a byte of what is made of the same footage counts it up; 2: segments carry parameter
-/// sets. Names of other formats are none.
-pub const FORMAT: u8 = 2;
+/// sets; 3: sound and pictures begin together. Names of other formats are none.
+pub const FORMAT: u8 = 3;
+
+/// What the name of a segment with which a stretch begins ends with.
+const BEGINS: &str = "-begins";
 
 /// A segment's name within its stream. All that its bytes depend on beside the volume.
 ///
-/// As text: `FORMAT-RUN-FROM-TO-CONFIGURATION`, the run and the configuration as 32 hexadecimal digits, the moments as nanoseconds since 1970.
+/// As text: `FORMAT-RUN-FROM-TO-CONFIGURATION`, the run and the configuration as 32 hexadecimal digits, the moments as nanoseconds since 1970;
+/// with `-begins` behind it where a stretch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SegmentName {
     /// The run that its samples belong to.
@@ -24,6 +28,8 @@ pub struct SegmentName {
     pub to: WallTime,
     /// The configuration that its samples need.
     pub configuration: ConfigurationHash,
+    /// It is known that its stretch begins with it: then its tracks begin together. Playlists that begin within a stretch do not know.
+    pub begins: bool,
 }
 
 /// An init segment's name within its stream. As text: `FORMAT-CONFIGURATION-AT`.
@@ -58,8 +64,9 @@ pub struct BadName(String);
 
 impl fmt::Display for SegmentName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let SegmentName { run, from, to, configuration } = self;
-        write!(f, "{FORMAT}-{}-{}-{}-{configuration}", run.0.simple(), from.0, to.0)
+        let SegmentName { run, from, to, configuration, begins } = self;
+        let begins = if *begins { BEGINS } else { "" };
+        write!(f, "{FORMAT}-{}-{}-{}-{configuration}{begins}", run.0.simple(), from.0, to.0)
     }
 }
 
@@ -73,7 +80,9 @@ impl FromStr for SegmentName {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<SegmentName, BadName> {
-        let mut parts = of_this_format(text)?.splitn(4, '-');
+        let rest = of_this_format(text)?;
+        let (rest, begins) = rest.strip_suffix(BEGINS).map_or((rest, false), |rest| (rest, true));
+        let mut parts = rest.splitn(4, '-');
         let mut part = || parts.next();
         let name = (|| {
             Some(SegmentName {
@@ -81,6 +90,7 @@ impl FromStr for SegmentName {
                 from: moment(part()?)?,
                 to: moment(part()?)?,
                 configuration: hash(part()?)?,
+                begins,
             })
         })();
         canonical(name, text)
@@ -129,10 +139,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_name_is_read_back_from_its_text(run: u128, from in 0..i64::MAX, to in 0..i64::MAX, hash: [u8; 16]) {
+        fn a_name_is_read_back_from_its_text(run: u128, from in 0..i64::MAX, to in 0..i64::MAX, hash: [u8; 16], begins: bool) {
             let configuration = ConfigurationHash(hash);
             let (run, from, to) = (RunId(Uuid::from_u128(run)), WallTime(from), WallTime(to));
-            let name = SegmentName { run, from, to, configuration };
+            let name = SegmentName { run, from, to, configuration, begins };
             prop_assert_eq!(name.to_string().parse(), Ok(name));
             let name = InitName { configuration, at: from };
             let read: InitName = name.to_string().parse().unwrap();
@@ -140,7 +150,7 @@ mod tests {
         }
 
         #[test]
-        fn any_other_text_is_no_name(text in "[0-9a-fA-F+-]{0,120}") {
+        fn any_other_text_is_no_name(text in "[0-9a-fA-F+-]{0,120}(-begins)?") {
             if let Ok(name) = text.parse::<SegmentName>() {
                 prop_assert_eq!(name.to_string(), text.clone());
             }
@@ -155,12 +165,14 @@ mod tests {
     fn a_name_says_how_its_bytes_are_made_and_one_of_another_format_is_none() {
         let configuration = ConfigurationHash([0xab; 16]);
         let run = RunId(Uuid::from_u128(0x12));
-        let name = SegmentName { run, from: WallTime(5), to: WallTime(9), configuration };
+        let name = SegmentName { run, from: WallTime(5), to: WallTime(9), configuration, begins: false };
         let hash = "ab".repeat(16);
-        assert_eq!(name.to_string(), format!("2-00000000000000000000000000000012-5-9-{hash}"));
-        assert_eq!(InitName { configuration, at: WallTime(7) }.to_string(), format!("2-{hash}-7"));
+        assert_eq!(name.to_string(), format!("3-00000000000000000000000000000012-5-9-{hash}"));
+        let begins = SegmentName { begins: true, ..name };
+        assert_eq!(begins.to_string(), format!("3-00000000000000000000000000000012-5-9-{hash}-begins"));
+        assert_eq!(InitName { configuration, at: WallTime(7) }.to_string(), format!("3-{hash}-7"));
         let rest = "00000000000000000000000000000012-5-9";
-        for other in ["1-", "3-", "02-", "+2-", "-", ""] {
+        for other in ["2-", "4-", "03-", "+3-", "-", ""] {
             assert!(format!("{other}{rest}-{hash}").parse::<SegmentName>().is_err(), "{other}");
             assert!(format!("{other}{hash}-7").parse::<InitName>().is_err(), "{other}");
         }
