@@ -7,7 +7,7 @@ use super::tracks::is_independent;
 use super::{SEGMENTS_MAX, SegmentName};
 use crate::error::{Error, Result};
 use crate::timeline::{Index, PAUSE_NS, TimelineSource};
-use keha_fs::{BlockIndex, BlockState, Sequence, StreamId, StreamRow, TimeRange, WallTime};
+use keha_fs::{BlockIndex, BlockState, ChunkNumber, Sequence, StreamId, StreamRow, TimeRange, WallTime};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -227,7 +227,8 @@ impl Rows<'_> {
     }
 
     fn take(&self, row: &StreamRow, gops: &mut Gops) -> Result<()> {
-        if !row.follows || matches!(row.state, BlockState::Erased | BlockState::Expired) {
+        let is_first = row.first_chunk == ChunkNumber(1);
+        if !row.follows || is_first || matches!(row.state, BlockState::Erased | BlockState::Expired) {
             gops.end_stretch();
         }
         match self.source.shared_outline(self.stream, row) {

@@ -131,3 +131,44 @@ fn at_the_end_of_a_stretch_sound_lasts_as_long_as_its_pictures() {
     assert_eq!(ends.len(), 2);
     assert!((ends[0] - ends[1]).abs() < 0.000_2, "{ends:?}");
 }
+
+/// Sound does not begin with the picture with which recording begins, but for once.
+#[test]
+fn where_a_stretch_begins_and_ends_sound_and_pictures_do_so_together() {
+    let late = |ms: i64| {
+        let mut clip = h264_aac().clone();
+        let timescale = clip.configuration.tracks.iter().find(|track| track.track.0 == 2).unwrap().timescale;
+        let sound = clip.samples.iter_mut().filter(|sample| sample.track.0 == 2);
+        sound.for_each(|sample| sample.ticks += ms * i64::from(timescale) / 1000);
+        clip
+    };
+    let (as_it_is, late, early, apart) = (late(0), late(64), late(-40), late(700));
+    let ring = Ring::new();
+    let mut recorder = ring.recorder();
+    for (run, clip) in (1..).zip([&late, &as_it_is, &early, &apart]) {
+        recorder.run(run, at(i64::from(run as u32) * 10_000), clip);
+    }
+    recorder.close();
+    let volume = ring.volume();
+    let plan = planned(&volume, TimeRange::default(), 2);
+    let mut stretches = plan.segments.chunk_by(|_, next| !next.discontinuity);
+    let seconds = |ticks: i64, id: u32| ticks as f64 / if id == 1 { 90_000.0 } else { 48_000.0 };
+    for is_together in [true, true, true, false] {
+        let mine = stretches.next().unwrap();
+        assert_eq!(mine.iter().filter(|planned| planned.name.begins).count(), 1);
+        let parts: Vec<_> = mine.iter().map(|planned| parsed(&volume, planned)).collect();
+        let begins: Vec<f64> =
+            parts[0].iter().map(|(id, begins, _, shown)| seconds(*begins.max(&shown[0]), *id)).collect();
+        let ends: Vec<f64> =
+            parts.last().unwrap().iter().map(|(id, begins, lasts, _)| seconds(begins + lasts, *id)).collect();
+        for (name, [video, sound]) in
+            [("begin", begins), ("end", ends)].map(|(name, two)| (name, [two[0], two[1]]))
+        {
+            assert_eq!((video - sound).abs() < 0.001, is_together, "they {name} at {video} and {sound}");
+        }
+        let shown: usize = parts.iter().flatten().map(|(.., shown)| shown.len()).sum();
+        assert_eq!(shown, as_it_is.samples.len(), "nothing is lost for it");
+        joins_without_a_seam(&volume, &Plan { segments: mine.to_vec(), ..Plan::default() });
+    }
+    assert!(stretches.next().is_none());
+}
