@@ -4,7 +4,8 @@
 //! random seeks; viewers of live video. One volume of some gigabytes of 1080p25 H.264 at 4 Mbit/s, which is written for it. Arguments:
 //! gigabytes (4), seeks (300), viewers (100). Use a release build, on a machine that does nothing else. The volume is read past the page
 //! cache; the file that ffmpeg and cp read is in it as far as it fits (hot), or was put out of it before (cold). What the disk gives
-//! by itself is told by reading the volume past the page cache, to nothing.
+//! by itself is told by reading the volume past the page cache, to nothing; what the machine gives at all, by sending that over a connection
+//! like the server's, without a look at it (bare).
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result, ensure};
@@ -17,9 +18,10 @@ use keha_tests::usage::{children_cpu_s, process_cpu_s, resident_bytes};
 use keha_tests::written::{Recorded, push};
 use rand::RngExt;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const S: i64 = 1_000_000_000;
@@ -176,7 +178,7 @@ fn exports(server: &Server, made: &Made, rig: &Rig) -> Result<()> {
     let limit = Duration::from_secs(300);
     keha_ok(&["export", text(&made.volume)?, "--stream", "large", "-o", text(&file)?, "-q"], limit)?;
     let (mut ours, mut theirs, mut cold) = ([const { Vec::new() }; 3], Vec::new(), Vec::new());
-    let (mut copied, mut disk) = (Vec::new(), Vec::new());
+    let (mut copied, mut disk, mut bare) = (Vec::new(), Vec::new(), Vec::new());
     let (path, volume) = (text(&file)?, text(&made.volume)?);
     let remux = || {
         let mut ffmpeg = Command::new("ffmpeg");
@@ -213,12 +215,16 @@ fn exports(server: &Server, made: &Made, rig: &Rig) -> Result<()> {
         ensure!(forget.status()?.success(), "{forget:?} failed");
         cold.push(child(made.bytes, &mut remux())?);
         let from = format!("if={volume}");
-        let mut dd = Command::new("dd");
         // As far as footage stands: what was never written costs the disk nothing.
-        let (pieces, piece_bytes) = (made.bytes >> 22, 1 << 22);
+        let (pieces, piece_bytes) = (made.bytes >> 20, 1 << 20);
         let count = format!("count={pieces}");
-        dd.args([&from, "of=/dev/null", "bs=4M", &count, "iflag=direct", "status=none"]);
-        disk.push(child(pieces * piece_bytes, &mut dd)?);
+        let read = || {
+            let mut dd = Command::new("dd");
+            dd.args([&from, "bs=1M", &count, "iflag=direct", "status=none"]);
+            dd
+        };
+        disk.push(child(pieces * piece_bytes, read().stdout(Stdio::null()))?);
+        bare.push(sent(pieces * piece_bytes, read())?);
     }
     let of = |costs: &[Cost], value: fn(&Cost) -> f64| spread(costs.iter().map(value));
     for (format, ours) in formats.iter().zip(&ours) {
@@ -239,16 +245,37 @@ fn exports(server: &Server, made: &Made, rig: &Rig) -> Result<()> {
             "    CPU over ffmpeg -c copy, cold",
             spread(cold().map(|(a, b)| a.cpu_s_per_gb / b.cpu_s_per_gb)),
         );
+        let bare = || ours.iter().zip(&bare);
+        show("    speed over bare sending", spread(bare().map(|(a, b)| a.mb_s / b.mb_s)));
+        show("    CPU over bare sending", spread(bare().map(|(a, b)| a.cpu_s_per_gb / b.cpu_s_per_gb)));
         show("    speed over the disk's own", spread(ours.iter().zip(&disk).map(|(a, b)| a.mb_s / b.mb_s)));
         show("    speed over cp", spread(ours.iter().zip(&copied).map(|(a, b)| a.mb_s / b.mb_s)));
     }
-    for (what, costs) in [("hot", &theirs), ("cold", &cold)] {
-        show(&format!("ffmpeg -c copy, {what}, MB/s"), of(costs, |cost| cost.mb_s));
-        show(&format!("ffmpeg -c copy, {what}, CPU seconds a GB"), of(costs, |cost| cost.cpu_s_per_gb));
+    let others = [("ffmpeg -c copy, hot", &theirs), ("ffmpeg -c copy, cold", &cold), ("bare sending", &bare)];
+    for (what, costs) in others {
+        show(&format!("{what}, MB/s"), of(costs, |cost| cost.mb_s));
+        show(&format!("{what}, CPU seconds a GB"), of(costs, |cost| cost.cpu_s_per_gb));
     }
     show("the disk past the page cache, MB/s", of(&disk, |cost| cost.mb_s));
     show("cp, MB/s", of(&copied, |cost| cost.mb_s));
     Ok(())
+}
+
+/// What a program says is sent over a connection of this machine to itself, and thrown away.
+fn sent(bytes: u64, mut command: Command) -> Result<Cost> {
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let mut stream = TcpStream::connect(listener.local_addr()?)?;
+    let (sender, _) = listener.accept()?;
+    let reader = std::thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 20];
+        while stream.read(&mut buffer)? > 0 {}
+        std::io::Result::Ok(())
+    });
+    let cost = child(bytes, command.stdout(OwnedFd::from(sender)))?;
+    // The command holds the connection open.
+    drop(command);
+    reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))??;
+    Ok(cost)
 }
 
 fn child(bytes: u64, command: &mut Command) -> Result<Cost> {
