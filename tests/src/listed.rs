@@ -115,11 +115,34 @@ pub fn is_footage(
     let picture =
         client.get(&format!("{stream}/snapshot.jpg?at={}&width=160", moment_text(at)?))?.with_status(200)?;
     let told = moment_ns(&json!(picture.header("x-keha-moment").context("no moment of the picture")?))?;
-    let keyframes = video.iter().filter(|frame| frame.keyframe);
-    let nearest = keyframes.map(|frame| times(frame.time_ns)).filter(|time| *time <= at + ROUNDED_NS).max();
-    let nearest = nearest.context("no keyframe before it")?;
-    if told > at || (told - nearest).abs() > ROUNDED_NS {
-        bail!("at {at}: a picture of {told}, the last keyframe before it is of {nearest}");
+    let keyframes: Vec<i64> =
+        video.iter().filter(|frame| frame.keyframe).map(|frame| times(frame.time_ns)).collect();
+    if told > at || !is_last_before(told, at, &keyframes) {
+        bail!("at {at}: a picture of {told}, of keyframes {keyframes:?}");
     }
     Ok(())
+}
+
+/// Whether a moment is that of a keyframe, and no other one comes between it and `at`. The times of keyframes are rounded: one that is as
+/// near to `at` as that may be behind it.
+fn is_last_before(told: i64, at: i64, keyframes: &[i64]) -> bool {
+    let is_it = |time: &i64| (told - time).abs() <= ROUNDED_NS;
+    let is_between = |time: &i64| *time > told + ROUNDED_NS && *time < at - ROUNDED_NS;
+    keyframes.iter().any(is_it) && !keyframes.iter().any(is_between)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_keyframe_before_a_moment_is_told_from_others_as_far_as_times_are_rounded() {
+        let keyframes = [1_000_000_000, 2_000_000_000, 3_000_000_000];
+        let is = |told, at| is_last_before(told, at, &keyframes);
+        assert!(is(2_000_400_000, 2_900_000_000) && is(1_999_600_000, 2_000_000_000));
+        // By a third of a millisecond it may be before the third one, or behind it.
+        assert!(is(2_000_000_000, 3_000_300_000) && is(3_000_000_000, 3_000_300_000));
+        assert!(!is(2_000_000_000, 3_001_100_000), "the third one is nearer");
+        assert!(!is(2_002_000_000, 2_900_000_000), "there is none");
+    }
 }
