@@ -22,10 +22,10 @@ const ASTRAY_MS_MAX: f64 = 200.0;
 
 /// For the page: the luma of the row through the middle of a picture's bar code; when pictures come, those rows with their moments.
 const EYES: &str = "
-    window.row = (video) => {
-        const [width, height] = [video.videoWidth, video.videoHeight];
+    window.row = (seen) => {
+        const [width, height] = [seen.videoWidth || seen.naturalWidth, seen.videoHeight || seen.naturalHeight];
         const pen = new OffscreenCanvas(width, 1).getContext('2d');
-        pen.drawImage(video, 0, height - 8, width, 1, 0, 0, width, 1);
+        pen.drawImage(seen, 0, height - 8, width, 1, 0, 0, width, 1);
         return Array.from(pen.getImageData(0, 0, width, 1).data).filter((_, i) => i % 4 === 1);
     };
     window.rows = (video, count) => new Promise((done) => {
@@ -53,6 +53,8 @@ pub fn live_then_recorded_then_live() -> Result<()> {
         .evaluate(&format!("window.camera = [...document.querySelectorAll('section')].find({mine}), true"))?;
     play_recorded(&serving, &mut browser)?;
     keep(&mut browser, "recorded")?;
+    step_over_keyframes(&mut browser)?;
+    keep(&mut browser, "stepped")?;
     browser.evaluate("camera.querySelector('.live').click()")?;
     browser.until("the camera to be live", LIMIT, "camera.querySelector('.live').hidden")?;
     await_live(&mut browser, DEMO.len())?;
@@ -176,6 +178,38 @@ fn play_recorded(serving: &Serving, browser: &mut Browser) -> Result<()> {
     let recorded = serving.recorded(camera)?;
     if !recorded.iter().any(|(from, to)| (*from as f64..=*to as f64).contains(&(shown_ms * 1e6))) {
         bail!("a picture of {shown_ms} ms is played, recorded is {recorded:?}");
+    }
+    Ok(())
+}
+
+/// Back to a keyframe, and one more, by the button, then on again by the arrow key: each time the picture is of the moment that is said.
+fn step_over_keyframes(browser: &mut Browser) -> Result<()> {
+    browser.evaluate(
+        "window.still = camera.querySelector('img');
+        window.stood_ms = () => Date.parse(new URL(still.src).searchParams.get('at'));
+        window.left_ms = null;
+        true",
+    )?;
+    let back = "camera.querySelector('.previous').click()";
+    let on =
+        "document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowRight', bubbles: true }))";
+    let mut stood_ms = Vec::new();
+    for step in [back, back, on] {
+        browser.evaluate(&format!("{step}, true"))?;
+        let there = "!still.hidden && stood_ms() !== left_ms && still.complete && still.naturalWidth > 0";
+        browser.until("a keyframe to be shown", LIMIT, there)?;
+        let seen = browser.evaluate("({ at_ms: left_ms = stood_ms(), row: row(still) })")?;
+        let at_ms = seen["at_ms"].as_f64().context("no moment")?;
+        let shown_ms = shown(&seen["row"])?.wall_ms as f64;
+        if (shown_ms - at_ms).abs() > ASTRAY_MS_MAX {
+            bail!("the page shows a keyframe of {shown_ms} ms for that of {at_ms} ms");
+        }
+        stood_ms.push(at_ms);
+    }
+    // The camera has one a second.
+    let [first, second, third] = stood_ms[..] else { bail!("not three steps: {stood_ms:?}") };
+    if (first - second - 1000.0).abs() > ASTRAY_MS_MAX || third != first {
+        bail!("the steps are to {stood_ms:?}");
     }
     Ok(())
 }
