@@ -9,7 +9,7 @@ use keha_tests::media::ClipKind;
 use keha_tests::points::diskerrors::{self, Refused};
 use keha_tests::points::{
     clients, clock, clocks, copy, corrupt, custody, damage, faults, forecast, frames, holds, inputs, kill,
-    killed, lap, powercut, retention, scrub, stalls,
+    killed, lap, pages, powercut, retention, scrub, stalls,
 };
 use nix::errno::Errno;
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// A point by name; it is given the count that was asked for.
 type Point = (&'static str, fn(Option<usize>) -> Result<()>);
 
-const POINTS: [Point; 21] = [
+const POINTS: [Point; 22] = [
     ("frames", |_| {
         frames::whole(16, &[ClipKind::MainLong], 60, "4GiB")?;
         frames::whole(
@@ -78,6 +78,7 @@ const POINTS: [Point; 21] = [
     ("damage", |_| damage::whole(20, Duration::from_secs(600))),
     ("faults", |_| faults::whole(300)),
     ("inputs", |_| inputs::whole()),
+    ("live", |_| pages::lateness(pages::LATE_MS_MAX)),
     ("clients", |seconds| {
         let duration = seconds.map_or(CLIENTS.duration, |seconds| Duration::from_secs(seconds as u64));
         clients::whole(&clients::Trial { duration, alone: Some(duration.min(MEASURED_ALONE)), ..CLIENTS })

@@ -15,7 +15,7 @@ const EXAMPLES: &str = "10";
 const CONFIGURATION: &str =
     "[checks.not_a_server_error]\nexpected-statuses = [\"2xx\", \"3xx\", \"4xx\", 501, 502, 503]\n";
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
-    response_headers_conformance,response_schema_conformance";
+    response_headers_conformance,response_schema_conformance,negative_data_rejection,unsupported_method,use_after_free";
 
 /// One run of both.
 pub fn whole(seed: u64) -> Result<()> {

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 /// The longest that anything of a page may take on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(60);
-/// The most that a live picture may be late on a loaded machine; on an idle one it is less than a second.
-const LATE_MS_MAX: i64 = 5_000;
+/// The most that a live picture may be late, in milliseconds, where nothing else is done on the machine.
+pub const LATE_MS_MAX: i64 = 1_000;
 /// So many pictures are looked at, which is ten seconds of them: the page catches up with the camera first.
 const PICTURES: usize = 250;
 /// The longest way from the moment that is played to the one that the picture shows: some pictures.
@@ -66,8 +66,8 @@ pub fn live_then_recorded_then_live() -> Result<()> {
     serving.stop()
 }
 
-/// How late live pictures are, by the clock of this machine; the median must not be more than `LATE_MS_MAX`.
-pub fn lateness() -> Result<()> {
+/// How late live pictures are, by the clock of this machine: in the end 19 of 20 must not be more than `late_ms_max`.
+pub fn lateness(late_ms_max: i64) -> Result<()> {
     let serving = Serving::start(&DEMO[..1])?;
     serving.await_ready()?;
     let mut browser = Browser::start()?;
@@ -88,21 +88,25 @@ pub fn lateness() -> Result<()> {
     }
     let half = late_ms.len() / 2;
     let (first, last) = late_ms.split_at_mut(half);
-    let (first, last) = (median(first)?, median(last)?);
+    let (first, [median, most]) = (quantiles(first)?[0], quantiles(last)?);
     figure(
         "pages",
-        &format!("live pictures are {first} ms late in the first seconds, then {last} ms (medians)"),
+        &format!(
+            "live pictures are {first} ms late in the first seconds, then {median} ms (medians), 19 of 20 at most {most} ms"
+        ),
     );
-    if last > LATE_MS_MAX {
-        bail!("live pictures are {last} ms late");
+    if most > late_ms_max {
+        bail!("live pictures are {most} ms late");
     }
     drop(browser);
     serving.stop()
 }
 
-fn median(values: &mut [i64]) -> Result<i64> {
+/// The median, and what 19 of 20 do not exceed.
+fn quantiles(values: &mut [i64]) -> Result<[i64; 2]> {
     values.sort_unstable();
-    values.get(values.len() / 2).copied().context("no pictures")
+    let at = |index: usize| values.get(index).copied().context("no pictures");
+    Ok([at(values.len() / 2)?, at(values.len() * 19 / 20)?])
 }
 
 /// Each of so many cameras shows pictures, and they go on.
