@@ -13,7 +13,6 @@ use crate::app::App;
 use crate::exports::{Export, Measured, Measuring};
 use crate::problem::Problem;
 use crate::routes::prepared;
-use axum::http::StatusCode;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +67,7 @@ fn measure_now(app: &App, id: &str) -> Tried {
     let (measured, failed) = match result {
         Ok(None) => return Tried::Over,
         Ok(Some(measured)) => (Some(measured), None),
-        Err(problem) if problem.status() == StatusCode::SERVICE_UNAVAILABLE => return Tried::TooBusy,
+        Err(problem) if problem.is_for_now() => return Tried::TooBusy,
         Err(problem) => (None, Some(problem.detail().to_owned())),
     };
     if measured.is_some() || failed != export.failed {
@@ -133,7 +132,11 @@ mod tests {
 
     /// A server with a second of footage that is exported as `x`; the tag of its file is that of another one.
     fn exporting(directory: &Path) -> (App, Export) {
-        let app = app((directory, ""), false, Arc::default(), Library::new([footage(directory, &["door"])]));
+        exporting_from(directory, Library::new([footage(directory, &["door"])]))
+    }
+
+    fn exporting_from(directory: &Path, library: Library) -> (App, Export) {
+        let app = app((directory, ""), false, Arc::default(), library);
         let now = Timestamp::now();
         let export = Export {
             user: "anna".to_owned(),
@@ -156,6 +159,18 @@ mod tests {
 
     fn known(app: &App) -> Export {
         app.exports.get("x", Timestamp::now()).expect("known")
+    }
+
+    #[tokio::test]
+    async fn an_export_of_a_volume_that_cannot_be_read_has_failed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let missing = ("attic".to_owned(), directory.path().join("missing.ring"));
+        let (app, _) = exporting_from(directory.path(), Library::new([missing]));
+        measure(&app, "x");
+        while known(&app).failed.is_none() {
+            tokio::task::yield_now().await;
+        }
+        assert!(known(&app).failed.is_some_and(|why| why.contains("cannot be read")));
     }
 
     /// Measuring was outside of the budget: it read beside all for whom there was one.

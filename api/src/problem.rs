@@ -67,9 +67,9 @@ impl Problem {
         problem
     }
 
-    /// What kind of problem it is.
-    pub(crate) fn status(&self) -> StatusCode {
-        self.status
+    /// Whether it is told when to ask again: it says nothing of what was asked for.
+    pub(crate) fn is_for_now(&self) -> bool {
+        self.headers.iter().any(|(name, _)| *name == header::RETRY_AFTER)
     }
 
     /// What is wrong and what to do.
@@ -115,6 +115,8 @@ impl From<ControlError> for Problem {
                 let why = "the server is being stopped";
                 return Problem::wait(StatusCode::SERVICE_UNAVAILABLE, why, Duration::from_secs(10));
             }
+            // What was asked may be done all the same.
+            ControlError::Volume(error @ keha_fs::Error::Io { .. }) => return Problem::internal(&error),
             ControlError::Volume(error) => return error.into(),
         };
         Problem::new(status, error.to_string())
@@ -143,11 +145,11 @@ impl From<keha_fs::Error> for Problem {
                 let why = "the volume takes nothing any more; the server's log says why";
                 return Problem::new(StatusCode::SERVICE_UNAVAILABLE, why);
             }
-            // It may be about to be made, be plugged in again, or be whole elsewhere.
-            Error::Io { .. } | Error::NotAVolume { .. } | Error::Unsupported { .. } => {
+            // It may be about to be made, or be plugged in again; when is not known.
+            Error::Io { .. } | Error::NotAVolume { .. } => {
                 tracing::error!(%error, "a request could not be done");
                 let why = "a volume cannot be read now; the server's log says why";
-                return Problem::wait(StatusCode::SERVICE_UNAVAILABLE, why, Duration::from_secs(5));
+                return Problem::new(StatusCode::SERVICE_UNAVAILABLE, why);
             }
             _ => return Problem::internal(&error),
         };

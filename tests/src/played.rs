@@ -19,6 +19,9 @@ use std::time::Duration;
 pub const LIMIT: Duration = Duration::from_secs(90);
 /// Samples in a frame of AAC.
 const AAC_SAMPLES: usize = 1024;
+/// Samples a second of each channel: of the clips, and of the built-in camera.
+const AAC_RATE: usize = 48_000;
+const G711_RATE: usize = 8_000;
 
 /// What hls.js tells of, and gets over by itself, where it plays what goes on.
 const GOT_OVER: &str = "bufferAppendNoProgress";
@@ -36,6 +39,8 @@ pub struct Truth {
     pub sound: usize,
     /// So many of them may be missing: what a decoder of AAC keeps to itself where it begins.
     pub sound_missing_max: usize,
+    /// So many more may be heard: silence where a stretch begins or ends without sound, up to a quarter of a second each time.
+    pub silence_max: usize,
     /// Its channels.
     pub channels: usize,
 }
@@ -51,10 +56,12 @@ impl Truth {
             let sound = |codec: &str| mkv.tracks.iter().find(|track| track.codec_id == codec);
             if let Some(g711) = sound("A_MS/ACM") {
                 truth.channels = 1;
+                truth.silence_max = stretches * G711_RATE / 2;
                 truth.sound += g711.payload().len();
             } else {
                 let aac = sound("A_AAC").context("no sound")?;
                 truth.channels = 2;
+                truth.silence_max = stretches * AAC_RATE / 2;
                 truth.sound += aac.frames.len() * AAC_SAMPLES;
                 truth.sound_missing_max = 4 * stretches * AAC_SAMPLES;
             }
@@ -68,7 +75,7 @@ impl Truth {
     }
 
     fn is_sound(&self, samples: usize) -> bool {
-        samples <= self.sound && samples + self.sound_missing_max >= self.sound
+        samples <= self.sound + self.silence_max && samples + self.sound_missing_max >= self.sound
     }
 }
 

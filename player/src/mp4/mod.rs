@@ -21,6 +21,7 @@ mod init;
 mod layout;
 mod payload;
 mod reorder;
+mod silence;
 mod times;
 mod track;
 

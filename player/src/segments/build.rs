@@ -4,7 +4,7 @@ use super::ends::{end_of, recorded_last};
 use super::reading::{Part, Reading};
 use super::{LENGTH_MAX_NS, LOOK_NS, READ_BEHIND_NS, SegmentName};
 use crate::error::{Error, Result};
-use crate::mp4::{DecodeTimes, FragmentSample, FragmentTrack, Timed, fragment};
+use crate::mp4::{DecodeTimes, FragmentSample, FragmentTrack, Timed, Track, fragment};
 use bytes::Bytes;
 use keha_fs::{SampleFlags, StoredSample, StreamId, TimeRange, TrackKind, Volume, WallTime};
 
@@ -119,28 +119,29 @@ fn timed(part: &Part) -> (Vec<FragmentSample>, Option<i64>) {
     (samples.collect(), next)
 }
 
-/// At the beginning of a stretch, before which there is nothing, what begins last is given from where the first begins: its first sample
-/// lasts that much longer. Sound begins up to a frame of it later than the picture with which recording begins, and so there is a hole
-/// in what both have; hls.js (1.7.4) stands still there, and reports it, before it jumps over. More than [`HOLE_NS`] is a hole.
+/// At the beginning of a stretch, before which there is nothing, there is silence until sound begins. It begins up to a frame of it later
+/// than the picture with which recording begins, and so there is a hole in what both have; hls.js (1.7.4) stands still there, and reports
+/// it, before it jumps over. More than [`HOLE_NS`] is a hole. Not by a longer first frame: players play the next one right behind it.
 fn begin_together(parts: &[Part], timed: &mut [(Vec<FragmentSample>, Option<i64>)]) {
-    let begins = |part: &Part, samples: &[FragmentSample]| {
-        let first = samples.first()?.times.presentation();
-        Some(i128::from(first) * SECOND_NS / i128::from(part.chosen.track.timescale()))
+    let pictures = parts.iter().zip(timed.iter()).find(|(part, _)| part.is_video());
+    let Some(begin) = pictures.and_then(|(part, (samples, _))| {
+        Some(ns_of(samples.first()?.times.presentation(), part.chosen.track.timescale()))
+    }) else {
+        return;
     };
-    let begin: Vec<Option<i128>> =
-        parts.iter().zip(timed.iter()).map(|(part, (samples, _))| begins(part, samples)).collect();
-    let Some(earliest) = begin.iter().flatten().min().copied() else { return };
-    for ((part, (samples, _)), own) in parts.iter().zip(timed).zip(begin) {
-        let late_ns = own.map_or(0, |own| own - earliest);
-        if let Some(first) = samples.first_mut().filter(|_| late_ns <= HOLE_NS) {
-            let late = late_ns * i128::from(part.chosen.track.timescale()) / SECOND_NS;
-            first.times.decode = first.times.decode.saturating_sub(i64::try_from(late).unwrap_or(0)).max(0);
+    for (part, (samples, _)) in parts.iter().zip(timed) {
+        let track = &part.chosen.track;
+        let Some(first) = samples.first().map(|first| first.times.decode) else { continue };
+        let late_ns = ns_of(first, track.timescale()) - begin;
+        if let Some((silence, ticks, count)) = silence(track, late_ns) {
+            let begins = (1..=count).rev().map(|frames| first.saturating_sub(frames * ticks));
+            samples.splice(0..0, begins.map(|begins| silent(&silence, begins)));
         }
     }
 }
 
-/// At the end of a stretch, behind which nothing is known, what ends first lasts until what ends last: a hole there, where sound ends a
-/// little before its pictures, has hls.js (1.7.4) stand still before the end of all. More than [`HOLE_NS`] is a hole.
+/// At the end of a stretch, behind which nothing is known, what ends first lasts until what ends last, sound as silence: a hole there,
+/// where sound ends a little before its pictures, has hls.js (1.7.4) stand still before the end of all. More than [`HOLE_NS`] is a hole.
 fn end_together(parts: &[Part], timed: &mut [(Vec<FragmentSample>, Option<i64>)]) {
     if timed.iter().any(|(_, next)| next.is_some()) {
         return;
@@ -150,17 +151,43 @@ fn end_together(parts: &[Part], timed: &mut [(Vec<FragmentSample>, Option<i64>)]
         let track = &part.chosen.track;
         let before = before.map(|before| last.times.decode.saturating_sub(before.times.decode));
         let lasts = track.natural_ticks(Some(last.data.len())).map(i64::from).or(before);
-        let end = last.times.decode.saturating_add(lasts.unwrap_or_else(|| track.assumed_ticks().into()));
-        Some(i128::from(end) * SECOND_NS / i128::from(track.timescale()))
+        Some(last.times.decode.saturating_add(lasts.unwrap_or_else(|| track.assumed_ticks().into())))
     };
-    let ends: Vec<Option<i128>> =
+    let ends: Vec<Option<i64>> =
         parts.iter().zip(timed.iter()).map(|(part, (samples, _))| end(part, samples)).collect();
-    let Some(latest) = ends.iter().flatten().max().copied() else { return };
-    for ((part, (_, next)), own) in parts.iter().zip(timed).zip(ends) {
-        let is_near = own.is_some_and(|own| own < latest && latest - own <= HOLE_NS);
-        let timescale = i128::from(part.chosen.track.timescale());
-        *next = is_near.then(|| i64::try_from(latest * timescale / SECOND_NS).ok()).flatten();
+    let in_ns = |(part, end): (&Part, &Option<i64>)| end.map(|end| ns_of(end, part.chosen.track.timescale()));
+    let Some(latest) = parts.iter().zip(&ends).filter_map(in_ns).max() else { return };
+    for ((part, (samples, next)), own) in parts.iter().zip(timed).zip(ends) {
+        let track = &part.chosen.track;
+        let Some(own) = own else { continue };
+        let early_ns = latest - ns_of(own, track.timescale());
+        if !(1..=HOLE_NS).contains(&early_ns) {
+            continue;
+        }
+        if let Some((silence, ticks, count)) = silence(track, early_ns) {
+            samples.extend((0..count).map(|frames| silent(&silence, own.saturating_add(frames * ticks))));
+        }
+        *next = i64::try_from(latest * i128::from(track.timescale()) / SECOND_NS).ok();
     }
+}
+
+/// What fills a hole of so many nanoseconds best: a frame of silence, its ticks, and how many of them. `None` for pictures, and if it is
+/// too long, or not worth a frame.
+fn silence(track: &Track, hole_ns: i128) -> Option<(Bytes, i64, i64)> {
+    let silence = track.silence().filter(|_| hole_ns <= HOLE_NS)?;
+    let ticks = i64::from(track.natural_ticks(Some(silence.len()))?.max(1));
+    let frame_ns = ns_of(ticks, track.timescale()).max(1);
+    let count = i64::try_from((hole_ns + frame_ns / 2) / frame_ns).ok()?;
+    (count > 0).then_some((silence, ticks, count))
+}
+
+fn silent(silence: &Bytes, decode: i64) -> FragmentSample {
+    FragmentSample { times: Timed { decode, offset: 0 }, flags: SampleFlags::SYNC, data: silence.clone() }
+}
+
+/// Ticks in nanoseconds.
+fn ns_of(ticks: i64, timescale: u32) -> i128 {
+    i128::from(ticks) * SECOND_NS / i128::from(timescale.max(1))
 }
 
 /// Decode times of samples that begin a segment: the first one's wall time, and the ticks of the others from there.

@@ -24,7 +24,7 @@
 //!   than [`crate::timeline::PAUSE_NS`]. What follows there is a discontinuity.
 //! - Decode times are wall time (docs/time.md): each track begins at the wall time of its first sample, goes on in its own ticks, and lasts
 //!   until the wall time of the sample behind. So a clock's corrections vanish in the last duration, and segments join without a seam.
-//!   Where a stretch begins or ends its tracks do so together, by the first sample of one and the last of one that last a little longer.
+//!   Where a stretch begins or ends its tracks do so together: sound that is not there yet, or not any more, is silence.
 //!
 //! A group of pictures longer than [`LENGTH_MAX`] or larger than [`BYTES_MAX`] has no segment: the plan tells it in [`Plan::left_out`],
 //! and the log. A sample that carries parameter

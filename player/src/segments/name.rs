@@ -8,7 +8,7 @@ use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 /// How segments and init segments are made. Who changes a byte of what is made of the same footage counts it up; 2: segments carry parameter
-/// sets; 3: sound and pictures begin together. Names of other formats are none.
+/// sets; 3: sound begins and ends with the pictures. Names of other formats are none.
 pub const FORMAT: u8 = 3;
 
 /// What the name of a segment with which a stretch begins ends with.
@@ -28,7 +28,8 @@ pub struct SegmentName {
     pub to: WallTime,
     /// The configuration that its samples need.
     pub configuration: ConfigurationHash,
-    /// It is known that its stretch begins with it: then its tracks begin together. Playlists that begin within a stretch do not know.
+    /// It is known that its stretch begins with it: then its sound begins with its pictures. Playlists that begin within a stretch do not
+    /// know. Who claims it of another segment is given silence where that one's sound has none of its own.
     pub begins: bool,
 }
 

@@ -32,7 +32,7 @@ pub(super) struct Part {
 }
 
 impl Part {
-    fn is_video(&self) -> bool {
+    pub(super) fn is_video(&self) -> bool {
         self.chosen.track.kind() == TrackKind::Video
     }
 

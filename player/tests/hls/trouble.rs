@@ -134,41 +134,54 @@ fn at_the_end_of_a_stretch_sound_lasts_as_long_as_its_pictures() {
 
 /// Sound does not begin with the picture with which recording begins, but for once.
 #[test]
-fn where_a_stretch_begins_and_ends_sound_and_pictures_do_so_together() {
-    let late = |ms: i64| {
+fn where_a_stretch_begins_and_ends_there_is_silence_until_sound_and_pictures_are_both_there() {
+    // Its first frame is that with which encoders begin, before the first picture.
+    let later = |ms: i64| {
         let mut clip = h264_aac().clone();
-        let timescale = clip.configuration.tracks.iter().find(|track| track.track.0 == 2).unwrap().timescale;
         let sound = clip.samples.iter_mut().filter(|sample| sample.track.0 == 2);
-        sound.for_each(|sample| sample.ticks += ms * i64::from(timescale) / 1000);
+        sound.for_each(|sample| sample.ticks += 1024 + ms * 48);
         clip
     };
-    let (as_it_is, late, early, apart) = (late(0), late(64), late(-40), late(700));
+    let clips = [0, 64, -200, 700].map(later);
     let ring = Ring::new();
     let mut recorder = ring.recorder();
-    for (run, clip) in (1..).zip([&late, &as_it_is, &early, &apart]) {
+    for (run, clip) in (1..).zip(&clips) {
         recorder.run(run, at(i64::from(run as u32) * 10_000), clip);
     }
     recorder.close();
     let volume = ring.volume();
     let plan = planned(&volume, TimeRange::default(), 2);
-    let mut stretches = plan.segments.chunk_by(|_, next| !next.discontinuity);
-    let seconds = |ticks: i64, id: u32| ticks as f64 / if id == 1 { 90_000.0 } else { 48_000.0 };
-    for is_together in [true, true, true, false] {
-        let mine = stretches.next().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(decoded_pictures(&write(&volume, &plan, directory.path())), 4 * pictures_of(h264_aac()));
+    let stretches: Vec<_> = plan.segments.chunk_by(|_, next| !next.discontinuity).collect();
+    let frames = h264_aac().samples.iter().filter(|sample| sample.track.0 == 2).count();
+    // Whether they begin together and end together, and how many frames of silence that takes.
+    let expected = [(true, true, 0), (true, true, 3), (false, true, 8), (false, false, 0)];
+    assert_eq!(stretches.len(), expected.len());
+    for (mine, (begin, end, silent)) in stretches.into_iter().zip(expected) {
         assert_eq!(mine.iter().filter(|planned| planned.name.begins).count(), 1);
         let parts: Vec<_> = mine.iter().map(|planned| parsed(&volume, planned)).collect();
-        let begins: Vec<f64> =
-            parts[0].iter().map(|(id, begins, _, shown)| seconds(*begins.max(&shown[0]), *id)).collect();
-        let ends: Vec<f64> =
-            parts.last().unwrap().iter().map(|(id, begins, lasts, _)| seconds(begins + lasts, *id)).collect();
-        for (name, [video, sound]) in
-            [("begin", begins), ("end", ends)].map(|(name, two)| (name, [two[0], two[1]]))
-        {
-            assert_eq!((video - sound).abs() < 0.001, is_together, "they {name} at {video} and {sound}");
-        }
-        let shown: usize = parts.iter().flatten().map(|(.., shown)| shown.len()).sum();
-        assert_eq!(shown, as_it_is.samples.len(), "nothing is lost for it");
+        let tracks = |part: &[(u32, i64, i64, Vec<i64>)]| {
+            let [(1, video, pictures, _), (2, sound, heard, _)] = part else { panic!("not two tracks") };
+            let s = |ticks: i64, timescale: f64| ticks as f64 / timescale;
+            let (video, until) = (s(*video, 90_000.0), s(video + pictures, 90_000.0));
+            (video - s(*sound, 48_000.0), until - s(sound + heard, 48_000.0))
+        };
+        let half_a_frame = 512.5 / 48_000.0;
+        let (begins, ends) = (tracks(&parts[0]).0, tracks(parts.last().unwrap()).1);
+        assert_eq!(begins.abs() < half_a_frame, begin, "{begins} s at the beginning");
+        assert_eq!(ends.abs() < 0.001, end, "{ends} s at the end");
+        let heard: Vec<i64> = parts
+            .iter()
+            .flatten()
+            .filter(|(id, ..)| *id == 2)
+            .flat_map(|(.., shown)| shown.clone())
+            .collect();
+        assert_eq!(heard.len(), frames + silent);
+        assert!(
+            heard.windows(2).all(|pair| (pair[1] - pair[0] - 1024).abs() <= 1),
+            "no frame waits for another"
+        );
         joins_without_a_seam(&volume, &Plan { segments: mine.to_vec(), ..Plan::default() });
     }
-    assert!(stretches.next().is_none());
 }
