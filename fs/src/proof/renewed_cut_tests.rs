@@ -118,7 +118,7 @@ pub(super) fn opened_anew(seed: u64) -> Verdict<u64> {
     driver.refuse_writes(std::slice::from_ref(&table));
     let mut looker = Looker::new();
     let mut opened = 0;
-    for turn in 0..100 {
+    for turn in 0..160 {
         for _ in 0..4 {
             let length = 500 + driver.rng.below(3000);
             driver.push(turn, length)?;
@@ -127,8 +127,11 @@ pub(super) fn opened_anew(seed: u64) -> Verdict<u64> {
         let (points, done) = instants(&disk, || driver.round());
         done?;
         looker.look(&disk.snapshot())?;
-        if turn == 72 || turn == 96 {
+        // Until there were enough of them: how full the record is differs from turn to turn.
+        if turn >= 72 && turn % 8 == 0 && opened < 2 {
             opened += cut_at(&points, &mut driver, &mut looker, 48)?;
+            let seed = driver.rng.next_u64();
+            opened += u64::from(open_on(&disk.snapshot(), &shape, &mut looker, seed)?);
         }
     }
     demand!(opened > 0, "nobody writes to the table before the first record");
