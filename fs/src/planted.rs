@@ -353,6 +353,26 @@ mod switches {
         WriteErrorIgnored,
         /// Round records name the first stream as the owner of every block.
         WrongStreamNamed,
+        /// A later look does not read again what was written to the table since.
+        WrittenRowsNotReadAgain,
+        /// A later look reads no rows of the table again but those that stand in a record.
+        FoundRowsNotReadAgain,
+        /// A later look takes no rows of a page of the table but those that it looks for.
+        PageNeighboursNotRead,
+        /// A later look does not look again at what was not durable yet.
+        RememberedTailBelieved,
+        /// A later look goes by the headers of what was not durable yet, whatever stands behind them.
+        RememberedTailUnverified,
+        /// A later look goes on behind what was found of a block, though that is overwritten.
+        WalkGoesOnWhereErased,
+        /// A record that is missing ends what a later look finds of those since.
+        HoleEndsLog,
+        /// A later look goes on from its record whether it stands or not.
+        KnownRecordNotLookedAt,
+        /// Of the record that it goes on from a later look looks at the head alone.
+        KnownBodyNotLookedAt,
+        /// A later look goes on from the records of one writer to those of the next.
+        OtherWriterUnnoticed,
     }
 
     thread_local! {

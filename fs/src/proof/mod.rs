@@ -43,6 +43,7 @@ mod planted_tests;
 mod presence;
 mod race_tests;
 mod reader_tests;
+mod renewed_cut_tests;
 mod renewed_tests;
 mod repair_doubt_tests;
 mod repair_tests;

@@ -8,9 +8,9 @@ use super::{
     Verdict, age_tests, crash_tests, cut_tests, damage_tests, erase_beside_tests, erase_fault_tests,
     erase_left_tests, erase_tests, fault_tests, hold_doubt_tests, hold_fault_tests, hold_tests,
     hostile_tests, kept_tests, known_row_tests, lap_tests, lost_row_tests, memory_tests, metadata_tests,
-    misplaced_tests, nth_tests, overwriting_tests, reader_tests, repair_doubt_tests, repair_tests,
-    retention_tests, scrub_tests, sector_tests, sequence_tests, session_tests, stale_tests, swap_tests,
-    words,
+    misplaced_tests, nth_tests, overwriting_tests, reader_tests, renewed_cut_tests, renewed_tests,
+    repair_doubt_tests, repair_tests, retention_tests, scrub_tests, sector_tests, sequence_tests,
+    session_tests, stale_tests, swap_tests, words,
 };
 use crate::planted::{Bug, with};
 use std::collections::BTreeMap;
@@ -170,6 +170,15 @@ const FORGED_SCRUB: Scenario = scenario("scrub, forged place", scrub_tests::forg
 const LIFTED_NOWHERE: Scenario =
     scenario("a lost change, not lifted", hold_fault_tests::lifted_nowhere, 8640..8641);
 const ERASED_UNREAD: Scenario = scenario("erasing what cannot be read", erase_tests::unreadable, 8950..8952);
+const LATER: Scenario = scenario("later looks", renewed_tests::histories, 9100..9104);
+const LATER_HELD: Scenario = scenario("later looks at what was held", renewed_tests::lifted, 9130..9138);
+const LATER_TWICE: Scenario =
+    scenario("later looks across two power cuts", renewed_cut_tests::power_cuts, 9173..9174);
+const LATER_CUT: Scenario =
+    scenario("later looks across power cuts", renewed_cut_tests::power_cuts, 9170..9174);
+const LATER_OPENED: Scenario =
+    scenario("later looks while another opens", renewed_cut_tests::opened_anew, 9190..9192);
+const LATER_HOLE: Scenario = scenario("later looks over a hole", renewed_cut_tests::hole, 9195..9196);
 const AGED_LOST: Scenario = scenario("maximum ages and rebuilding", age_tests::rebuilt, 9550..9552);
 
 /// A bug, or several where one check stands behind another, and where it is to be found.
@@ -347,6 +356,16 @@ const PLANTS: &[Plant] = &[
     (&[Bug::ScrubForgetsPlace], &[SCRUB]),
     (&[Bug::ScrubPlaceApart], &[SCRUB]),
     (&[Bug::ScrubCallsPassedDamaged], &[SCRUB_BESIDE]),
+    (&[Bug::WrittenRowsNotReadAgain], &[LATER]),
+    (&[Bug::FoundRowsNotReadAgain], &[LATER_OPENED]),
+    (&[Bug::PageNeighboursNotRead], &[LATER_HELD]),
+    (&[Bug::RememberedTailBelieved], &[LATER_CUT]),
+    (&[Bug::RememberedTailUnverified], &[LATER_CUT]),
+    (&[Bug::WalkGoesOnWhereErased], &[LATER]),
+    (&[Bug::HoleEndsLog], &[LATER_HOLE]),
+    (&[Bug::KnownRecordNotLookedAt], &[LATER_CUT]),
+    (&[Bug::KnownBodyNotLookedAt], &[LATER_CUT]),
+    (&[Bug::OtherWriterUnnoticed], &[LATER_TWICE]),
 ];
 
 /// What became of a plant: where it was caught after how many images, and why; else what is wrong. What the same case finds in the

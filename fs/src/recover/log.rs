@@ -40,15 +40,19 @@ pub(crate) fn newest(scanner: &Scanner<'_>) -> Option<RoundRecord> {
 /// A record that could not be written leaves a hole: one is looked over.
 pub(super) fn since(scanner: &Scanner<'_>, known: &RoundRecord) -> Option<Vec<RoundRecord>> {
     let epoch = known.header.epoch;
-    let [front, _] = heads(scanner, known.header.round);
-    if front.as_ref() != Some(&known.header) {
+    let of_another = |head: &RoundHeader| {
+        head.epoch != epoch && head.round >= known.header.round && !planted!(OtherWriterUnnoticed)
+    };
+    // After a power cut another writer may put its record into the same slot, and be cut off before it is in both copies.
+    let taken_over = heads(scanner, known.header.round).iter().flatten().any(of_another);
+    if taken_over || !stands_in_front(scanner, known) && !planted!(KnownRecordNotLookedAt) {
         return None;
     }
     let mut newer: Vec<RoundRecord> = Vec::new();
     let mut holes = 0;
     for round in (known.header.round.0.saturating_add(1)..=u64::MAX).map(RoundNumber) {
         let found = heads(scanner, round);
-        if found.iter().flatten().any(|head| head.epoch != epoch && head.round >= known.header.round) {
+        if found.iter().flatten().any(of_another) {
             return None;
         }
         let places = scanner.geometry.logs_at().into_iter().zip(&found);
@@ -61,7 +65,7 @@ pub(super) fn since(scanner: &Scanner<'_>, known: &RoundRecord) -> Option<Vec<Ro
                 newer.push(record);
                 holes = 0;
             }
-            None if holes == 0 => holes = 1,
+            None if holes == 0 && !planted!(HoleEndsLog) => holes = 1,
             None => break,
         }
         if newer.len() + 2 >= LOG_SLOTS as usize {
@@ -79,6 +83,16 @@ fn heads(scanner: &Scanner<'_>, round: RoundNumber) -> [Option<RoundHeader>; 2] 
         let (head, _) = RoundHeader::unseal(&bytes)?;
         (head.volume == scanner.volume).then_some(head)
     })
+}
+
+/// Whether the first copy of a record stands whole: a power cut may have kept its head and lost the rest.
+fn stands_in_front(scanner: &Scanner<'_>, known: &RoundRecord) -> bool {
+    if planted!(KnownBodyNotLookedAt) {
+        let [front, _] = heads(scanner, known.header.round);
+        return front.as_ref() == Some(&known.header);
+    }
+    let [front_at, _] = scanner.geometry.logs_at();
+    body(scanner, front_at, &known.header).is_some()
 }
 
 /// The record that has this head, if it stands whole.

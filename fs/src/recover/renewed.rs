@@ -4,8 +4,8 @@
 //! |---|---|
 //! | superblock | its first copy, to see that it is the same volume: the others are written by nobody while one writes |
 //! | stream directory, holds | all of it: they change without a round |
-//! | round log | the record of the look before, to see that it stands still; the records since, one after the other |
-//! | block table | the pages with rows that stand in one of these records: what is written for one of them brings its neighbours along, of which no record may tell, and no page is written otherwise |
+//! | round log | the record of the look before, all of it, to see that it stands still; the records since, one after the other |
+//! | block table | the pages with rows that stand in one of these records: what is written for one of them brings its neighbours along, of which no record may tell; and those with rows that were found to be others than the table's, which another writer may write before its first record. No page is written otherwise |
 //! | a block that is named | from where its walk ended, if it is only recorded into: see [`super::walk`] |
 //!
 //! The rows are as the table has them first, and from there on found as at any opening, by the same code. Where anything is in
@@ -126,10 +126,13 @@ fn as_by_table(scanner: &Scanner<'_>, before: &Recovered, newer: &[RoundRecord])
     for (block, row) in &from.table {
         state.put(*block, row.clone());
     }
-    // A row is in a record before it is in the table.
+    // A row is in a record before it is in the table, but for what a writer found while it opened: it may write that at once.
     let records = std::iter::once(&from.record).chain(newer);
-    let logged: BTreeSet<BlockIndex> = records.flat_map(|record| &record.rows).map(|row| row.block).collect();
-    for (block, row) in table::pages_of(scanner, &logged)? {
+    let logged = records.flat_map(|record| &record.rows).map(|row| row.block);
+    let found = from.table.keys().filter(|_| !planted!(FoundRowsNotReadAgain)).copied();
+    let written: BTreeSet<BlockIndex> =
+        logged.chain(found).filter(|_| !planted!(WrittenRowsNotReadAgain)).collect();
+    for (block, row) in table::pages_of(scanner, &written)? {
         state.put(block, row);
     }
     Some(state)

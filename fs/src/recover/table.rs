@@ -77,7 +77,8 @@ pub(super) fn pages_of(
             let (sector, _) = TableSector::unseal_as(magic, bytes)?;
             let mine = (sector.index as usize == index).then_some(sector)?.into_rows();
             let places = (index * ROWS_PER_SECTOR) as u32..geometry.blocks;
-            rows.extend(places.map(BlockIndex).zip(mine));
+            let neighbour = |block: &BlockIndex| planted!(PageNeighboursNotRead) && !blocks.contains(block);
+            rows.extend(places.map(BlockIndex).zip(mine).filter(|(block, _)| !neighbour(block)));
         }
     }
     rows.iter().all(|(_, row)| row.is_sane(geometry.block_bytes)).then_some(rows)

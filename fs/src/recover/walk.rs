@@ -60,7 +60,7 @@ pub(super) struct Durable {
 impl Durable {
     /// What the record of a writer tells of a block of which this much is durable, and of which this row was known, if any.
     pub(super) fn told(end: usize, writer: Epoch, known: &Row) -> Durable {
-        let is_recording = end > known.used_bytes as usize;
+        let is_recording = end > known.used_bytes as usize || planted!(WalkGoesOnWhereErased);
         Durable { end, behind: None, writer: Some(writer), is_recording }
     }
 }
@@ -72,7 +72,8 @@ impl Durable {
 ///
 /// - the same writer still records into the same take: it names the block, and more of it is durable than its settled row, if it
 ///   has one, ever knew. Whoever overwrites something in a block settles it first, and then names it with just what its row knows;
-/// - the headers of the chunks that were not durable are the same: of these the bytes were verified when they were met first.
+/// - the headers of the chunks that were not durable are the same; of those that still are not, the bytes are verified again, as any
+///   walk does: a power cut loses one page of a chunk and keeps another.
 #[derive(Clone, Debug)]
 pub(super) struct Remembered {
     take: Take,
@@ -107,13 +108,14 @@ impl Remembered {
     /// Whether a walk of this take may go on here.
     fn stands(&self, scanner: &Scanner<'_>, take: &Take, durable: &Durable) -> bool {
         let same = |(offset, checksum): &(usize, u32)| {
-            let found = scanner.chunk_at(take, *offset);
-            found.is_some_and(|(located, _)| located.checksum == *checksum)
+            let Some((located, _)) = scanner.chunk_at(take, *offset) else { return false };
+            let durable = *offset < durable.end || planted!(RememberedTailUnverified);
+            located.checksum == *checksum && (durable || scanner.load(&located).problems().is_empty())
         };
         self.take == *take
             && durable.is_recording
             && durable.end >= self.durable_end
-            && self.tail.iter().all(same)
+            && (planted!(RememberedTailBelieved) || self.tail.iter().all(same))
     }
 }
 
