@@ -74,6 +74,7 @@ fn made(volume: &Volume, stream: StreamId, name: &SegmentName, goes_on: bool) ->
         begin_together(&parts.tracks, &mut timed);
     }
     end_together(&parts.tracks, &mut timed);
+    fill_without_sound(&parts.tracks, &mut timed);
     let tracks = parts.tracks.iter().zip(&timed).map(|(part, (samples, next))| FragmentTrack {
         track: &part.chosen.track,
         samples,
@@ -146,15 +147,8 @@ fn end_together(parts: &[Part], timed: &mut [(Vec<FragmentSample>, Option<i64>)]
     if timed.iter().any(|(_, next)| next.is_some()) {
         return;
     }
-    let end = |part: &Part, samples: &[FragmentSample]| {
-        let (last, before) = (samples.last()?, samples.len().checked_sub(2).and_then(|at| samples.get(at)));
-        let track = &part.chosen.track;
-        let before = before.map(|before| last.times.decode.saturating_sub(before.times.decode));
-        let lasts = track.natural_ticks(Some(last.data.len())).map(i64::from).or(before);
-        Some(last.times.decode.saturating_add(lasts.unwrap_or_else(|| track.assumed_ticks().into())))
-    };
     let ends: Vec<Option<i64>> =
-        parts.iter().zip(timed.iter()).map(|(part, (samples, _))| end(part, samples)).collect();
+        parts.iter().zip(timed.iter()).map(|(part, (samples, _))| end_of_track(part, samples)).collect();
     let in_ns = |(part, end): (&Part, &Option<i64>)| end.map(|end| ns_of(end, part.chosen.track.timescale()));
     let Some(latest) = parts.iter().zip(&ends).filter_map(in_ns).max() else { return };
     for ((part, (samples, next)), own) in parts.iter().zip(timed).zip(ends) {
@@ -169,6 +163,39 @@ fn end_together(parts: &[Part], timed: &mut [(Vec<FragmentSample>, Option<i64>)]
         }
         *next = i64::try_from(latest * i128::from(track.timescale()) / SECOND_NS).ok();
     }
+}
+
+/// Where a segment has pictures and no sound, there is silence in their place. So it is where the last picture of a stretch is a segment by
+/// itself: what both have would not grow by it, and hls.js (1.7.4) takes it for a hole, behind which it never finds the end.
+fn fill_without_sound(parts: &[Part], timed: &mut [(Vec<FragmentSample>, Option<i64>)]) {
+    let pictures = parts.iter().zip(timed.iter()).find(|(part, _)| part.is_video());
+    let Some((begin, end)) = pictures.and_then(|(part, (samples, next))| {
+        let timescale = part.chosen.track.timescale();
+        let end = next.or_else(|| end_of_track(part, samples))?;
+        Some((ns_of(samples.first()?.times.decode, timescale), ns_of(end, timescale)))
+    }) else {
+        return;
+    };
+    for (part, (samples, next)) in parts.iter().zip(timed) {
+        let track = &part.chosen.track;
+        let Some(silence) = track.silence().filter(|_| samples.is_empty()) else { continue };
+        let ticks = i64::from(track.natural_ticks(Some(silence.len())).unwrap_or(0).max(1));
+        let in_ticks = |ns: i128| i64::try_from(ns * i128::from(track.timescale()) / SECOND_NS).unwrap_or(0);
+        // Sound of the segment before reaches into this one: it is left as far as may be.
+        let (end, count) = (in_ticks(end), (in_ticks(end - begin) / ticks).max(1));
+        let frames = (1..=count).rev().map(|frames| end.saturating_sub(frames.saturating_mul(ticks)));
+        samples.extend(frames.filter(|at| *at >= 0).map(|at| silent(&silence, at)));
+        *next = Some(end);
+    }
+}
+
+/// When a track's last sample ends by itself.
+fn end_of_track(part: &Part, samples: &[FragmentSample]) -> Option<i64> {
+    let (last, before) = (samples.last()?, samples.len().checked_sub(2).and_then(|at| samples.get(at)));
+    let track = &part.chosen.track;
+    let before = before.map(|before| last.times.decode.saturating_sub(before.times.decode));
+    let lasts = track.natural_ticks(Some(last.data.len())).map(i64::from).or(before);
+    Some(last.times.decode.saturating_add(lasts.unwrap_or_else(|| track.assumed_ticks().into())))
 }
 
 /// What fills a hole of so many nanoseconds best: a frame of silence, its ticks, and how many of them. `None` for pictures, and if it is

@@ -185,3 +185,34 @@ fn where_a_stretch_begins_and_ends_there_is_silence_until_sound_and_pictures_are
         joins_without_a_seam(&volume, &Plan { segments: mine.to_vec(), ..Plan::default() });
     }
 }
+
+/// As where a camera goes away right behind a keyframe: its sound was stored before that.
+#[test]
+fn a_segment_of_pictures_alone_has_silence_where_its_stretch_has_sound() {
+    let mut clip = h264_aac().clone();
+    let key = clip.samples.iter().rfind(|s| s.track.0 == 1 && s.flags.contains(SampleFlags::SYNC)).unwrap();
+    let last = key.ticks;
+    clip.samples.retain(|sample| match sample.track.0 {
+        1 => sample.ticks <= last,
+        // It is stored some pictures later than it is heard.
+        _ => sample.ticks * 90_000 / 48_000 < last - 18_000,
+    });
+    let ring = Ring::new();
+    let mut recorder = ring.recorder();
+    recorder.run(1, at(0), &clip);
+    recorder.close();
+    let volume = ring.volume();
+    let plan = planned(&volume, TimeRange::default(), 1);
+    let alone = plan.segments.last().unwrap();
+    assert_eq!(made(&volume, alone).pictures, 1);
+    let [(1, video, shown, _), (2, sound, heard, frames)] = &parsed(&volume, alone)[..] else {
+        panic!("not two tracks")
+    };
+    let (video, shown) = (*video as f64 / 90_000.0, *shown as f64 / 90_000.0);
+    let (sound, heard) = (*sound as f64 / 48_000.0, *heard as f64 / 48_000.0);
+    let is_filled = (video + shown - sound - heard).abs() < 0.001 && heard <= shown + 0.001;
+    assert!(is_filled && !frames.is_empty(), "{shown} s from {video}, {heard} s from {sound}");
+    let directory = tempfile::tempdir().unwrap();
+    let path = write(&volume, &plan, directory.path());
+    ffmpeg(&["-i", path.to_str().unwrap(), "-map", "0:a", "-f", "null", "-"]);
+}
