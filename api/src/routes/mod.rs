@@ -80,7 +80,8 @@ pub(crate) fn router(app: App) -> Router {
 fn cors(origins: &[String]) -> CorsLayer {
     let origins = origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
     let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE];
-    let sent = [header::AUTHORIZATION, header::CONTENT_TYPE, header::RANGE, header::IF_NONE_MATCH];
+    let sent =
+        [header::AUTHORIZATION, header::CONTENT_TYPE, header::RANGE, header::IF_RANGE, header::IF_NONE_MATCH];
     let read =
         [header::ETAG, header::CONTENT_RANGE, header::ACCEPT_RANGES, header::CONTENT_DISPOSITION, MOMENT];
     CorsLayer::new()
@@ -159,6 +160,8 @@ async fn protected(mut response: Response) -> Response {
 
 #[cfg(test)]
 mod bounds_tests;
+#[cfg(test)]
+mod cors_tests;
 #[cfg(test)]
 #[path = "routes_tests.rs"]
 pub(crate) mod tests;
