@@ -151,6 +151,22 @@ pub enum StreamState {
     NoVolume,
 }
 
+impl StreamState {
+    /// The names of all, as clients are told them.
+    pub(crate) const NAMES: [&str; 5] = ["connecting", "recording", "waiting", "stopped", "no_volume"];
+
+    /// One of [`StreamState::NAMES`].
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            StreamState::Connecting => "connecting",
+            StreamState::Recording => "recording",
+            StreamState::Waiting { .. } => "waiting",
+            StreamState::Stopped => "stopped",
+            StreamState::NoVolume => "no_volume",
+        }
+    }
+}
+
 /// A track.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Track {

@@ -1,12 +1,13 @@
 //! Connections: taken in, encrypted where there is a certificate, bounded, and ended.
 //!
 //! What one client can take from the others is bounded: connections (of all, and of each address), requests in a time, the time that
-//! a request's head or a handshake may take, the time that it may leave what is sent unread. Whoever is over a bound is turned away,
+//! a request's head, its body or a handshake may take, the time that it may leave what is sent unread. Whoever is over a bound is turned away,
 //! and nobody waits for him.
 //!
 //! What must not live here: paths, who may do what.
 
 mod activity;
+mod body;
 mod client;
 #[cfg(test)]
 mod http2_tests;
@@ -14,6 +15,7 @@ mod http2_tests;
 mod tests;
 mod tls;
 
+pub(crate) use body::Late;
 pub(crate) use client::ByHttps;
 pub(crate) use tls::acceptor;
 
@@ -26,6 +28,7 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Request, Response, StatusCode};
 use axum::response::IntoResponse;
+use body::TimedBody;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -42,7 +45,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
-use tower_http::timeout::TimeoutBody;
 
 /// Connections at a time, of all clients.
 const CONNECTIONS_MAX: usize = 2048;
@@ -54,7 +56,7 @@ const REQUESTS: (u32, Duration) = (20_000, Duration::from_micros(200));
 const UNKNOWN_COUNTS: u32 = 10;
 /// Of how many addresses requests are counted.
 const COUNTED_MAX: usize = 10_000;
-/// In this time a request's head, the next piece of its body, or a handshake is there, and the next request on the same connection begun.
+/// In this time a request's head, its whole body, or a handshake is there, and the next request on the same connection begun.
 const HEAD: Duration = Duration::from_secs(20);
 /// Who reads nothing of what is sent for this long is gone.
 const UNREAD: Duration = Duration::from_secs(30);
@@ -333,7 +335,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         if let Some(by_https) = client::by_https(self.peer, request.headers(), &self.shared.proxies) {
             request.extensions_mut().insert(by_https);
         }
-        let mut request = request.map(|body| Body::new(TimeoutBody::new(HEAD, body)));
+        let mut request = request.map(|body| Body::new(TimedBody::new(body, HEAD)));
         if let Some(held) = &self.held {
             request.extensions_mut().insert(held.clone());
         }

@@ -1,6 +1,6 @@
 //! Real sockets, with a clock that jumps to the next thing to wait for.
 
-use super::{ByHttps, CONNECTIONS_OF_ONE_MAX, acceptor, serve};
+use super::{ByHttps, CONNECTIONS_OF_ONE_MAX, HEAD, acceptor, serve};
 use crate::extract::Json;
 use crate::server::Tls;
 use axum::Router;
@@ -11,10 +11,12 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -76,6 +78,45 @@ async fn who_takes_too_long_to_ask_is_sent_away() {
     }
     let long = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(64 << 10));
     assert!(said(server.address, &long).await.starts_with("HTTP/1.1 431"));
+}
+
+/// How whoever sends a number in pieces, each so long after the one before, is answered, and after how long.
+async fn trickled(address: SocketAddr, pieces: &[&str], pause: Duration) -> (String, Duration) {
+    let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+    let began = Instant::now();
+    let (mut from, mut to) = TcpStream::connect(address).await.expect("connected").into_split();
+    let head = format!(
+        "POST /body HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    );
+    to.write_all(head.as_bytes()).await.expect("sent");
+    let trickle = async {
+        for piece in pieces {
+            tokio::time::sleep(pause).await;
+            if to.write_all(piece.as_bytes()).await.is_err() {
+                break;
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut answer = Vec::new();
+    tokio::select! {
+        () = trickle => {}
+        _ended = from.read_to_end(&mut answer) => {}
+    }
+    (String::from_utf8_lossy(&answer).into_owned(), began.elapsed())
+}
+
+/// A time for each piece would never end for somebody who always sends one more.
+#[tokio::test(start_paused = true)]
+async fn a_body_is_whole_in_time_however_it_is_spread() {
+    let server = running(None).await;
+    let pause = Duration::from_secs(10);
+    let (answer, took) = trickled(server.address, &["1"; 9], pause).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(took >= HEAD && took < HEAD + pause, "{took:?}");
+    let (answer, took) = trickled(server.address, &["1", "7"], HEAD / 3).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("17"), "{answer}");
+    assert!(took < HEAD, "{took:?}");
 }
 
 #[tokio::test]

@@ -17,6 +17,11 @@ impl EventId {
         EventId::at(now).max(EventId(last.0.saturating_add(1)))
     }
 
+    /// What is of this time or later is behind this one.
+    pub fn before(time: Timestamp) -> EventId {
+        EventId(EventId::at(time).0.saturating_sub(1))
+    }
+
     /// The first that an event of this time can have.
     pub fn at(time: Timestamp) -> EventId {
         let ms = u64::try_from(time.as_millisecond()).unwrap_or(0);

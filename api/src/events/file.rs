@@ -49,6 +49,11 @@ impl EventFile {
         Ok((file, events))
     }
 
+    /// Whether there may have been more events than the two files hold.
+    pub(super) fn is_cut(&self) -> bool {
+        self.before.exists()
+    }
+
     /// Opens the current file behind whole lines: what a crash left of one is ended.
     fn reopen(&mut self) -> io::Result<()> {
         let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.current)?;

@@ -36,14 +36,30 @@ pub struct Query {
     pub limit: usize,
 }
 
+/// What a look at the log gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What was asked for, in the order in which it happened.
+    pub events: Vec<Arc<Event>>,
+    /// Some of what happened in the time asked for may be missing: it is no longer kept.
+    pub missed: bool,
+    /// Behind this the next look goes on: [`After::Id`]. It tells nothing of what may not be seen.
+    pub next: EventId,
+}
+
 impl Query {
-    fn asks_for(&self, event: &Event) -> bool {
+    fn may_see(&self, event: &Event) -> bool {
         let camera = event.camera.as_deref();
         let may =
             |grant: &Grant| camera.map_or_else(|| grant.may_administer(), |camera| grant.may_see(camera));
+        self.grant.as_ref().is_none_or(may)
+    }
+
+    fn asks_for(&self, event: &Event) -> bool {
+        let camera = event.camera.as_deref();
         (self.kinds.is_empty() || self.kinds.contains(&event.kind))
             && self.cameras.as_ref().is_none_or(|names| camera.is_some_and(|camera| names.contains(camera)))
-            && self.grant.as_ref().is_none_or(may)
+            && self.may_see(event)
     }
 }
 
@@ -72,6 +88,13 @@ impl Log {
         self.dropped
     }
 
+    /// Of what was noted before what is kept, nothing is known.
+    pub(super) fn begins_late(&mut self) {
+        if let Some(first) = self.kept.front() {
+            self.dropped = self.dropped.max(EventId(first.id.0.saturating_sub(1)));
+        }
+    }
+
     /// Takes an event that was noted earlier, in the order of identifiers; others are passed over.
     pub(super) fn restore(&mut self, event: Event) {
         if event.id > self.latest {
@@ -97,6 +120,22 @@ impl Log {
         {
             self.dropped = dropped.id;
         }
+    }
+
+    /// What a query asks for, what is missing of it, and from where to ask again.
+    pub(super) fn look(&self, query: &Query) -> Found {
+        let events = self.query(query);
+        let seen = self.kept.iter().rev().find(|event| query.may_see(event)).map(|event| event.id);
+        let end = seen.unwrap_or_default().max(self.dropped);
+        let missed = match query.from {
+            // An event that is newer than all is one of a log that was lost.
+            Some(After::Id(id)) => self.lost_after(id) || id > end,
+            Some(After::Time(time)) => self.lost_after(EventId::before(time)),
+            None => false,
+        };
+        let is_cut = query.from.is_some() && events.len() >= query.limit.min(GIVEN_MAX);
+        let next = events.last().filter(|_| is_cut).map_or(end, |event| event.id);
+        Found { events, missed, next }
     }
 
     /// What a query asks for, in order: the first behind its beginning, or else the newest.

@@ -20,7 +20,7 @@ mod file;
 mod log;
 
 pub use event::{Event, EventId, EventKind, NewEvent};
-pub use log::{After, KEPT_MAX, Query};
+pub use log::{After, Found, KEPT_MAX, Query};
 
 use crate::auth::Grant;
 use file::EventFile;
@@ -52,6 +52,9 @@ impl Events {
         let (file, events) = EventFile::open(directory)?;
         let mut log = Log::default();
         events.into_iter().for_each(|event| log.restore(event));
+        if file.is_cut() {
+            log.begins_late();
+        }
         let latest = watch::Sender::new(log.latest());
         Ok(Events { inner: Mutex::new(Inner { log, file }), latest })
     }
@@ -76,9 +79,9 @@ impl Events {
         id
     }
 
-    /// Events that a query asks for, in the order in which they happened.
-    pub fn query(&self, query: &Query) -> Vec<Arc<Event>> {
-        self.lock().log.query(query)
+    /// Events that a query asks for, what is missing of them, and from where to ask again.
+    pub fn query(&self, query: &Query) -> Found {
+        self.lock().log.look(query)
     }
 
     /// Follows what happens from behind an event on; `None`: from now on.

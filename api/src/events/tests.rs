@@ -34,9 +34,9 @@ fn what_was_noted_is_there_after_a_restart_and_what_follows_comes_behind_it() {
     let third = events.note_at(event(EventKind::Disk, None, "c"), at(2000));
     assert!(first < second && second < third);
     assert_eq!(first, EventId::at(at(5000)));
-    assert_eq!(texts(&events.query(&all())), ["a", "b", "c"]);
+    assert_eq!(texts(&events.query(&all()).events), ["a", "b", "c"]);
     let later = Query { from: Some(After::Id(second)), ..all() };
-    assert_eq!(texts(&events.query(&later)), ["c"]);
+    assert_eq!(texts(&events.query(&later).events), ["c"]);
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn a_torn_line_and_one_of_a_newer_version_cost_nothing_but_themselves() {
     events.note(event(EventKind::CameraUp, None, "b"));
     drop(events);
     let events = Events::open(directory.path()).expect("it opens");
-    assert_eq!(texts(&events.query(&all())), ["a", "b"]);
+    assert_eq!(texts(&events.query(&all()).events), ["a", "b"]);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn memory_and_files_are_bounded_and_the_newest_are_kept() {
         |name: &str| std::fs::read_to_string(directory.path().join(name)).expect("the file").lines().count();
     assert_eq!((lines("events.1.jsonl"), lines("events.jsonl")), (KEPT_MAX, 500));
     let events = Events::open(directory.path()).expect("it opens");
-    assert_eq!(texts(&events.query(&Query { limit: 2, ..Query::default() })), ["20498", "20499"]);
+    assert_eq!(texts(&events.query(&Query { limit: 2, ..Query::default() }).events), ["20498", "20499"]);
 }
 
 #[test]
@@ -94,8 +94,66 @@ fn a_query_asks_for_kinds_cameras_times_and_what_may_be_seen() {
         (Query { grant: Some(viewer), ..all() }, vec!["a", "c"]),
     ];
     for (query, expected) in table {
-        assert_eq!(texts(&events.query(&query)), expected, "{query:?}");
+        assert_eq!(texts(&events.query(&query).events), expected, "{query:?}");
     }
+}
+
+#[test]
+fn a_look_says_what_is_missing_and_from_where_to_look_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let events = Events::open(directory.path()).expect("it opens");
+    assert_eq!(events.query(&all()), Found { events: Vec::new(), missed: false, next: EventId(0) });
+    let door = Grant { role: Role::Viewer, cameras: Cameras::Only(["door".to_owned()].into()) };
+    let of_door = || Query { grant: Some(door.clone()), ..all() };
+    let first = events.note_at(event(EventKind::CameraUp, Some("door"), "a"), at(1000));
+    events.note_at(event(EventKind::CameraUp, Some("yard"), "b"), at(2000));
+    let last = events.note_at(event(EventKind::CameraDown, Some("yard"), "c"), at(3000));
+    let behind = |id, query| Query { from: Some(After::Id(id)), ..query };
+    for (query, given, missed, next) in [
+        (all(), "abc", false, last),
+        (Query { limit: 1, ..all() }, "a", false, first),
+        (Query { kinds: [EventKind::CameraUp].into(), ..all() }, "ab", false, last),
+        (Query { from: None, limit: 1, ..all() }, "c", false, last),
+        (Query { from: Some(After::Time(at(0))), ..all() }, "abc", false, last),
+        (behind(last, all()), "", false, last),
+        (behind(EventId(last.0 + 1), all()), "", true, last),
+        // When something happened that may not be seen is not told.
+        (of_door(), "a", false, first),
+        (behind(first, of_door()), "", false, first),
+    ] {
+        let found = events.query(&query);
+        assert_eq!(
+            (&*texts(&found.events).concat(), found.missed, found.next),
+            (given, missed, next),
+            "{query:?}"
+        );
+    }
+    for number in 0..KEPT_MAX - 1 {
+        events.note_at(event(EventKind::GapBegan, Some("yard"), number), at(4000));
+    }
+    let lost = |query| events.query(&query).missed;
+    assert!(lost(all()) && lost(behind(first, all())), "a and b are gone");
+    assert!(lost(Query { from: Some(After::Time(at(2000))), ..all() }));
+    assert!(!lost(Query { from: Some(After::Time(at(2001))), ..all() }));
+    assert!(!lost(Query::default()), "the newest are there");
+    let next = events.query(&of_door()).next;
+    assert!(!lost(behind(next, of_door())), "who can see nothing more has not missed it for ever");
+}
+
+/// The file before the last was written over while the server ran, and memory is that of a new one.
+#[test]
+fn what_the_files_no_longer_hold_is_missed_after_a_restart_too() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let events = Events::open(directory.path()).expect("it opens");
+    let first = events.note(event(EventKind::CameraUp, None, "a"));
+    drop(events);
+    let open = || Events::open(directory.path()).expect("it opens");
+    assert!(!open().query(&all()).missed, "all that ever was is there");
+    let path = |name: &str| directory.path().join(name);
+    std::fs::rename(path("events.jsonl"), path("events.1.jsonl")).expect("there");
+    let events = open();
+    assert!(events.query(&all()).missed, "there may have been more");
+    assert!(!events.query(&Query { from: Some(After::Id(first)), ..all() }).missed);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod stream;
 pub(crate) use moments::{RangeQuery, moment};
 pub(crate) use stream::{Changed, Watched, path_name};
 
+use crate::connections::Late;
 use crate::problem::Problem;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts};
@@ -13,7 +14,6 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::error::Error;
-use tower_http::timeout::TimeoutError;
 
 /// A JSON body, in either direction.
 #[derive(FromRequest)]
@@ -41,7 +41,7 @@ impl From<JsonRejection> for Problem {
         // Whoever sends a body does not send it.
         let mut cause: Option<&(dyn Error + 'static)> = Some(&rejection);
         while let Some(error) = cause {
-            if error.is::<TimeoutError>() {
+            if error.is::<Late>() {
                 let why = "the body did not come in time: send it again";
                 return Problem::new(StatusCode::REQUEST_TIMEOUT, why);
             }

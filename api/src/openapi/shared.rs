@@ -6,6 +6,7 @@
 
 use crate::problem::Body;
 use crate::routes::API;
+use std::collections::BTreeSet;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::schema::Schema;
@@ -19,9 +20,15 @@ const PROBLEM: &str = "application/problem+json";
 pub(crate) fn complete(document: &mut OpenApi) {
     let components = document.components.get_or_insert_default();
     components.schemas.insert(Body::name().into_owned(), Body::schema());
+    let mut names = BTreeSet::new();
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
-            operation.operation_id = Some(name(method, path));
+            let mut name = name(method, path);
+            // What stands below the API stands beside it, too.
+            if !names.insert(name.clone()) {
+                name.push_str("_at_root");
+            }
+            operation.operation_id = Some(name);
             for (status, description) in refusals(method, path, operation) {
                 let known = operation.responses.responses.entry(status.to_string());
                 known.or_insert_with(|| ResponseBuilder::new().description(description).into());
@@ -47,7 +54,8 @@ fn name(method: &str, path: &str) -> String {
 
 /// The refusals that an operation may answer with before and beside its own.
 fn refusals(method: &str, path: &str, operation: &Operation) -> Vec<(u16, &'static str)> {
-    if !path.starts_with(API) {
+    // What is outside and says who may ask is open to everybody.
+    if !path.starts_with(API) && operation.security.is_some() {
         return Vec::new();
     }
     let has_parameters = operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty());

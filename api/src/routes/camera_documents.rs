@@ -115,19 +115,14 @@ impl CameraDocument {
 
 impl StreamDocument {
     fn new(stream: &Stream, grant: &Grant) -> StreamDocument {
-        let (state, reason, retry_in_s) = match &stream.state {
-            StreamState::Connecting => ("connecting", None, None),
-            StreamState::Recording => ("recording", None, None),
-            StreamState::Waiting { retry_in, reason } => {
-                ("waiting", Some(*reason), Some(retry_in.as_secs_f64()))
-            }
-            StreamState::Stopped => ("stopped", None, None),
-            StreamState::NoVolume => ("no_volume", None, None),
+        let (reason, retry_in_s) = match &stream.state {
+            StreamState::Waiting { retry_in, reason } => (Some(*reason), Some(retry_in.as_secs_f64())),
+            _ => (None, None),
         };
         StreamDocument {
             name: path_name(&stream.name).to_owned(),
             url: stream.url.clone(),
-            state,
+            state: stream.state.name(),
             since: rfc3339(stream.since),
             reason,
             retry_in_s,

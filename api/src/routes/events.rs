@@ -56,6 +56,17 @@ pub(super) struct EventDocument<'a> {
     text: &'a str,
 }
 
+/// What happened, as far as it was asked for.
+#[derive(Serialize, ToSchema)]
+pub(super) struct EventsDocument<'a> {
+    /// In the order in which they did.
+    events: Vec<EventDocument<'a>>,
+    /// Some of what happened in the time asked for, behind `after` or since `from`, may be missing: it is no longer kept.
+    missed: bool,
+    /// Give this as `after` to go on behind what was told here. There always is one, also where nothing was told.
+    next: String,
+}
+
 impl Wanted {
     fn query(&self, identity: &crate::auth::Identity) -> Result<Asked, Problem> {
         let refused = |why: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why);
@@ -88,17 +99,21 @@ impl Wanted {
     }
 }
 
-/// What happened, in the order in which it did.
+/// What happened, in the order in which it did. The newest 10,000 events are kept.
 #[utoipa::path(get, path = "/events", tag = "system", params(Wanted),
-    responses((status = 200, description = "The events", body = Vec<EventDocument>), (status = 422, description = "A parameter does not do")))]
+    responses((status = 200, description = "The events", body = EventsDocument), (status = 422, description = "A parameter does not do")))]
 pub(super) async fn list(
     State(app): State<App>,
     Asking(identity): Asking,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Problem> {
-    let events = app.services.events.query(&wanted.query(&identity)?);
-    let documents: Vec<EventDocument<'_>> = events.iter().map(|event| EventDocument::new(event)).collect();
-    Ok(axum::response::IntoResponse::into_response(Json(documents)))
+    let found = app.services.events.query(&wanted.query(&identity)?);
+    let document = EventsDocument {
+        events: found.events.iter().map(|event| EventDocument::new(event)).collect(),
+        missed: found.missed,
+        next: found.next.to_string(),
+    };
+    Ok(axum::response::IntoResponse::into_response(Json(document)))
 }
 
 /// What happens, as it does, in a WebSocket; with `after`, first what happened behind that.
@@ -118,7 +133,7 @@ pub(super) async fn follow(
     let query = wanted.query(&identity)?;
     let after = match query.from {
         Some(After::Id(id)) => Some(id),
-        Some(After::Time(time)) => Some(EventId::at(time)),
+        Some(After::Time(time)) => Some(EventId::before(time)),
         None => None,
     };
     let guest = coming.enter(&app, Kind::Events, None)?;
@@ -166,5 +181,47 @@ impl EventDocument<'_> {
             user: event.user.as_deref(),
             text: &event.text,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::events::{EventKind, KEPT_MAX, NewEvent};
+    use crate::routes::tests::{Server, basic_of};
+    use crate::testing::app;
+    use keha_player::library::Library;
+    use serde_json::{Value, json};
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn who_asks_again_for_what_is_next_is_told_all_once_and_what_he_missed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let app = app((directory.path(), ""), false, Arc::default(), Library::default());
+        let events = Arc::clone(&app.services.events);
+        let note = |text: String| {
+            events.note(NewEvent { kind: EventKind::Disk, camera: None, user: None, text });
+        };
+        let server = Server::with(directory, app, true);
+        let root = basic_of("root");
+        let asked = async |query: &str| {
+            let path = format!("/api/v1/events?{query}");
+            server.get(&path, &[("authorization", &root)]).await.body
+        };
+        let nothing = asked("").await;
+        assert_eq!(nothing, json!({"events": [], "missed": false, "next": "0"}));
+        (0..5).for_each(|number| note(number.to_string()));
+        let (mut told, mut next) = (Vec::new(), "0".to_owned());
+        for given in [2, 2, 1, 0, 0] {
+            let body = asked(&format!("limit=2&after={next}")).await;
+            let texts = body["events"].as_array().expect("events").iter();
+            let before = told.len();
+            told.extend(texts.map(|event| event["text"].as_str().expect("a text").to_owned()));
+            assert_eq!((told.len() - before, &body["missed"]), (given, &Value::Bool(false)), "{body}");
+            next = body["next"].as_str().expect("from where to go on").to_owned();
+        }
+        assert_eq!(told, ["0", "1", "2", "3", "4"]);
+        (0..=KEPT_MAX).for_each(|number| note(number.to_string()));
+        let body = asked(&format!("limit=1&after={next}")).await;
+        assert_eq!((&body["missed"], &body["events"][0]["text"]), (&json!(true), &json!("1")), "{body}");
     }
 }

@@ -125,7 +125,7 @@ async fn each_camera_is_told_of_its_own_streams_alone() {
     let events = async |name: &str| {
         let fields = [("authorization", &*basic_of(name))];
         let told = server.get("/api/v1/events?kinds=export_made", &fields).await.body;
-        let told = told.as_array().cloned().unwrap_or_else(|| panic!("{told}"));
+        let told = told["events"].as_array().cloned().unwrap_or_else(|| panic!("{told}"));
         let text = |event: &Value| event["text"].as_str().expect("a text").to_owned();
         told.iter().map(text).collect::<Vec<_>>()
     };

@@ -13,19 +13,33 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
+use std::collections::BTreeSet;
 use std::fmt;
 
-/// Names and helps of what the server itself tells.
-const DOWNLOADS: (&str, &str) = ("downloads", "Downloads on their way");
-const VIEWERS: (&str, &str) = ("viewers", "Viewers of live video");
-const CHUNK_CACHE: (&str, &str) =
-    ("chunk_cache_bytes", "Bytes of memory that footage takes which was read and is kept");
-const CACHE: (&str, &str) =
-    ("cache_bytes", "Bytes of segments and pictures, and of what playlists are made from, that are kept");
-const PREPARED: (&str, &str) =
-    ("prepared_bytes", "Bytes of memory that files take which are prepared to be downloaded");
+/// What the server itself tells: of which type, under which name, with which help.
+type Family = (MetricType, &'static str, &'static str);
 
-/// What was counted, in OpenMetrics' text form. For administrators of all cameras: give Prometheus a token.
+const DOWNLOADS: Family = (MetricType::Gauge, "downloads", "Downloads on their way");
+const VIEWERS: Family = (MetricType::Gauge, "viewers", "Viewers of live video");
+const CACHE: Family = (
+    MetricType::Gauge,
+    "cache_bytes",
+    "Bytes of segments and pictures, and of what playlists are made from, that are kept",
+);
+const PREPARED: Family = (
+    MetricType::Gauge,
+    "prepared_bytes",
+    "Bytes of memory that files take which are prepared to be downloaded",
+);
+const CHUNK_CACHE: Family =
+    (MetricType::Gauge, "chunk_cache_bytes", "Bytes of memory that footage takes which was read and is kept");
+const CHUNK_HITS: Family =
+    (MetricType::Counter, "chunk_cache_hits", "How often footage that was wanted was kept in memory");
+const CHUNK_MISSES: Family =
+    (MetricType::Counter, "chunk_cache_misses", "How often footage that was wanted was not kept in memory");
+
+/// What was counted, in OpenMetrics' text form. For administrators of all cameras: give Prometheus a token. The same at `/metrics` and
+/// at `/api/v1/metrics`.
 #[utoipa::path(get, path = "/metrics", tag = "system",
     responses((status = 200, description = "The metrics", content_type = "application/openmetrics-text", body = String)))]
 pub(super) async fn show(
@@ -43,8 +57,10 @@ pub(super) async fn show(
         (CACHE, kept_bytes as f64),
         (PREPARED, app.desk.bytes() as f64),
         (CHUNK_CACHE, chunks.bytes as f64),
+        (CHUNK_HITS, chunks.hits as f64),
+        (CHUNK_MISSES, chunks.misses as f64),
     ];
-    let of_server = values.into_iter().map(|((name, help), value)| (name, help, value)).collect();
+    let of_server = values.into();
     let now = WallTime(i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX));
     let mut registry = Registry::with_prefix("keha");
     registry.register_collector(Box::new(Scrape { cameras, volumes, stored, of_server, now }));
@@ -79,8 +95,7 @@ struct Scrape {
     cameras: Vec<Camera>,
     volumes: Vec<VolumeState>,
     stored: Vec<Stored>,
-    /// Name, help, value.
-    of_server: Vec<(&'static str, &'static str, f64)>,
+    of_server: Vec<(Family, f64)>,
     now: WallTime,
 }
 
@@ -113,6 +128,11 @@ impl Collector for Scrape {
             numbers(&mut encoder, MetricType::Counter, name, help, "stream", values)?;
         }
         self.drops(&mut encoder)?;
+        self.states(&mut encoder)?;
+        // Nothing is to come behind the newest footage of others: its age would say nothing but how late it is.
+        let meant = streams().filter(|stream| stream.state != StreamState::Stopped);
+        let meant: BTreeSet<&StreamName> = meant.map(|stream| &stream.name).collect();
+        let newest = |stored: &Stored| stored.last.filter(|_| meant.contains(&stored.name));
         let since = |wall: Option<WallTime>| wall.map(|wall| self.now.since_ns(wall) as f64 / 1e9);
         let of_stored = |value: &dyn Fn(&Stored) -> Option<f64>| {
             self.stored
@@ -135,16 +155,20 @@ impl Collector for Scrape {
             ("oldest_footage_seconds", "Age of the oldest footage", of_stored(&|stored| since(stored.first))),
             (
                 "newest_footage_seconds",
-                "Age of the newest footage that is on the disk: the watermark's lag",
-                of_stored(&|stored| since(stored.last)),
+                "Age of the newest footage on the disk of what is to be recorded: the watermark's lag",
+                of_stored(&|stored| since(newest(stored))),
             ),
             ("stored_bytes", "Bytes of footage", of_stored(&|stored| Some(stored.bytes as f64))),
         ];
         for (name, help, values) in &gauges {
             numbers(&mut encoder, MetricType::Gauge, name, help, "stream", values)?;
         }
-        for (name, help, value) in &self.of_server {
-            encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(value)?;
+        for ((kind, name, help), value) in &self.of_server {
+            let mut metric = encoder.encode_descriptor(name, help, None, *kind)?;
+            match kind {
+                MetricType::Counter => metric.encode_counter::<NoLabelSet, _, f64>(value, None)?,
+                _ => metric.encode_gauge(value)?,
+            }
         }
         self.volumes(&mut encoder)
     }
@@ -166,6 +190,20 @@ impl Scrape {
                     let mut metric = family.encode_family(&labels)?;
                     metric.encode_counter::<NoLabelSet, _, f64>(&(value(drops) as f64), None)?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// What each stream is doing: what is stopped on purpose is told from what fails.
+    fn states(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "What the stream is doing: 1 for that state, 0 for the others";
+        let mut family = encoder.encode_descriptor("camera_state", help, None, MetricType::Gauge)?;
+        for stream in self.cameras.iter().flat_map(|camera| &camera.streams) {
+            for state in StreamState::NAMES {
+                let labels = [("stream", stream.name.as_str()), ("state", state)];
+                let value = f64::from(u8::from(stream.state.name() == state));
+                family.encode_family(&labels)?.encode_gauge(&value)?;
             }
         }
         Ok(())
@@ -256,7 +294,7 @@ mod tests {
     use crate::control::Control;
     use crate::testing::FakeControl;
     use keha_fs::{HoldRoom, RetentionReport, RoundNumber, RoundReport, ScrubReport};
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
     use std::time::Duration;
 
     fn encoded() -> String {
@@ -278,16 +316,16 @@ mod tests {
         let (name, failed) = ("attic \"1\"".to_owned(), None);
         let second = Some(WallTime(1_000_000_000));
         let name_of = |camera: &Camera| camera.streams[0].name.clone();
-        let cameras = FakeControl::default().cameras();
-        let stored = cameras
-            .iter()
-            .map(|of| Stored { name: name_of(of), first: second, last: second, bytes: 5 })
-            .collect();
+        let mut cameras = FakeControl::default().cameras();
+        let removed = StreamName::new("removed").expect("a name");
+        let names = cameras.iter().map(name_of).chain([removed]);
+        let stored = names.map(|name| Stored { name, first: second, last: second, bytes: 5 }).collect();
+        let [door, yard] = &mut cameras[..] else { panic!("two cameras") };
+        door.streams[0].state = StreamState::Stopped;
+        yard.streams[0].state = StreamState::Waiting { retry_in: Duration::ZERO, reason: "no answer" };
         let volumes = vec![VolumeState { name, failed, round: Some(round), rounds }];
-        let of_server = [DOWNLOADS, VIEWERS, CACHE, PREPARED, CHUNK_CACHE]
-            .into_iter()
-            .map(|(name, help)| (name, help, 1.0))
-            .collect();
+        let of_server = [DOWNLOADS, VIEWERS, CACHE, PREPARED, CHUNK_CACHE, CHUNK_HITS, CHUNK_MISSES];
+        let of_server = of_server.map(|family| (family, 1.0)).into();
         let mut registry = Registry::with_prefix("keha");
         let now = WallTime(3_000_000_000);
         registry.register_collector(Box::new(Scrape { cameras, volumes, stored, of_server, now }));
@@ -328,6 +366,24 @@ mod tests {
         assert!(text.contains("keha_oldest_footage_seconds{stream=\"door\"} 2"), "{text}");
         assert!(text.contains("volume=\"attic \\\"1\\\"\""), "{text}");
         assert!(text.contains("keha_volume_round_seconds_bucket{le=\"+Inf\",volume="), "{text}");
+    }
+
+    #[test]
+    fn what_was_stopped_or_removed_is_told_from_what_fails_and_does_not_lag() {
+        let text = encoded();
+        let told = |family: &str| {
+            let prefix = format!("keha_{family}{{");
+            let lines = text.lines().filter_map(|line| line.strip_prefix(&prefix)?.split_once("} "));
+            lines.collect::<Vec<(&str, &str)>>()
+        };
+        assert_eq!(told("newest_footage_seconds"), [("stream=\"yard\"", "2.0")], "{text}");
+        assert_eq!(told("oldest_footage_seconds").len(), 3, "{text}");
+        let states = told("camera_state");
+        assert_eq!(states.len(), 2 * StreamState::NAMES.len());
+        let on: Vec<&str> = states.iter().filter(|told| told.1 == "1.0").map(|told| told.0).collect();
+        let expected = ["stream=\"door\",state=\"stopped\"", "stream=\"yard\",state=\"waiting\""];
+        assert_eq!(on, expected, "{text}");
+        assert!(text.contains("keha_chunk_cache_hits_total 1.0\n"), "{text}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The paths of the interface, each in a file of its own. What is below `/api/v1` passes the gate.
+//! The paths of the interface, each in a file of its own. What is below `/api/v1` passes the gate, and so does `/metrics`.
 
 mod camera_documents;
 mod cameras;
@@ -80,7 +80,8 @@ pub(crate) fn router(app: App) -> Router {
 fn cors(origins: &[String]) -> CorsLayer {
     let origins = origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
     let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE];
-    let sent = [header::AUTHORIZATION, header::CONTENT_TYPE, header::RANGE, header::IF_NONE_MATCH];
+    let sent =
+        [header::AUTHORIZATION, header::CONTENT_TYPE, header::RANGE, header::IF_RANGE, header::IF_NONE_MATCH];
     let read =
         [header::ETAG, header::CONTENT_RANGE, header::ACCEPT_RANGES, header::CONTENT_DISPOSITION, MOMENT];
     CorsLayer::new()
@@ -126,20 +127,28 @@ fn described(app: App) -> (Router, OpenApi) {
         .routes(routes!(events::list))
         .routes(routes!(events::follow))
         .routes(routes!(volumes::list))
-        .routes(routes!(metrics::show))
-        .layer(from_fn_with_state(app.clone(), audit::layer))
-        .layer(from_fn_with_state(app.gate.clone(), gate::pass))
-        .layer(from_fn_with_state(app.clone(), audit::refusals))
+        .routes(routes!(metrics::show));
+    let inside = guarded(inside, &app)
         // Logging in is asked by somebody whom nobody knows yet.
         .routes(routes!(session::begin));
     let (router, mut described) = OpenApiRouter::with_openapi(crate::openapi::document())
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .nest(API, inside)
+        // Where Prometheus looks if it is told nothing else.
+        .merge(guarded(OpenApiRouter::new().routes(routes!(metrics::show)), &app))
         .with_state(app)
         .split_for_parts();
     crate::openapi::complete(&mut described);
     (router, described)
+}
+
+/// The same, where the gate knows who asks, and the audit log is told.
+fn guarded(paths: OpenApiRouter<App>, app: &App) -> OpenApiRouter<App> {
+    paths
+        .layer(from_fn_with_state(app.clone(), audit::layer))
+        .layer(from_fn_with_state(app.gate.clone(), gate::pass))
+        .layer(from_fn_with_state(app.clone(), audit::refusals))
 }
 
 /// What no answer goes without: it is kept in no shared cache, taken for nothing but what it says, and shown in no other site's frame.
@@ -159,6 +168,8 @@ async fn protected(mut response: Response) -> Response {
 
 #[cfg(test)]
 mod bounds_tests;
+#[cfg(test)]
+mod cors_tests;
 #[cfg(test)]
 #[path = "routes_tests.rs"]
 pub(crate) mod tests;

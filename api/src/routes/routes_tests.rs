@@ -220,6 +220,7 @@ fn paths() -> Vec<(&'static str, &'static str, Option<Value>, May)> {
         ("delete", "/api/v1/holds/{hold}", None, May::Known),
         ("get", "/api/v1/volumes", None, May::Administer),
         ("get", "/api/v1/metrics", None, May::Administer),
+        ("get", "/metrics", None, May::Administer),
     ]
 }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 fn events(server: &Server, camera: &str) -> Vec<(u64, String)> {
     let (status, body) = server.ask("GET", &format!("/api/v1/events?limit=1000&cameras={camera}"), "", None);
     assert_eq!(status, 200, "{body}");
-    let events: Vec<Value> = serde_json::from_str(&body).expect("events");
+    let told: Value = serde_json::from_str(&body).expect("JSON");
+    let events = told["events"].as_array().expect("events");
     let one = |event: &Value| {
         let id = event["id"].as_str().and_then(|id| id.parse().ok()).expect("an identifier");
         (id, event["kind"].as_str().expect("a kind").to_owned())

@@ -6,6 +6,7 @@ use crate::support::{assert_refused, names, run, stderr, stdout};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::fs;
+use std::io::{ErrorKind, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -214,9 +215,15 @@ fn the_services_are_what_systemd_understands() {
             .collect();
         let path = dir.path().join(name);
         fs::write(&path, text.join("\n")).expect("written");
-        let Ok(output) = Command::new("systemd-analyze").arg("verify").arg(&path).output() else {
-            eprintln!("systemd-analyze is not installed: not verified");
-            return;
+        let output = match Command::new("systemd-analyze").arg("verify").arg(&path).output() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                // Past the harness, which shows nothing of what passes; `.ci/run` counts such lines.
+                let name = std::thread::current().name().unwrap_or("a test").to_owned();
+                let why = "systemd-analyze is not installed (1 so far)";
+                writeln!(std::io::stderr(), "\nnot tried: {name}: {why}").ok();
+                return;
+            }
+            output => output.expect("systemd-analyze"),
         };
         let said = stderr(&output);
         assert!(output.status.success() && !said.contains(name), "{said}");
