@@ -241,3 +241,49 @@ pub(crate) fn footage(directory: &Path, streams: &[&str]) -> (String, PathBuf) {
     writer.close().expect("closed");
     ("attic".to_owned(), path)
 }
+
+/// A picture of 16 by 16, H.264 (ITU-T H.264, section 7.3): what decodes it, and its one slice, a macroblock of plain samples (`I_PCM`).
+const PARAMETER_SETS: [&[u8]; 2] = [&[0x67, 0x42, 0xc0, 0x0a, 0xdd, 0xe4], &[0x68, 0xce, 0x38, 0x80]];
+const SLICE: [u8; 5] = [0x65, 0x88, 0x84, 0x86, 0x80];
+
+/// Records a picture in each of these streams, at [`NOON`].
+pub(crate) fn pictured(volume: &Path, streams: &[&str]) {
+    let [sequence, picture] = PARAMETER_SETS;
+    // ISO/IEC 14496-15, section 5.3.3.1.
+    let mut private = vec![1, 0x42, 0xc0, 0x0a, 0xff, 0xe1, 0, sequence.len() as u8];
+    private.extend([sequence, &[1, 0, picture.len() as u8], picture].concat());
+    let track = TrackNumber(1);
+    let configuration = TrackConfiguration {
+        track,
+        kind: TrackKind::Video,
+        codec: *b"avc1",
+        timescale: 90_000,
+        width: 16,
+        height: 16,
+        channels: 0,
+        sample_rate: 0,
+        private,
+    };
+    let grey = [&SLICE[..], &[0x80; 384 + 1]].concat();
+    let data = Bytes::from([&(grey.len() as u32).to_be_bytes()[..], &grey[..]].concat());
+    let writer = Writer::open(volume, WriterOptions::default(), Box::new(|_| {})).expect("a writer");
+    for name in streams {
+        let mut stream = writer.stream(&StreamName::new(name).expect("a name")).expect("a stream");
+        let tracks = vec![configuration.clone()];
+        stream.configure(&Configuration { tracks, session: Vec::new() }).expect("it is stored");
+        stream.begin_run(RunId::random());
+        stream.anchor(Anchor {
+            track,
+            timescale: 90_000,
+            ticks: 0,
+            wall: NOON,
+            source: ClockSource::Arrival,
+            uncertainty_us: 0,
+            arrival: NOON,
+            camera_offset_ns: 0,
+        });
+        let sample = Sample { track, ticks: 0, flags: SampleFlags::SYNC, data: vec![data.clone()] };
+        stream.push(sample).expect("there is room");
+    }
+    writer.close().expect("closed");
+}

@@ -2,8 +2,8 @@
 //!
 //! A line of JSON each, in `audit.YYYY-MM-DD.jsonl` of the state directory, a file a day (UTC), kept for 400 days. Noted are all
 //! requests that change something, whatever came of them; all files of footage that were given; whom the gate refused who tried
-//! something; and watching: once for each user, stream and way of watching in ten minutes. Neither bodies nor what signs a URL nor any
-//! password stand in it.
+//! something; and watching: once for each user, stream, way of watching and footage in ten minutes ([`watching`]). Where the path does not
+//! say what it is about, `what` does ([`Subject`]). Neither bodies nor what signs a URL nor any password stand in it.
 //!
 //! It cannot fill the disk, and nobody pushes out what others did: what clients write is cut; who is refused or fetches files again and
 //! again is noted once in 2 s, and who makes changes without end (more than 2000) twice a second, each with how often he was not (`more`);
@@ -13,6 +13,10 @@
 
 mod bounds;
 mod file;
+mod subject;
+mod watching;
+
+pub(crate) use subject::{Subject, in_words};
 
 use crate::app::App;
 use crate::auth::Identity;
@@ -20,28 +24,26 @@ use crate::error::Result;
 use crate::gate::{Refused, SEALED, address_key};
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{ConnectInfo, MatchedPath, OriginalUri, RawPathParams, Request, State};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 use bounds::{Bounds, CHANGES, LINES};
 use file::{AuditFile, Kind};
 use jiff::Timestamp;
 use serde::Serialize;
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use watching::{Watching, Which};
 
 /// The most bytes of a day: half of them for each [`Kind`].
 const DAY_BYTES_MAX: u64 = 256 << 20;
-/// The most bytes of a name, and of a path or a query, that are noted.
+/// The most bytes of a name, and of a path, a query or what it is about, that are noted.
 const NAME_BYTES_MAX: usize = 64;
 const PATH_BYTES_MAX: usize = 300;
 /// Watching is noted again after this time.
 const AGAIN: Duration = Duration::from_secs(600);
-/// Of how many who watch that is known.
-const WATCHED_MAX: usize = 100_000;
 
 /// A line.
 #[derive(Serialize)]
@@ -53,6 +55,9 @@ struct Line<'a> {
     path: &'a str,
     query: &'a str,
     status: u16,
+    /// What it is about, where the path does not say it.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    what: &'a str,
     /// So many before it, of the same user or address, were left out.
     #[serde(skip_serializing_if = "is_zero")]
     more: u64,
@@ -67,7 +72,7 @@ pub(crate) struct Audit {
     file: AuditFile,
     bounds: Bounds,
     changes: Bounds,
-    watched: Mutex<HashMap<(String, String), Instant>>,
+    watching: Watching,
 }
 
 impl Audit {
@@ -78,17 +83,24 @@ impl Audit {
     pub(crate) fn open(directory: &Path) -> Result<Audit> {
         let file = AuditFile::open(directory, DAY_BYTES_MAX)?;
         let (bounds, changes) = (Bounds::new(LINES), Bounds::new(CHANGES));
-        Ok(Audit { file, bounds, changes, watched: Mutex::default() })
+        Ok(Audit { file, bounds, changes, watching: Watching::default() })
     }
 
-    /// Notes a request and what came of it.
-    pub(crate) fn note(&self, user: &str, address: IpAddr, method: &Method, uri: &Uri, status: StatusCode) {
+    /// Notes a request, what came of it, and what it is about, unless too much is noted of who asked. Whether it was.
+    pub(crate) fn note(
+        &self,
+        user: &str,
+        address: IpAddr,
+        (method, uri): (&Method, &Uri),
+        status: StatusCode,
+        what: &str,
+    ) -> bool {
         let changed = !is_reading(method) && status.is_success();
         // A name that was only claimed is anybody's.
         let claimed = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS);
         let who = if user.is_empty() || claimed { address_key(address) } else { user.to_owned() };
         let bounds = if changed { &self.changes } else { &self.bounds };
-        let Some(more) = bounds.admit(&who) else { return };
+        let Some(more) = bounds.admit(&who) else { return false };
         let query = without_seal(uri.query().unwrap_or_default());
         let line = Line {
             time: Timestamp::now(),
@@ -98,26 +110,12 @@ impl Audit {
             path: &cut(uri.path(), PATH_BYTES_MAX),
             query: &cut(&query, PATH_BYTES_MAX),
             status: status.as_u16(),
+            what: &cut(what, PATH_BYTES_MAX),
             more,
         };
         let mut text = serde_json::to_vec(&line).unwrap_or_default();
         text.push(b'\n');
         self.file.append(Kind::of(status.as_u16()), text);
-    }
-
-    /// Whether this user's watching this is to be noted: not if it was a short while ago.
-    fn is_news(&self, user: &str, what: &str, now: Instant) -> bool {
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        if watched.len() >= WATCHED_MAX {
-            watched.retain(|_, since| now.duration_since(*since) < AGAIN);
-        }
-        let key = (user.to_owned(), what.to_owned());
-        if watched.get(&key).is_some_and(|since| now.duration_since(*since) < AGAIN) {
-            return false;
-        }
-        if watched.len() < WATCHED_MAX {
-            watched.insert(key, now);
-        }
         true
     }
 }
@@ -128,9 +126,24 @@ enum Noted {
     /// Each time.
     Always,
     /// As watching in this way.
-    Watching(&'static str),
+    Watching(Way),
     /// Not at all: it tells nothing that was filmed.
     Never,
+}
+
+/// How footage is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Live, in a WebSocket.
+    Live,
+    /// Live, by a playlist.
+    LivePlaylist,
+    /// By the playlist of a range.
+    Playlist,
+    /// By a segment that a playlist lists.
+    Segment,
+    /// As a picture.
+    Snapshot,
 }
 
 fn is_reading(method: &Method) -> bool {
@@ -142,15 +155,37 @@ fn noted(method: &Method, route: &str) -> Noted {
     if !is_reading(method) || route.ends_with("/footage") || route.ends_with("/exports/{export}/file") {
         return Noted::Always;
     }
-    let ways = [("/hls/", "hls"), ("/streams/{stream}/live", "live"), ("/snapshot.jpg", "snapshot")];
-    let way = ways.iter().find(|(part, _)| route.contains(part));
-    way.map_or(Noted::Never, |(_, way)| Noted::Watching(way))
+    let ways = [
+        ("/hls/live.m3u8", Way::LivePlaylist),
+        ("/hls/vod.m3u8", Way::Playlist),
+        ("/hls/master.m3u8", Way::Playlist),
+        ("/hls/{file}", Way::Segment),
+        ("/streams/{stream}/live", Way::Live),
+        ("/snapshot.jpg", Way::Snapshot),
+    ];
+    let way = ways.iter().find(|(end, _)| route.ends_with(end));
+    way.map_or(Noted::Never, |(_, way)| Noted::Watching(*way))
+}
+
+impl Way {
+    /// Which footage an answer gave; `None` if it gave none.
+    fn which(self, uri: &Uri, params: &[(&str, &str)], answer: &HeaderMap) -> Option<Which> {
+        match self {
+            Way::Live | Way::LivePlaylist => Some(Which::default()),
+            Way::Playlist => Some(Which::asked(uri)),
+            Way::Segment => Which::segment(value(params, "file")),
+            Way::Snapshot => Some(Which::picture(answer)),
+        }
+    }
+}
+
+fn value<'a>(params: &[(&str, &'a str)], wanted: &str) -> &'a str {
+    params.iter().find(|(name, _)| *name == wanted).map_or("", |(_, value)| value)
 }
 
 /// The camera and the stream of a path, decoded: however it is spelled, it is one.
 fn watched(params: &[(&str, &str)]) -> String {
-    let value = |wanted| params.iter().find(|(name, _)| *name == wanted).map_or("", |(_, value)| *value);
-    format!("{}/{}", value("camera"), value("stream"))
+    format!("{}/{}", value(params, "camera"), value(params, "stream"))
 }
 
 /// Notes a request, once it was answered.
@@ -159,27 +194,33 @@ pub(crate) async fn layer(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     OriginalUri(uri): OriginalUri,
     params: std::result::Result<RawPathParams, RawPathParamsRejection>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let method = request.method().clone();
     let identity = request.extensions().get::<Arc<Identity>>().cloned();
     let route = request.extensions().get::<MatchedPath>().map_or("", |route| route.as_str());
     let noted = noted(&method, route);
+    let subject = Subject::default();
+    request.extensions_mut().insert(subject.clone());
     let response = next.run(request).await;
     let user = identity.as_ref().map_or("", |identity| identity.name.as_str());
-    let wanted = match noted {
-        Noted::Always => true,
-        Noted::Watching(way) => {
-            let seen = !response.status().is_client_error() && !response.status().is_server_error();
-            let params: Vec<(&str, &str)> = params.iter().flatten().collect();
-            let what = format!("{} {way}", watched(&params));
-            seen && app.audit.is_news(user, &what, Instant::now())
+    let status = response.status();
+    let note = |what: &str| app.audit.note(user, peer.ip(), (&method, &uri), status, what);
+    match noted {
+        Noted::Always => {
+            note(&subject.told());
         }
-        Noted::Never => false,
-    };
-    if wanted {
-        app.audit.note(user, peer.ip(), &method, &uri, response.status());
+        Noted::Watching(way) if !status.is_client_error() && !status.is_server_error() => {
+            let params: Vec<(&str, &str)> = params.iter().flatten().collect();
+            let Some(which) = way.which(&uri, &params, response.headers()) else { return response };
+            let what = format!("{} {way:?} {}", watched(&params), which.key);
+            let is_news = app.audit.watching.is_news(user, &what, Instant::now());
+            if is_news && !note(&which.moment.unwrap_or_default()) {
+                app.audit.watching.was_not_noted(user, &what);
+            }
+        }
+        Noted::Watching(_) | Noted::Never => {}
     }
     response
 }
@@ -195,7 +236,7 @@ pub(crate) async fn refusals(
     let method = request.method().clone();
     let response = next.run(request).await;
     if let Some(Refused { name }) = response.extensions().get() {
-        app.audit.note(name, peer.ip(), &method, &uri, response.status());
+        app.audit.note(name, peer.ip(), (&method, &uri), response.status(), "");
     }
     response
 }
@@ -215,14 +256,13 @@ fn without_seal(query: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{AGAIN, Audit, Noted, noted, watched, without_seal};
+    use super::{Audit, Noted, Way, noted, watched, without_seal};
     use crate::routes::tests::{Server, basic, basic_of};
     use axum::http::{Method, StatusCode, Uri};
     use std::net::Ipv4Addr;
-    use std::time::Instant;
 
     /// All that was noted in a directory.
-    fn lines(directory: &std::path::Path) -> Vec<serde_json::Value> {
+    pub(super) fn lines(directory: &std::path::Path) -> Vec<serde_json::Value> {
         let files = std::fs::read_dir(directory).expect("files").map(|file| file.expect("a file").path());
         let logs = files.filter(|path| path.extension().is_some_and(|suffix| suffix == "jsonl"));
         let texts = logs.map(|path| std::fs::read_to_string(path).expect("text"));
@@ -240,10 +280,12 @@ mod tests {
             (Method::DELETE, "/api/v1/holds/{hold}".to_owned(), Noted::Always),
             (Method::GET, format!("{stream}/footage"), Noted::Always),
             (Method::GET, "/api/v1/exports/{export}/file".to_owned(), Noted::Always),
-            (Method::GET, format!("{stream}/hls/live.m3u8"), Noted::Watching("hls")),
-            (Method::GET, "/api/v1/cameras/{camera}/hls/master.m3u8".to_owned(), Noted::Watching("hls")),
-            (Method::GET, format!("{stream}/live"), Noted::Watching("live")),
-            (Method::GET, format!("{stream}/snapshot.jpg"), Noted::Watching("snapshot")),
+            (Method::GET, format!("{stream}/hls/live.m3u8"), Noted::Watching(Way::LivePlaylist)),
+            (Method::GET, format!("{stream}/hls/vod.m3u8"), Noted::Watching(Way::Playlist)),
+            (Method::GET, format!("{stream}/hls/{{file}}"), Noted::Watching(Way::Segment)),
+            (Method::GET, "/cameras/{camera}/hls/master.m3u8".to_owned(), Noted::Watching(Way::Playlist)),
+            (Method::GET, format!("{stream}/live"), Noted::Watching(Way::Live)),
+            (Method::GET, format!("{stream}/snapshot.jpg"), Noted::Watching(Way::Snapshot)),
             (Method::GET, format!("{stream}/timeline"), Noted::Never),
             (Method::GET, "/api/v1/events/live".to_owned(), Noted::Never),
             (Method::GET, "/api/v1/cameras".to_owned(), Noted::Never),
@@ -286,7 +328,7 @@ mod tests {
         let audit = Audit::open(directory.path()).expect("a log");
         let uri: Uri = "/api/v1/holds".parse().expect("a URI");
         let note = |user: &str| {
-            audit.note(user, Ipv4Addr::LOCALHOST.into(), &Method::POST, &uri, StatusCode::CREATED);
+            audit.note(user, Ipv4Addr::LOCALHOST.into(), (&Method::POST, &uri), StatusCode::CREATED, "");
             // Few wait for the disk.
             std::thread::yield_now();
         };
@@ -299,21 +341,11 @@ mod tests {
     }
 
     #[test]
-    fn watching_is_noted_once_in_a_while() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let audit = Audit::open(directory.path()).expect("a log");
-        let now = Instant::now();
-        assert!(audit.is_news("anna", "door", now) && !audit.is_news("anna", "door", now));
-        assert!(audit.is_news("anna", "yard", now) && audit.is_news("bert", "door", now));
-        assert!(audit.is_news("anna", "door", now + AGAIN));
-    }
-
-    #[test]
     fn a_line_tells_who_did_what_and_no_secret() {
         let directory = tempfile::tempdir().expect("a directory");
         let audit = Audit::open(directory.path()).expect("a log");
         let uri: Uri = "/api/v1/footage?from=-5m&sealed=abc.def&to=now".parse().expect("a URI");
-        audit.note("anna", Ipv4Addr::LOCALHOST.into(), &Method::GET, &uri, StatusCode::OK);
+        audit.note("anna", Ipv4Addr::LOCALHOST.into(), (&Method::GET, &uri), StatusCode::OK, "");
         drop(audit);
         let line = lines(directory.path()).pop().expect("a line");
         assert_eq!((&line["user"], &line["status"]), (&"anna".into(), &200.into()));
@@ -321,3 +353,6 @@ mod tests {
         assert_eq!(without_seal("sealed=x"), "");
     }
 }
+
+#[cfg(test)]
+mod told_tests;

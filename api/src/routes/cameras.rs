@@ -2,6 +2,7 @@
 
 use super::App;
 use super::camera_documents::{CameraDocument, NewCamera, TrackDocument};
+use crate::audit::Subject;
 use crate::control::{KeepLogin, Login};
 use crate::extract::{Changed, Json, Watched};
 use crate::gate::{Administrator, Asking};
@@ -67,9 +68,11 @@ pub(super) async fn show(State(app): State<App>, watched: Watched) -> Result<Jso
 pub(super) async fn add(
     State(app): State<App>,
     _: Administrator,
+    subject: Subject,
     Json(new): Json<NewCamera>,
 ) -> Result<StatusCode, Problem> {
     let (name, settings) = new.named()?;
+    subject.tell(format!("camera {name}"));
     app.control(move |control| control.add_camera(&name, &settings)).await?;
     Ok(StatusCode::CREATED)
 }
@@ -125,8 +128,10 @@ pub(super) async fn test(
 pub(super) async fn record(
     State(app): State<App>,
     Changed(watched): Changed,
+    subject: Subject,
     Json(recording): Json<Recording>,
 ) -> Result<StatusCode, Problem> {
+    subject.tell(if recording.on { "on" } else { "off" }.to_owned());
     app.control(move |control| control.set_recording(&watched.stream, recording.on)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

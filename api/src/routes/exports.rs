@@ -2,6 +2,7 @@
 
 use super::App;
 use super::footage::{Manner, answer_file, named, prepared};
+use crate::audit::Subject;
 use crate::auth::Identity;
 use crate::downloads;
 use crate::export_making::{Needed, made, removed};
@@ -96,8 +97,10 @@ pub(super) async fn list(State(app): State<App>, Asking(identity): Asking) -> Js
 pub(super) async fn add(
     State(app): State<App>,
     Asking(identity): Asking,
+    subject: Subject,
     Json(new): Json<NewExport>,
 ) -> Result<(StatusCode, Json<ExportDocument>), Problem> {
+    subject.tell(format!("{} from {} to {}", new.streams.join(", "), new.from, new.to));
     let (mut request, keep) = new.request(&identity)?;
     let streams = request.streams.clone();
     let settled = app.read(identity.name.clone(), move |app| settled(app, &streams)).await?;
@@ -137,6 +140,7 @@ pub(super) async fn add(
         to: range.to.map_or(to, |asked| asked.max(to)),
     };
     let (id, export) = made(&app, identity, needed, export).await?;
+    subject.tell(format!("{id}: {}", in_words(&export)));
     Ok((StatusCode::CREATED, Json(ExportDocument::new(&id, &export))))
 }
 
@@ -164,10 +168,11 @@ pub(super) async fn file(
     State(app): State<App>,
     Asking(identity): Asking,
     Path(id): Path<String>,
+    subject: Subject,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let export = known(&app, &identity, &id)?;
+    let export = told(&subject, known(&app, &identity, &id)?);
     let place = app.downloads.place(&identity.name)?;
     let request = export.request().ok_or_else(Problem::changed)?;
     // The place goes along with the work: it is taken until that ends, also where the client is gone.
@@ -205,8 +210,9 @@ pub(super) async fn remove(
     State(app): State<App>,
     Asking(identity): Asking,
     Path(id): Path<String>,
+    subject: Subject,
 ) -> Result<StatusCode, Problem> {
-    let export = known(&app, &identity, &id)?;
+    let export = told(&subject, known(&app, &identity, &id)?);
     if export.user != identity.name && !identity.grant.may_administer() {
         return Err(Problem::forbidden(
             "an export is removed by whoever made it, or an administrator of all cameras",
@@ -218,6 +224,18 @@ pub(super) async fn remove(
 
 fn may_see(identity: &Identity, export: &Export) -> bool {
     export.cameras().into_iter().all(|camera| identity.grant.may_see(camera))
+}
+
+/// Tells the log of an export: its identifier says nothing once it is gone.
+fn told(subject: &Subject, export: Export) -> Export {
+    subject.tell(in_words(&export));
+    export
+}
+
+/// What an export is of.
+fn in_words(export: &Export) -> String {
+    let (from, to) = (rfc3339(WallTime(export.from_ns)), rfc3339(WallTime(export.to_ns)));
+    format!("{} from {from} to {to}", export.streams.join(", "))
 }
 
 /// An export that whoever asks may see. He is told the same of one that he may not, and of none.

@@ -1,13 +1,14 @@
 //! `/holds`: footage that is not overwritten until it is said otherwise.
 
 use super::App;
+use crate::audit::Subject;
 use crate::events::EventKind;
 use crate::extract::{Json, Path, moment, path_name};
 use crate::gate::Asking;
 use crate::problem::Problem;
 use axum::extract::State;
 use axum::http::StatusCode;
-use keha_fs::{Hold, HoldId, HoldRequest, StreamId, StreamName, Uuid};
+use keha_fs::{Hold, HoldId, HoldRequest, StreamId, StreamName, Uuid, WallTime};
 use keha_player::library::Snapshot;
 use keha_player::units::time::rfc3339;
 use serde::{Deserialize, Serialize};
@@ -96,8 +97,10 @@ pub(super) async fn list(
 pub(super) async fn add(
     State(app): State<App>,
     Asking(identity): Asking,
+    subject: Subject,
     Json(new): Json<NewHold>,
 ) -> Result<(StatusCode, Json<MadeHold>), Problem> {
+    subject.tell(new.in_words());
     if !identity.grant.may_change(&new.camera) {
         return Err(Problem::forbidden("this camera is not yours to change"));
     }
@@ -122,6 +125,7 @@ pub(super) async fn add(
         request.label
     );
     let hold = app.change_volumes(move |control| control.add_hold(request)).await?;
+    subject.tell(format!("{}: {text}", hold.id));
     app.note(EventKind::HoldAdded, Some(&new.camera), &identity.name, text);
     Ok((StatusCode::CREATED, Json(MadeHold { id: hold.id.to_string() })))
 }
@@ -133,13 +137,16 @@ pub(super) async fn lift(
     State(app): State<App>,
     Asking(identity): Asking,
     Path(hold): Path<String>,
+    subject: Subject,
 ) -> Result<StatusCode, Problem> {
     let none = || Problem::new(StatusCode::NOT_FOUND, "there is no such hold: see /api/v1/holds");
     let id = HoldId(hold.parse::<Uuid>().map_err(|_| none())?);
     let camera = app.read(identity.name.clone(), move |app| {
         let held = app.snapshots().into_iter().find_map(|snapshot| {
             let hold = snapshot.volume.holds().into_iter().find(|hold| hold.id == id)?;
-            Some(name_of(&snapshot, hold.stream))
+            let name = name_of(&snapshot, hold.stream);
+            subject.tell(in_words(name.as_ref(), &hold));
+            Some(name)
         });
         held.ok_or_else(none)
     });
@@ -155,6 +162,21 @@ pub(super) async fn lift(
     let camera = camera.as_ref().map(StreamName::camera);
     app.note(EventKind::HoldLifted, camera, &identity.name, format!("{id}: {}", hold.label));
     Ok(StatusCode::NO_CONTENT)
+}
+
+impl NewHold {
+    /// What is asked for, as it was said.
+    fn in_words(&self) -> String {
+        let stream = self.stream.as_deref().unwrap_or("main");
+        format!("{} {stream} from {} to {}: {}", self.camera, self.from, self.to, self.label)
+    }
+}
+
+/// A hold, for whoever reads of it once it is gone.
+fn in_words(name: Option<&StreamName>, hold: &Hold) -> String {
+    let moment = |wall: Option<WallTime>| wall.map_or_else(|| "?".to_owned(), rfc3339);
+    let (from, to) = (moment(hold.range.from), moment(hold.range.to));
+    format!("{} from {from} to {to}: {}", name.map_or("?", StreamName::as_str), hold.label)
 }
 
 fn name_of(snapshot: &Snapshot, stream: StreamId) -> Option<StreamName> {

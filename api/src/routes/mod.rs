@@ -45,7 +45,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 pub(crate) const API: &str = "/api/v1";
 
 /// In which header stands of when a picture is, or the first of a file.
-const MOMENT: HeaderName = HeaderName::from_static("x-keha-moment");
+pub(crate) const MOMENT: HeaderName = HeaderName::from_static("x-keha-moment");
 /// The most bytes of a request's body: what is sent here is small.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
@@ -180,3 +180,6 @@ mod proxy_tests;
 
 #[cfg(test)]
 mod exports_tests;
+
+#[cfg(test)]
+mod rights_tests;

@@ -61,7 +61,7 @@ pub(super) async fn begin(
         Ok(None) => StatusCode::UNAUTHORIZED,
         Err(_) => StatusCode::TOO_MANY_REQUESTS,
     };
-    app.audit.note(&who.name, peer.ip(), &Method::POST, &uri, status);
+    app.audit.note(&who.name, peer.ip(), (&Method::POST, &uri), status, "");
     // A page asks, which tells the person itself.
     let identity = identity
         .map_err(|wait| Problem::too_many(wait.0))?

@@ -1,6 +1,7 @@
 //! `/signed-urls`: short-lived URLs for `<video>`, for players, for a link in a message.
 
 use super::App;
+use crate::audit::Subject;
 use crate::auth::Sealed;
 use crate::extract::Json;
 use crate::gate::{Asking, SEALED};
@@ -42,6 +43,7 @@ pub(super) struct SignedUrl {
 pub(super) async fn make(
     State(app): State<App>,
     Asking(identity): Asking,
+    subject: Subject,
     Json(wanted): Json<UrlToSign>,
 ) -> Result<Json<SignedUrl>, Problem> {
     let refuse = |why: &str| Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why));
@@ -58,6 +60,7 @@ pub(super) async fn make(
     if !path.starts_with("/api/v1/") || path.len() > PATH_CHARACTERS_MAX || !plain {
         return refuse("path must be one of this server's below /api/v1/, without a query");
     }
+    subject.tell(format!("{path} for {} s", wanted.seconds));
     if !(1..=SECONDS_MAX).contains(&wanted.seconds) {
         return refuse("seconds must be 1 to 86400");
     }

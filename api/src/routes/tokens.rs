@@ -1,6 +1,7 @@
 //! `/tokens`: what programs send. For administrators of all cameras.
 
 use super::App;
+use crate::audit::{Subject, in_words};
 use crate::auth::Grant;
 use crate::events::EventKind;
 use crate::extract::{Json, Path};
@@ -59,12 +60,17 @@ pub(super) async fn list(State(app): State<App>, _: Administrator) -> Json<Vec<T
 pub(super) async fn add(
     State(app): State<App>,
     Administrator(identity): Administrator,
+    subject: Subject,
     Json(new): Json<NewToken>,
 ) -> Result<(StatusCode, Json<MadeToken>), Problem> {
+    let ends = new.expires.map_or_else(String::new, |expires| format!(", until {expires}"));
+    let what = format!("token {}: {}{ends}", new.label, in_words(&new.grant));
+    subject.tell(what.clone());
     let name = new.label.clone();
     let now = Timestamp::now();
     let made =
         app.change(move |accounts| accounts.add_token(&new.label, new.grant, new.expires, now)).await?;
+    subject.tell(format!("{}: {what}", made.id));
     app.note(EventKind::AccessChanged, None, &identity.name, format!("token {name} made"));
     Ok((StatusCode::CREATED, Json(MadeToken { id: made.id, token: made.text })))
 }
@@ -76,8 +82,12 @@ pub(super) async fn remove(
     State(app): State<App>,
     Administrator(identity): Administrator,
     Path(token): Path<String>,
+    subject: Subject,
 ) -> Result<StatusCode, Problem> {
     let name = token.clone();
+    if let Some((_, label, ..)) = app.gate.accounts().tokens().find(|(id, ..)| *id == token) {
+        subject.tell(format!("token {label}"));
+    }
     app.change(move |accounts| accounts.remove_token(&token)).await?;
     app.note(EventKind::AccessChanged, None, &identity.name, format!("token {name} removed"));
     Ok(StatusCode::NO_CONTENT)

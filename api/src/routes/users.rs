@@ -1,6 +1,7 @@
 //! `/users`: who may log in. For administrators of all cameras; a password is also changed by its user.
 
 use super::App;
+use crate::audit::{Subject, in_words};
 use crate::auth::Grant;
 use crate::events::EventKind;
 use crate::extract::{Json, Path};
@@ -51,8 +52,10 @@ pub(super) async fn list(State(app): State<App>, _: Administrator) -> Json<Vec<U
 pub(super) async fn add(
     State(app): State<App>,
     Administrator(identity): Administrator,
+    subject: Subject,
     Json(new): Json<NewUser>,
 ) -> Result<StatusCode, Problem> {
+    subject.tell(format!("user {}: {}", new.name, in_words(&new.grant)));
     let name = new.name.clone();
     app.change(move |accounts| accounts.add_user(&new.name, &new.password, new.grant)).await?;
     app.note(EventKind::AccessChanged, None, &identity.name, format!("user {name} added"));
@@ -84,8 +87,10 @@ pub(super) async fn set_grant(
     State(app): State<App>,
     Administrator(identity): Administrator,
     Path(user): Path<String>,
+    subject: Subject,
     Json(grant): Json<Grant>,
 ) -> Result<StatusCode, Problem> {
+    subject.tell(in_words(&grant));
     let name = user.clone();
     app.change(move |accounts| accounts.set_grant(&user, grant)).await?;
     app.note(EventKind::AccessChanged, None, &identity.name, format!("what user {name} may do was changed"));
