@@ -29,7 +29,7 @@ impl Control for Station {
         let statuses: Vec<StreamStatus> =
             slots.iter().flat_map(|slot| slot.live().as_ref().map(status).unwrap_or_default()).collect();
         let camera = |(name, wanted): (String, CameraInVolume)| {
-            let slot = slots.iter().find(|slot| slot.entry.name == wanted.volume);
+            let slot = slots.iter().find(|slot| slot.name == wanted.volume);
             let trouble = slot.map_or(Some("there is no such volume".to_owned()), |slot| {
                 slot.failed().or_else(|| slot.trouble(&name))
             });
@@ -49,7 +49,7 @@ impl Control for Station {
                 return Err(ControlError::Exists(name.to_owned()));
             }
             let kept =
-                KeptCamera::new(settings, self.volume_for(settings.volume.as_deref())?.entry.name.clone());
+                KeptCamera::new(settings, self.volume_for(settings.volume.as_deref())?.name.clone());
             self.put(name, kept, None)
         })
     }
@@ -64,7 +64,7 @@ impl Control for Station {
             let _change = self.change();
             let before = self.changeable(name)?;
             let volume = self.volume_for(settings.volume.as_deref().or(Some(before.volume.as_str())))?;
-            let kept = KeptCamera::new(settings, volume.entry.name.clone()).or_login_of(&before, keep)?;
+            let kept = KeptCamera::new(settings, volume.name.clone()).or_login_of(&before, keep)?;
             self.put(name, kept, Some(&before))
         })
     }
@@ -175,7 +175,7 @@ impl Station {
     /// The volume of this name, the first one where none is given.
     fn volume_for(&self, name: Option<&str>) -> Result<Arc<Slot>, ControlError> {
         let slots = self.slots();
-        let found = slots.iter().find(|slot| name.is_none_or(|name| slot.entry.name == name));
+        let found = slots.iter().find(|slot| name.is_none_or(|name| slot.name == name));
         found.map(Arc::clone).ok_or_else(|| {
             // Which there are is told to those alone who administer all of them.
             let name = name.unwrap_or_default();
@@ -222,7 +222,7 @@ impl Station {
     fn those_of(&self, stream: &StreamName) -> Vec<Arc<Slot>> {
         let volume = self.wanted().get(stream.camera()).map(|camera| camera.volume.clone());
         let mut slots = self.slots();
-        slots.sort_by_key(|slot| Some(&slot.entry.name) != volume.as_ref());
+        slots.sort_by_key(|slot| Some(&slot.name) != volume.as_ref());
         slots
     }
 }

@@ -13,6 +13,7 @@ use keha_fs::{CreateOptions, RoundReport, StreamName};
 use keha_recorder::Recorder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -25,7 +26,8 @@ const STREAMS: usize = 32;
 
 /// A volume.
 pub(super) struct Slot {
-    pub(super) entry: VolumeEntry,
+    pub(super) name: String,
+    path: PathBuf,
     live: RwLock<Option<Live>>,
     state: Mutex<State>,
     /// It is not to be opened any more.
@@ -34,6 +36,10 @@ pub(super) struct Slot {
 
 struct State {
     watch: Watch,
+    /// It is created with this size where it is missing.
+    size_bytes: Option<u64>,
+    /// In which time all of it is verified, from when it is opened next.
+    scrub: Option<Duration>,
     /// Why it is not open.
     failed: Option<String>,
     /// Why a camera is not recorded although it is open, by camera.
@@ -63,6 +69,8 @@ impl Slot {
     pub(super) fn new(entry: VolumeEntry) -> Slot {
         let state = State {
             watch: Watch::new(),
+            size_bytes: entry.size_bytes,
+            scrub: entry.scrub,
             failed: Some("it is being opened".to_owned()),
             troubles: BTreeMap::new(),
             retained: BTreeMap::new(),
@@ -72,7 +80,33 @@ impl Slot {
             round: None,
             rounds: RoundTimes::default(),
         };
-        Slot { entry, live: RwLock::default(), state: Mutex::new(state), gone: AtomicBool::new(false) }
+        Slot {
+            name: entry.name,
+            path: entry.path,
+            live: RwLock::default(),
+            state: Mutex::new(state),
+            gone: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether that is this volume, whatever else is said of it.
+    pub(super) fn is(&self, entry: &VolumeEntry) -> bool {
+        self.name == entry.name && self.path == entry.path
+    }
+
+    /// Takes over what is said of this volume now. Nothing that is being recorded is interrupted for it.
+    pub(super) fn take_over(&self, entry: &VolumeEntry) {
+        let mut state = self.state();
+        if state.size_bytes != entry.size_bytes {
+            tracing::warn!(
+                volume = self.name,
+                "its size was changed: a volume that is there keeps the size that it has"
+            );
+        }
+        if state.scrub != entry.scrub {
+            tracing::warn!(volume = self.name, "its scrub was changed: that counts when it is opened next");
+        }
+        (state.size_bytes, state.scrub) = (entry.size_bytes, entry.scrub);
     }
 
     /// The volume, while it is open. Held as long as something is done with it.
@@ -111,7 +145,7 @@ impl Slot {
     pub(super) fn told(&self) -> VolumeState {
         let state = self.state();
         VolumeState {
-            name: self.entry.name.clone(),
+            name: self.name.clone(),
             failed: state.failed.clone(),
             round: state.round.clone(),
             rounds: state.rounds,
@@ -120,10 +154,10 @@ impl Slot {
 
     /// Opens it. The next attempt follows [`RETRY`] later, if need be.
     pub(super) fn open(&self, wake: &SyncSender<Wake>) {
-        let name = &self.entry.name;
+        let name = &self.name;
         let failed = match self.try_open(wake) {
             Ok(live) => {
-                tracing::info!(volume = name, path = %self.entry.path.display(), "open");
+                tracing::info!(volume = name, path = %self.path.display(), "open");
                 *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(live);
                 None
             }
@@ -144,8 +178,12 @@ impl Slot {
     }
 
     fn try_open(&self, wake: &SyncSender<Wake>) -> anyhow::Result<Live> {
-        let VolumeEntry { name, path, size_bytes, scrub } = &self.entry;
-        if let (Some(size_bytes), false) = (*size_bytes, path.exists()) {
+        let (name, path) = (&self.name, &self.path);
+        let (size_bytes, scrub) = {
+            let state = self.state();
+            (state.size_bytes, state.scrub)
+        };
+        if let (Some(size_bytes), false) = (size_bytes, path.exists()) {
             let label = name.clone();
             let options =
                 CreateOptions { size_bytes, label, opener: opener("create"), ..CreateOptions::default() };
@@ -159,7 +197,7 @@ impl Slot {
         // The writer waits for nobody: a round that is not looked at in time is replaced by the next.
         let on_round =
             Box::new(move |report| drop(rounds.try_send(Wake::Round(of.clone(), Box::new(report)))));
-        let opening = Opening { path, purpose: "serve", scrub: *scrub };
+        let opening = Opening { path, purpose: "serve", scrub };
         let mut live = Live::open(&opening, |_| Recorder::with_room(STREAMS), on_round)?;
         live.listen();
         if let Some(events) = live.recorder.take_events() {
@@ -176,7 +214,7 @@ impl Slot {
         self.state().failed = Some(why.to_owned());
         let (streams, closed) = live.close();
         if let Err(error) = &closed {
-            tracing::error!(volume = self.entry.name, %error, "not all that was recorded last is on the disk");
+            tracing::error!(volume = self.name, %error, "not all that was recorded last is on the disk");
         }
         Some((streams, closed))
     }
@@ -202,13 +240,13 @@ impl Slot {
         let Some(live) = live.as_ref() else { return };
         let streams = live.recorder.status();
         let recorded: BTreeSet<&str> = streams.iter().map(|stream| stream.name.camera()).collect();
-        let here = |name: &str| wanted.get(name).is_some_and(|camera| camera.volume == self.entry.name);
+        let here = |name: &str| wanted.get(name).is_some_and(|camera| camera.volume == self.name);
         for name in recorded.into_iter().filter(|name| !here(name)) {
             let removed = StreamName::new(name).map(|name| live.recorder.remove(&name));
             if let Ok(Err(error)) = removed
                 && !self.is_gone()
             {
-                tracing::error!(volume = self.entry.name, camera = name, %error, "still recorded");
+                tracing::error!(volume = self.name, camera = name, %error, "still recorded");
             }
         }
         let mut state = self.state();
@@ -237,7 +275,7 @@ impl Slot {
         let mut state = self.state();
         let known = state.troubles.get(&name);
         if let Some(why) = trouble.as_ref().filter(|why| known != Some(*why)) {
-            tracing::error!(volume = self.entry.name, camera = name, "not as it should be: {why}");
+            tracing::error!(volume = self.name, camera = name, "not as it should be: {why}");
         }
         match trouble {
             Some(why) => drop(state.troubles.insert(name, why)),

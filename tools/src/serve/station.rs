@@ -91,7 +91,7 @@ impl Station {
     }
 
     pub(super) fn slot(&self, volume: &str) -> Option<Arc<Slot>> {
-        self.slots().into_iter().find(|slot| slot.entry.name == volume)
+        self.slots().into_iter().find(|slot| slot.name == volume)
     }
 
     /// All cameras that are wanted, by name.
@@ -130,12 +130,12 @@ impl Station {
     /// Makes a configuration that of this server. Volumes and cameras that stay the same are not touched.
     pub(super) fn apply(&self, config: &Config) {
         let before = self.slots();
-        let kept = |slot: &&Arc<Slot>, entry: &_| slot.entry == *entry;
         let after: Vec<Arc<Slot>> = config
             .volumes
             .iter()
             .map(|entry| {
-                let same = before.iter().find(|slot| kept(slot, entry)).map(Arc::clone);
+                let same = before.iter().find(|slot| slot.is(entry)).map(Arc::clone);
+                let same = same.inspect(|slot| slot.take_over(entry));
                 same.unwrap_or_else(|| Arc::new(Slot::new(entry.clone())))
             })
             .collect();
@@ -194,7 +194,7 @@ impl Station {
         let (wanted, stopped) = (self.wanted().clone(), self.stopped().clone());
         let slots = self.slots();
         slots.iter().for_each(|slot| slot.remove_others(&wanted));
-        let slot = slots.iter().find(|slot| slot.entry.name == camera.volume);
+        let slot = slots.iter().find(|slot| slot.name == camera.volume);
         slot.map_or(Ok(()), |slot| slot.bring(camera, &stopped))
     }
 
@@ -203,7 +203,7 @@ impl Station {
         let wanted = self.wanted().clone();
         slot.remove_others(&wanted);
         let stopped = self.stopped().clone();
-        for camera in wanted.values().filter(|camera| camera.volume == slot.entry.name) {
+        for camera in wanted.values().filter(|camera| camera.volume == slot.name) {
             // What is wrong with it is said there.
             let _ = slot.bring(camera, &stopped);
         }
@@ -214,7 +214,7 @@ impl Station {
         let mut ticks = Vec::new();
         for slot in self.slots() {
             let (tick, need) = slot.tick(now);
-            ticks.extend(tick.map(|tick| (slot.entry.name.clone(), tick)));
+            ticks.extend(tick.map(|tick| (slot.name.clone(), tick)));
             let Some(need) = need else { continue };
             slot.begin();
             let (station, of) = (Arc::clone(self), Arc::clone(&slot));
@@ -232,7 +232,7 @@ impl Station {
         match need {
             Need::Open => slot.open(&self.wake),
             Need::Close => {
-                tracing::error!(volume = slot.entry.name, "it takes nothing any more, and is opened again");
+                tracing::error!(volume = slot.name, "it takes nothing any more, and is opened again");
                 slot.close("it took nothing any more");
             }
             Need::Bring => {}
@@ -245,7 +245,7 @@ impl Station {
             self.bring(slot);
         }
         slot.end();
-        let _ = self.wake.send(Wake::Tried(slot.entry.name.clone()));
+        let _ = self.wake.send(Wake::Tried(slot.name.clone()));
     }
 
     /// A round of a volume ended.
