@@ -22,6 +22,7 @@
 //! | `control.rs` | what the HTTP interface has done |
 //! | `happenings.rs` | what happens to cameras and disks, as events |
 //! | `http.rs` | the HTTP server, on threads of its own |
+//! | `running.rs` | how it is served, and what of that a file that is read again changes |
 //! | `run.rs` | the loop: signals, seconds, rounds |
 //!
 //! Must not live here: HTTP itself, how a stream is recorded, how a volume is written.
@@ -31,6 +32,7 @@ mod happenings;
 mod http;
 mod kept;
 mod run;
+mod running;
 mod slot;
 mod station;
 

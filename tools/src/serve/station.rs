@@ -5,6 +5,7 @@
 
 use super::Wake;
 use super::kept::{Kept, KeptCamera};
+use super::running::Running;
 use super::slot::{Need, Slot};
 use crate::commands::record;
 use crate::config::server::Config;
@@ -115,11 +116,12 @@ impl Station {
         streams.map(|(name, _)| name.to_string()).collect()
     }
 
-    /// Reads the configuration again; one with an error changes nothing.
-    pub(super) fn reload(&self) {
+    /// Reads the configuration again; one with an error changes nothing. How it is served is left to `running`.
+    pub(super) fn reload(&self, running: &Running) {
         let _change = self.change();
         match (self.read)() {
             Ok(config) => {
+                running.take_over(&config.server);
                 self.apply(&config);
                 tracing::warn!("the configuration was read again");
             }
