@@ -1,9 +1,11 @@
 //! `keha serve` is told to stop while others are stuck: cameras that do not answer, one that listens no more, clients
 //! that do not ask to the end.
 
-use crate::server::{Server, camera, directory, recorded};
+use crate::server::{Server, camera, directory, recorded, until};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Within which a server that is told to stop has ended.
@@ -23,10 +25,18 @@ enum Manner {
 
 /// A camera; its address.
 fn rude(manner: Manner) -> String {
+    watched(manner).0
+}
+
+/// A camera: its address, and how many came to it.
+fn watched(manner: Manner) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
+    let came = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&came);
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
+            count.fetch_add(1, Ordering::SeqCst);
             std::thread::spawn(move || match manner {
                 // Kept open for as long as the test lasts.
                 Manner::Mute => std::mem::forget(stream),
@@ -34,7 +44,7 @@ fn rude(manner: Manner) -> String {
             });
         }
     });
-    format!("rtsp://{address}/x")
+    (format!("rtsp://{address}/x"), came)
 }
 
 fn deaf(mut stream: &TcpStream) -> std::io::Result<()> {
@@ -86,9 +96,10 @@ fn nobody_who_is_stuck_keeps_a_server_from_ending_in_time_and_from_losing_nothin
     server.await_samples("front", 10);
     server.await_samples("deaf", 10);
     let mut clients = Vec::new();
-    for (path, body) in [("cameras", 100), ("cameras/test", 0)] {
+    let (tested, came) = watched(Manner::Mute);
+    for (path, body) in [("cameras", 100), ("camera-tests", 0)] {
         let mut client = TcpStream::connect(server.address()).expect("it listens");
-        let test = format!("{{\"url\":\"{}\"}}", rude(Manner::Mute));
+        let test = format!("{{\"url\":\"{tested}\"}}");
         let request = format!(
             "POST /api/v1/{path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{test}",
             server.address(),
@@ -97,6 +108,8 @@ fn nobody_who_is_stuck_keeps_a_server_from_ending_in_time_and_from_losing_nothin
         client.write_all(request.as_bytes()).expect("it is taken");
         clients.push(client);
     }
+    // The first request never comes to its end.
+    until("the camera being tested", || (came.load(Ordering::SeqCst) == 1).then_some(()));
     let counted = server.await_samples("front", 20)["streams"][0]["samples"].as_u64().expect("a number");
     assert_eq!(server.terminate(STOP).code(), Some(0), "{}", server.log());
     assert!(server.log().contains("everything is on the disk"), "{}", server.log());
