@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 /// The keys of a table, and the tables within it.
 pub(super) struct Shape {
     /// All keys.
-    pub(crate) keys: &'static [&'static str],
+    pub(super) keys: &'static [&'static str],
     /// Those that hold a table or a list of them: the key, what one is called, its keys.
     pub(super) inside: &'static [(&'static str, &'static str, &'static Shape)],
 }

@@ -103,7 +103,7 @@ pub(super) static FILE: Shape = Shape {
         ("cameras", "camera", &cameras::CAMERA_IN_VOLUME),
     ],
 };
-pub(crate) static SERVER: Shape = Shape {
+pub(super) static SERVER: Shape = Shape {
     keys: &[
         "http",
         "base_path",

@@ -19,6 +19,7 @@
 //! | `station.rs` | which cameras are wanted where, and bringing the volumes to that |
 //! | `slot.rs` | one volume: opened, tried again, closed |
 //! | `kept.rs` | the cameras that were added over HTTP, in the state directory |
+//! | `stopped.rs` | the streams whose recording was stopped over HTTP, there too |
 //! | `control.rs` | what the HTTP interface has done |
 //! | `happenings.rs` | what happens to cameras and disks, as events |
 //! | `http.rs` | the HTTP server, on threads of its own |
@@ -35,6 +36,7 @@ mod run;
 mod running;
 mod slot;
 mod station;
+mod stopped;
 
 pub(crate) use run::{Job, run};
 

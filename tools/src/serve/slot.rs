@@ -6,10 +6,11 @@ use crate::config::server::VolumeEntry;
 use crate::failure;
 use crate::opener::opener;
 use crate::recording::document::StreamStatus;
+use crate::recording::view::now;
 use crate::recording::{Live, Opening, Watch};
 use crate::units::retention::Wanted;
 use keha_api::control::{RoundTimes, VolumeState};
-use keha_fs::{CreateOptions, RoundReport, StreamName};
+use keha_fs::{CreateOptions, RoundReport, StreamName, WallTime};
 use keha_recorder::Recorder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -42,8 +43,10 @@ struct State {
     scrub: Option<Duration>,
     /// Why it is not open.
     failed: Option<String>,
-    /// Why a camera is not recorded although it is open, by camera.
-    troubles: BTreeMap<String, String>,
+    /// Since when it is open, or is not.
+    since: WallTime,
+    /// Why a camera is not recorded although it is open, by camera, and since when.
+    troubles: BTreeMap<String, (WallTime, String)>,
     /// What was said of retention, by camera.
     retained: BTreeMap<String, Wanted>,
     /// A thread is at it.
@@ -65,6 +68,16 @@ pub(super) enum Need {
     Bring,
 }
 
+impl State {
+    /// Why it is not open from now on. Another reason does not begin anew.
+    fn set_failed(&mut self, failed: Option<String>) {
+        if self.failed.is_some() != failed.is_some() {
+            self.since = now();
+        }
+        self.failed = failed;
+    }
+}
+
 impl Slot {
     pub(super) fn new(entry: VolumeEntry) -> Slot {
         let state = State {
@@ -72,6 +85,7 @@ impl Slot {
             size_bytes: entry.size_bytes,
             scrub: entry.scrub,
             failed: Some("it is being opened".to_owned()),
+            since: now(),
             troubles: BTreeMap::new(),
             retained: BTreeMap::new(),
             busy: false,
@@ -136,9 +150,13 @@ impl Slot {
         self.state().failed.clone()
     }
 
-    /// Why a camera is not recorded although the volume is open.
-    pub(super) fn trouble(&self, camera: &str) -> Option<String> {
-        self.state().troubles.get(camera).cloned()
+    /// Why a camera is not recorded into it, if that is known, and since when.
+    pub(super) fn why_not(&self, camera: &str) -> (WallTime, Option<String>) {
+        let state = self.state();
+        match (&state.failed, state.troubles.get(camera)) {
+            (None, Some((since, why))) => (*since, Some(why.clone())),
+            (failed, _) => (state.since, failed.clone()),
+        }
     }
 
     /// What is known of it.
@@ -174,7 +192,7 @@ impl Slot {
             }
             Some(_) => {}
         }
-        state.failed = failed;
+        state.set_failed(failed);
     }
 
     fn try_open(&self, wake: &SyncSender<Wake>) -> anyhow::Result<Live> {
@@ -211,7 +229,7 @@ impl Slot {
     /// Closes it: stops its streams, writes everything out. It can be opened again unless it is gone.
     pub(super) fn close(&self, why: &str) -> Option<(Vec<StreamStatus>, keha_fs::Result<()>)> {
         let live = self.live.write().unwrap_or_else(PoisonError::into_inner).take()?;
-        self.state().failed = Some(why.to_owned());
+        self.state().set_failed(Some(why.to_owned()));
         let (streams, closed) = live.close();
         if let Err(error) = &closed {
             tracing::error!(volume = self.name, %error, "not all that was recorded last is on the disk");
@@ -274,11 +292,11 @@ impl Slot {
         let trouble = outcome.as_ref().err().map(failure::line_of);
         let mut state = self.state();
         let known = state.troubles.get(&name);
-        if let Some(why) = trouble.as_ref().filter(|why| known != Some(*why)) {
+        if let Some(why) = trouble.as_ref().filter(|why| known.is_none_or(|(_, known)| known != *why)) {
             tracing::error!(volume = self.name, camera = name, "not as it should be: {why}");
         }
         match trouble {
-            Some(why) => drop(state.troubles.insert(name, why)),
+            Some(why) => state.troubles.entry(name).or_insert_with(|| (now(), String::new())).1 = why,
             None => drop(state.troubles.remove(&name)),
         }
         outcome
@@ -291,11 +309,7 @@ impl Slot {
         stopped: &BTreeSet<StreamName>,
     ) -> anyhow::Result<()> {
         let name = camera.camera.name();
-        live.recorder.change(&live.writer, &camera.camera)?;
-        for stream in stopped.iter().filter(|stream| stream.camera() == name.as_str()) {
-            // That it has no such stream any more is as good.
-            let _ = live.recorder.stop_stream(stream);
-        }
+        live.recorder.change(&live.writer, &camera.camera, stopped)?;
         let known = self.state().retained.get(name.as_str()).copied();
         if known != Some(camera.retention) {
             live.retain(&camera.camera, camera.retention)?;

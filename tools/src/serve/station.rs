@@ -7,13 +7,15 @@ use super::Wake;
 use super::kept::{Kept, KeptCamera};
 use super::running::Running;
 use super::slot::{Need, Slot};
+use super::stopped::Stopped;
 use crate::commands::record;
 use crate::config::server::Config;
 use crate::failure;
 use crate::recording::document::StreamStatus;
+use crate::recording::view::now;
 use crate::recording::{News, Tick};
 use crate::units::retention::Wanted;
-use keha_fs::{RoundReport, StreamName};
+use keha_fs::{RoundReport, StreamName, WallTime};
 use keha_player::library::Library;
 use keha_recorder::Camera;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,8 +39,10 @@ pub(super) struct Station {
     pub(super) library: Arc<Library>,
     slots: RwLock<Vec<Arc<Slot>>>,
     wanted: Mutex<BTreeMap<String, CameraInVolume>>,
-    /// Streams that are not to be recorded, until it is said otherwise or the server ends.
-    stopped: Mutex<BTreeSet<StreamName>>,
+    /// Streams that are not to be recorded, until it is said otherwise.
+    pub(super) stopped: Stopped,
+    /// When the configuration was read last.
+    applied: Mutex<WallTime>,
     /// Held through a change.
     changing: Mutex<()>,
     /// All of it ends: nothing is changed any more.
@@ -70,7 +74,8 @@ impl Station {
             library: Arc::new(library),
             slots: RwLock::default(),
             wanted: Mutex::default(),
-            stopped: Mutex::default(),
+            stopped: Stopped::open(state),
+            applied: Mutex::new(now()),
             changing: Mutex::default(),
             is_ending: AtomicBool::new(false),
             wake,
@@ -100,8 +105,9 @@ impl Station {
         lock(&self.wanted)
     }
 
-    pub(super) fn stopped(&self) -> MutexGuard<'_, BTreeSet<StreamName>> {
-        lock(&self.stopped)
+    /// When the configuration was read last.
+    pub(super) fn applied(&self) -> WallTime {
+        *lock(&self.applied)
     }
 
     /// Says to the loop that a stream is not recorded any more. Waits for nobody: the loop looks for itself, too, each second.
@@ -131,6 +137,7 @@ impl Station {
 
     /// Makes a configuration that of this server. Volumes and cameras that stay the same are not touched.
     pub(super) fn apply(&self, config: &Config) {
+        *lock(&self.applied) = now();
         let before = self.slots();
         let after: Vec<Arc<Slot>> = config
             .volumes
@@ -193,7 +200,7 @@ impl Station {
     /// # Errors
     /// Why it is not so.
     pub(super) fn bring_one(&self, camera: &CameraInVolume) -> anyhow::Result<()> {
-        let (wanted, stopped) = (self.wanted().clone(), self.stopped().clone());
+        let (wanted, stopped) = (self.wanted().clone(), self.stopped.all());
         let slots = self.slots();
         slots.iter().for_each(|slot| slot.remove_others(&wanted));
         let slot = slots.iter().find(|slot| slot.name == camera.volume);
@@ -204,7 +211,7 @@ impl Station {
     fn bring(&self, slot: &Slot) {
         let wanted = self.wanted().clone();
         slot.remove_others(&wanted);
-        let stopped = self.stopped().clone();
+        let stopped = self.stopped.all();
         for camera in wanted.values().filter(|camera| camera.volume == slot.name) {
             // What is wrong with it is said there.
             let _ = slot.bring(camera, &stopped);

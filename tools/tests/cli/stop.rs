@@ -12,7 +12,8 @@ use std::time::Duration;
 const STOP: Duration = Duration::from_secs(5);
 
 const DESCRIPTION: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n\
-    a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1;sprop-parameter-sets=Z0LAHtkDxWhAAAADAEAAAAwDxYuS,aMuMsg==\r\na=control:track1\r\n";
+    a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1;sprop-parameter-sets=Z0LAHtkDxWhAAAADAEAAAAwDxYuS,aMuMsg==\r\na=control:track1\r\n\
+    m=audio 0 RTP/AVP 97\r\na=rtpmap:97 opus/48000/2\r\na=control:track2\r\n";
 
 /// What a camera does with those who come.
 #[derive(Clone, Copy)]
@@ -115,4 +116,18 @@ fn nobody_who_is_stuck_keeps_a_server_from_ending_in_time_and_from_losing_nothin
     assert!(server.log().contains("everything is on the disk"), "{}", server.log());
     let (samples, runs, gaps) = recorded(dir.path(), "main.ring", "front");
     assert!(samples >= counted && (runs, gaps) == (1, 0), "{samples} of {counted}, {runs}, {gaps}");
+}
+
+/// A camera was recorded without its sound, and whoever tried it first had not been told.
+#[test]
+fn trying_a_camera_tells_what_of_it_cannot_be_recorded() {
+    let dir = directory("");
+    let server = Server::start(dir.path());
+    let test = format!("{{\"url\":\"{}\"}}", rude(Manner::Deaf));
+    let (status, body) = server.ask("POST", "/api/v1/camera-tests", &test, None);
+    assert_eq!(status, 200, "{body}");
+    let offer: serde_json::Value = serde_json::from_str(&body).expect("a document");
+    assert_eq!(offer["tracks"][0]["codec"], "avc1");
+    let skipped = offer["skipped"].as_array().expect("a list");
+    assert!(skipped.len() == 1 && skipped[0].as_str().is_some_and(|why| why.contains("opus")), "{offer}");
 }
