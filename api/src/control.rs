@@ -35,9 +35,9 @@ pub trait Control: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`ControlError::Refused`] for an address that is none; [`ControlError::Failed`] with what the camera or the network said.
-    fn test_camera(&self, url: &str, login: Option<&Login>) -> Result<Vec<Track>, ControlError>;
+    fn test_camera(&self, url: &str, login: Option<&Login>) -> Result<Offer, ControlError>;
 
-    /// Begins or ends the recording of one stream, until it is said otherwise or the server is started again.
+    /// Begins or ends the recording of one stream, until it is said otherwise. When this returns it is so after any crash, too.
     ///
     /// # Errors
     /// [`ControlError::Unknown`], [`ControlError::Failed`].
@@ -86,6 +86,8 @@ pub struct Stream {
     pub state: StreamState,
     /// Since when.
     pub since: WallTime,
+    /// Up to when there is footage of it, as far as is known.
+    pub last_sample: Option<WallTime>,
     /// Why it is not recorded, or was not the last time, without any secret.
     pub last_error: Option<String>,
     /// Its tracks, as far as they are known.
@@ -176,6 +178,15 @@ pub struct Track {
     pub width: u16,
     /// Height of the picture in pixels, 0 for sound.
     pub height: u16,
+}
+
+/// What a camera offers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// The tracks that would be recorded.
+    pub tracks: Vec<Track>,
+    /// The others, and why each would not be, without any secret.
+    pub skipped: Vec<String>,
 }
 
 /// What a camera is to be.

@@ -20,7 +20,7 @@
 use crate::error::Result;
 use crate::marks::MarkFiles;
 use crate::routes::Container;
-use crate::state::StateFile;
+use crate::state::{StateFile, put_aside};
 use jiff::Timestamp;
 use keha_fs::{StreamName, TimeRange, WallTime};
 use keha_player::footage::FootageRequest;
@@ -117,13 +117,21 @@ pub(crate) struct Measuring {
 }
 
 impl Exports {
-    /// Reads them.
+    /// Reads them. A file that cannot be read, or holds something else, is put aside: no export is worth more than that recording begins,
+    /// and what they hold stays until they would have expired.
     ///
     /// # Errors
-    /// Where the file cannot be read, or holds something else.
+    /// Where it cannot be put aside.
     pub(crate) fn open(directory: &Path) -> Result<Exports> {
         let file = StateFile::new(directory, "exports.json");
-        let known = file.read()?.map(|bytes| parse(&file, &bytes)).transpose()?.unwrap_or_default();
+        let read = file.read().and_then(|bytes| bytes.map(|bytes| parse(&file, &bytes)).transpose());
+        let known = match read {
+            Ok(known) => known.unwrap_or_default(),
+            Err(error) => {
+                put_aside(file.path(), &error)?;
+                BTreeMap::new()
+            }
+        };
         let marks = MarkFiles::open(directory, |id| known.contains_key(id));
         Ok(Exports {
             file,
@@ -281,6 +289,22 @@ mod tests {
         assert!(again.get("a", later).is_none());
         again.change("b", later, |known| *known = None).expect("removed");
         assert!(Exports::open(directory.path()).expect("none").all(NOW).is_empty());
+    }
+
+    /// It kept the server from starting, and so every camera from being recorded.
+    #[test]
+    fn a_damaged_file_is_put_aside_and_there_are_no_exports_then() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("exports.json");
+        for (number, text) in [(1, "{\"a\":1}"), (2, "")] {
+            std::fs::write(&path, text).expect("written");
+            let exports = Exports::open(directory.path()).expect("none");
+            assert!(exports.all(NOW).is_empty());
+            let aside = directory.path().join(format!("exports.json.damaged-{number}"));
+            assert_eq!(std::fs::read_to_string(aside).expect("put aside"), text);
+            exports.change("a", NOW, |new| *new = Some(export(10))).expect("added");
+            assert!(Exports::open(directory.path()).expect("one").get("a", NOW).is_some());
+        }
     }
 
     #[test]

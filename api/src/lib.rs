@@ -38,5 +38,6 @@ pub mod state;
 #[cfg(test)]
 mod testing;
 
+pub use connections::Certificate;
 pub use error::{Error, Result};
 pub use server::{Server, Services, Settings, Tls};

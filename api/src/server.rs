@@ -1,7 +1,7 @@
 //! The server: what it is given, listening, and ending.
 
 use crate::app::App;
-use crate::connections::{self, acceptor};
+use crate::connections::{self, Certificate};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::events::Events;
@@ -12,7 +12,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 
 /// How a server is to be.
 #[derive(Clone, Debug)]
@@ -55,7 +54,7 @@ pub struct Services {
 pub struct Server {
     listener: TcpListener,
     app: App,
-    tls: Option<TlsAcceptor>,
+    certificate: Option<Certificate>,
 }
 
 impl Server {
@@ -73,10 +72,10 @@ impl Server {
             );
             return Err(Error::Refused { what: "address", why });
         }
-        let tls = settings.tls.as_ref().map(acceptor).transpose()?;
+        let certificate = settings.tls.as_ref().map(Certificate::open).transpose()?;
         let listener =
             TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
-        Ok(Server { listener, app: App::new(gate, settings, services)?, tls })
+        Ok(Server { listener, app: App::new(gate, settings, services)?, certificate })
     }
 
     /// Where it listens.
@@ -85,6 +84,11 @@ impl Server {
     /// Where the system does not say.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// What it encrypts with, to be replaced while it answers.
+    pub fn certificate(&self) -> Option<Certificate> {
+        self.certificate.clone()
     }
 
     /// Answers until `stop` is done, and then for at most two seconds what was asked before.
@@ -96,6 +100,6 @@ impl Server {
             live.close();
         };
         let proxies = self.app.settings.trusted_proxies.clone();
-        connections::serve(self.listener, router(self.app), self.tls, proxies, stop).await;
+        connections::serve(self.listener, router(self.app), self.certificate, proxies, stop).await;
     }
 }

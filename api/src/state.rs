@@ -106,6 +106,32 @@ impl StateFile {
     }
 }
 
+/// Puts a file of the state directory aside that is not what it should be, as the first free one of `NAME.damaged-1`, `-2` and so on, so that
+/// it can be looked at while something new is begun in its place. The log says so.
+///
+/// # Errors
+/// Where that cannot be done; the file is where it was.
+pub fn put_aside(path: &Path, why: &dyn std::fmt::Display) -> Result<()> {
+    let beside = |number: u32| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".damaged-{number}"));
+        PathBuf::from(name)
+    };
+    let mut number = 1;
+    while beside(number).symlink_metadata().is_ok() {
+        number += 1;
+    }
+    let aside = beside(number);
+    let failed = |source| Error::Io { op: "put aside", path: path.to_owned(), source };
+    std::fs::rename(path, &aside).map_err(failed)?;
+    tracing::error!(
+        "{} is not usable: {why}; it is put aside as {}, and begun anew without what it held",
+        path.display(),
+        aside.display()
+    );
+    Ok(())
+}
+
 /// Which version of a file was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {

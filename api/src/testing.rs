@@ -2,8 +2,8 @@
 
 use crate::app::App;
 use crate::control::{
-    Camera, CameraSettings, Control, ControlError, Counts, Drops, KeepLogin, Login, Stream, StreamState,
-    Track, VolumeState,
+    Camera, CameraSettings, Control, ControlError, Counts, Drops, KeepLogin, Login, Offer, Stream,
+    StreamState, Track, VolumeState,
 };
 use crate::events::Events;
 use crate::gate::Gate;
@@ -80,6 +80,7 @@ fn camera(name: &str, read_only: bool) -> Camera {
         url: format!("rtsp://***@{name}.example/main"),
         state: StreamState::Recording,
         since: WallTime(1_793_489_400_000_000_000),
+        last_sample: Some(WallTime(1_793_489_401_000_000_000)),
         last_error: None,
         tracks: vec![Track { codec: "avc1".to_owned(), width: 1280, height: 720 }],
         counts: Counts { samples: 25, bytes: 1000, ..Counts::default() },
@@ -130,8 +131,9 @@ impl Control for FakeControl {
         Ok(())
     }
 
-    fn test_camera(&self, _: &str, _: Option<&Login>) -> Result<Vec<Track>, ControlError> {
-        Ok(vec![Track { codec: "hvc1".to_owned(), width: 1920, height: 1080 }])
+    fn test_camera(&self, _: &str, _: Option<&Login>) -> Result<Offer, ControlError> {
+        let tracks = vec![Track { codec: "hvc1".to_owned(), width: 1920, height: 1080 }];
+        Ok(Offer { tracks, skipped: vec!["audio opus: it cannot be recorded".to_owned()] })
     }
 
     fn set_recording(&self, stream: &StreamName, _: bool) -> Result<(), ControlError> {

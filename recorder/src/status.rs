@@ -70,6 +70,9 @@ pub struct StreamStatus {
     pub state: StreamState,
     /// Since when, by the recorder's clock.
     pub since: WallTime,
+    /// Up to when there is footage of it, as far as is known: the end of the newest sample, or its start where that was recorded
+    /// before the recorder was started.
+    pub last_sample: Option<WallTime>,
     /// The tracks of the present session.
     pub tracks: Vec<TrackStatus>,
     /// Samples recorded since the stream was started.
@@ -112,6 +115,7 @@ impl StatusCell {
             url,
             state: StreamState::Connecting,
             since: now,
+            last_sample: None,
             tracks: Vec::new(),
             samples: 0,
             bytes: 0,

@@ -1,9 +1,12 @@
 //! Cameras come and go while others are recorded, and addresses are tried without recording.
 
-use keha_fs::{CreateOptions, GapReason, Item, StreamName, TimeRange, Volume, Writer, WriterOptions};
+use keha_fs::{
+    CreateOptions, GapReason, Item, StreamName, TimeRange, Volume, WallTime, Writer, WriterOptions,
+};
 use keha_recorder::{
     Camera, CameraUrl, Credentials, NoOffer, Recorder, Secret, StartError, StreamState, offer,
 };
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::ops::ControlFlow;
@@ -53,6 +56,11 @@ impl Rig {
     fn state(&self, stream: &str) -> Option<StreamState> {
         let status = self.recorder.status();
         status.into_iter().find(|status| status.name.as_str() == stream).map(|status| status.state)
+    }
+
+    fn last_sample(&self, stream: &str) -> Option<WallTime> {
+        let status = self.recorder.status();
+        status.into_iter().find(|status| status.name.as_str() == stream).and_then(|status| status.last_sample)
     }
 
     /// Ends all; answers a way to look into the volume.
@@ -158,7 +166,7 @@ fn a_changed_camera_ends_only_the_streams_that_changed() {
         rig.await_samples(stream, 10);
     }
     let after = camera("front", SMALL).with_stream("sub", OTHER).unwrap().with_stream("new", SMALL).unwrap();
-    rig.recorder.change(&rig.writer, &after).unwrap();
+    rig.recorder.change(&rig.writer, &after, &BTreeSet::new()).unwrap();
     for stream in ["front", "front/sub", "front/new"] {
         rig.await_samples(stream, 10);
     }
@@ -166,7 +174,7 @@ fn a_changed_camera_ends_only_the_streams_that_changed() {
 
     rig.recorder.stop_stream(&name("front/sub")).unwrap();
     let last = camera("front", SMALL).with_stream("sub", SMALL).unwrap();
-    rig.recorder.change(&rig.writer, &last).unwrap();
+    rig.recorder.change(&rig.writer, &last, &BTreeSet::new()).unwrap();
     assert_eq!(rig.state("front/sub"), Some(StreamState::Stopped), "what is stopped stays so");
     rig.recorder.start_stream(&rig.writer, &name("front/sub")).unwrap();
     rig.await_samples("front/sub", 5);
@@ -179,6 +187,30 @@ fn a_changed_camera_ends_only_the_streams_that_changed() {
     assert_eq!((runs, gaps), (1, vec![]));
     assert_eq!(recorded(&volume, "front/sub").1, 3);
     assert_eq!(recorded(&volume, "front/old").1, 1);
+}
+
+/// One that was to stay stopped was begun first, and a camera at hand had given something by then.
+#[test]
+fn a_stream_that_begins_stopped_gets_nothing_until_it_is_started() {
+    let front = camera("front", SMALL).with_stream("sub", SMALL).unwrap();
+    let rig = Rig::new(&[]);
+    rig.recorder.change(&rig.writer, &front, &[name("front/sub")].into()).unwrap();
+    rig.await_samples("front", 10);
+    assert_eq!(rig.state("front/sub"), Some(StreamState::Stopped));
+    assert_eq!((rig.samples("front/sub"), rig.last_sample("front/sub")), (0, None));
+    rig.recorder.start_stream(&rig.writer, &name("front/sub")).unwrap();
+    rig.await_samples("front/sub", 5);
+    assert!(rig.last_sample("front/sub").is_some());
+
+    rig.recorder.remove(&name("front")).unwrap();
+    rig.recorder.change(&rig.writer, &front, &[name("front/sub")].into()).unwrap();
+    assert_eq!(rig.samples("front/sub"), 0, "it is counted anew");
+    assert!(rig.last_sample("front/sub").is_some(), "there is footage of it");
+    rig.recorder.start_stream(&rig.writer, &name("front/sub")).unwrap();
+    rig.await_samples("front/sub", 5);
+    let (_directory, volume) = rig.close();
+    let (_, runs, gaps) = recorded(&volume, "front/sub");
+    assert_eq!((runs, gaps), (2, vec![GapReason::Stopped]));
 }
 
 #[test]

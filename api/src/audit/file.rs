@@ -5,6 +5,7 @@
 //! last of its kind on that day, also where the server is started again.
 
 use crate::error::{Error, Result};
+use crate::state::put_aside;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fs::File;
@@ -100,7 +101,7 @@ struct Counts {
 }
 
 impl AuditFile {
-    /// The files in a directory, of at most so many bytes each.
+    /// The files in a directory, of at most so many bytes each. Today's, where it cannot be opened, is put aside.
     ///
     /// # Errors
     /// Where they cannot be written.
@@ -110,15 +111,25 @@ impl AuditFile {
             path: directory.to_owned(),
             source: io::Error::other(why),
         };
-        let file = RollingFileAppender::builder()
-            .rotation(Rotation::DAILY)
-            .filename_prefix("audit")
-            .filename_suffix("jsonl")
-            .max_log_files(DAYS)
-            .build(directory)
-            .map_err(|error| failed(error.to_string()))?;
+        let appender = || {
+            RollingFileAppender::builder()
+                .rotation(Rotation::DAILY)
+                .filename_prefix("audit")
+                .filename_suffix("jsonl")
+                .max_log_files(DAYS)
+                .build(directory)
+        };
         let day = today();
-        let known = written(&directory.join(format!("audit.{day}.jsonl")));
+        let path = directory.join(format!("audit.{day}.jsonl"));
+        let file = match appender() {
+            Err(error) if path.symlink_metadata().is_ok() => {
+                put_aside(&path, &error)?;
+                appender()
+            }
+            opened => opened,
+        };
+        let file = file.map_err(|error| failed(error.to_string()))?;
+        let known = written(&path);
         let (bytes, full) = known.unwrap_or_else(|error| {
             tracing::warn!(%error, "what is in today's audit log is not counted");
             <(Each<u64>, Each<bool>)>::default()
@@ -241,6 +252,18 @@ mod tests {
         let mut files = std::fs::read_dir(directory).expect("files");
         let file = files.next().expect("one day").expect("a file");
         std::fs::read_to_string(file.path()).expect("text")
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_put_aside() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join(format!("audit.{}.jsonl", super::today()));
+        std::fs::create_dir(&path).expect("made");
+        let file = AuditFile::open(directory.path(), 2000).expect("a log");
+        file.append(Kind::Done, b"{\"status\":201}\n".to_vec());
+        drop(file);
+        assert!(std::fs::read_to_string(&path).expect("a file").contains("201"));
+        assert!(path.with_extension("jsonl.damaged-1").is_dir());
     }
 
     /// Who is refused without end took all of the day's bytes, and nothing that was done was noted any more; and the other way round.

@@ -17,7 +17,7 @@ mod tls;
 
 pub(crate) use body::Late;
 pub(crate) use client::ByHttps;
-pub(crate) use tls::acceptor;
+pub use tls::Certificate;
 
 use crate::auth::Buckets;
 use crate::gate::address_key;
@@ -90,7 +90,7 @@ struct Shared {
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
-    tls: Option<TlsAcceptor>,
+    certificate: Option<Certificate>,
     proxies: Vec<IpAddr>,
     stop: impl Future<Output = ()>,
 ) {
@@ -109,7 +109,8 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, peer)) => {
                 let Some(place) = Place::take(&shared, peer) else { continue };
-                let (shared, tls, ended) = (Arc::clone(&shared), tls.clone(), ended.clone());
+                let tls = certificate.as_ref().map(Certificate::acceptor);
+                let (shared, ended) = (Arc::clone(&shared), ended.clone());
                 connections.spawn(async move {
                     connection(stream, peer, &shared, tls, Arc::new(place), ended).await;
                 });

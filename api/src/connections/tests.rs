@@ -1,6 +1,6 @@
 //! Real sockets, with a clock that jumps to the next thing to wait for.
 
-use super::{ByHttps, CONNECTIONS_OF_ONE_MAX, HEAD, acceptor, serve};
+use super::{ByHttps, CONNECTIONS_OF_ONE_MAX, Certificate, HEAD, serve};
 use crate::extract::Json;
 use crate::server::Tls;
 use axum::Router;
@@ -17,9 +17,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 struct Running {
     address: SocketAddr,
@@ -37,15 +37,15 @@ pub(super) fn routes() -> Router {
         .route("/body", post(async |Json(number): Json<u32>| number.to_string()))
 }
 
-async fn running(tls: Option<TlsAcceptor>) -> Running {
-    behind(Vec::new(), tls).await
+async fn running(certificate: Option<Certificate>) -> Running {
+    behind(Vec::new(), certificate).await
 }
 
-async fn behind(proxies: Vec<IpAddr>, tls: Option<TlsAcceptor>) -> Running {
+async fn behind(proxies: Vec<IpAddr>, certificate: Option<Certificate>) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let (stop, stopped) = oneshot::channel();
-    let served = tokio::spawn(serve(listener, routes(), tls, proxies, async { drop(stopped.await) }));
+    let served = tokio::spawn(serve(listener, routes(), certificate, proxies, async { drop(stopped.await) }));
     Running { address, stop, served }
 }
 
@@ -174,23 +174,19 @@ async fn the_end_waits_for_no_request_for_long() {
     assert!(TcpStream::connect(server.address).await.is_err());
 }
 
-#[tokio::test]
-async fn with_a_certificate_it_is_encrypted_and_nothing_else_is_answered() {
-    let directory = tempfile::tempdir().expect("a directory");
+/// A new certificate and its key, in these files.
+fn certify(files: &Tls) -> CertificateDer<'static> {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-    let files =
-        Tls { certificate: directory.path().join("keha.crt"), key: directory.path().join("keha.key") };
     std::fs::write(&files.certificate, cert.pem()).expect("written");
-    assert!(
-        acceptor(&files).is_err_and(|error| error.to_string().contains("keha.key")),
-        "the key is missing"
-    );
     std::fs::write(&files.key, signing_key.serialize_pem()).expect("written");
-    let server = running(Some(acceptor(&files).expect("both are there"))).await;
+    cert.der().clone()
+}
 
+/// What is answered to whoever trusts this certificate alone.
+async fn encrypted(address: SocketAddr, trusted: &CertificateDer<'static>) -> std::io::Result<String> {
     let mut roots = RootCertStore::empty();
-    roots.add(cert.der().clone()).expect("a root");
+    roots.add(trusted.clone()).expect("a root");
     let provider = tokio_rustls::rustls::crypto::ring::default_provider();
     let config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
@@ -198,12 +194,48 @@ async fn with_a_certificate_it_is_encrypted_and_nothing_else_is_answered() {
         .with_root_certificates(roots)
         .with_no_client_auth();
     let name = ServerName::try_from("localhost").expect("a name");
-    let stream = TcpStream::connect(server.address).await.expect("connected");
-    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("a handshake");
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.expect("sent");
+    let stream = TcpStream::connect(address).await.expect("connected");
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("an answer");
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+fn files(directory: &tempfile::TempDir) -> Tls {
+    Tls { certificate: directory.path().join("keha.crt"), key: directory.path().join("keha.key") }
+}
+
+#[tokio::test]
+async fn with_a_certificate_it_is_encrypted_and_nothing_else_is_answered() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let files = files(&directory);
+    let certificate = certify(&files);
+    let server = running(Some(Certificate::open(&files).expect("both are there"))).await;
+    let answer = encrypted(server.address, &certificate).await.expect("an answer");
     assert!(answer.ends_with("here"), "{answer}");
     let plain = said(server.address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert!(!plain.contains("here"), "{plain}");
+    std::fs::remove_file(&files.key).expect("removed");
+    assert!(Certificate::open(&files).is_err_and(|error| error.to_string().contains("keha.key")));
+}
+
+/// A renewed certificate took a restart, which interrupts recording.
+#[tokio::test]
+async fn a_renewed_certificate_is_that_of_the_next_connection_and_a_bad_one_changes_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let files = files(&directory);
+    let before = certify(&files);
+    let certificate = Certificate::open(&files).expect("both are there");
+    let server = running(Some(certificate.clone())).await;
+    let key = std::fs::read(&files.key).expect("there");
+    let after = certify(&files);
+    let renewed = std::fs::read(&files.key).expect("there");
+    std::fs::write(&files.key, key).expect("written");
+    assert!(certificate.replace(&files).is_err(), "the key of another certificate");
+    assert!(encrypted(server.address, &before).await.is_ok());
+    std::fs::write(&files.key, renewed).expect("written");
+    certificate.replace(&files).expect("they belong together");
+    assert!(encrypted(server.address, &after).await.is_ok());
+    assert!(encrypted(server.address, &before).await.is_err());
 }

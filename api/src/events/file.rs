@@ -6,6 +6,7 @@
 use super::event::Event;
 use super::log::KEPT_MAX;
 use crate::error::{Error, Result};
+use crate::state::put_aside;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -29,7 +30,7 @@ pub(super) struct EventFile {
 }
 
 impl EventFile {
-    /// Opens it, and reads what it and the one before it hold. Neither need exist.
+    /// Opens it, and reads what it and the one before it hold. Neither need exist. One that cannot be read or written is put aside.
     pub(super) fn open(directory: &Path) -> Result<(EventFile, Vec<Event>)> {
         let (current, before) = (directory.join("events.jsonl"), directory.join("events.1.jsonl"));
         let failed = |op: &'static str, path: &Path| {
@@ -41,11 +42,15 @@ impl EventFile {
             .mode(0o700)
             .create(directory)
             .map_err(failed("make the directory of", &current))?;
-        let mut events = read(&before).map_err(failed("read", &before))?;
-        let newer = read(&current).map_err(failed("read", &current))?;
+        let mut events = read_or_put_aside(&before)?;
+        let newer = read_or_put_aside(&current)?;
         let mut file = EventFile { current, before, file: None, bytes: 0, events: newer.len(), told: false };
         events.extend(newer);
-        file.reopen().map_err(failed("open", &file.current.clone()))?;
+        if let Err(error) = file.reopen() {
+            put_aside(&file.current, &error)?;
+            file.events = 0;
+            file.reopen().map_err(failed("open", &file.current.clone()))?;
+        }
         Ok((file, events))
     }
 
@@ -100,6 +105,13 @@ impl EventFile {
         self.events += 1;
         Ok(())
     }
+}
+
+fn read_or_put_aside(path: &Path) -> Result<Vec<Event>> {
+    read(path).or_else(|error| {
+        put_aside(path, &error)?;
+        Ok(Vec::new())
+    })
 }
 
 /// The events of a file, with nothing of what is none.

@@ -44,10 +44,10 @@ struct Inner {
 }
 
 impl Events {
-    /// The log in this state directory, with what it holds of earlier.
+    /// The log in this state directory, with what it holds of earlier. A file that cannot be read or written is put aside.
     ///
     /// # Errors
-    /// Where the file is there and cannot be read, or cannot be written.
+    /// Where that cannot be done, or nothing can be written there.
     pub fn open(directory: &Path) -> crate::Result<Events> {
         let (file, events) = EventFile::open(directory)?;
         let mut log = Log::default();

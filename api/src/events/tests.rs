@@ -57,6 +57,23 @@ fn a_torn_line_and_one_of_a_newer_version_cost_nothing_but_themselves() {
     assert_eq!(texts(&events.query(&all()).events), ["a", "b"]);
 }
 
+/// It kept the server from starting, and so every camera from being recorded.
+#[test]
+fn files_that_cannot_be_read_are_put_aside_and_begun_anew() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for name in ["events.jsonl", "events.1.jsonl"] {
+        std::fs::create_dir(directory.path().join(name)).expect("made");
+    }
+    for expected in [&["a"][..], &["a", "a"]] {
+        let events = Events::open(directory.path()).expect("it opens");
+        events.note(event(EventKind::CameraUp, None, "a"));
+        assert_eq!(texts(&events.query(&all()).events), expected);
+    }
+    for name in ["events.jsonl.damaged-1", "events.1.jsonl.damaged-1"] {
+        assert!(directory.path().join(name).is_dir());
+    }
+}
+
 #[test]
 fn memory_and_files_are_bounded_and_the_newest_are_kept() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -1,7 +1,7 @@
 //! Cameras as JSON, in both directions. What goes out never holds a secret.
 
 use crate::auth::Grant;
-use crate::control::{Camera, CameraSettings, Login, Stream, StreamState, Track};
+use crate::control::{Camera, CameraSettings, Drops, Login, Stream, StreamState, Track};
 use crate::extract::path_name;
 use crate::problem::Problem;
 use axum::http::StatusCode;
@@ -37,6 +37,9 @@ struct StreamDocument {
     /// Since when.
     #[schema(format = DateTime)]
     since: String,
+    /// Up to when there is footage of it, as far as is known; null if there never was any, or its volume is not open.
+    #[schema(format = DateTime)]
+    last_sample: Option<String>,
     /// Of a stream that waits: why.
     reason: Option<&'static str>,
     /// Of a stream that waits: in how many seconds it is tried again at the latest.
@@ -54,10 +57,21 @@ struct StreamDocument {
     lost_packets: u64,
     /// Samples left out because the disk did not keep up, or too large.
     dropped_samples: u64,
+    /// The same by reason.
+    drops: Vec<DropsDocument>,
     /// Gaps begun.
     gaps: u64,
     /// The camera's clock minus the server's, in seconds, as the camera last reported.
     camera_clock_offset_s: Option<f64>,
+}
+
+/// Samples that were left out for one reason since the server was started.
+#[derive(Serialize, ToSchema)]
+struct DropsDocument {
+    /// As gaps have it: `overload` (the disk did not keep up), `sample too large`, `protocol` (nobody could have decoded them).
+    reason: &'static str,
+    samples: u64,
+    bytes: u64,
 }
 
 /// A track.
@@ -124,6 +138,7 @@ impl StreamDocument {
             url: stream.url.clone(),
             state: stream.state.name(),
             since: rfc3339(stream.since),
+            last_sample: stream.last_sample.map(rfc3339),
             reason,
             retry_in_s,
             last_error: if stream.state == StreamState::NoVolume && !grant.may_administer() {
@@ -138,9 +153,16 @@ impl StreamDocument {
             bytes: stream.counts.bytes,
             lost_packets: stream.counts.lost_packets,
             dropped_samples: stream.counts.dropped_samples,
+            drops: stream.drops.iter().map(DropsDocument::new).collect(),
             gaps: stream.counts.gaps,
             camera_clock_offset_s: stream.camera_clock_offset_ns.map(|ns| ns as f64 / 1e9),
         }
+    }
+}
+
+impl DropsDocument {
+    fn new(drops: &Drops) -> DropsDocument {
+        DropsDocument { reason: drops.reason, samples: drops.samples, bytes: drops.bytes }
     }
 }
 
@@ -184,10 +206,26 @@ fn refused(why: &str) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use super::CameraDocument;
+    use super::{CameraDocument, rfc3339};
     use crate::auth::{Cameras, Grant, Role};
     use crate::control::{Camera, Control, StreamState};
     use crate::testing::FakeControl;
+
+    #[test]
+    fn of_a_stream_it_is_told_when_its_last_sample_came_and_what_was_left_out_for_which_reason() {
+        let mut camera: Camera = FakeControl::default().cameras().remove(0);
+        let told = |camera: &Camera| {
+            let grant = Grant { role: Role::Viewer, cameras: Cameras::All };
+            serde_json::to_value(CameraDocument::new(camera, &grant)).expect("a document")["streams"][0]
+                .clone()
+        };
+        let stream = told(&camera);
+        assert_eq!(stream["last_sample"], rfc3339(camera.streams[0].last_sample.expect("one")));
+        let drops = serde_json::json!([{"reason": "overload", "samples": 0, "bytes": 0}]);
+        assert_eq!(stream["drops"], drops);
+        camera.streams[0].last_sample = None;
+        assert!(told(&camera)["last_sample"].is_null());
+    }
 
     #[test]
     fn where_a_volume_is_nobody_learns_who_administers_some_cameras_alone() {

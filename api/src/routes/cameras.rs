@@ -28,7 +28,10 @@ pub(super) struct CameraTest {
 /// What a camera offers.
 #[derive(Serialize, ToSchema)]
 pub(super) struct CameraOffer {
+    /// The tracks that would be recorded.
     tracks: Vec<TrackDocument>,
+    /// The others, and why each would not be.
+    skipped: Vec<String>,
 }
 
 /// Whether a stream is to be recorded.
@@ -117,11 +120,12 @@ pub(super) async fn test(
 ) -> Result<Json<CameraOffer>, Problem> {
     let CameraTest { url, username, password } = tried;
     let login = username.map(|username| Login { username, password: password.unwrap_or_default() });
-    let tracks = app.control(move |control| control.test_camera(&url, login.as_ref())).await?;
-    Ok(Json(CameraOffer { tracks: tracks.iter().map(TrackDocument::new).collect() }))
+    let offer = app.control(move |control| control.test_camera(&url, login.as_ref())).await?;
+    let tracks = offer.tracks.iter().map(TrackDocument::new).collect();
+    Ok(Json(CameraOffer { tracks, skipped: offer.skipped }))
 }
 
-/// Begins or ends the recording of one stream, until it is said otherwise or the server is started again.
+/// Begins or ends the recording of one stream, until it is said otherwise, also when the server is started again.
 #[utoipa::path(put, path = "/cameras/{camera}/streams/{stream}/recording", tag = "cameras", request_body = Recording,
     params(("camera" = String, Path, description = "Its name"), ("stream" = String, Path, description = "`main`, or the name of a further stream")),
     responses((status = 204, description = "Done"), (status = 404, description = "There is none of that name")))]

@@ -80,6 +80,10 @@ impl Reporter {
         }
         cell.footage_end = recording.footage_end();
         let status = &mut cell.status;
+        if began {
+            // Without new samples that may be the end of a gap.
+            status.last_sample = recording.footage_end();
+        }
         status.samples = counters.samples;
         status.bytes = counters.bytes;
         (status.bitrate_bps, status.frames_per_second) = rates;

@@ -19,7 +19,7 @@ mod tests;
 
 use crate::camera::{Camera, CameraUrl};
 use crate::event::Event;
-use crate::status::{StatusCell, StreamStatus};
+use crate::status::{StatusCell, StreamState, StreamStatus};
 use crate::stream::{Shared, StreamTask};
 use keha_fs::{GapReason, StreamName, Tail, WallTime, Writer};
 use member::{Member, Task};
@@ -121,11 +121,17 @@ impl Recorder {
     }
 
     /// Records a camera as it is now: streams that are new begin, those that are no more end, those whose address or
-    /// credentials are others begin anew, and the others go on untouched. A camera that is not recorded yet is added.
+    /// credentials are others begin anew, and the others go on untouched. A camera that is not recorded yet is added. Streams that
+    /// are new and `stopped` are there, and are not recorded until [`Recorder::start_stream`].
     ///
     /// # Errors
     /// [`StartError`]; streams that were to begin are not recorded then.
-    pub fn change(&self, writer: &Writer, camera: &Camera) -> Result<(), StartError> {
+    pub fn change(
+        &self,
+        writer: &Writer,
+        camera: &Camera,
+        stopped: &BTreeSet<StreamName>,
+    ) -> Result<(), StartError> {
         let mut ended = lock(&self.changing);
         let wanted: BTreeMap<&StreamName, &CameraUrl> = camera.streams().collect();
         let differs =
@@ -146,7 +152,7 @@ impl Recorder {
         self.end(&mut ended, &end)?;
         self.forget(&end);
         let new = camera.streams().filter(|(name, _)| !known.contains(*name));
-        self.begin(&ended, writer, new.map(|(name, url)| (camera.name(), name, url)))
+        self.begin(&mut ended, writer, new.map(|(name, url)| (camera.name(), name, url)), stopped)
     }
 
     /// Records a camera no longer. What was recorded stays. False if it is not recorded here.
@@ -181,7 +187,7 @@ impl Recorder {
     /// # Errors
     /// [`StartError::Unknown`], [`StartError::Volume`].
     pub fn start_stream(&self, writer: &Writer, name: &StreamName) -> Result<(), StartError> {
-        let ended = lock(&self.changing);
+        let mut ended = lock(&self.changing);
         let members = lock(&self.members);
         let member = members.iter().find(|member| member.name == *name);
         let Some(member) = member else { return Err(StartError::Unknown(name.clone())) };
@@ -190,7 +196,7 @@ impl Recorder {
         }
         let (camera, url) = (member.camera.clone(), member.url.clone());
         drop(members);
-        self.begin(&ended, writer, std::iter::once((&camera, name, &url)))
+        self.begin(&mut ended, writer, std::iter::once((&camera, name, &url)), &BTreeSet::new())
     }
 
     /// What each stream is doing, in the order in which they were added.
@@ -231,7 +237,7 @@ impl Recorder {
     }
 
     fn add_all(&self, writer: &Writer, cameras: &[Camera]) -> Result<(), StartError> {
-        let ended = lock(&self.changing);
+        let mut ended = lock(&self.changing);
         let mut names: BTreeSet<_> = lock(&self.members).iter().map(|member| member.name.clone()).collect();
         let mut streams = Vec::new();
         for camera in cameras {
@@ -240,15 +246,16 @@ impl Recorder {
         if let Some((_, name, _)) = streams.iter().find(|(_, name, _)| !names.insert((*name).clone())) {
             return Err(StartError::Twice((*name).clone()));
         }
-        self.begin(&ended, writer, streams.into_iter())
+        self.begin(&mut ended, writer, streams.into_iter(), &BTreeSet::new())
     }
 
-    /// Begins streams, all or none.
+    /// Begins streams, all or none; those that are stopped are only put with the others.
     fn begin<'a>(
         &self,
-        ended: &BTreeMap<StreamName, WallTime>,
+        ended: &mut BTreeMap<StreamName, WallTime>,
         writer: &Writer,
         streams: impl Iterator<Item = (&'a StreamName, &'a StreamName, &'a CameraUrl)>,
+        stopped: &BTreeSet<StreamName>,
     ) -> Result<(), StartError> {
         let Some(runtime) = &self.runtime else { return Ok(()) };
         let mut ready = Vec::new();
@@ -262,7 +269,12 @@ impl Recorder {
             };
             let (stop, stopping) = watch::channel(false);
             let now = self.shared.clock.now().wall;
-            let cell = Arc::new(Mutex::new(StatusCell::new(name.clone(), url.clone(), now)));
+            let mut cell = StatusCell::new(name.clone(), url.clone(), now);
+            cell.status.last_sample = before.map(|(last, _)| last);
+            if stopped.contains(name) {
+                cell.enter(StreamState::Stopped, now);
+            }
+            let cell = Arc::new(Mutex::new(cell));
             let (tail, shared) = (sink.tail(), Arc::clone(&self.shared));
             let task =
                 StreamTask::new(name.clone(), url.clone(), sink, before, shared, Arc::clone(&cell), stopping);
@@ -275,7 +287,13 @@ impl Recorder {
             return Err(StartError::Stopping);
         }
         for (mut member, stop, task) in ready {
-            member.task = Some(Task { stop, handle: runtime.spawn(task.run()) });
+            if stopped.contains(&member.name) {
+                // When it is recorded again, what is missing is missing because it was stopped.
+                let last = member.status().status.last_sample;
+                ended.extend(last.map(|last| (member.name.clone(), last)));
+            } else {
+                member.task = Some(Task { stop, handle: runtime.spawn(task.run()) });
+            }
             match members.iter_mut().find(|known| known.name == member.name) {
                 Some(known) => *known = member,
                 None => members.push(member),

@@ -9,6 +9,7 @@ use super::protected::{self, Protected};
 use crate::commands::record;
 use crate::failure::Failure;
 use crate::units::{scrub, size};
+use keha_api::{Certificate, Tls};
 use keha_player::library::CHUNKS_BYTES;
 use keha_recorder::Camera;
 use serde::Deserialize;
@@ -135,6 +136,8 @@ pub(crate) fn from_file(path: &Path) -> anyhow::Result<Config> {
             let why = format!("{key}: holds a private key and others can read it: chmod 600 {key}");
             return Err(Failure::failed(why));
         }
+        // What the server would refuse is refused here.
+        Certificate::open(&Tls { certificate: certificate.clone(), key: key.clone() })?;
     }
     let volumes = volumes(raw.volumes, &file.text, base).map_err(wrong)?;
     let entries = cameras::entries(raw.cameras, path, &file)?;

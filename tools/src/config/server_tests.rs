@@ -3,6 +3,7 @@
 use super::server::{self, FILE, SERVER, VOLUME, from_file};
 use crate::config::cameras::{CAMERA_IN_VOLUME, STREAM};
 use crate::failure::{self, Exit};
+use rcgen::generate_simple_self_signed;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -18,13 +19,19 @@ fn write(dir: &Path, name: &str, text: &str, mode: u32) -> PathBuf {
     path
 }
 
+/// A certificate and its key.
+fn certify(dir: &Path) {
+    let certified = generate_simple_self_signed(["keha.example".to_owned()]).expect("a certificate");
+    write(dir, "certificate.pem", &certified.cert.pem(), 0o600);
+    write(dir, "key.pem", &certified.signing_key.serialize_pem(), 0o600);
+}
+
 #[test]
 fn the_example_shows_every_key_and_is_right() {
     let example = include_str!("../../../dist/keha.example.toml");
     let dir = tempfile::tempdir().expect("a temporary directory");
-    for name in ["front.password", "key.pem", "certificate.pem"] {
-        write(dir.path(), name, "s3cret", 0o600);
-    }
+    write(dir.path(), "front.password", "s3cret", 0o600);
+    certify(dir.path());
     // What the example leaves commented out because a key stands for another is read too.
     let all: String = example
         .lines()
@@ -159,6 +166,30 @@ fn every_mistake_is_one_line_that_names_file_and_line() {
         assert!(line.contains(says) && !line.contains('\n'), "{says}: {line}");
         assert!(line.contains(&*dir.path().to_string_lossy()), "{line}");
         assert!(matches!(failure::exit_of(&error), Exit::Usage | Exit::Failed));
+    }
+}
+
+/// Files that were readable were right, and the server refused them.
+#[test]
+fn a_certificate_that_the_server_would_refuse_is_refused() {
+    let tls = "[server]\ntls_certificate = \"certificate.pem\"\ntls_key = \"key.pem\"\n";
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = write(dir.path(), "keha.toml", &format!("{tls}{VOLUME_A}"), 0o600);
+    certify(dir.path());
+    from_file(&path).expect("they belong together");
+    let key = fs::read_to_string(dir.path().join("key.pem")).expect("there");
+    certify(dir.path());
+    for (name, text, says) in [
+        ("key.pem", key.as_str(), "certificate.pem: "),
+        ("key.pem", "text", "key.pem: "),
+        ("certificate.pem", "text", "certificate.pem: it holds no certificate"),
+    ] {
+        let right = fs::read_to_string(dir.path().join(name)).expect("there");
+        write(dir.path(), name, text, 0o600);
+        let error = from_file(&path).expect_err(says);
+        assert!(failure::line_of(&error).contains(says), "{}", failure::line_of(&error));
+        assert_eq!(failure::exit_of(&error), Exit::Usage);
+        write(dir.path(), name, &right, 0o600);
     }
 }
 

@@ -11,10 +11,10 @@ use crate::failure;
 use crate::recording::Live;
 use crate::secret;
 use keha_api::control::{
-    Camera, CameraSettings, Control, ControlError, Counts, Drops, KeepLogin, Login, Stream, StreamState,
-    Track, VolumeState,
+    Camera, CameraSettings, Control, ControlError, Counts, Drops, KeepLogin, Login, Offer, Stream,
+    StreamState, Track, VolumeState,
 };
-use keha_fs::{Error, Hold, HoldId, HoldRequest, StreamName, Tail};
+use keha_fs::{Error, Hold, HoldId, HoldRequest, StreamName, Tail, WallTime};
 use keha_recorder::{CameraUrl, Credentials, NoOffer, Secret, StreamStatus};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,13 +29,14 @@ impl Control for Station {
         let statuses: Vec<StreamStatus> =
             slots.iter().flat_map(|slot| slot.live().as_ref().map(status).unwrap_or_default()).collect();
         let camera = |(name, wanted): (String, CameraInVolume)| {
-            let slot = slots.iter().find(|slot| slot.entry.name == wanted.volume);
-            let trouble = slot.map_or(Some("there is no such volume".to_owned()), |slot| {
-                slot.failed().or_else(|| slot.trouble(&name))
-            });
+            let slot = slots.iter().find(|slot| slot.name == wanted.volume);
+            let (since, trouble) = slot.map_or_else(
+                || (self.applied(), Some("there is no such volume".to_owned())),
+                |slot| slot.why_not(&name),
+            );
             let streams = wanted.camera.streams().map(|(name, url)| {
                 let status = statuses.iter().find(|status| status.name == *name);
-                status.map_or_else(|| absent(name, url, trouble.clone()), stream)
+                status.map_or_else(|| absent(name, url, since, trouble.clone()), stream)
             });
             Camera { read_only: wanted.read_only, volume: wanted.volume, streams: streams.collect(), name }
         };
@@ -48,8 +49,7 @@ impl Control for Station {
             if self.wanted().contains_key(name) {
                 return Err(ControlError::Exists(name.to_owned()));
             }
-            let kept =
-                KeptCamera::new(settings, self.volume_for(settings.volume.as_deref())?.entry.name.clone());
+            let kept = KeptCamera::new(settings, self.volume_for(settings.volume.as_deref())?.name.clone());
             self.put(name, kept, None)
         })
     }
@@ -64,7 +64,7 @@ impl Control for Station {
             let _change = self.change();
             let before = self.changeable(name)?;
             let volume = self.volume_for(settings.volume.as_deref().or(Some(before.volume.as_str())))?;
-            let kept = KeptCamera::new(settings, volume.entry.name.clone()).or_login_of(&before, keep)?;
+            let kept = KeptCamera::new(settings, volume.name.clone()).or_login_of(&before, keep)?;
             self.put(name, kept, Some(&before))
         })
     }
@@ -75,13 +75,16 @@ impl Control for Station {
             self.changeable(name)?;
             self.kept.change(|cameras| drop(cameras.remove(name))).map_err(failed)?;
             self.wanted().remove(name);
-            self.stopped().retain(|stream| stream.camera() != name);
+            let forgotten = self.stopped.change(|streams| streams.retain(|stream| stream.camera() != name));
+            if let Err(error) = forgotten {
+                tracing::error!(%error, camera = name, "which of its streams were stopped is still kept");
+            }
             self.bring_all();
             Ok(())
         })
     }
 
-    fn test_camera(&self, url: &str, login: Option<&Login>) -> Result<Vec<Track>, ControlError> {
+    fn test_camera(&self, url: &str, login: Option<&Login>) -> Result<Offer, ControlError> {
         crate::config::cameras::remember_password_of(url);
         let url = CameraUrl::parse(url).map_err(refused)?;
         let credentials = login.map(|login| {
@@ -95,7 +98,8 @@ impl Control for Station {
             width: track.width,
             height: track.height,
         };
-        Ok(offer.tracks.into_iter().map(track).collect())
+        let skipped = offer.skipped.iter().map(|why| failure::one_line(&secret::mask(why)));
+        Ok(Offer { skipped: skipped.collect(), tracks: offer.tracks.into_iter().map(track).collect() })
     }
 
     fn set_recording(&self, stream: &StreamName, on: bool) -> Result<(), ControlError> {
@@ -116,13 +120,17 @@ impl Control for Station {
                 };
                 done.map_err(failed)?;
             }
-            if on {
-                self.stopped().remove(stream)
-            } else {
+            if !on {
                 self.tell_stopped(stream);
-                self.stopped().insert(stream.clone())
-            };
-            Ok(())
+            }
+            let kept = self.stopped.change(|streams| {
+                if on {
+                    streams.remove(stream)
+                } else {
+                    streams.insert(stream.clone())
+                };
+            });
+            kept.map_err(|error| failed(format!("it is so only until the server is started again: {error}")))
         })
     }
 
@@ -175,7 +183,7 @@ impl Station {
     /// The volume of this name, the first one where none is given.
     fn volume_for(&self, name: Option<&str>) -> Result<Arc<Slot>, ControlError> {
         let slots = self.slots();
-        let found = slots.iter().find(|slot| name.is_none_or(|name| slot.entry.name == name));
+        let found = slots.iter().find(|slot| name.is_none_or(|name| slot.name == name));
         found.map(Arc::clone).ok_or_else(|| {
             // Which there are is told to those alone who administer all of them.
             let name = name.unwrap_or_default();
@@ -222,7 +230,7 @@ impl Station {
     fn those_of(&self, stream: &StreamName) -> Vec<Arc<Slot>> {
         let volume = self.wanted().get(stream.camera()).map(|camera| camera.volume.clone());
         let mut slots = self.slots();
-        slots.sort_by_key(|slot| Some(&slot.entry.name) != volume.as_ref());
+        slots.sort_by_key(|slot| Some(&slot.name) != volume.as_ref());
         slots
     }
 }
@@ -251,6 +259,7 @@ fn stream(status: &StreamStatus) -> Stream {
         url: secret::mask(&status.url.to_string()).into_owned(),
         state,
         since: status.since,
+        last_sample: status.last_sample,
         last_error: status.last_error.as_deref().map(|error| secret::mask(error).into_owned()),
         tracks: status.tracks.iter().map(track).collect(),
         counts: Counts {
@@ -273,12 +282,13 @@ fn drops(drops: &keha_recorder::Drops) -> Drops {
 }
 
 /// A stream that nobody records: its volume is not there, or has no room for it.
-fn absent(name: &StreamName, url: &CameraUrl, why: Option<String>) -> Stream {
+fn absent(name: &StreamName, url: &CameraUrl, since: WallTime, why: Option<String>) -> Stream {
     Stream {
         name: name.clone(),
         url: secret::mask(&url.to_string()).into_owned(),
         state: StreamState::NoVolume,
-        since: crate::recording::view::now(),
+        since,
+        last_sample: None,
         last_error: why,
         tracks: Vec::new(),
         counts: Counts::default(),
@@ -300,7 +310,7 @@ fn failed(error: impl std::fmt::Display) -> ControlError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use keha_fs::{Uuid, WallTime};
+    use keha_fs::Uuid;
     use keha_player::library::Library;
 
     /// Those who asked in the last two seconds were told that what they named was wrong, or unknown.

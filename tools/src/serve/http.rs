@@ -1,7 +1,7 @@
 //! The HTTP server on threads of its own: what is asked never takes a thread from recording, and ends in bounded time.
 
 use anyhow::Context;
-use keha_api::{Error, Server, Services, Settings};
+use keha_api::{Certificate, Error, Server, Services, Settings};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -24,6 +24,7 @@ pub(super) struct Http {
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
     address: SocketAddr,
+    certificate: Option<Certificate>,
 }
 
 impl Http {
@@ -41,6 +42,7 @@ impl Http {
             .context("cannot start the threads of the HTTP server")?;
         let server = runtime.block_on(listen(settings, services, others))?;
         let address = server.address().context("cannot ask where the HTTP server listens")?;
+        let certificate = server.certificate();
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = runtime.spawn(async move {
             let stopped = async {
@@ -49,12 +51,17 @@ impl Http {
             };
             server.serve(stopped).await;
         });
-        Ok(Http { runtime, stop, serving, address })
+        Ok(Http { runtime, stop, serving, address, certificate })
     }
 
     /// Where it listens.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What it encrypts with.
+    pub(super) fn certificate(&self) -> Option<Certificate> {
+        self.certificate.clone()
     }
 
     /// Begins to end it: nobody new is answered. Waits for nobody.

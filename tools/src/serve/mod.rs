@@ -19,9 +19,11 @@
 //! | `station.rs` | which cameras are wanted where, and bringing the volumes to that |
 //! | `slot.rs` | one volume: opened, tried again, closed |
 //! | `kept.rs` | the cameras that were added over HTTP, in the state directory |
+//! | `stopped.rs` | the streams whose recording was stopped over HTTP, there too |
 //! | `control.rs` | what the HTTP interface has done |
 //! | `happenings.rs` | what happens to cameras and disks, as events |
 //! | `http.rs` | the HTTP server, on threads of its own |
+//! | `running.rs` | how it is served, and what of that a file that is read again changes |
 //! | `run.rs` | the loop: signals, seconds, rounds |
 //!
 //! Must not live here: HTTP itself, how a stream is recorded, how a volume is written.
@@ -31,8 +33,10 @@ mod happenings;
 mod http;
 mod kept;
 mod run;
+mod running;
 mod slot;
 mod station;
+mod stopped;
 
 pub(crate) use run::{Job, run};
 

@@ -3,6 +3,7 @@
 use super::Wake;
 use super::happenings::Happenings;
 use super::http::Http;
+use super::running::{Running, tls};
 use super::station::{ReadConfig, Station};
 use crate::config::server::Config;
 use crate::failure::{Exit, Failure};
@@ -14,7 +15,7 @@ use crate::recording::view::View;
 use anyhow::Context;
 use keha_api::control::Control;
 use keha_api::events::{Events, NewEvent};
-use keha_api::{Services, Settings, Tls};
+use keha_api::{Services, Settings};
 use keha_player::library::Library;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -77,10 +78,13 @@ pub(crate) fn run(job: Job, output: Output) -> anyhow::Result<Exit> {
         let _change = station.change();
         station.apply(&config);
     }
+    let Config { server, .. } = config;
+    let running =
+        Arc::new(Running { server, http: job.http, state: job.state, certificate: http.certificate() });
     let (notifier, began) = (Notifier::new(), Instant::now());
     let happenings = Happenings::default();
     let mut serving =
-        Serving { station, notifier, view: job.view, events, happenings, began, is_ready: false };
+        Serving { station, running, notifier, view: job.view, events, happenings, began, is_ready: false };
     let outcome = serving.run(&woken, job.duration);
     serving.finish(http, &woken, outcome, output)
 }
@@ -89,19 +93,19 @@ fn settings(job: &Job, config: &Config) -> anyhow::Result<Settings> {
     let server = &config.server;
     let state = job.state.clone().or_else(|| server.state.clone());
     let why = "no state directory is named: set state in [server], or give --state";
-    let tls = server.tls.clone().map(|(certificate, key)| Tls { certificate, key });
     Ok(Settings {
         address: job.http.unwrap_or(server.http),
         state: state.ok_or_else(|| Failure::usage(why))?,
         base_path: server.base_path.clone(),
         allowed_origins: server.allowed_origins.clone(),
         trusted_proxies: server.trusted_proxies.clone(),
-        tls,
+        tls: tls(server),
     })
 }
 
 struct Serving {
     station: Arc<Station>,
+    running: Arc<Running>,
     notifier: Notifier,
     view: Option<View>,
     events: Arc<Events>,
@@ -180,8 +184,9 @@ impl Serving {
         match wake {
             Wake::Stop(_) | Wake::Tried(_) => {}
             Wake::Reload => {
-                let station = Arc::clone(&self.station);
-                let spawned = thread::Builder::new().name("reload".into()).spawn(move || station.reload());
+                let (station, running) = (Arc::clone(&self.station), Arc::clone(&self.running));
+                let reload = move || station.reload(&running);
+                let spawned = thread::Builder::new().name("reload".into()).spawn(reload);
                 if let Err(error) = spawned {
                     tracing::error!(%error, "cannot start a thread: nothing was changed");
                 }

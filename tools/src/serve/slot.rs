@@ -6,13 +6,15 @@ use crate::config::server::VolumeEntry;
 use crate::failure;
 use crate::opener::opener;
 use crate::recording::document::StreamStatus;
+use crate::recording::view::now;
 use crate::recording::{Live, Opening, Watch};
 use crate::units::retention::Wanted;
 use keha_api::control::{RoundTimes, VolumeState};
-use keha_fs::{CreateOptions, RoundReport, StreamName};
+use keha_fs::{CreateOptions, RoundReport, StreamName, WallTime};
 use keha_recorder::Recorder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -25,7 +27,8 @@ const STREAMS: usize = 32;
 
 /// A volume.
 pub(super) struct Slot {
-    pub(super) entry: VolumeEntry,
+    pub(super) name: String,
+    path: PathBuf,
     live: RwLock<Option<Live>>,
     state: Mutex<State>,
     /// It is not to be opened any more.
@@ -34,10 +37,16 @@ pub(super) struct Slot {
 
 struct State {
     watch: Watch,
+    /// It is created with this size where it is missing.
+    size_bytes: Option<u64>,
+    /// In which time all of it is verified, from when it is opened next.
+    scrub: Option<Duration>,
     /// Why it is not open.
     failed: Option<String>,
-    /// Why a camera is not recorded although it is open, by camera.
-    troubles: BTreeMap<String, String>,
+    /// Since when it is open, or is not.
+    since: WallTime,
+    /// Why a camera is not recorded although it is open, by camera, and since when.
+    troubles: BTreeMap<String, (WallTime, String)>,
     /// What was said of retention, by camera.
     retained: BTreeMap<String, Wanted>,
     /// A thread is at it.
@@ -59,11 +68,24 @@ pub(super) enum Need {
     Bring,
 }
 
+impl State {
+    /// Why it is not open from now on. Another reason does not begin anew.
+    fn set_failed(&mut self, failed: Option<String>) {
+        if self.failed.is_some() != failed.is_some() {
+            self.since = now();
+        }
+        self.failed = failed;
+    }
+}
+
 impl Slot {
     pub(super) fn new(entry: VolumeEntry) -> Slot {
         let state = State {
             watch: Watch::new(),
+            size_bytes: entry.size_bytes,
+            scrub: entry.scrub,
             failed: Some("it is being opened".to_owned()),
+            since: now(),
             troubles: BTreeMap::new(),
             retained: BTreeMap::new(),
             busy: false,
@@ -72,7 +94,33 @@ impl Slot {
             round: None,
             rounds: RoundTimes::default(),
         };
-        Slot { entry, live: RwLock::default(), state: Mutex::new(state), gone: AtomicBool::new(false) }
+        Slot {
+            name: entry.name,
+            path: entry.path,
+            live: RwLock::default(),
+            state: Mutex::new(state),
+            gone: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether that is this volume, whatever else is said of it.
+    pub(super) fn is(&self, entry: &VolumeEntry) -> bool {
+        self.name == entry.name && self.path == entry.path
+    }
+
+    /// Takes over what is said of this volume now. Nothing that is being recorded is interrupted for it.
+    pub(super) fn take_over(&self, entry: &VolumeEntry) {
+        let mut state = self.state();
+        if state.size_bytes != entry.size_bytes {
+            tracing::warn!(
+                volume = self.name,
+                "its size was changed: a volume that is there keeps the size that it has"
+            );
+        }
+        if state.scrub != entry.scrub {
+            tracing::warn!(volume = self.name, "its scrub was changed: that counts when it is opened next");
+        }
+        (state.size_bytes, state.scrub) = (entry.size_bytes, entry.scrub);
     }
 
     /// The volume, while it is open. Held as long as something is done with it.
@@ -102,16 +150,20 @@ impl Slot {
         self.state().failed.clone()
     }
 
-    /// Why a camera is not recorded although the volume is open.
-    pub(super) fn trouble(&self, camera: &str) -> Option<String> {
-        self.state().troubles.get(camera).cloned()
+    /// Why a camera is not recorded into it, if that is known, and since when.
+    pub(super) fn why_not(&self, camera: &str) -> (WallTime, Option<String>) {
+        let state = self.state();
+        match (&state.failed, state.troubles.get(camera)) {
+            (None, Some((since, why))) => (*since, Some(why.clone())),
+            (failed, _) => (state.since, failed.clone()),
+        }
     }
 
     /// What is known of it.
     pub(super) fn told(&self) -> VolumeState {
         let state = self.state();
         VolumeState {
-            name: self.entry.name.clone(),
+            name: self.name.clone(),
             failed: state.failed.clone(),
             round: state.round.clone(),
             rounds: state.rounds,
@@ -120,10 +172,10 @@ impl Slot {
 
     /// Opens it. The next attempt follows [`RETRY`] later, if need be.
     pub(super) fn open(&self, wake: &SyncSender<Wake>) {
-        let name = &self.entry.name;
+        let name = &self.name;
         let failed = match self.try_open(wake) {
             Ok(live) => {
-                tracing::info!(volume = name, path = %self.entry.path.display(), "open");
+                tracing::info!(volume = name, path = %self.path.display(), "open");
                 *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(live);
                 None
             }
@@ -140,12 +192,16 @@ impl Slot {
             }
             Some(_) => {}
         }
-        state.failed = failed;
+        state.set_failed(failed);
     }
 
     fn try_open(&self, wake: &SyncSender<Wake>) -> anyhow::Result<Live> {
-        let VolumeEntry { name, path, size_bytes, scrub } = &self.entry;
-        if let (Some(size_bytes), false) = (*size_bytes, path.exists()) {
+        let (name, path) = (&self.name, &self.path);
+        let (size_bytes, scrub) = {
+            let state = self.state();
+            (state.size_bytes, state.scrub)
+        };
+        if let (Some(size_bytes), false) = (size_bytes, path.exists()) {
             let label = name.clone();
             let options =
                 CreateOptions { size_bytes, label, opener: opener("create"), ..CreateOptions::default() };
@@ -159,7 +215,7 @@ impl Slot {
         // The writer waits for nobody: a round that is not looked at in time is replaced by the next.
         let on_round =
             Box::new(move |report| drop(rounds.try_send(Wake::Round(of.clone(), Box::new(report)))));
-        let opening = Opening { path, purpose: "serve", scrub: *scrub };
+        let opening = Opening { path, purpose: "serve", scrub };
         let mut live = Live::open(&opening, |_| Recorder::with_room(STREAMS), on_round)?;
         live.listen();
         if let Some(events) = live.recorder.take_events() {
@@ -173,10 +229,10 @@ impl Slot {
     /// Closes it: stops its streams, writes everything out. It can be opened again unless it is gone.
     pub(super) fn close(&self, why: &str) -> Option<(Vec<StreamStatus>, keha_fs::Result<()>)> {
         let live = self.live.write().unwrap_or_else(PoisonError::into_inner).take()?;
-        self.state().failed = Some(why.to_owned());
+        self.state().set_failed(Some(why.to_owned()));
         let (streams, closed) = live.close();
         if let Err(error) = &closed {
-            tracing::error!(volume = self.entry.name, %error, "not all that was recorded last is on the disk");
+            tracing::error!(volume = self.name, %error, "not all that was recorded last is on the disk");
         }
         Some((streams, closed))
     }
@@ -202,13 +258,13 @@ impl Slot {
         let Some(live) = live.as_ref() else { return };
         let streams = live.recorder.status();
         let recorded: BTreeSet<&str> = streams.iter().map(|stream| stream.name.camera()).collect();
-        let here = |name: &str| wanted.get(name).is_some_and(|camera| camera.volume == self.entry.name);
+        let here = |name: &str| wanted.get(name).is_some_and(|camera| camera.volume == self.name);
         for name in recorded.into_iter().filter(|name| !here(name)) {
             let removed = StreamName::new(name).map(|name| live.recorder.remove(&name));
             if let Ok(Err(error)) = removed
                 && !self.is_gone()
             {
-                tracing::error!(volume = self.entry.name, camera = name, %error, "still recorded");
+                tracing::error!(volume = self.name, camera = name, %error, "still recorded");
             }
         }
         let mut state = self.state();
@@ -236,11 +292,11 @@ impl Slot {
         let trouble = outcome.as_ref().err().map(failure::line_of);
         let mut state = self.state();
         let known = state.troubles.get(&name);
-        if let Some(why) = trouble.as_ref().filter(|why| known != Some(*why)) {
-            tracing::error!(volume = self.entry.name, camera = name, "not as it should be: {why}");
+        if let Some(why) = trouble.as_ref().filter(|why| known.is_none_or(|(_, known)| known != *why)) {
+            tracing::error!(volume = self.name, camera = name, "not as it should be: {why}");
         }
         match trouble {
-            Some(why) => drop(state.troubles.insert(name, why)),
+            Some(why) => state.troubles.entry(name).or_insert_with(|| (now(), String::new())).1 = why,
             None => drop(state.troubles.remove(&name)),
         }
         outcome
@@ -253,11 +309,7 @@ impl Slot {
         stopped: &BTreeSet<StreamName>,
     ) -> anyhow::Result<()> {
         let name = camera.camera.name();
-        live.recorder.change(&live.writer, &camera.camera)?;
-        for stream in stopped.iter().filter(|stream| stream.camera() == name.as_str()) {
-            // That it has no such stream any more is as good.
-            let _ = live.recorder.stop_stream(stream);
-        }
+        live.recorder.change(&live.writer, &camera.camera, stopped)?;
         let known = self.state().retained.get(name.as_str()).copied();
         if known != Some(camera.retention) {
             live.retain(&camera.camera, camera.retention)?;

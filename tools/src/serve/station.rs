@@ -5,14 +5,17 @@
 
 use super::Wake;
 use super::kept::{Kept, KeptCamera};
+use super::running::Running;
 use super::slot::{Need, Slot};
+use super::stopped::Stopped;
 use crate::commands::record;
 use crate::config::server::Config;
 use crate::failure;
 use crate::recording::document::StreamStatus;
+use crate::recording::view::now;
 use crate::recording::{News, Tick};
 use crate::units::retention::Wanted;
-use keha_fs::{RoundReport, StreamName};
+use keha_fs::{RoundReport, StreamName, WallTime};
 use keha_player::library::Library;
 use keha_recorder::Camera;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,8 +39,10 @@ pub(super) struct Station {
     pub(super) library: Arc<Library>,
     slots: RwLock<Vec<Arc<Slot>>>,
     wanted: Mutex<BTreeMap<String, CameraInVolume>>,
-    /// Streams that are not to be recorded, until it is said otherwise or the server ends.
-    stopped: Mutex<BTreeSet<StreamName>>,
+    /// Streams that are not to be recorded, until it is said otherwise.
+    pub(super) stopped: Stopped,
+    /// When the configuration was read last.
+    applied: Mutex<WallTime>,
     /// Held through a change.
     changing: Mutex<()>,
     /// All of it ends: nothing is changed any more.
@@ -69,7 +74,8 @@ impl Station {
             library: Arc::new(library),
             slots: RwLock::default(),
             wanted: Mutex::default(),
-            stopped: Mutex::default(),
+            stopped: Stopped::open(state),
+            applied: Mutex::new(now()),
             changing: Mutex::default(),
             is_ending: AtomicBool::new(false),
             wake,
@@ -91,7 +97,7 @@ impl Station {
     }
 
     pub(super) fn slot(&self, volume: &str) -> Option<Arc<Slot>> {
-        self.slots().into_iter().find(|slot| slot.entry.name == volume)
+        self.slots().into_iter().find(|slot| slot.name == volume)
     }
 
     /// All cameras that are wanted, by name.
@@ -99,8 +105,9 @@ impl Station {
         lock(&self.wanted)
     }
 
-    pub(super) fn stopped(&self) -> MutexGuard<'_, BTreeSet<StreamName>> {
-        lock(&self.stopped)
+    /// When the configuration was read last.
+    pub(super) fn applied(&self) -> WallTime {
+        *lock(&self.applied)
     }
 
     /// Says to the loop that a stream is not recorded any more. Waits for nobody: the loop looks for itself, too, each second.
@@ -115,11 +122,12 @@ impl Station {
         streams.map(|(name, _)| name.to_string()).collect()
     }
 
-    /// Reads the configuration again; one with an error changes nothing.
-    pub(super) fn reload(&self) {
+    /// Reads the configuration again; one with an error changes nothing. How it is served is left to `running`.
+    pub(super) fn reload(&self, running: &Running) {
         let _change = self.change();
         match (self.read)() {
             Ok(config) => {
+                running.take_over(&config.server);
                 self.apply(&config);
                 tracing::warn!("the configuration was read again");
             }
@@ -129,13 +137,14 @@ impl Station {
 
     /// Makes a configuration that of this server. Volumes and cameras that stay the same are not touched.
     pub(super) fn apply(&self, config: &Config) {
+        *lock(&self.applied) = now();
         let before = self.slots();
-        let kept = |slot: &&Arc<Slot>, entry: &_| slot.entry == *entry;
         let after: Vec<Arc<Slot>> = config
             .volumes
             .iter()
             .map(|entry| {
-                let same = before.iter().find(|slot| kept(slot, entry)).map(Arc::clone);
+                let same = before.iter().find(|slot| slot.is(entry)).map(Arc::clone);
+                let same = same.inspect(|slot| slot.take_over(entry));
                 same.unwrap_or_else(|| Arc::new(Slot::new(entry.clone())))
             })
             .collect();
@@ -191,10 +200,10 @@ impl Station {
     /// # Errors
     /// Why it is not so.
     pub(super) fn bring_one(&self, camera: &CameraInVolume) -> anyhow::Result<()> {
-        let (wanted, stopped) = (self.wanted().clone(), self.stopped().clone());
+        let (wanted, stopped) = (self.wanted().clone(), self.stopped.all());
         let slots = self.slots();
         slots.iter().for_each(|slot| slot.remove_others(&wanted));
-        let slot = slots.iter().find(|slot| slot.entry.name == camera.volume);
+        let slot = slots.iter().find(|slot| slot.name == camera.volume);
         slot.map_or(Ok(()), |slot| slot.bring(camera, &stopped))
     }
 
@@ -202,8 +211,8 @@ impl Station {
     fn bring(&self, slot: &Slot) {
         let wanted = self.wanted().clone();
         slot.remove_others(&wanted);
-        let stopped = self.stopped().clone();
-        for camera in wanted.values().filter(|camera| camera.volume == slot.entry.name) {
+        let stopped = self.stopped.all();
+        for camera in wanted.values().filter(|camera| camera.volume == slot.name) {
             // What is wrong with it is said there.
             let _ = slot.bring(camera, &stopped);
         }
@@ -214,7 +223,7 @@ impl Station {
         let mut ticks = Vec::new();
         for slot in self.slots() {
             let (tick, need) = slot.tick(now);
-            ticks.extend(tick.map(|tick| (slot.entry.name.clone(), tick)));
+            ticks.extend(tick.map(|tick| (slot.name.clone(), tick)));
             let Some(need) = need else { continue };
             slot.begin();
             let (station, of) = (Arc::clone(self), Arc::clone(&slot));
@@ -232,7 +241,7 @@ impl Station {
         match need {
             Need::Open => slot.open(&self.wake),
             Need::Close => {
-                tracing::error!(volume = slot.entry.name, "it takes nothing any more, and is opened again");
+                tracing::error!(volume = slot.name, "it takes nothing any more, and is opened again");
                 slot.close("it took nothing any more");
             }
             Need::Bring => {}
@@ -245,7 +254,7 @@ impl Station {
             self.bring(slot);
         }
         slot.end();
-        let _ = self.wake.send(Wake::Tried(slot.entry.name.clone()));
+        let _ = self.wake.send(Wake::Tried(slot.name.clone()));
     }
 
     /// A round of a volume ended.

@@ -63,10 +63,13 @@ fn a_missing_volume_keeps_nothing_else_from_being_recorded_and_is_tried_again() 
         until(name, || {
             let stream = server.camera(name)?["streams"][0].clone();
             assert_eq!(stream["state"], "no_volume");
+            assert_eq!(stream["last_sample"], Value::Null);
             stream["last_error"].as_str()?.contains(says).then_some(())
         });
         server.await_log(says);
     }
+    let since = |name: &str| server.camera(name).map(|camera| camera["streams"][0]["since"].clone());
+    assert_eq!(since("b"), since("b"), "it is not the moment of asking");
     until("the volume's trouble to be told", || {
         let volumes = server.ask("GET", "/api/v1/volumes", "", None).1;
         (volumes.contains("\"away\"") && volumes.contains("away.ring: ")).then_some(())
@@ -95,8 +98,16 @@ fn a_file_that_is_read_again_changes_what_changed_in_it_and_nothing_else() {
     let more = "[[volumes]]\nname = \"more\"\npath = \"more.ring\"\nsize = \"64MiB\"\n";
     let new = camera("new", "volume = \"more\"");
     configure(dir.path(), &format!("{more}{}{other}{new}", camera("stays", "")));
+    // What is said of a volume that stays where it is interrupts none of its cameras.
+    let path = dir.path().join("keha.toml");
+    let text = fs::read_to_string(&path).expect("there");
+    let text = text.replacen("size = \"64MiB\"", "size = \"128MiB\"\nscrub = \"7d\"", 1);
+    fs::write(&path, text.replacen("[server]", "[server]\ncache = \"1MiB\"", 1)).expect("written");
     server.signal(Signal::SIGHUP);
     server.await_log("read again");
+    for says in ["keeps the size that it has", "opened next", "from the next start on: cache"] {
+        server.await_log(says);
+    }
     until("the new address", || {
         let camera = server.camera("changes")?;
         (camera["streams"][0]["tracks"][0]["width"] == 640).then_some(())
@@ -143,7 +154,15 @@ fn cameras_that_are_added_over_http_are_there_after_a_kill_and_show_no_secret() 
     assert!(!said.contains("hunter22"), "{said}");
     server.kill();
 
+    // What was stopped stays so, and a file that is damaged keeps no camera from being recorded.
+    fs::write(dir.path().join("state/exports.json"), "{").expect("written");
     let mut server = Server::start(dir.path());
+    server.await_log("exports.json.damaged-1");
+    server.await_samples("a", 5);
+    let main = server.camera("b").expect("there")["streams"][0].clone();
+    assert_eq!((&main["state"], &main["samples"]), (&"stopped".into(), &0.into()), "{main}");
+    let on = server.ask("PUT", "/api/v1/cameras/b/streams/main/recording", r#"{"on":true}"#, None);
+    assert_eq!(on.0, 204, "{}", on.1);
     let b = server.await_samples("b", 5);
     assert_eq!((&b["read_only"], b["streams"].as_array().map(Vec::len)), (&false.into(), Some(2)));
     let changed = r#"{"url":"testsrc://?size=640x360&fps=10&gop=5"}"#;
@@ -155,6 +174,30 @@ fn cameras_that_are_added_over_http_are_there_after_a_kill_and_show_no_secret() 
     assert_eq!(server.ask("DELETE", "/api/v1/cameras/b", "", None).0, 404);
     assert_eq!(server.terminate(STOP).code(), Some(0), "{}", server.log());
     assert!(recorded(dir.path(), "main.ring", "b").0 >= 5, "its footage stays");
+    assert_in_the_manual(&dir.path().join("state"));
+}
+
+/// The manual's table of the state directory lacked half of what is in it.
+fn assert_in_the_manual(state: &Path) {
+    let manual = include_str!("../../../docs/command-line.md");
+    let (_, section) = manual.split_once("### The state directory").expect("its section");
+    let rows =
+        section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    let listed: Vec<&str> = rows
+        .filter_map(|row| row.split('|').nth(1))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    let known = |name: &str| {
+        let name = name.split(".damaged-").next().unwrap_or(name);
+        let name = name.trim_end_matches(".lock").trim_end_matches(".new");
+        listed.iter().any(|listed| match listed.split_once('*') {
+            Some((begin, end)) => name.starts_with(begin) && name.ends_with(end),
+            None => *listed == name,
+        })
+    };
+    let there = names(state);
+    let unknown: Vec<&String> = there.iter().filter(|name| !known(name)).collect();
+    assert!(there.len() >= 5 && unknown.is_empty(), "{unknown:?} of {there:?} and {listed:?}");
 }
 
 #[test]

@@ -70,8 +70,8 @@ impl Server {
         let mut server = Server { child, address: String::new(), log };
         server.address = until("it listens", || {
             let log = server.log();
-            let at = log.split("serving at http://").nth(1)?;
-            at.split('/').next().map(str::to_owned)
+            let at = log.split("serving at ").nth(1)?;
+            at.split('/').nth(2).map(str::to_owned)
         });
         server
     }
