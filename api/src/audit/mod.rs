@@ -42,6 +42,8 @@ const DAY_BYTES_MAX: u64 = 256 << 20;
 /// The most bytes of a name, and of a path, a query or what it is about, that are noted.
 const NAME_BYTES_MAX: usize = 64;
 const PATH_BYTES_MAX: usize = 300;
+/// What is noted as the status of a change whose client did not wait for the answer. It may have been made.
+const HUNG_UP: u16 = 499;
 /// Watching is noted again after this time.
 const AGAIN: Duration = Duration::from_secs(600);
 
@@ -203,10 +205,15 @@ pub(crate) async fn layer(
     let noted = noted(&method, route);
     let subject = Subject::default();
     request.extensions_mut().insert(subject.clone());
-    let response = next.run(request).await;
     let user = identity.as_ref().map_or("", |identity| identity.name.as_str());
+    let note = |status, what: &str| app.audit.note(user, peer.ip(), (&method, &uri), status, what);
+    let unanswered = Unanswered(!is_reading(&method), || {
+        note(StatusCode::from_u16(HUNG_UP).unwrap_or_default(), &subject.told());
+    });
+    let response = next.run(request).await;
+    unanswered.was_answered();
     let status = response.status();
-    let note = |what: &str| app.audit.note(user, peer.ip(), (&method, &uri), status, what);
+    let note = |what: &str| note(status, what);
     match noted {
         Noted::Always => {
             note(&subject.told());
@@ -223,6 +230,23 @@ pub(crate) async fn layer(
         Noted::Watching(_) | Noted::Never => {}
     }
     response
+}
+
+/// Notes a change of which nobody awaits the answer: this is dropped then, while what was begun may go on.
+struct Unanswered<F: Fn()>(bool, F);
+
+impl<F: Fn()> Unanswered<F> {
+    fn was_answered(mut self) {
+        self.0 = false;
+    }
+}
+
+impl<F: Fn()> Drop for Unanswered<F> {
+    fn drop(&mut self) {
+        if self.0 {
+            self.1();
+        }
+    }
 }
 
 /// Notes whom the gate refused.

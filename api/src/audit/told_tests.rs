@@ -2,11 +2,12 @@
 
 use super::tests::lines;
 use crate::routes::tests::{Server, basic_of};
-use crate::testing::{app, footage};
+use crate::testing::{FakeControl, app, footage};
 use axum::http::{Method, StatusCode};
 use keha_player::library::Library;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 const HLS: &str = "/api/v1/cameras/door/streams/main/hls";
 
@@ -129,6 +130,29 @@ async fn which_footage_an_export_had_is_noted_whenever_it_is_given_or_removed() 
     let of = "door from 2026-03-01T12:00:00.000000000Z to 2026-03-01T12:00:05.000000000Z";
     let told: Vec<Value> = noted(server).iter().map(|line| line["what"].clone()).collect();
     assert_eq!(told, [json!(format!("{id}: {of}")), json!(of), json!(of)]);
+}
+
+/// It was made all the same, and nothing told of it: whoever hung up at once left no line.
+#[tokio::test]
+async fn a_change_whose_client_does_not_wait_is_noted() {
+    let (directory, control) = (tempfile::tempdir().expect("a directory"), Arc::<FakeControl>::default());
+    let app = app((directory.path(), ""), false, Arc::clone(&control), Library::default());
+    let server = Server::with(directory, app, true);
+    let body = json!({"camera": "door", "from": "-10m", "to": "now", "label": "theft"});
+    // From here on the password is remembered: the gate waits for nothing.
+    asked(&server, "root", (Method::GET, "/api/v1/session"), None).await;
+    {
+        let mut asked = std::pin::pin!(asked(&server, "root", (Method::POST, "/api/v1/holds"), Some(body)));
+        let _busy = control.holds();
+        assert!(asked.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    while control.held().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let lines = noted(server);
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((&line["user"], &line["status"]), (&json!("root"), &json!(499)));
+    assert_eq!(line["what"], "door main from -10m to now: theft");
 }
 
 /// Only the first of several ranges was noted, and none where somebody had watched live before: both were "hls".
