@@ -24,7 +24,7 @@ const AAC_RATE: usize = 48_000;
 const G711_RATE: usize = 8_000;
 
 /// What hls.js tells of, and gets over by itself, where it plays what goes on.
-const GOT_OVER: &str = "bufferAppendNoProgress";
+const GOT_OVER: [&str; 2] = ["bufferSeekOverHole", "bufferAppendNoProgress"];
 
 /// For the page: what is known of why nothing is played.
 const STATE: &str = "({ wrong, time: video.currentTime, ready: video.readyState, paused: video.paused, \
@@ -221,11 +221,13 @@ impl HlsJs {
     }
 
     /// hls.js plays on, and the page did not complain; answers what it got over by itself. Of what goes on it loads a segment again that it
-    /// had put elsewhere before it knew where the first one belongs.
+    /// had put elsewhere before it knew where the first one belongs, and where that breaks off there is a hole to seek over.
     pub fn went_on(mut self) -> Result<Value> {
         let wrong = self.browser.evaluate("wrong")?;
         let complaints = self.browser.complaints()?;
-        let passes = |wrong: &str| !wrong.starts_with("fatal ") && wrong.contains(GOT_OVER);
+        let passes = |wrong: &str| {
+            !wrong.starts_with("fatal ") && GOT_OVER.iter().any(|details| wrong.contains(details))
+        };
         let is_wrong = |wrong: &Value| !wrong.as_str().is_some_and(passes);
         if wrong.as_array().is_none_or(|all| all.iter().any(is_wrong)) || !complaints.is_empty() {
             bail!("hls.js says {wrong}, the page {complaints:?}");
