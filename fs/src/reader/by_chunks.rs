@@ -29,7 +29,7 @@ impl Volume {
     /// was listed, or does not verify.
     ///
     /// # Errors
-    /// [`Error::Overwritten`] if the ring has taken it for something else.
+    /// [`crate::Error::Overwritten`] if the ring has taken it for something else.
     pub fn read_sample(&self, stream: StreamId, row: &SampleRow) -> Result<Option<Bytes>> {
         let blocks = self.blocks_of_chunks(stream, &(row.begins..=row.chunk));
         let mut cursor = Cursor::new(self, stream, TimeRange::default(), blocks).of_sample(*row);
