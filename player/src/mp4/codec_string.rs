@@ -25,14 +25,18 @@ pub(crate) fn hevc(entry: &str, hvcc: &Hvcc) -> String {
     text
 }
 
-/// `mp4a.40.2`: the audio object type of an AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1).
+/// `mp4a.40.2`: the audio object type of an AudioSpecificConfig.
 pub(crate) fn aac(configuration: &[u8]) -> Option<String> {
+    Some(format!("mp4a.40.{}", object_type(configuration)?))
+}
+
+/// The audio object type of an AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1).
+pub(crate) fn object_type(configuration: &[u8]) -> Option<u8> {
     let first = *configuration.first()?;
-    let object_type = match first >> 3 {
+    Some(match first >> 3 {
         31 => 32 + ((first & 0x07) << 3 | configuration.get(1)? >> 5),
         short => short,
-    };
-    Some(format!("mp4a.40.{object_type}"))
+    })
 }
 
 /// FLAC in MP4 has no parameters.

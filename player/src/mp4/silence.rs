@@ -1,6 +1,7 @@
 //! Sound that is none: a frame to fill a hole with, where one track has nothing and another has. A player that plays its sound frame
 //! behind frame would otherwise be early by that hole from there on.
 
+use crate::mp4::codec_string::object_type;
 use crate::mp4::entry::Coding;
 use crate::mp4::g711::Law;
 use crate::mp4::track::Track;
@@ -10,10 +11,11 @@ use bytes::Bytes;
 const G711_SAMPLES: usize = 160;
 
 impl Track {
-    /// A frame of silence, as it would have been stored; `None` for pictures, and for sound of more channels than two in AAC.
+    /// A frame of silence, as it would have been stored; `None` for pictures, and in AAC for more channels than two, and for object
+    /// types whose frames are others.
     pub(crate) fn silence(&self) -> Option<Bytes> {
         match self.coding {
-            Coding::Aac => aac(self.configuration.channels),
+            Coding::Aac => aac(object_type(&self.configuration.private)?, self.configuration.channels),
             Coding::G711(format) => {
                 let code = match format.law {
                     Law::A => 0xd5,
@@ -26,9 +28,15 @@ impl Track {
     }
 }
 
+/// Object types whose frames are a `raw_data_block` (ISO/IEC 14496-3, 1.5.1.1): Main, LC, SSR, LTP, and LC with SBR and PS.
+const RAW_DATA_BLOCKS: [u8; 6] = [1, 2, 3, 4, 5, 29];
+
 /// A `raw_data_block` without a spectrum (ISO/IEC 14496-3, 4.4.2): one channel element of long windows with no scale factor band,
 /// whatever the sampling rate.
-fn aac(channels: u8) -> Option<Bytes> {
+fn aac(object_type: u8, channels: u8) -> Option<Bytes> {
+    if !RAW_DATA_BLOCKS.contains(&object_type) {
+        return None;
+    }
     let mut bits = Bits::default();
     // ics_info: reserved, window_sequence ONLY_LONG, window_shape sine, max_sfb 0, no prediction.
     let ics_info = |bits: &mut Bits| bits.put(0, 1 + 2 + 1 + 6 + 1);
@@ -108,7 +116,7 @@ mod tests {
     #[test]
     fn a_decoder_hears_nothing() {
         for channels in [1, 2] {
-            let frame = aac(channels).unwrap();
+            let frame = aac(2, channels).unwrap();
             let mut ffmpeg = Command::new("ffmpeg");
             ffmpeg.args(["-v", "error", "-f", "aac", "-i", "-", "-f", "s16le", "-"]);
             let piped = ffmpeg.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -119,6 +127,6 @@ mod tests {
             assert_eq!(output.stdout.len(), 10 * 1024 * 2 * usize::from(channels), "{frame:?}");
             assert!(output.stdout.iter().all(|byte| *byte == 0));
         }
-        assert_eq!(aac(6), None);
+        assert_eq!((aac(2, 6), aac(39, 2)), (None, None), "more channels, and AAC ELD");
     }
 }

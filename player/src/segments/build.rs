@@ -11,6 +11,8 @@ use keha_fs::{SampleFlags, StoredSample, StreamId, TimeRange, TrackKind, Volume,
 const SECOND_NS: i128 = 1_000_000_000;
 /// What is missing of one track where a stretch begins or ends, and no more than how cameras send sound and pictures.
 const HOLE_NS: i128 = 500_000_000;
+/// No frame of sound is shorter: so few fill a segment.
+const FRAME_NS_MIN: i128 = 1_000_000;
 
 /// A segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,10 +178,13 @@ fn fill_without_sound(parts: &[Part], timed: &mut [(Vec<FragmentSample>, Option<
     }) else {
         return;
     };
+    // Times that are no segment's are those of footage that was forged.
+    if !(0..=i128::from(LENGTH_MAX_NS)).contains(&(end - begin)) {
+        return;
+    }
     for (part, (samples, next)) in parts.iter().zip(timed) {
         let track = &part.chosen.track;
-        let Some(silence) = track.silence().filter(|_| samples.is_empty()) else { continue };
-        let ticks = i64::from(track.natural_ticks(Some(silence.len())).unwrap_or(0).max(1));
+        let Some((silence, ticks)) = frame_of_silence(track).filter(|_| samples.is_empty()) else { continue };
         let in_ticks = |ns: i128| i64::try_from(ns * i128::from(track.timescale()) / SECOND_NS).unwrap_or(0);
         // Sound of the segment before reaches into this one: it is left as far as may be.
         let (end, count) = (in_ticks(end), (in_ticks(end - begin) / ticks).max(1));
@@ -201,11 +206,17 @@ fn end_of_track(part: &Part, samples: &[FragmentSample]) -> Option<i64> {
 /// What fills a hole of so many nanoseconds best: a frame of silence, its ticks, and how many of them. `None` for pictures, and if it is
 /// too long, or not worth a frame.
 fn silence(track: &Track, hole_ns: i128) -> Option<(Bytes, i64, i64)> {
-    let silence = track.silence().filter(|_| hole_ns <= HOLE_NS)?;
-    let ticks = i64::from(track.natural_ticks(Some(silence.len()))?.max(1));
-    let frame_ns = ns_of(ticks, track.timescale()).max(1);
+    let (silence, ticks) = frame_of_silence(track).filter(|_| hole_ns <= HOLE_NS)?;
+    let frame_ns = ns_of(ticks, track.timescale());
     let count = i64::try_from((hole_ns + frame_ns / 2) / frame_ns).ok()?;
     (count > 0).then_some((silence, ticks, count))
+}
+
+/// A frame of silence and its ticks; `None` for pictures, and where it would be so short that footage can only be forged.
+fn frame_of_silence(track: &Track) -> Option<(Bytes, i64)> {
+    let silence = track.silence()?;
+    let ticks = i64::from(track.natural_ticks(Some(silence.len()))?);
+    (ns_of(ticks, track.timescale()) >= FRAME_NS_MIN).then_some((silence, ticks))
 }
 
 fn silent(silence: &Bytes, decode: i64) -> FragmentSample {
@@ -233,4 +244,34 @@ fn decode_times(part: &Part, samples: &[StoredSample]) -> Vec<Timed> {
 fn ticks_of(wall: WallTime, timescale: u32) -> i64 {
     let ticks = (i128::from(wall.0) * i128::from(timescale) + SECOND_NS / 2).div_euclid(SECOND_NS);
     i64::try_from(ticks).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::frame_of_silence;
+    use crate::mp4::{ParameterSets, Track};
+    use keha_fs::{TrackConfiguration, TrackNumber};
+
+    #[test]
+    fn silence_comes_in_frames_as_cameras_send_them_and_in_no_others() {
+        let ticks = |timescale, sample_rate| {
+            let configuration = TrackConfiguration {
+                track: TrackNumber(2),
+                kind: keha_fs::TrackKind::Audio,
+                codec: *b"mp4a",
+                timescale,
+                width: 0,
+                height: 0,
+                channels: 1,
+                sample_rate,
+                // AAC LC (ISO/IEC 14496-3, 1.6.2.1).
+                private: vec![0x11, 0x88],
+            };
+            let track = Track::new(2, &configuration, ParameterSets::SampleEntry).unwrap();
+            frame_of_silence(&track).map(|(_, ticks)| ticks)
+        };
+        assert_eq!([ticks(48_000, 48_000), ticks(90_000, 8000)], [Some(1024), Some(11_520)]);
+        // As many as there is room for in memory would fill half a second.
+        assert_eq!([ticks(u32::MAX, u32::MAX), ticks(1, 48_000), ticks(90_000, u32::MAX)], [None; 3]);
+    }
 }
