@@ -88,12 +88,12 @@ fn renewed_once(disk: &dyn ReadAt, before: &Recovered) -> Option<Recovered> {
     let newer = log::since(&scanner, &from.record)?;
     let record = newer.last().unwrap_or(&from.record);
     let holds = holds::find(&scanner, record.header.holds_generation, &mut findings);
-    let mut state = as_by_table(&scanner, before, &newer)?;
+    let (mut state, read) = as_by_table(&scanner, before, &newer)?;
     let most = state.rows.most().sequence;
     if most > record.header.highest {
         return None;
     }
-    let unfinished = unfinished_rows(&state, from, &newer);
+    let unfinished = unfinished_rows(&state, from, &read);
     if !unfinished.is_subset(&overlay(&scanner, &mut state, record)) {
         return None;
     }
@@ -104,17 +104,21 @@ fn renewed_once(disk: &dyn ReadAt, before: &Recovered) -> Option<Recovered> {
     Some(found.put_together(disk, geometry.clone()))
 }
 
-/// The blocks of which only a record says what became of them. None of the others was one in the look before.
-fn unfinished_rows(state: &State, from: &Renewable, newer: &[RoundRecord]) -> BTreeSet<BlockIndex> {
-    let logged = newer.iter().chain([&from.record]).flat_map(|record| &record.rows).map(|row| row.block);
+/// The blocks of which only a record says what became of them: of the rows that were read, and of those that were such before. None of
+/// the others was one in the look before, or is another now.
+fn unfinished_rows(state: &State, from: &Renewable, read: &BTreeSet<BlockIndex>) -> BTreeSet<BlockIndex> {
     let before = from.record.named.iter().map(|named| named.block);
     let before = before.chain(from.record.granted.iter().map(|granted| granted.block));
-    let all = logged.chain(before).chain(from.table.keys().copied());
+    let all = read.iter().copied().chain(before).chain(from.table.keys().copied());
     all.filter(|block| state.rows.get(block.0 as usize).is_some_and(is_unfinished)).collect()
 }
 
-/// The rows as the table on disk has them.
-fn as_by_table(scanner: &Scanner<'_>, before: &Recovered, newer: &[RoundRecord]) -> Option<State> {
+/// The rows as the table on disk has them, and those that were read of it.
+fn as_by_table(
+    scanner: &Scanner<'_>,
+    before: &Recovered,
+    newer: &[RoundRecord],
+) -> Option<(State, BTreeSet<BlockIndex>)> {
     let from = before.renewable.as_ref()?;
     let mut state = State {
         rows: before.rows.clone(),
@@ -132,8 +136,10 @@ fn as_by_table(scanner: &Scanner<'_>, before: &Recovered, newer: &[RoundRecord])
     let found = from.table.keys().filter(|_| !planted!(FoundRowsNotReadAgain)).copied();
     let written: BTreeSet<BlockIndex> =
         logged.chain(found).filter(|_| !planted!(WrittenRowsNotReadAgain)).collect();
+    let mut read = BTreeSet::new();
     for (block, row) in table::pages_of(scanner, &written)? {
         state.put(block, row);
+        read.insert(block);
     }
-    Some(state)
+    Some((state, read))
 }
