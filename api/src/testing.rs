@@ -197,6 +197,20 @@ pub(crate) const NOON: WallTime = WallTime(1_772_366_400_000_000_000);
 /// The track of what is recorded here: sound of 8000 samples a second.
 pub(crate) const SOUND: TrackNumber = TrackNumber(1);
 
+/// Where a track's ticks begin: at noon.
+fn at_noon(track: TrackNumber, timescale: u32) -> Anchor {
+    Anchor {
+        track,
+        timescale,
+        ticks: 0,
+        wall: NOON,
+        source: ClockSource::Arrival,
+        uncertainty_us: 0,
+        arrival: NOON,
+        camera_offset_ns: 0,
+    }
+}
+
 /// A stream of sound, of which a run began at noon.
 pub(crate) fn sounding(writer: &Writer, name: &StreamName) -> StreamWriter {
     let mut stream = writer.stream(name).expect("a stream");
@@ -213,16 +227,7 @@ pub(crate) fn sounding(writer: &Writer, name: &StreamName) -> StreamWriter {
     };
     stream.configure(&Configuration { tracks: vec![sound], session: Vec::new() }).expect("it is stored");
     stream.begin_run(RunId::random());
-    stream.anchor(Anchor {
-        track: SOUND,
-        timescale: 8000,
-        ticks: 0,
-        wall: NOON,
-        source: ClockSource::Arrival,
-        uncertainty_us: 0,
-        arrival: NOON,
-        camera_offset_ns: 0,
-    });
+    stream.anchor(at_noon(SOUND, 8000));
     stream
 }
 
@@ -274,16 +279,7 @@ pub(crate) fn pictured(volume: &Path, streams: &[&str]) {
         let tracks = vec![configuration.clone()];
         stream.configure(&Configuration { tracks, session: Vec::new() }).expect("it is stored");
         stream.begin_run(RunId::random());
-        stream.anchor(Anchor {
-            track,
-            timescale: 90_000,
-            ticks: 0,
-            wall: NOON,
-            source: ClockSource::Arrival,
-            uncertainty_us: 0,
-            arrival: NOON,
-            camera_offset_ns: 0,
-        });
+        stream.anchor(at_noon(track, 90_000));
         let sample = Sample { track, ticks: 0, flags: SampleFlags::SYNC, data: vec![data.clone()] };
         stream.push(sample).expect("there is room");
     }
