@@ -159,7 +159,8 @@ impl Serving {
     pub fn recorded(&self, camera: &str) -> Result<Vec<(i64, i64)>> {
         let answer = self.client().get(&format!("/api/v1/cameras/{camera}/streams/main/timeline"))?;
         // Or its volume is about to be made.
-        if matches!(answer.status, 404 | 503) {
+        let no_volume = answer.status == 503 && answer.text().contains("a volume cannot be read now");
+        if answer.status == 404 || no_volume {
             return Ok(Vec::new());
         }
         let timeline = answer.with_status(200)?.json()?;

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use nix::time::{ClockId, clock_gettime};
 use std::io::Write;
 
-/// What a recorder may note as a step, nanoseconds: less than it does.
+/// From here on a trial is taken for disturbed, nanoseconds: a little less than what a volume's log of sessions notes as a step.
 const STEP_NS: i64 = 100_000_000;
 const TRIALS_MAX: usize = 3;
 

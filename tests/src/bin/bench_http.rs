@@ -4,8 +4,8 @@
 //! random seeks; viewers of live video. One volume of some gigabytes of 1080p25 H.264 at 4 Mbit/s, which is written for it. Arguments:
 //! gigabytes (4), seeks (300), viewers (100). Use a release build, on a machine that does nothing else. The volume is read past the page
 //! cache; the file that ffmpeg and cp read is in it as far as it fits (hot), or was put out of it before (cold). What the disk gives
-//! by itself is told by reading the volume past the page cache, to nothing; what the machine gives at all, by sending that over a connection
-//! like the server's, without a look at it (bare).
+//! by itself is told by reading the volume past the page cache, to nothing; what reading and sending cost at least, by sending that over a
+//! connection like the server's without a look at it, one piece after the other (bare): whoever reads ahead can be faster.
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result, ensure};
