@@ -107,11 +107,11 @@ fn a_file_that_nobody_understands_lets_nobody_in_and_is_not_overwritten() {
         "",
         "{}",
         r#"{"schema":2,"users":{},"tokens":{},"generations":0}"#,
-        r#"{"schema":1,"users":{"a":"pw"}}"#,
+        r#"{"schema":1,"users":{"a":"a secret kept"}}"#,
     ] {
         std::fs::write(&path, text).expect("written");
         let error = Accounts::open(directory.path()).err().expect("refused").to_string();
-        assert!(error.contains("accounts.json") && !error.contains("pw"), "{error}");
+        assert!(error.contains("accounts.json") && !error.contains("a secret kept"), "{error}");
     }
     std::fs::remove_file(&path).expect("removed");
     let mut accounts = Accounts::open(directory.path()).expect("none yet");
