@@ -5,12 +5,18 @@
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::io::Read;
+use std::net::TcpStream;
 use std::time::Duration;
+use tungstenite::WebSocket;
+use tungstenite::client::IntoClientRequest;
 use ureq::http::{HeaderMap, Request};
 use ureq::{Agent, Body};
 
 /// The longest a whole answer may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);
+
+/// The longest that a message of a WebSocket may take to come.
+const MESSAGE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Asks one server, with a token if it has one.
 #[derive(Clone, Debug)]
@@ -72,11 +78,6 @@ impl Client {
         &self.base
     }
 
-    /// What it logs in with.
-    pub fn token(&self) -> Option<&str> {
-        self.token.as_deref()
-    }
-
     /// `GET`, whatever is answered.
     pub fn get(&self, path: &str) -> Result<Answer> {
         self.get_with(path, &[])
@@ -134,6 +135,24 @@ impl Client {
             bail!("{method} {path}: {}: {}", answer.status, answer.text());
         }
         if answer.body.is_empty() { Ok(Value::Null) } else { answer.json() }
+    }
+
+    /// A WebSocket, or the status with which it is refused.
+    pub fn socket(&self, path: &str) -> Result<std::result::Result<WebSocket<TcpStream>, u16>> {
+        let address = self.base.strip_prefix("http://").context("no address")?;
+        let mut request = format!("ws://{address}{path}").into_client_request()?;
+        if let Some(token) = &self.token {
+            request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
+        }
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(MESSAGE_LIMIT))?;
+        match tungstenite::client(request, stream) {
+            Ok((socket, _)) => Ok(Ok(socket)),
+            Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(refused))) => {
+                Ok(Err(refused.status().as_u16()))
+            }
+            Err(error) => bail!("no WebSocket: {error}"),
+        }
     }
 
     fn begin(&self, path: &str, headers: &[(&str, &str)]) -> Result<ureq::http::Response<Body>> {

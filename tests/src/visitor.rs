@@ -9,12 +9,7 @@ use anyhow::{Context, Result, bail};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
-use std::net::TcpStream;
-use std::time::Duration;
-use tungstenite::client::IntoClientRequest;
 
-/// The longest that a message may take to come.
-const MESSAGE_LIMIT: Duration = Duration::from_secs(30);
 /// What is an answer, and no failure: there is nothing at that moment, it is gone, or there are too many at once.
 const ANSWERS: [u16; 7] = [200, 201, 204, 206, 404, 410, 503];
 /// The same of what a live playlist listed just now: it must be there.
@@ -163,22 +158,13 @@ impl<'a> Visitor<'a> {
 
     /// Watches some messages of live video, and is gone without a word.
     fn watch(&mut self, camera: &str) -> Result<()> {
-        let address = self.client.base().strip_prefix("http://").context("no address")?;
-        let mut request = format!("ws://{address}{}/live", stream(camera)).into_client_request()?;
-        if let Some(token) = self.client.token() {
-            request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
-        }
-        let socket = TcpStream::connect(address)?;
-        socket.set_read_timeout(Some(MESSAGE_LIMIT))?;
-        let mut socket = match tungstenite::client(request, socket) {
-            Ok((socket, _)) => socket,
-            Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(refused)))
-                if refused.status().as_u16() == 503 =>
-            {
+        let mut socket = match self.client.socket(&format!("{}/live", stream(camera)))? {
+            Ok(socket) => socket,
+            Err(503) => {
                 self.did = self.did + Did { asked: 1, refused: 1 };
                 return Ok(());
             }
-            Err(error) => bail!("no WebSocket: {error}"),
+            Err(status) => bail!("no WebSocket: {status}"),
         };
         self.did.asked += 1;
         for _ in 0..self.chance.random_range(0..20) {

@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 use keha_tests::points::players::Film;
-use keha_tests::points::{clients, described, downloads, gaps, killed, pages, players, restarted};
+use keha_tests::points::{
+    clients, described, downloads, gaps, killed, pages, players, priorities, restarted,
+};
 use std::time::Duration;
 
 #[test]
@@ -97,6 +99,11 @@ fn clients_that_come_and_vanish_cost_no_sample_and_leave_nothing() -> Result<()>
         alone: None,
         seed: 51,
     })
+}
+
+#[test]
+fn recording_comes_before_answering() -> Result<()> {
+    priorities::whole()
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::serving::{READY_LIMIT, Serving};
 use crate::usage::{resident_bytes, resident_peak_bytes};
 use crate::visitor::{Did, Visitor};
 use crate::wait;
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,9 @@ const RESIDENT_BYTES_MAX: u64 = 600 << 20;
 const MORE_OPEN_MAX: usize = 8;
 /// Of a hundred rounds, the last but one may take so many times as long with clients as without.
 const SLOWER_MAX: f64 = 2.0;
+/// Clients have machines of their own. Here they are as nice as the server's threads that answer, and so take no more from those that
+/// record than their answers do.
+const NICER: i32 = 10;
 
 /// What is tried.
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +119,10 @@ fn visited(
             .zip(clients)
             .map(|(number, client)| {
                 let mut visitor = Visitor::new(client, names, trial.seed + number, number < trial.exports);
-                scope.spawn(move || visitor.stay(|| Instant::now() >= end))
+                scope.spawn(move || {
+                    rustix::process::nice(NICER).context("a client cannot be made nicer")?;
+                    visitor.stay(|| Instant::now() >= end)
+                })
             })
             .collect();
         let did = all

@@ -26,6 +26,7 @@ pub mod lap;
 pub mod pages;
 pub mod players;
 pub mod powercut;
+pub mod priorities;
 pub mod restarted;
 pub mod retention;
 mod scene;

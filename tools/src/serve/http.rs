@@ -1,7 +1,12 @@
 //! The HTTP server on threads of its own: what is asked never takes a thread from recording, and ends in bounded time.
+//!
+//! Where there is not processor time enough for both, recording comes first: these threads are [`NICER`], and so is whatever they
+//! start (nice(2): what a thread starts inherits it). So nothing that records may be started here: a niceness cannot be taken back by who
+//! has no right to. Volumes are opened by threads of the server's loop.
 
 use anyhow::Context;
 use keha_api::{Certificate, Error, Server, Services, Settings};
+use rustix::process::{getpriority_process, setpriority_process};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,6 +20,8 @@ const THREADS: usize = 2;
 /// Threads that may wait, at most: downloads (64), reading (32), exports being measured, passwords, and what changes something. All that
 /// could come in any number has a bound that is far below this, so that a login always finds one. They are started as they are needed.
 const WAITING_THREADS: usize = 512;
+/// Beside a thread that records, one that answers has about a tenth of the time (sched(7): the weight of this niceness is 110 of 1024).
+const NICER: i32 = 10;
 /// Who is being answered when the server ends has this time: streams without an end are cut off.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -33,10 +40,12 @@ impl Http {
     /// # Errors
     /// Those of listening.
     pub(super) fn start(settings: &Settings, services: &Services, others: u16) -> anyhow::Result<Http> {
+        let niceness = getpriority_process(None).context("cannot ask for this thread's niceness")? + NICER;
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
             .max_blocking_threads(WAITING_THREADS)
             .thread_name("keha-http")
+            .on_thread_start(move || come_second(niceness))
             .enable_all()
             .build()
             .context("cannot start the threads of the HTTP server")?;
@@ -85,6 +94,14 @@ impl Leaving {
         let Leaving { runtime, serving, end } = self;
         let _ = runtime.block_on(async { timeout_at(end, serving).await });
         runtime.shutdown_background();
+    }
+}
+
+/// A thread that answers lets those that record go first.
+fn come_second(niceness: i32) {
+    // Of no process that is named: of this thread alone (setpriority(2)).
+    if let Err(error) = setpriority_process(None, niceness) {
+        tracing::warn!(%error, "a thread that answers cannot be made nicer than those that record");
     }
 }
 
