@@ -41,8 +41,10 @@ lint: ## formatting, clippy, rustdoc, and the dependencies' licences and sources
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: licences and sources were not checked"; fi
 
-bench: needs ## what recording and giving back cost, as ratios against ffmpeg on this machine (release build, ten minutes)
+bench: ## what storing, recording and giving back cost, as ratios on this machine (release build, a quarter of an hour)
+	@.ci/install fio
 	$(CARGO) build --release -p keha
+	$(CARGO) run --release -p keha-tests --bin bench_storage
 	$(CARGO) run --release -p keha-tests --bin bench
 	$(CARGO) run --release -p keha-tests --bin bench_http
 	$(CARGO) run --release -p keha-tests --bin bench_timeline

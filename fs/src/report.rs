@@ -284,6 +284,8 @@ pub struct RoundReport {
     pub waiting_bytes: u64,
     /// Bytes written to the disk since the volume was opened.
     pub written_bytes: u64,
+    /// In so many writes.
+    pub writes: u64,
     /// Blocks taken since the volume was opened.
     pub blocks_taken: u64,
     /// How much is held, and how much may be.

@@ -6,7 +6,16 @@ use nix::sys::time::TimeValLike;
 
 /// CPU seconds, user and system, of all children that have ended and been waited for.
 pub fn children_cpu_s() -> Result<f64> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    cpu_s(UsageWho::RUSAGE_CHILDREN)
+}
+
+/// CPU seconds, user and system, of all threads of this process.
+pub fn own_cpu_s() -> Result<f64> {
+    cpu_s(UsageWho::RUSAGE_SELF)
+}
+
+fn cpu_s(who: UsageWho) -> Result<f64> {
+    let usage = getrusage(who)?;
     Ok((usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e6)
 }
 

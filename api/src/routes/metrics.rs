@@ -306,6 +306,7 @@ mod tests {
             took: Duration::from_millis(3),
             waiting_bytes: 9,
             written_bytes: 10,
+            writes: 1,
             blocks_taken: 0,
             holds: HoldRoom::default(),
             retention: RetentionReport::default(),

@@ -396,6 +396,7 @@ impl<D: Disk> Engine<D> {
             took: Duration::ZERO,
             waiting_bytes: 0,
             written_bytes: self.core.writes.written_bytes(),
+            writes: self.core.writes.written(),
             blocks_taken: self.core.blocks_taken,
             holds: self.holds.room,
             retention: self.keeping.report,

@@ -61,6 +61,7 @@ pub(crate) struct Writes<D> {
     doubted: bool,
     last_error: Option<io::Error>,
     written_bytes: u64,
+    written: u64,
     /// Counts completions, for who waits from outside.
     progress: Arc<AtomicU64>,
 }
@@ -77,6 +78,7 @@ impl<D: Disk> Writes<D> {
             doubted: false,
             last_error: None,
             written_bytes: 0,
+            written: 0,
             progress: Arc::default(),
         }
     }
@@ -107,6 +109,11 @@ impl<D: Disk> Writes<D> {
         self.written_bytes
     }
 
+    /// In so many writes.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
     /// A count that grows with every completion: where it stands still, the disk does not answer.
     pub(crate) fn progress(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.progress)
@@ -128,6 +135,7 @@ impl<D: Disk> Writes<D> {
     fn start(&mut self, id: u64, write: &Write) {
         let len = write.buffer.len();
         self.written_bytes += len as u64;
+        self.written += 1;
         let operation = Operation::Write { offset: write.offset, buffer: Arc::clone(&write.buffer), len };
         self.tokens.insert(self.disk.submit(operation), id);
     }

@@ -376,6 +376,7 @@ pub(crate) mod tests {
             took: std::time::Duration::ZERO,
             waiting_bytes: 0,
             written_bytes: 1 << 20,
+            writes: 7,
             blocks_taken: 1,
             holds: Default::default(),
             retention: Default::default(),

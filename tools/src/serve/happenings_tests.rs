@@ -113,6 +113,7 @@ fn round() -> RoundReport {
         took: Duration::ZERO,
         waiting_bytes: 0,
         written_bytes: 0,
+        writes: 0,
         blocks_taken: 0,
         holds: keha_fs::HoldRoom::default(),
         retention: keha_fs::RetentionReport::default(),
