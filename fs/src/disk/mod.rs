@@ -33,7 +33,7 @@ use std::time::Duration;
 
 pub use buffer::{AlignedBuffer, BUFFER_ALIGNMENT_BYTES};
 pub use create::create_file;
-pub use file::{FileDisk, FileOptions};
+pub use file::{EngineKind, FileDisk, FileOptions, IoEngine};
 pub use lock::LOCK_WAIT;
 pub use operation::{Completion, Operation, OperationKind, Token};
 pub use pool::BufferPool;

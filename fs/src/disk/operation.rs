@@ -120,7 +120,7 @@ pub enum OperationKind {
 pub struct Completion {
     /// As returned by [`Disk::submit`](super::Disk::submit).
     pub token: Token,
-    /// The operation with its buffer, handed back.
+    /// The operation with its buffer, handed back; a failed read's may be empty, where the engine lost it.
     pub operation: Operation,
     /// Done whole, or why not.
     pub result: io::Result<()>,

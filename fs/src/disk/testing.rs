@@ -58,7 +58,16 @@ pub(super) struct LoopDevice {
 impl LoopDevice {
     /// Attaches `file`, or says why it cannot and returns `None`: the test is then skipped.
     pub(super) fn new(file: &Path) -> Option<Self> {
-        let made = Command::new("losetup").args(["--find", "--show", "--direct-io=on"]).arg(file).output();
+        Self::with_sectors_of(file, 512)
+    }
+
+    /// As [`LoopDevice::new`], with sectors of this size.
+    pub(super) fn with_sectors_of(file: &Path, bytes: u32) -> Option<Self> {
+        let made = Command::new("losetup")
+            .args(["--find", "--show", "--direct-io=on"])
+            .arg(format!("--sector-size={bytes}"))
+            .arg(file)
+            .output();
         match made {
             Ok(output) if output.status.success() => {
                 let device = String::from_utf8(output.stdout).unwrap().trim().to_owned();

@@ -30,6 +30,7 @@ pub(crate) use stream::Input;
 pub(crate) use stream::StoredConfiguration;
 
 use crate::configuration::{Configuration, TrackKind};
+use crate::disk::{EngineKind, IoEngine};
 use crate::error::{Error, Result};
 use crate::gap::Gap;
 use crate::hold::{Hold, HoldRequest};
@@ -60,6 +61,8 @@ pub struct WriterOptions {
     pub scrub: Option<Duration>,
     /// Who opens it: noted in the volume.
     pub opener: Opener,
+    /// What does the I/O.
+    pub engine: IoEngine,
 }
 
 impl Default for WriterOptions {
@@ -70,6 +73,7 @@ impl Default for WriterOptions {
             chunk_bytes: 1 << 20,
             scrub: None,
             opener: Opener::default(),
+            engine: IoEngine::Auto,
         }
     }
 }
@@ -116,6 +120,11 @@ impl Writer {
     /// What the volume is.
     pub fn info(&self) -> &VolumeInfo {
         &self.info
+    }
+
+    /// What does the I/O.
+    pub fn engine(&self) -> EngineKind {
+        self.thread.engine()
     }
 
     /// What opening found.

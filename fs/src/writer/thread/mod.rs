@@ -12,7 +12,7 @@ use super::scrubber::Scrubber;
 use super::stream::Input;
 use super::{Pending, Rejected, WriterOptions};
 use crate::clock::{Clock, SystemClock};
-use crate::disk::{FileDisk, FileOptions, FileReader, ReadAt};
+use crate::disk::{EngineKind, FileDisk, FileOptions, FileReader, ReadAt};
 use crate::error::{Error, Result};
 use crate::gap::Gap;
 use crate::hold::{Hold, HoldRequest};
@@ -314,6 +314,7 @@ pub(super) struct WriterThread {
     shared: Arc<Shared>,
     /// Counts the disk's completions.
     progress: Arc<AtomicU64>,
+    io: EngineKind,
     handle: Option<JoinHandle<Result<()>>>,
 }
 
@@ -325,7 +326,8 @@ impl WriterThread {
         on_round: Box<dyn FnMut(RoundReport) + Send>,
     ) -> Result<(WriterThread, VolumeInfo, OpenReport)> {
         // Before anything is written: a file that is no volume must not even be locked for long.
-        let disk = FileDisk::open(path, &FileOptions::default())?;
+        let disk = FileDisk::open(path, &FileOptions { engine: options.engine, ..FileOptions::default() })?;
+        let io = disk.engine();
         let reader: Arc<dyn ReadAt> = Arc::new(FileReader::open(path)?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let engine_options = EngineOptions {
@@ -356,12 +358,17 @@ impl WriterThread {
         let handle = builder
             .spawn(|| body.run())
             .map_err(|source| Error::io("start the writer's thread for", path, source))?;
-        Ok((WriterThread { shared, progress, handle: Some(handle) }, info, opened))
+        Ok((WriterThread { shared, progress, io, handle: Some(handle) }, info, opened))
     }
 
     /// The queue.
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// What does the I/O.
+    pub(super) fn engine(&self) -> EngineKind {
+        self.io
     }
 
     /// Has a stream admitted.
