@@ -4,12 +4,12 @@
 //! before: the ring, as fast as it takes samples; fio, with writes as large as the ring's are on average, as many at a time, and as many
 //! flushes; and a bare program that does nothing but copy each byte once into an aligned buffer, add up its CRC-32C, and write that past the
 //! page cache. Then what is read of a ring that was written a second at a time, as cameras send. Arguments: megabytes a turn (2000), turns
-//! (15). Use a release build, on a machine that does nothing else.
+//! (15), engine (auto, threads or uring). Use a release build, on a machine that does nothing else.
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
-use keha_fs::disk::AlignedBuffer;
+use keha_fs::disk::{AlignedBuffer, IoEngine};
 use keha_fs::{
     Anchor, ClockSource, Configuration, Item, RunId, Sample, SampleFlags, StreamName, StreamWriter,
     TimeRange, TrackConfiguration, TrackKind, TrackNumber, Uuid, Volume, WallTime, Writer, WriterOptions,
@@ -51,10 +51,16 @@ fn main() -> Result<()> {
         std::env::args().nth(n).map_or(Ok(default), |text| Ok(text.parse()?))
     };
     let (bytes, turns) = (number(1, 2000)? * 1_000_000, number(2, 15)? as usize);
+    let engine = match std::env::args().nth(3).as_deref() {
+        None | Some("auto") => IoEngine::Auto,
+        Some("threads") => IoEngine::Threads,
+        Some("uring") => IoEngine::Uring,
+        Some(other) => bail!("no engine {other}"),
+    };
     let dir = scratch()?;
     println!("{STREAMS} streams, {} MB a turn, {turns} turns; median (95 % interval)", bytes / 1_000_000);
-    writing(dir.path(), bytes, turns)?;
-    reading(dir.path(), bytes)
+    writing(dir.path(), engine, bytes, turns)?;
+    reading(dir.path(), engine, bytes)
 }
 
 /// What moved so many bytes.
@@ -74,8 +80,8 @@ fn measured(bytes: u64, what: impl FnOnce() -> Result<()>) -> Result<Cost> {
     })
 }
 
-fn writing(dir: &Path, bytes: u64, turns: usize) -> Result<()> {
-    let mut ring = Ring::new(&dir.join("write.ring"), RING_MIB, &["--block-size", "32MiB"])?;
+fn writing(dir: &Path, engine: IoEngine, bytes: u64, turns: usize) -> Result<()> {
+    let mut ring = Ring::new(&dir.join("write.ring"), engine, RING_MIB, &["--block-size", "32MiB"])?;
     let (other, fio_file) = (dir.join("bare"), dir.join("fio"));
     let source = Source::new();
     // The first lap meets blocks that were never written.
@@ -114,11 +120,11 @@ fn writing(dir: &Path, bytes: u64, turns: usize) -> Result<()> {
 }
 
 /// What is read of a ring into which sixty cameras were recorded a second at a time.
-fn reading(dir: &Path, bytes: u64) -> Result<()> {
+fn reading(dir: &Path, engine: IoEngine, bytes: u64) -> Result<()> {
     let path = dir.join("read.ring");
     let seconds = bytes / (STREAMS as u64 * SECOND_BYTES);
     ensure!(seconds >= 16, "{bytes} bytes are no 16 seconds of {STREAMS} streams");
-    let mut ring = Ring::new(&path, (bytes * 2) >> 20, &["--block-size", "8MiB"])?;
+    let mut ring = Ring::new(&path, engine, (bytes * 2) >> 20, &["--block-size", "8MiB"])?;
     let source = Source::new();
     let (mut written, begun) = (0, Instant::now());
     for second in 1..=seconds {
@@ -200,7 +206,7 @@ struct Seen {
 }
 
 impl Ring {
-    fn new(path: &Path, mebibytes: u64, more: &[&str]) -> Result<Ring> {
+    fn new(path: &Path, engine: IoEngine, mebibytes: u64, more: &[&str]) -> Result<Ring> {
         let (size, streams) = (format!("{mebibytes}MiB"), STREAMS.to_string());
         let create = ["volume", "create", text(path)?, "--size", &size, "--streams", &streams];
         keha_ok(&[&create, more].concat(), Duration::from_secs(120))?;
@@ -214,8 +220,9 @@ impl Ring {
             told.rounds.fetch_add(1, Ordering::SeqCst);
         };
         // What is pushed counts as waiting until it is durable: in a second more comes here than sixty cameras send.
-        let options = WriterOptions { buffer_bytes: 4 << 30, ..WriterOptions::default() };
+        let options = WriterOptions { buffer_bytes: 4 << 30, engine, ..WriterOptions::default() };
         let writer = Writer::open(path, options, Box::new(on_round))?;
+        println!("{}: by {}", path.file_name().unwrap_or_default().display(), writer.engine());
         let streams = (0..STREAMS).map(|number| begun(&writer, number)).collect::<Result<Vec<_>>>()?;
         Ok(Ring { writer, streams, pictures: 0, seen })
     }
