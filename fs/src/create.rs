@@ -1,4 +1,6 @@
-//! Creating a volume.
+//! Creating a volume, in a new file or on a device.
+
+mod device;
 
 use crate::clock::{Clock, ClockSync, SystemClock};
 use crate::disk::{AlignedBuffer, create_file};
@@ -12,6 +14,7 @@ use crate::format::session::SessionSlot;
 use crate::format::superblock::Superblock;
 use crate::format::table::{TableSector, table_magic};
 use crate::format::{FORMAT_VERSION, Framed, SECTOR_BYTES, Text};
+use crate::partition;
 use crate::reader::volume_info;
 use crate::report::VolumeInfo;
 use crate::session::{self, Opener};
@@ -35,8 +38,12 @@ const STREAMS_DEFAULT: u32 = 64;
 /// How a volume shall be.
 #[derive(Clone, Debug, Default)]
 pub struct CreateOptions {
-    /// Its whole size in bytes.
+    /// Its whole size in bytes; 0 on a device: all of it.
     pub size_bytes: u64,
+    /// On a device: also where another program's signature stands, or where it is not said that it is meant for a volume.
+    pub force: bool,
+    /// On a device: the volume that is there, all of which is lost.
+    pub overwrite: Option<VolumeId>,
     /// The size of a block; chosen by the volume's size if `None`.
     pub block_bytes: Option<u32>,
     /// How many streams it must be able to have; chosen by the number of blocks if `None`.
@@ -57,15 +64,28 @@ pub fn plan(options: &CreateOptions) -> Result<VolumeInfo> {
     lay_out(options).map(|(superblock, _)| volume_info(&superblock))
 }
 
-/// Creates a volume in a new file. `progress` is told bytes done and bytes in all; a `Break` ends the matter.
+/// As [`plan`], in this place: of a device everything is asked that [`create`] asks.
 ///
 /// # Errors
-/// [`Error::Invalid`], [`Error::Exists`], [`Error::Io`]; no file is left behind then.
+/// Those of [`create`].
+pub fn plan_at(path: &Path, options: &CreateOptions) -> Result<VolumeInfo> {
+    if partition::is_device(path)? { device::plan(path, options) } else { plan(options) }
+}
+
+/// Creates a volume in a new file, or on a partition or device. `progress` is told bytes done and bytes in all; a `Break` ends the matter.
+///
+/// # Errors
+/// [`Error::Invalid`], [`Error::Exists`], [`Error::Io`]; no file is left behind then. Of a device [`Error::NoDevice`],
+/// [`Error::InUse`], [`Error::Locked`], [`Error::NotSafe`] and [`Error::HoldsVolume`], and nothing was written; [`Error::Io`] later may
+/// leave it without a volume.
 pub fn create(
     path: &Path,
     options: &CreateOptions,
     progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
 ) -> Result<VolumeInfo> {
+    if partition::is_device(path)? {
+        return device::create(path, options, progress);
+    }
     let (superblock, geometry) = lay_out(options)?;
     create_file(path, geometry.size_bytes, options.prewrite, progress)?;
     format(path, &superblock, &geometry, &options.opener).inspect_err(|_| {

@@ -1,6 +1,6 @@
 //! What can go wrong, as variants a caller acts on. Every message says what, where, and what to do.
 
-use crate::types::{BlockIndex, HoldId, StreamName, WallTime};
+use crate::types::{BlockIndex, HoldId, StreamName, VolumeId, WallTime};
 use std::path::PathBuf;
 
 /// The result of a fallible operation on a volume.
@@ -53,6 +53,42 @@ pub enum Error {
         path: PathBuf,
         /// ` by process N`, where the system tells.
         holder: String,
+    },
+    /// The system itself uses the device.
+    #[error("{path}: in use: {by}; nothing can force this")]
+    InUse {
+        /// The device.
+        path: PathBuf,
+        /// For what: mounted where, swap, part of which other device.
+        by: String,
+    },
+    /// The device is there, and must not be written as it is.
+    #[error("{path}: {detail}")]
+    NotSafe {
+        /// The device.
+        path: PathBuf,
+        /// Why, and what to do.
+        detail: String,
+    },
+    /// A partition or its device is not there, or more than one is.
+    #[error("{path}: {detail}")]
+    NoDevice {
+        /// How it was named.
+        path: PathBuf,
+        /// What was found, and what to do.
+        detail: String,
+    },
+    /// A device holds a volume that would be overwritten.
+    #[error(
+        "{path}: holds the volume {id}{label}; to lose all of its footage give --overwrite {id}, exactly so"
+    )]
+    HoldsVolume {
+        /// The device.
+        path: PathBuf,
+        /// The volume.
+        id: VolumeId,
+        /// ` (its label)`, where it has one.
+        label: String,
     },
     /// A file that would be created is there already.
     #[error("{path}: already exists; choose another name or remove it first")]

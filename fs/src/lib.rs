@@ -16,6 +16,7 @@ mod forecast;
 mod format;
 mod gap;
 mod hold;
+pub mod partition;
 mod pieces;
 mod progress;
 #[cfg(test)]
@@ -36,7 +37,7 @@ mod writer;
 
 pub use configuration::{Configuration, TrackConfiguration, TrackKind};
 pub use copy::{COPY_DAMAGE_MAX, CopyReport, copy_stream, run_digest};
-pub use create::{CreateOptions, create, plan};
+pub use create::{CreateOptions, create, plan, plan_at};
 pub use error::{Error, Result};
 pub use format::FORMAT_VERSION;
 pub use gap::{Gap, GapReason};

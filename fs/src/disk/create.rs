@@ -89,7 +89,7 @@ fn reserve(file: &File, length: libc::off_t) -> io::Result<()> {
     }
 }
 
-fn write_zeros(
+pub(super) fn write_zeros(
     file: &File,
     path: &Path,
     size_bytes: u64,

@@ -9,27 +9,37 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 use nix::libc;
 
+use super::FileReader;
 use super::buffer::{AlignedBuffer, BUFFER_ALIGNMENT_BYTES};
 use crate::error::{Error, Result};
+use crate::partition::{self, guard};
 
 /// Where the kernel does not tell: the page, which every filesystem accepts.
 const FALLBACK_ALIGNMENT_BYTES: u32 = 4096;
 /// What a sector is to everybody above; finer alignments (some devices allow 4 bytes) are of no use.
 const SMALLEST_ALIGNMENT_BYTES: u32 = 512;
 
-/// The kernel does not tell who has a device exclusively.
-const DEVICE_HOLDER: &str = ", mounted, or active as swap";
-
 /// What for.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub(super) enum Access {
     Read,
     Write,
+    /// To make a volume on a device, whatever is there: who does so looks first.
+    Create,
+}
+
+/// Where a path leads at this moment.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// What is opened.
+    pub(super) node: PathBuf,
+    /// The number of the block device; `None` for a file.
+    pub(super) number: Option<u64>,
 }
 
 /// An open file or block device.
@@ -42,31 +52,75 @@ pub(super) struct Opened {
     pub(super) size_bytes: u64,
 }
 
+/// Finds the file, or the device, also by its partition's identity.
+pub(super) fn place(path: &Path) -> Result<Place> {
+    if let Some(partition) = partition::id_of(path)?.map(|_| partition::at(path)).transpose()?.flatten() {
+        if let Some(damage) = &partition.damage {
+            tracing::warn!(volume = %path.display(), disk = %partition.disk.display(), damage, "the partition table is damaged in front; its backup is used");
+        }
+        return Ok(Place { node: partition.device, number: Some(partition.device_number) });
+    }
+    let metadata = std::fs::metadata(path).map_err(|source| Error::io("open", path, source))?;
+    let number = match metadata.file_type() {
+        kind if kind.is_file() => None,
+        kind if kind.is_block_device() => Some(metadata.rdev()),
+        _ => return Err(Error::Invalid(format!("{}: neither a file nor a block device", path.display()))),
+    };
+    Ok(Place { node: path.to_owned(), number })
+}
+
 /// Opens an existing file or block device; `prefer_direct` is given up where it is refused.
 pub(super) fn open(path: &Path, access: Access, prefer_direct: bool) -> Result<Opened> {
-    let failed = |source: io::Error| match source.raw_os_error() {
-        Some(libc::EBUSY) => Error::Locked { path: path.to_owned(), holder: DEVICE_HOLDER.to_owned() },
+    let place = place(path)?;
+    // On a device O_EXCL refuses what is mounted, in use as swap, or held by another exclusive opener.
+    let exclusive = place.number.filter(|_| access != Access::Read);
+    if let Some(number) = exclusive {
+        guard::unused(path, number)?;
+    }
+    let opened = open_place(path, &place, access, prefer_direct)?;
+    if let Some(number) = exclusive {
+        guard::writable(path, number)?;
+        if access == Access::Write {
+            guard::not_foreign(path, &FileReader::open(&place.node)?)?;
+        }
+    }
+    Ok(opened)
+}
+
+fn open_place(path: &Path, place: &Place, access: Access, prefer_direct: bool) -> Result<Opened> {
+    let failed = |source: io::Error| match (source.raw_os_error(), place.number) {
+        (Some(libc::EBUSY), Some(number)) => {
+            Error::Locked { path: path.to_owned(), holder: guard::opener(number) }
+        }
         _ => Error::io("open", path, source),
     };
-    let kind = std::fs::metadata(path).map_err(failed)?.file_type();
-    if !kind.is_file() && !kind.is_block_device() {
-        return Err(Error::Invalid(format!("{}: neither a file nor a block device", path.display())));
-    }
-    // On a device O_EXCL refuses what is mounted, in use as swap, or held by another exclusive opener.
-    let exclusive = kind.is_block_device() && access == Access::Write;
+    let exclusive = place.number.is_some() && access != Access::Read;
     let mut flags = if exclusive { libc::O_EXCL } else { 0 };
-    if prefer_direct && let Some(opened) = open_direct(path, access, flags).map_err(failed)? {
-        return Ok(opened);
+    let direct = match prefer_direct {
+        true => open_direct(&place.node, access, flags).map_err(failed)?,
+        false => None,
+    };
+    let opened = match direct {
+        Some(opened) => opened,
+        None => {
+            flags |= libc::O_CLOEXEC;
+            let mut file = options(access).custom_flags(flags).open(&place.node).map_err(failed)?;
+            let size_bytes = file.seek(SeekFrom::End(0)).map_err(failed)?;
+            Opened { file, direct: false, alignment_bytes: SMALLEST_ALIGNMENT_BYTES, size_bytes }
+        }
+    };
+    let found = opened.file.metadata().map_err(failed)?;
+    let number = found.file_type().is_block_device().then(|| found.rdev());
+    if number != place.number {
+        let detail = "another device took its place while it was opened: try again".to_owned();
+        return Err(Error::NoDevice { path: path.to_owned(), detail });
     }
-    flags |= libc::O_CLOEXEC;
-    let mut file = options(access).custom_flags(flags).open(path).map_err(failed)?;
-    let size_bytes = file.seek(SeekFrom::End(0)).map_err(failed)?;
-    Ok(Opened { file, direct: false, alignment_bytes: SMALLEST_ALIGNMENT_BYTES, size_bytes })
+    Ok(opened)
 }
 
 fn options(access: Access) -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.read(true).write(access == Access::Write);
+    options.read(true).write(access != Access::Read);
     options
 }
 

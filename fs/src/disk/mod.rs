@@ -16,6 +16,7 @@
 
 mod buffer;
 mod create;
+mod device;
 mod direct;
 mod file;
 mod lock;
@@ -33,6 +34,7 @@ use std::time::Duration;
 
 pub use buffer::{AlignedBuffer, BUFFER_ALIGNMENT_BYTES};
 pub use create::create_file;
+pub(crate) use device::Device;
 pub use file::{EngineKind, FileDisk, FileOptions, IoEngine};
 pub use lock::LOCK_WAIT;
 pub use operation::{Completion, Operation, OperationKind, Token};

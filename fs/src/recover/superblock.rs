@@ -66,6 +66,23 @@ pub(crate) fn find_of(disk: &dyn ReadAt, path: &Path, wanted: Option<VolumeId>) 
     Ok(judge(disk, superblock))
 }
 
+/// The volume that can be seen here without a search of everything, its label, and where its superblocks stand: by the front, the end
+/// of the disk and its thirds, in about a thousand reads. One of a later version is seen by its front and end alone.
+pub(crate) fn likely(disk: &dyn ReadAt) -> Option<(VolumeId, String, Vec<u64>)> {
+    let size = disk.size_bytes();
+    let region = region_bytes(size, 512);
+    let last = (size / region).saturating_sub(1) * region;
+    let head = |at| {
+        let mut bytes = vec![0; Superblock::SIZE];
+        disk.read_exact_at(&mut bytes, at).ok()?;
+        Head::read(&bytes).map(|head| (head.volume, String::new(), vec![0, last]))
+    };
+    let whole = [0, last].into_iter().find_map(|at| read_at(disk, at));
+    let known = whole.or_else(|| search(size, region, |at| read_at(disk, at)));
+    let told = known.map(|found| (found.volume, found.label.as_str().to_owned(), found.copies_at.to_vec()));
+    told.or_else(|| [0, last].into_iter().find_map(head))
+}
+
 /// Which copies of a superblock stand.
 pub(crate) fn judge(disk: &dyn ReadAt, superblock: Superblock) -> Found {
     let good = superblock.copies_at.map(|at| superblock_stands(disk, at, &superblock));

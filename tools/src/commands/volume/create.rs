@@ -46,6 +46,7 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
         label: args.label.clone(),
         prewrite: args.prewrite,
         opener: opener("create"),
+        ..CreateOptions::default()
     };
     if args.dry_run {
         let info = keha_fs::plan(&options)?;

@@ -1,0 +1,10 @@
+//! Volumes on partitions, on real block devices: loop devices that each test makes for itself. Without the right to make them the tests
+//! are skipped, and say so.
+
+#[path = "../common/mod.rs"]
+#[expect(dead_code, reason = "volumes in files are not made here")]
+mod common;
+mod disk;
+mod finding;
+mod guards;
+mod volume;
