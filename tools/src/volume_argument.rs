@@ -1,12 +1,14 @@
-//! The `VOLUME` argument, everywhere the same: a path, or what `KEHA_VOLUME` says where it is left out.
+//! The `VOLUME` argument, everywhere the same: a path, or a partition as `partuuid:UUID`; what `KEHA_VOLUME` says where it
+//! is left out.
 
 use crate::failure::Failure;
+use keha_fs::partition;
 use std::path::PathBuf;
 
 /// How a volume is named on the command line.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct VolumeArgument {
-    /// The volume's path
+    /// The volume: a path, or partuuid:UUID
     #[arg(value_name = "VOLUME", env = "KEHA_VOLUME")]
     volume: Option<String>,
 }
@@ -28,7 +30,9 @@ impl VolumeArgument {
     /// None is named, or in a way that this version does not know.
     pub(crate) fn path(&self) -> anyhow::Result<PathBuf> {
         match self.volume.as_deref() {
-            None | Some("") => Err(Failure::usage("no volume is named: give its path, or set KEHA_VOLUME")),
+            None | Some("") => {
+                Err(Failure::usage("no volume is named: give its path or partuuid:UUID, or set KEHA_VOLUME"))
+            }
             Some(text) => path_of(text),
         }
     }
@@ -52,15 +56,16 @@ pub(crate) fn path_and_word<'w>(words: &'w [String], what: &str) -> anyhow::Resu
     Ok((path_of(&volume)?, word))
 }
 
-/// The path that `text` stands for.
+/// The path that `text` stands for: that of a file or device, or `partuuid:` and an identity, which is found at every opening anew.
 ///
 /// # Errors
-/// A way of naming volumes that this version does not know.
+/// It begins as a partition's identity does, and is none.
 pub(crate) fn path_of(text: &str) -> anyhow::Result<PathBuf> {
-    if text.starts_with("partuuid:") {
-        return Err(Failure::usage(format!(
-            "{text}: this version has volumes in files only: give the path of one"
-        )));
+    let path = PathBuf::from(text);
+    match partition::id_of(&path) {
+        // In one way of writing, so that one partition is never two volumes.
+        Ok(Some(id)) => Ok(format!("{}{id}", partition::PREFIX).into()),
+        Ok(None) => Ok(path),
+        Err(error) => Err(Failure::usage(error.to_string())),
     }
-    Ok(PathBuf::from(text))
 }

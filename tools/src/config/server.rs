@@ -10,6 +10,7 @@ use crate::commands::record;
 use crate::failure::Failure;
 use crate::units::{scrub, size};
 use keha_api::{Certificate, Tls};
+use keha_fs::partition;
 use keha_player::library::CHUNKS_BYTES;
 use keha_recorder::Camera;
 use serde::Deserialize;
@@ -246,7 +247,17 @@ fn volumes(raw: Vec<RawVolume>, text: &str, base: &Path) -> Result<Vec<VolumeEnt
         if keha_fs::StreamName::new(&name).map_or(true, |parsed| parsed.camera() != name) {
             return Err(wrong("a name is 1 to 63 of a-z, 0-9, _ and -, and begins with a letter or digit"));
         }
-        let path = base.join(path);
+        // Not a path that counts from the file, and in one way of writing.
+        let id = partition::id_of(&path).map_err(|error| wrong(&error.to_string()))?;
+        if id.is_some() && size.is_some() {
+            return Err(wrong(
+                "size: a partition is never taken by itself: leave it out, and use `keha volume create`",
+            ));
+        }
+        let path = match id {
+            Some(id) => format!("{}{id}", partition::PREFIX).into(),
+            None => base.join(path),
+        };
         if !names.insert(name.clone()) {
             return Err(wrong("it is given twice: give each a name of its own"));
         }

@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+const PARTITION: &str = "01234567-89AB-cdef-0123-456789abcdef";
 const VOLUME_A: &str = "[[volumes]]\nname = \"attic\"\npath = \"attic.ring\"\n";
 
 fn write(dir: &Path, name: &str, text: &str, mode: u32) -> PathBuf {
@@ -137,6 +138,14 @@ fn every_mistake_is_one_line_that_names_file_and_line() {
         (volume("scrub = \"never\""), "line 2: volume attic: scrub: "),
         (volume("[[volumes]]\nname = \"attic\"\npath = \"b\""), "line 5: volume attic: it is given twice"),
         (volume("[[volumes]]\nname = \"b\"\npath = \"attic.ring\""), "line 5: volume b: another volume has"),
+        (
+            volume("[[volumes]]\nname = \"b\"\npath = \"partuuid:7\""),
+            "line 5: volume b: partuuid:7: not the identity",
+        ),
+        (
+            volume(&format!("[[volumes]]\nname = \"b\"\npath = \"partuuid:{PARTITION}\"\nsize = \"1GiB\"")),
+            "line 5: volume b: size: a partition is never taken by itself",
+        ),
         (volume("[[volumes]]\nname = \"B b\"\npath = \"b\""), "line 5: volume B b: a name is"),
         (volume("[[volumes]]\nname = \"b\""), "line 4: missing field `path`"),
         (camera("volume = \"shed\""), "line 5: camera front: there is no volume \"shed\"; there is attic"),
@@ -201,4 +210,17 @@ fn a_file_with_passwords_that_others_can_read_is_refused_without_showing_them() 
         failure::line_of(&from_file(&write(dir.path(), "keha.toml", &text, 0o640)).expect_err("refused"));
     assert!(line.contains("chmod 600") && !line.contains("hunter2"), "{line}");
     from_file(&write(dir.path(), "keha.toml", &text, 0o600)).expect("now it is right");
+}
+
+#[test]
+fn a_partition_is_no_path_that_counts_from_the_file_and_is_one_however_it_is_written() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let volume = |name: &str, id: &str| format!("[[volumes]]\nname = \"{name}\"\npath = \"partuuid:{id}\"\n");
+    let one = volume("a", PARTITION);
+    let config = from_file(&write(dir.path(), "keha.toml", &one, 0o644)).expect("right");
+    let path = Path::new("partuuid:01234567-89ab-cdef-0123-456789abcdef");
+    assert_eq!(config.volumes.iter().map(|volume| volume.path.as_path()).collect::<Vec<_>>(), [path]);
+    let two = one + &volume("b", &PARTITION.to_lowercase());
+    let refused = from_file(&write(dir.path(), "keha.toml", &two, 0o644)).expect_err("the same");
+    assert!(failure::line_of(&refused).contains("another volume has this path"));
 }

@@ -14,7 +14,7 @@ use keha_fs::{HoldId, Uuid, Volume};
 /// Arguments of `keha hold lift`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The volume's path (KEHA_VOLUME where it is left out), and the hold, as `keha hold list` shows it
+    /// The volume, a path or partuuid:UUID (KEHA_VOLUME where it is left out), and the hold, as `keha hold list` shows it
     #[arg(value_name = "[VOLUME] ID", num_args = 1..=2, required = true)]
     words: Vec<String>,
     /// Print one JSON document: what was lifted

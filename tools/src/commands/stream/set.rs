@@ -17,7 +17,7 @@ use keha_fs::{RetentionRequest, Volume};
                   started with other ones in its --cameras file sets those again when it starts."
 )]
 pub(crate) struct Args {
-    /// The volume's path (KEHA_VOLUME where it is left out), and the stream: the camera's name, or camera/sub
+    /// The volume, a path or partuuid:UUID (KEHA_VOLUME where it is left out), and the stream: the camera's name, or camera/sub
     #[arg(value_name = "[VOLUME] NAME", num_args = 1..=2, required = true)]
     words: Vec<String>,
     /// Blocks of the volume that it may take, such as 100GiB, or none; what is held does not count

@@ -1,13 +1,13 @@
-//! `keha volume create`: a new volume in a new file.
+//! `keha volume create`: a new volume in a new file, or on a partition.
 
-use crate::failure::Exit;
+use crate::failure::{Exit, Failure};
 use crate::opener::opener;
 use crate::output::Output;
 use crate::output::progress::{Bar, Unit};
 use crate::process::signals;
 use crate::units::size;
 use crate::volume_argument;
-use keha_fs::{CreateOptions, VolumeInfo};
+use keha_fs::{CreateOptions, Uuid, VolumeId, VolumeInfo, partition};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -15,11 +15,11 @@ use std::sync::atomic::Ordering;
 /// Arguments of `keha volume create`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The file to create
+    /// The file to create, or the partition, as partuuid:UUID
     path: String,
-    /// The size of the volume, such as 10GiB or 64MiB
+    /// The size of the volume, such as 10GiB or 64MiB [default on a partition: all of it]
     #[arg(long, value_parser = size::parse)]
-    size: u64,
+    size: Option<u64>,
     /// The size of a block, a power of two [default: by the volume's size]
     #[arg(long, value_name = "SIZE", value_parser = parse_block_size)]
     block_size: Option<u32>,
@@ -32,6 +32,12 @@ pub(crate) struct Args {
     /// Write zeros over all of it, so that the first lap is as fast as the later ones
     #[arg(long)]
     prewrite: bool,
+    /// On a partition or device: also if it is not of the type Linux swap, or carries another program's signature
+    #[arg(long)]
+    force: bool,
+    /// On a partition or device: overwrite the volume that is there; all of its footage is lost
+    #[arg(long, value_name = "VOLUME-ID")]
+    overwrite: Option<Uuid>,
     /// Only say what would be created
     #[arg(long)]
     dry_run: bool,
@@ -39,17 +45,30 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let path = volume_argument::path_of(&args.path)?;
+    let on_device = partition::is_device(&path)?;
+    if !on_device && (args.force || args.overwrite.is_some()) {
+        return Err(Failure::usage(
+            "--force and --overwrite are for partitions: a file that is there is never overwritten",
+        ));
+    }
+    let size_bytes = match args.size {
+        Some(0) => return Err(Failure::usage("--size: 0 is no size")),
+        Some(size) => size,
+        None if on_device => 0,
+        None => return Err(Failure::usage("give the volume's size, such as --size 10GiB")),
+    };
     let options = CreateOptions {
-        size_bytes: args.size,
+        size_bytes,
+        force: args.force,
+        overwrite: args.overwrite.map(VolumeId),
         block_bytes: args.block_size,
         streams_max: args.streams,
         label: args.label.clone(),
         prewrite: args.prewrite,
         opener: opener("create"),
-        ..CreateOptions::default()
     };
     if args.dry_run {
-        let info = keha_fs::plan(&options)?;
+        let info = keha_fs::plan_at(&path, &options)?;
         output.print(&format!("would create {}\n", describe(&path, &info)))?;
         return Ok(Exit::Done);
     }

@@ -1,6 +1,7 @@
 //! `keha volume info`: what a volume is, what it holds, how much of it is footage.
 
 use super::findings::{self, FindingDocument};
+use super::partition::PartitionDocument;
 use super::scrub::{self, ScrubDocument};
 use super::sessions::{self, SessionsDocument};
 use super::{names, parse_stream, streams};
@@ -12,7 +13,9 @@ use crate::output::table::{Align, Table};
 use crate::units::{duration, retention, size, time};
 use crate::volume_argument::VolumeArgument;
 use jiff::tz::TimeZone;
-use keha_fs::{Anchor, BlockState, BlockSummary, HoldRoom, StreamName, StreamSummary, Volume, VolumeInfo};
+use keha_fs::{
+    Anchor, BlockState, BlockSummary, HoldRoom, StreamName, StreamSummary, Volume, VolumeInfo, partition,
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -37,6 +40,8 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let streams = streams(&volume, args.stream.as_ref())?;
     let names = names(&volume);
     let mut document = Document::new(&path, volume.info(), &volume.blocks(), &streams, &volume.hold_room());
+    // Of a node that is no partition, or whose disk cannot be read, there is nothing to be told.
+    document.partition = partition::at(&path).ok().flatten().map(PartitionDocument::new);
     let (sessions, scrub) = (volume.sessions(), volume.scrub());
     let name = |id| names.get(&id).map_or_else(|| id.to_string(), ToString::to_string);
     document.scrub = ScrubDocument::new(&scrub, name);
@@ -69,6 +74,9 @@ const UNVOUCHED: &str = "no synchronised clock stands behind this volume's time:
 struct Document<'a> {
     schema: &'static str,
     volume: VolumeDocument,
+    /// The partition that it is on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition: Option<PartitionDocument>,
     /// How many blocks are in each state.
     blocks: BTreeMap<&'static str, u32>,
     /// The bytes of all samples in the volume.
@@ -153,6 +161,7 @@ impl<'a> Document<'a> {
         Document {
             schema: "keha.volume-info/1",
             volume: VolumeDocument::new(path, info),
+            partition: None,
             blocks: states,
             payload_bytes,
             used_bytes: blocks.iter().map(|block| u64::from(block.used_bytes)).sum(),
@@ -224,6 +233,7 @@ fn text(
         document.retained_fraction * 100.0,
         info.streams_max,
     );
+    text.extend(document.partition.as_ref().map(PartitionDocument::line));
     text.extend(document.holds.line());
     if streams.is_empty() {
         text.push_str("no streams yet\n");

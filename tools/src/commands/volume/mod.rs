@@ -11,6 +11,7 @@ mod example;
 mod findings;
 mod info;
 mod map;
+mod partition;
 mod repair;
 pub(crate) mod scrub;
 mod sessions;
