@@ -1,0 +1,81 @@
+//! The guide to partitions, `docs/partitions.md`: all of its commands, in their order, on a disk of this test's own.
+
+use crate::support::{keha, stderr, stdout};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A disk to lose; taken away at the end.
+struct Disk(String);
+
+impl Disk {
+    /// A loop device over an image in `dir`, or `None` where none is to be had: the test is then skipped.
+    fn new(dir: &Path, sector_bytes: u32) -> Option<Disk> {
+        let image = dir.join("disk");
+        fs::File::create(&image).and_then(|file| file.set_len(128 << 20)).expect("an image");
+        let sector = format!("--sector-size={sector_bytes}");
+        let made = Command::new("losetup").args(["--find", "--show", &sector]).arg(&image).output();
+        match made {
+            Ok(output) if output.status.success() => Some(Disk(stdout(&output).trim().to_owned())),
+            other => {
+                eprintln!("skipped: no loop device to be had ({other:?})");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // There may be no partitions yet.
+        let _none = Command::new("partx").args(["-d", &self.0]).output();
+        let detached = Command::new("losetup").args(["--detach", &self.0]).status();
+        if !detached.as_ref().is_ok_and(std::process::ExitStatus::success) {
+            eprintln!("{} stays attached: {detached:?}", self.0);
+        }
+    }
+}
+
+/// What stands between the fences of shell commands.
+fn commands(text: &str) -> Vec<&str> {
+    text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+#[test]
+fn the_guide_leads_from_a_bare_disk_to_a_recording_volume() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/partitions.md");
+    let guide = fs::read_to_string(guide).expect("the guide");
+    let mut blocks = commands(&guide);
+    let last = blocks.pop().expect("blocks");
+    assert!(blocks.len() > 4 && blocks[0].contains("/dev/sdX") && last.contains("gdisk"), "{blocks:?}");
+    // The last one is about a disk whose table is damaged in front.
+    let damage = "dd if=/dev/zero of=$DISK bs=4096 count=5 conv=fsync\n";
+    let all = [blocks.concat().as_str(), damage, last].concat();
+    for sector_bytes in [512, 4096] {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let Some(disk) = Disk::new(dir.path(), sector_bytes) else { return };
+        let folder = Path::new(env!("CARGO_BIN_EXE_keha")).parent().expect("a folder").display();
+        let script = format!("set -euxo pipefail\n{}", all.replace("/dev/sdX", &disk.0));
+        let mut like_keha = Command::new("bash");
+        for (name, value) in keha().get_envs() {
+            match value {
+                Some(value) => like_keha.env(name, value),
+                None => like_keha.env_remove(name),
+            };
+        }
+        let path = format!("{folder}:/usr/sbin:/sbin:{}", std::env::var("PATH").unwrap_or_default());
+        let output = like_keha
+            .args(["-c", &script])
+            .current_dir(dir.path())
+            .env("PATH", path)
+            .env("KEHA_RUNTIME_DIR", dir.path())
+            .stdin(Stdio::null())
+            .output()
+            .expect("bash runs");
+        assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+        let said = stdout(&output);
+        for says in ["would create partuuid:", "created partuuid:", &format!("number 1 on {}", disk.0)] {
+            assert!(said.contains(says), "{says:?}: {said}{}", stderr(&output));
+        }
+    }
+}
