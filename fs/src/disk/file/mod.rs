@@ -19,6 +19,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::libc;
+use nix::sys::statfs::{FUSE_SUPER_MAGIC, fstatfs};
 
 use super::direct::{self, Access, Opened};
 use super::lock::{self, LOCK_WAIT, RETRY_INTERVAL};
@@ -37,7 +38,7 @@ const DEPTH_MAX: usize = 256;
 #[derive(Copy, Clone, Eq, PartialEq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum IoEngine {
-    /// io_uring where the kernel has it and allows it to this process, else threads.
+    /// io_uring where the kernel has it and allows it to this process, else threads; threads on FUSE.
     #[default]
     Auto,
     /// A few threads, which serve everywhere.
@@ -148,6 +149,10 @@ impl FileDisk {
 impl Engine {
     fn start(file: File, path: &Path, options: &FileOptions, transfer: Transfer) -> Result<Self> {
         let depth = options.depth.clamp(1, DEPTH_MAX);
+        if options.engine == IoEngine::Auto && is_fuse(&file) {
+            tracing::debug!(path = %path.display(), depth, "threads do the I/O: FUSE answers io_uring within the call");
+            return Threads::start(file, path, depth, transfer).map(Engine::Threads);
+        }
         if options.engine != IoEngine::Threads {
             match Ring::set_up(depth) {
                 Ok(ring) => {
@@ -164,6 +169,11 @@ impl Engine {
         }
         Threads::start(file, path, depth, transfer).map(Engine::Threads)
     }
+}
+
+/// Whether it lies on FUSE, whose direct writes io_uring does within the call that submits: the caller would wait for the device.
+fn is_fuse(file: &File) -> bool {
+    fstatfs(file).is_ok_and(|found| found.filesystem_type() == FUSE_SUPER_MAGIC)
 }
 
 impl Disk for FileDisk {
