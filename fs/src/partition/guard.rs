@@ -67,13 +67,20 @@ pub(crate) fn writable(path: &Path, number: u64) -> Result<Option<Partition>> {
     Ok(Some(partition))
 }
 
-/// Refuses a device on which another program has written over what stood there.
+/// Refuses a device on which another program has written over what stood there. What cannot be read refuses nothing.
 ///
 /// # Errors
-/// [`Error::NotSafe`], [`Error::Io`].
+/// [`Error::NotSafe`].
 pub(crate) fn not_foreign(path: &Path, disk: &dyn ReadAt) -> Result<()> {
-    let found = signature::foreign(disk).map_err(|source| Error::io("read the begin of", path, source))?;
-    let Some(name) = found else { return Ok(()) };
+    let name = match signature::foreign(disk) {
+        Ok(None) => return Ok(()),
+        Ok(Some(name)) => name,
+        // A volume lasts when its begin is lost. Whether it is one is found out by who opens it.
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "cannot see whether another program has written here");
+            return Ok(());
+        }
+    };
     let detail = format!(
         "it carries a signature of {name}: another program has taken it. If that was by mistake, take the signature away with `wipefs` \
          (after a copy of the first MiB) and open it again: what it did not overwrite is found"
@@ -217,6 +224,25 @@ fn descriptor(process: u32, number: u64) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A device whose begin cannot be read.
+    struct Bad;
+
+    impl ReadAt for Bad {
+        fn size_bytes(&self) -> u64 {
+            1 << 20
+        }
+
+        fn read_exact_at(&self, _: &mut [u8], _: u64) -> std::io::Result<()> {
+            Err(nix::errno::Errno::EIO.into())
+        }
+    }
+
+    #[test]
+    fn a_begin_that_cannot_be_read_keeps_nobody_from_a_volume_and_lets_nobody_make_one() {
+        assert!(not_foreign(Path::new("/dev/bad"), &Bad).is_ok());
+        assert!(empty(Path::new("/dev/bad"), &Bad, true).is_err());
+    }
 
     #[test]
     fn white_space_in_paths_of_proc_is_read() {
