@@ -9,6 +9,7 @@ use keha_api::{Certificate, Error, Server, Services, Settings};
 use rustix::process::{getpriority_process, setpriority_process};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::Once;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -40,7 +41,8 @@ impl Http {
     /// # Errors
     /// Those of listening.
     pub(super) fn start(settings: &Settings, services: &Services, others: u16) -> anyhow::Result<Http> {
-        let niceness = getpriority_process(None).context("cannot ask for this thread's niceness")? + NICER;
+        // Where it is not told, it is that of most programs: 0.
+        let niceness = getpriority_process(None).unwrap_or(0) + NICER;
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
             .max_blocking_threads(WAITING_THREADS)
@@ -97,11 +99,14 @@ impl Leaving {
     }
 }
 
-/// A thread that answers lets those that record go first.
+/// A thread that answers lets those that record go first. Where the system forbids that, it is said once, not for each thread.
 fn come_second(niceness: i32) {
+    static SAID: Once = Once::new();
     // Of no process that is named: of this thread alone (setpriority(2)).
     if let Err(error) = setpriority_process(None, niceness) {
-        tracing::warn!(%error, "a thread that answers cannot be made nicer than those that record");
+        SAID.call_once(|| {
+            tracing::warn!(%error, "threads that answer cannot be made nicer than those that record");
+        });
     }
 }
 
