@@ -2,13 +2,16 @@
 //!
 //! [`AlignedBuffer`] behaves as a `Vec<u8>` whose memory begins on a page boundary and which is written to when
 //! it is made, so that using it later causes no page faults. All of its capacity is always initialised.
-//! Re-use is the business of [`BufferPool`](super::BufferPool).
+//! Re-use is the business of `pool` and `slab`.
 
 #![expect(unsafe_code, reason = "aligned memory comes from the allocator as a raw pointer")]
 
 use std::alloc::{self, Layout};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use std::sync::Arc;
+
+use super::slab::Slab;
 
 /// Where every buffer begins, and the unit of capacities: a multiple of this many bytes.
 pub const BUFFER_ALIGNMENT_BYTES: usize = 4096;
@@ -18,11 +21,13 @@ const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 /// An owned buffer aligned to [`BUFFER_ALIGNMENT_BYTES`], zeroed when made.
 pub struct AlignedBuffer {
-    /// `capacity` initialised bytes from the global allocator, or dangling when `capacity` is 0.
+    /// `capacity` initialised bytes from the global allocator or of `slab`, or dangling when `capacity` is 0.
     memory: NonNull<u8>,
     /// At most `capacity`.
     len: usize,
     capacity: usize,
+    /// Whose memory it is, if not its own.
+    slab: Option<Arc<Slab>>,
 }
 
 // SAFETY: the buffer owns its memory alone and hands out references only by the borrow rules of its own
@@ -45,7 +50,8 @@ impl AlignedBuffer {
     /// When `capacity` is near the whole address space; out of memory ends the process, as for a `Vec`.
     pub fn with_capacity(capacity: usize) -> Self {
         if capacity == 0 {
-            return Self { memory: NonNull::<Page>::dangling().cast(), len: 0, capacity: 0 };
+            let memory = NonNull::<Page>::dangling().cast();
+            return Self { memory, len: 0, capacity: 0, slab: None };
         }
         let layout = layout(capacity);
         // SAFETY: `layout` never has size 0 here, because `capacity` is not 0.
@@ -56,7 +62,28 @@ impl AlignedBuffer {
         }
         // SAFETY: the allocator gave us `layout.size()` writable bytes at `memory`.
         unsafe { memory.as_ptr().write_bytes(0, layout.size()) };
-        Self { memory, len: 0, capacity: layout.size() }
+        Self { memory, len: 0, capacity: layout.size(), slab: None }
+    }
+
+    /// The `capacity` bytes of a slab from `at` on, both multiples of [`BUFFER_ALIGNMENT_BYTES`].
+    ///
+    /// # Safety
+    /// They are within the slab, and nobody else has any of them for as long as the buffer is there.
+    pub(super) unsafe fn part_of(slab: &Arc<Slab>, at: usize, capacity: usize) -> Self {
+        let (memory, _) = slab.place();
+        // SAFETY: the caller's part ends within the slab's memory, which stays as long as the slab, of which this is an owner.
+        let memory = unsafe { memory.add(at) };
+        Self { memory, len: 0, capacity, slab: Some(Arc::clone(slab)) }
+    }
+
+    /// The slab that it is a part of.
+    pub(super) fn slab(&self) -> Option<&Arc<Slab>> {
+        self.slab.as_ref()
+    }
+
+    /// Where it begins, whatever its length.
+    pub(super) fn memory(&self) -> NonNull<u8> {
+        self.memory
     }
 
     /// Bytes in use.
@@ -122,7 +149,7 @@ impl AlignedBuffer {
 
 impl Drop for AlignedBuffer {
     fn drop(&mut self) {
-        if self.capacity > 0 {
+        if self.capacity > 0 && self.slab.is_none() {
             // SAFETY: `memory` came from `alloc` with this very layout (`layout` is a function of the capacity
             // and idempotent), is freed only here, and no reference outlives `self`.
             unsafe { alloc::dealloc(self.memory.as_ptr(), layout(self.capacity)) };

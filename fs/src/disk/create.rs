@@ -12,6 +12,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate, posix_fallocate};
 use nix::libc;
+use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 
 use super::buffer::AlignedBuffer;
 use crate::error::{Error, Result};
@@ -20,6 +21,9 @@ use crate::error::{Error, Result};
 const PREWRITE_BYTES: usize = 4 << 20;
 
 /// Creates `path` with `size_bytes` of reserved space, durably, and closes it again.
+///
+/// A filesystem that copies on write is asked to write this file in place: what is overwritten over and over would be spread
+/// over all of it otherwise, and its checksums are a second set.
 ///
 /// The space reads as zeros. With `prewrite` the zeros are written too: it takes the time of writing the whole
 /// file, and later writes are faster (no extents to convert). `progress` gets the bytes done and the bytes in
@@ -47,6 +51,7 @@ pub fn create_file(
         _ => Error::io("create", path, source),
     })?;
     let unfinished = Unfinished(Some(path));
+    write_in_place(&file, path);
     reserve(&file, length)
         .map_err(|source| Error::io("reserve space", path, explain(source, path, size_bytes)))?;
     if prewrite {
@@ -75,6 +80,15 @@ impl Drop for Unfinished<'_> {
         {
             tracing::warn!(path = %path.display(), %error, "cannot remove the unfinished file");
         }
+    }
+}
+
+/// Asks for it while the file is empty: later it is too late. Filesystems that write in place anyway know no such thing.
+fn write_in_place(file: &File, path: &Path) {
+    let asked = ioctl_getflags(file).and_then(|flags| ioctl_setflags(file, flags | IFlags::NOCOW));
+    match asked {
+        Ok(()) => tracing::debug!(path = %path.display(), "written in place: without copy on write"),
+        Err(error) => tracing::debug!(path = %path.display(), %error, "no need to ask for writing in place"),
     }
 }
 
@@ -163,6 +177,21 @@ mod tests {
         assert_eq!(metadata.len(), (8 << 20) + 512);
         assert!(metadata.blocks() * 512 >= 8 << 20);
         assert!(std::fs::read(&path).unwrap().iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn a_filesystem_that_copies_on_write_is_asked_to_write_in_place() {
+        let folder = scratch();
+        let image = folder.path().join("btrfs");
+        File::create(&image).unwrap().set_len(256 << 20).unwrap();
+        let Some(btrfs) = Mounted::formatted("btrfs", &image) else { return };
+        let path = btrfs.path().join("volume");
+        for (size, prewrite) in [(16 << 20, false), (8 << 20, true)] {
+            create_file(&path, size, prewrite, &mut quiet).unwrap();
+            let flags = ioctl_getflags(File::open(&path).unwrap()).unwrap();
+            assert!(flags.contains(IFlags::NOCOW), "{flags:?}");
+            std::fs::remove_file(&path).unwrap();
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod operation;
 mod pool;
 mod reader;
 pub mod sim;
+mod slab;
 #[cfg(test)]
 mod testing;
 
@@ -38,8 +39,8 @@ pub(crate) use device::Device;
 pub use file::{EngineKind, FileDisk, FileOptions, IoEngine};
 pub use lock::LOCK_WAIT;
 pub use operation::{Completion, Operation, OperationKind, Token};
-pub use pool::BufferPool;
 pub use reader::FileReader;
+pub(crate) use slab::Slabs;
 
 /// Storage as its writer sees it: operations go in, completions come out.
 pub trait Disk: Send {

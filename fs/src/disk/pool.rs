@@ -1,4 +1,4 @@
-//! Re-use of [`AlignedBuffer`]s, so that steady recording neither allocates nor faults pages in.
+//! Re-use of [`AlignedBuffer`]s that readers fill, so that steady reading neither allocates nor faults pages in.
 //!
 //! Idle buffers wait in classes of doubling size. The pool bounds what lies idle, not what is out: how much may
 //! be in use is decided by those who take. When the bound is reached, buffers of the class that nobody asked for
@@ -14,7 +14,7 @@ const CLASSES: usize = 16;
 
 /// Size-classed store of idle buffers, shared between threads.
 #[derive(Debug)]
-pub struct BufferPool {
+pub(super) struct BufferPool {
     idle_bytes_max: usize,
     idle: Mutex<Idle>,
 }
@@ -34,26 +34,19 @@ struct Class {
 
 impl BufferPool {
     /// A pool that keeps at most `idle_bytes_max` bytes of memory idle.
-    pub fn new(idle_bytes_max: usize) -> Self {
+    pub(super) fn new(idle_bytes_max: usize) -> Self {
         Self { idle_bytes_max, idle: Mutex::default() }
     }
 
-    /// A buffer of `len` zero bytes.
-    pub fn take(&self, len: usize) -> AlignedBuffer {
-        let mut buffer = self.take_empty(len);
-        buffer.resize_zeroed(len);
-        buffer
-    }
-
     /// A buffer of `len` bytes that hold whatever they held: for who writes every one of them.
-    pub fn take_stale(&self, len: usize) -> AlignedBuffer {
+    pub(super) fn take_stale(&self, len: usize) -> AlignedBuffer {
         let mut buffer = self.take_empty(len);
         buffer.resize_stale(len);
         buffer
     }
 
-    /// An empty buffer with room for `capacity` bytes; spares the zeroing of what is appended anyway.
-    pub fn take_empty(&self, capacity: usize) -> AlignedBuffer {
+    /// An empty buffer with room for `capacity` bytes.
+    fn take_empty(&self, capacity: usize) -> AlignedBuffer {
         let Some(class) = class_for(capacity) else { return AlignedBuffer::with_capacity(capacity) };
         let mut idle = self.lock();
         idle.takes += 1;
@@ -71,7 +64,7 @@ impl BufferPool {
     }
 
     /// Takes a buffer back. It is freed where the pool is full or the buffer of no use to it.
-    pub fn give(&self, buffer: AlignedBuffer) {
+    pub(super) fn give(&self, buffer: AlignedBuffer) {
         let capacity = buffer.capacity();
         let Some(class) = class_of(capacity) else { return };
         if capacity > self.idle_bytes_max {
@@ -92,15 +85,9 @@ impl BufferPool {
         drop(evicted);
     }
 
-    /// Takes back a buffer that was shared for writing, if this was its last owner.
-    pub fn give_shared(&self, buffer: Arc<AlignedBuffer>) {
-        if let Some(buffer) = Arc::into_inner(buffer) {
-            self.give(buffer);
-        }
-    }
-
     /// Memory that lies idle, in bytes.
-    pub fn idle_bytes(&self) -> usize {
+    #[cfg(test)]
+    fn idle_bytes(&self) -> usize {
         self.lock().bytes
     }
 
@@ -181,30 +168,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_given_back_is_taken_again_and_is_zero() {
+    fn what_was_given_back_is_taken_again() {
         let pool = BufferPool::new(1 << 20);
-        let mut buffer = pool.take(5000);
+        let mut buffer = pool.take_stale(5000);
         let memory = buffer.as_ptr();
         buffer.fill(9);
         pool.give(buffer);
         assert_eq!(pool.idle_bytes(), 8192);
-        let again = pool.take(6000);
+        let again = pool.take_stale(6000);
         assert_eq!(again.as_ptr(), memory);
-        assert!(again.len() == 6000 && again.iter().all(|&byte| byte == 0));
+        assert_eq!(again.len(), 6000);
         assert_eq!(pool.idle_bytes(), 0);
     }
 
     #[test]
     fn idle_memory_stays_within_its_bound_and_forgotten_sizes_go_first() {
         let pool = BufferPool::new(64 << 10);
-        let small: Vec<_> = (0..16).map(|_| pool.take(4096)).collect();
+        let small: Vec<_> = (0..16).map(|_| pool.take_stale(4096)).collect();
         small.into_iter().for_each(|buffer| pool.give(buffer));
         assert_eq!(pool.idle_bytes(), 64 << 10);
-        let large = pool.take(32 << 10);
+        let large = pool.take_stale(32 << 10);
         let memory = large.as_ptr();
         pool.give(large);
         assert_eq!(pool.idle_bytes(), 64 << 10);
-        assert_eq!(pool.take(32 << 10).as_ptr(), memory);
+        assert_eq!(pool.take_stale(32 << 10).as_ptr(), memory);
     }
 
     #[test]
@@ -215,15 +202,5 @@ mod tests {
         assert_eq!(pool.idle_bytes(), 0);
         assert_eq!(class_for(class_bytes(CLASSES - 1) + 1), None);
         assert_eq!(class_of(class_bytes(CLASSES)), None);
-    }
-
-    #[test]
-    fn a_shared_buffer_comes_back_only_from_its_last_owner() {
-        let pool = BufferPool::new(1 << 20);
-        let buffer = Arc::new(pool.take(4096));
-        pool.give_shared(Arc::clone(&buffer));
-        assert_eq!(pool.idle_bytes(), 0);
-        pool.give_shared(buffer);
-        assert_eq!(pool.idle_bytes(), 4096);
     }
 }

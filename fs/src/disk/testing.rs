@@ -12,19 +12,35 @@ pub(super) fn scratch() -> TempDir {
     TempDir::new_in(output.parent().unwrap()).unwrap()
 }
 
-/// A mounted filesystem in memory; unmounted at the end.
+/// A mounted filesystem; unmounted at the end.
 pub(super) struct Mounted {
     folder: TempDir,
+    _device: Option<LoopDevice>,
 }
 
 impl Mounted {
-    /// Mounts one of `kind`, or says why it cannot and returns `None`: the test is then skipped.
+    /// Mounts one in memory of `kind`, or says why it cannot and returns `None`: the test is then skipped.
     pub(super) fn new(kind: &str, options: &str) -> Option<Self> {
+        Self::mount(None, kind, options)
+    }
+
+    /// Makes one of `kind` in a file and mounts it, or says why it cannot.
+    pub(super) fn formatted(kind: &str, image: &Path) -> Option<Self> {
+        let made = Command::new(format!("mkfs.{kind}")).arg("-q").arg(image).status();
+        if !made.as_ref().is_ok_and(std::process::ExitStatus::success) {
+            eprintln!("skipped: no {kind} can be made here ({made:?})");
+            return None;
+        }
+        Self::mount(Some(LoopDevice::new(image)?), kind, "")
+    }
+
+    fn mount(device: Option<LoopDevice>, kind: &str, options: &str) -> Option<Self> {
         let folder = scratch();
-        match mount(Some("none"), folder.path(), Some(kind), MsFlags::empty(), Some(options)) {
-            Ok(()) => Some(Self { folder }),
+        let source = device.as_ref().map_or(Path::new("none"), LoopDevice::path);
+        match mount(Some(source), folder.path(), Some(kind), MsFlags::empty(), Some(options)) {
+            Ok(()) => Some(Self { folder, _device: device }),
             Err(errno) => {
-                eprintln!("skipped: mounting a {kind} needs privileges that this process lacks ({errno})");
+                eprintln!("skipped: a {kind} cannot be mounted by this process here ({errno})");
                 None
             }
         }

@@ -1,7 +1,7 @@
 //! What was written and is not yet safe: every write since the last good flush, kept so that the same bytes can be written
 //! to the same places again. Each completion is judged by itself; nothing depends on their order.
 
-use crate::disk::{AlignedBuffer, BufferPool, Completion, Disk, Operation, Token};
+use crate::disk::{AlignedBuffer, Completion, Disk, Operation, Slabs, Token};
 use crate::format::SECTOR_BYTES;
 use crate::types::{BlockIndex, ChunkNumber};
 use std::collections::{BTreeMap, HashMap};
@@ -52,7 +52,7 @@ struct Write {
 /// The disk, with all that is not yet safe on it.
 pub(crate) struct Writes<D> {
     disk: D,
-    pool: BufferPool,
+    slabs: Slabs,
     writes: BTreeMap<u64, Write>,
     tokens: HashMap<Token, u64>,
     next: u64,
@@ -70,7 +70,7 @@ impl<D: Disk> Writes<D> {
     pub(crate) fn new(disk: D) -> Writes<D> {
         Writes {
             disk,
-            pool: BufferPool::new(32 << 20),
+            slabs: Slabs::default(),
             writes: BTreeMap::new(),
             tokens: HashMap::new(),
             next: 0,
@@ -84,13 +84,13 @@ impl<D: Disk> Writes<D> {
     }
 
     /// A zeroed buffer.
-    pub(crate) fn buffer(&self, bytes: usize) -> AlignedBuffer {
-        self.pool.take(bytes)
+    pub(crate) fn buffer(&mut self, bytes: usize) -> AlignedBuffer {
+        self.slabs.take(bytes)
     }
 
     /// A buffer for who writes every byte of it.
-    pub(crate) fn stale_buffer(&self, bytes: usize) -> AlignedBuffer {
-        self.pool.take_stale(bytes)
+    pub(crate) fn stale_buffer(&mut self, bytes: usize) -> AlignedBuffer {
+        self.slabs.take_stale(bytes)
     }
 
     /// The unit of the disk in bytes.
@@ -251,9 +251,8 @@ impl<D: Disk> Writes<D> {
 
     /// The last flush was good: what it covers is safe.
     pub(crate) fn settle(&mut self) {
-        for (_, write) in std::mem::take(&mut self.writes) {
-            self.pool.give_shared(write.buffer);
-        }
+        self.slabs.trim();
+        self.writes.clear();
     }
 }
 

@@ -3,13 +3,14 @@
 //! Each turn writes the same number of bytes three ways, one after the other, into files of the same filesystem that were written whole
 //! before: the ring, as fast as it takes samples; fio, with writes as large as the ring's are on average, as many at a time, and as many
 //! flushes; and a bare program that does nothing but copy each byte once into an aligned buffer, add up its CRC-32C, and write that past the
-//! page cache. Then what is read of a ring that was written a second at a time, as cameras send. Arguments: megabytes a turn (2000), turns
-//! (15), engine (auto, threads or uring). Use a release build, on a machine that does nothing else.
+//! page cache. The ring's speed is that between rounds, for what was pushed last waits up to a second for its round. Then what is read
+//! of a ring that was written a second at a time, as cameras send. Arguments: megabytes a turn (6000), turns (15), engine (auto, threads
+//! or uring). Use a release build, on a machine that does nothing else.
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
-use keha_fs::disk::{AlignedBuffer, IoEngine};
+use keha_fs::disk::{AlignedBuffer, EngineKind, IoEngine};
 use keha_fs::{
     Anchor, ClockSource, Configuration, Item, RunId, Sample, SampleFlags, StreamName, StreamWriter,
     TimeRange, TrackConfiguration, TrackKind, TrackNumber, Uuid, Volume, WallTime, Writer, WriterOptions,
@@ -26,9 +27,13 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+/// As the recorder has it.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const STREAMS: usize = 60;
 /// A camera of 4 Mbit/s: a keyframe and 24 pictures a second.
@@ -50,7 +55,7 @@ fn main() -> Result<()> {
     let number = |n: usize, default: u64| -> Result<u64> {
         std::env::args().nth(n).map_or(Ok(default), |text| Ok(text.parse()?))
     };
-    let (bytes, turns) = (number(1, 2000)? * 1_000_000, number(2, 15)? as usize);
+    let (bytes, turns) = (number(1, 6000)? * 1_000_000, number(2, 15)? as usize);
     let engine = match std::env::args().nth(3).as_deref() {
         None | Some("auto") => IoEngine::Auto,
         Some("threads") => IoEngine::Threads,
@@ -82,25 +87,27 @@ fn measured(bytes: u64, what: impl FnOnce() -> Result<()>) -> Result<Cost> {
 
 fn writing(dir: &Path, engine: IoEngine, bytes: u64, turns: usize) -> Result<()> {
     let mut ring = Ring::new(&dir.join("write.ring"), engine, RING_MIB, &["--block-size", "32MiB"])?;
-    let (other, fio_file) = (dir.join("bare"), dir.join("fio"));
+    let other = dir.join("other");
     let source = Source::new();
     // The first lap meets blocks that were never written.
     ring.write(&source, RING_MIB << 20)?;
     bare(&other, &source, bytes)?;
-    bare(&fio_file, &source, bytes)?;
     let (mut ours, mut bares, mut fios) = (Vec::new(), Vec::new(), Vec::new());
     let (mut calls, mut amount, mut rounds_a_second) = (Vec::new(), Vec::new(), Vec::new());
     for turn in 0..turns {
         let (writes, written, rounds) = (ring.writes(), ring.written(), ring.rounds());
-        ours.push(measured(bytes, || ring.write(&source, bytes)).with_context(|| format!("turn {turn}"))?);
+        let began = Instant::now();
+        let mut cost =
+            measured(bytes, || ring.write(&source, bytes)).with_context(|| format!("turn {turn}"))?;
+        cost.mb_s = ring.mb_s_since(began)?;
+        ours.push(cost);
         let (requests, rounds) = (ring.writes() - writes, ring.rounds() - rounds);
-        rounds_a_second
-            .push(rounds as f64 * ours.last().map_or(0.0, |cost| cost.mb_s) / (bytes as f64 / 1e6));
+        rounds_a_second.push(rounds as f64 / began.elapsed().as_secs_f64());
         calls.push(requests as f64 / (bytes as f64 / 1e6));
         amount.push((ring.written() - written) as f64 / bytes as f64);
         bares.push(measured(bytes, || bare(&other, &source, bytes))?);
         let one = (bytes / requests.max(1)).next_multiple_of(4096);
-        fios.push(fio(&fio_file, bytes, one, requests / rounds.max(1))?);
+        fios.push(fio(&other, ring.writer.engine(), bytes, one, requests / rounds.max(1))?);
     }
     let rate = |costs: &[Cost]| Median::of(costs.iter().map(|cost| cost.mb_s));
     let cpu = |costs: &[Cost]| Median::of(costs.iter().map(|cost| cost.cpu_s_per_gb));
@@ -203,6 +210,8 @@ struct Seen {
     written: AtomicU64,
     writes: AtomicU64,
     rounds: AtomicU64,
+    /// When each round ended, and how many samples were durable then.
+    ends: Mutex<Vec<(Instant, u64)>>,
 }
 
 impl Ring {
@@ -214,13 +223,15 @@ impl Ring {
         let told = Arc::clone(&seen);
         let on_round = move |report: keha_fs::RoundReport| {
             let tracks = report.streams.iter().flat_map(|stream| &stream.tracks);
-            told.durable.store(tracks.map(|track| track.samples).sum(), Ordering::SeqCst);
+            let durable = tracks.map(|track| track.samples).sum();
+            told.durable.store(durable, Ordering::SeqCst);
+            told.ends.lock().expect("nobody panics with it").push((Instant::now(), durable));
             told.written.store(report.written_bytes, Ordering::SeqCst);
             told.writes.store(report.writes, Ordering::SeqCst);
             told.rounds.fetch_add(1, Ordering::SeqCst);
         };
         // What is pushed counts as waiting until it is durable: in a second more comes here than sixty cameras send.
-        let options = WriterOptions { buffer_bytes: 4 << 30, engine, ..WriterOptions::default() };
+        let options = WriterOptions { buffer_bytes: 2 << 30, engine, ..WriterOptions::default() };
         let writer = Writer::open(path, options, Box::new(on_round))?;
         println!("{}: by {}", path.file_name().unwrap_or_default().display(), writer.engine());
         let streams = (0..STREAMS).map(|number| begun(&writer, number)).collect::<Result<Vec<_>>>()?;
@@ -273,6 +284,17 @@ impl Ring {
     /// In so many writes.
     fn writes(&self) -> u64 {
         self.seen.writes.load(Ordering::SeqCst)
+    }
+
+    /// Megabytes a second that became durable from the first round to the last but one that ended since then.
+    fn mb_s_since(&self, began: Instant) -> Result<f64> {
+        let ends = self.seen.ends.lock().expect("nobody panics with it");
+        let since: Vec<_> = ends.iter().filter(|(at, _)| *at > began).collect();
+        let [(from, before), .., (to, after), _] = since.as_slice() else {
+            bail!("{} rounds in a turn: give it more megabytes", since.len())
+        };
+        let bytes = (after - before) * SECOND_BYTES / PICTURES.unsigned_abs();
+        Ok(bytes as f64 / 1e6 / (*to - *from).as_secs_f64())
     }
 
     fn rounds(&self) -> u64 {
@@ -342,23 +364,25 @@ fn direct(path: &Path) -> Result<File> {
     options.open(path).with_context(|| path.display().to_string())
 }
 
-/// What fio writes in a second, MB, with writes of this size and a flush after so many.
-fn fio(path: &Path, bytes: u64, one: u64, flush_after: u64) -> Result<f64> {
-    let each = bytes / DEPTH as u64 / one * one;
+/// What fio writes in a second, MB, by the same engine, with writes of this size and a flush after so many.
+fn fio(path: &Path, engine: EngineKind, bytes: u64, one: u64, flush_after: u64) -> Result<f64> {
+    let (jobs, depth) = match engine {
+        EngineKind::Uring => (1, DEPTH),
+        _ => (DEPTH, 1),
+    };
+    let each = bytes / jobs as u64 / one * one;
     let mut fio = Command::new("fio");
-    fio.args([
-        "--name=ring",
-        "--rw=write",
-        "--direct=1",
-        "--ioengine=psync",
-        "--thread",
-        "--group_reporting",
-    ]);
+    fio.args(["--name=ring", "--rw=write", "--direct=1", "--thread", "--group_reporting"]);
+    match engine {
+        EngineKind::Uring => fio.args(["--ioengine=io_uring", "--fixedbufs", "--registerfiles"]),
+        _ => fio.arg("--ioengine=psync"),
+    };
+    fio.arg(format!("--iodepth={depth}"));
     fio.args(["--output-format=json", "--overwrite=1", "--end_fsync=1", "--refill_buffers=0"]);
     fio.arg(format!("--filename={}", text(path)?));
-    fio.args([format!("--bs={one}"), format!("--numjobs={DEPTH}"), format!("--size={each}")]);
+    fio.args([format!("--bs={one}"), format!("--numjobs={jobs}"), format!("--size={each}")]);
     fio.arg(format!("--offset_increment={each}"));
-    fio.arg(format!("--fdatasync={}", (flush_after / DEPTH as u64).max(1)));
+    fio.arg(format!("--fdatasync={}", (flush_after / jobs as u64).max(1)));
     let told: serde_json::Value = serde_json::from_str(&run_silent(&mut fio)?)?;
     let job = &told["jobs"][0];
     let value = |name: &str| job["write"][name].as_f64().with_context(|| format!("no {name} in {told}"));

@@ -12,6 +12,10 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+/// What to expect of space that is reserved and was never written.
+const FIRST_LAP: &str = "its space is reserved, not yet written: the first lap costs the disk more than later ones do. Where \
+                         recording will need most of the disk's speed from the first hour on, create it with --prewrite";
+
 /// Arguments of `keha volume create`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -74,6 +78,9 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     }
     let info = create(&path, &options, output)?;
     output.print(&format!("created {}\n", describe(&path, &info)))?;
+    if !on_device && !args.prewrite {
+        output.say(FIRST_LAP);
+    }
     Ok(Exit::Done)
 }
 

@@ -3,12 +3,14 @@
 //! What must not live here: anything that talks to the kernel.
 
 use std::io;
+use std::sync::Arc;
 
 use io_uring::squeue::{Entry, Flags};
 use io_uring::{opcode, types};
 use nix::libc;
 
 use crate::disk::file::transfer::Transfer;
+use crate::disk::slab::Slab;
 use crate::disk::{Completion, Operation, OperationKind, Token};
 
 /// The kernel moves less than 2 GiB at once; the rest follows as after a short transfer.
@@ -45,8 +47,20 @@ impl Job {
         Self { token, operation, moved: 0, retries: 0 }
     }
 
-    /// The request for what is left. It points into the operation's buffer, which stays where it is when the job moves.
-    pub(super) fn request(&mut self, target: Target) -> Entry {
+    /// The slab that a write's bytes lie in.
+    pub(super) fn slab(&self) -> Option<&Arc<Slab>> {
+        match &self.operation {
+            Operation::Write { buffer, .. } => buffer.slab(),
+            Operation::Read { .. } | Operation::Flush => None,
+        }
+    }
+
+    pub(super) fn is_flush(&self) -> bool {
+        self.operation.kind() == OperationKind::Flush
+    }
+
+    /// The request for what is left; `memory` is the place at which a write's slab is registered. It points into the operation's buffer, which stays where it is when the job moves.
+    pub(super) fn request(&mut self, target: Target, memory: Option<u16>) -> Entry {
         let file = types::Fd(target.number);
         let moved = self.moved;
         let length = |rest: &[u8]| rest.len().min(REQUEST_BYTES_MAX) as u32;
@@ -58,7 +72,11 @@ impl Job {
             }
             Operation::Write { offset, buffer, len } => {
                 let rest = buffer.get(moved..*len).unwrap_or_default();
-                opcode::Write::new(file, rest.as_ptr(), length(rest)).offset(*offset + moved as u64).build()
+                let (bytes, length, offset) = (rest.as_ptr(), length(rest), *offset + moved as u64);
+                match memory {
+                    Some(place) => opcode::WriteFixed::new(file, bytes, length, place).offset(offset).build(),
+                    None => opcode::Write::new(file, bytes, length).offset(offset).build(),
+                }
             }
             Operation::Flush => opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC).build(),
         };
@@ -72,12 +90,11 @@ impl Job {
     /// Judges what the kernel answered: bytes moved, or a negative errno.
     pub(super) fn judge(&mut self, result: i32, transfer: Transfer) -> Verdict {
         let Ok(moved) = usize::try_from(result) else { return self.judge_error(-result) };
-        let kind = self.operation.kind();
-        if kind == OperationKind::Flush {
+        if self.is_flush() {
             return Verdict::Over(Ok(()));
         }
         let left = self.operation.len_bytes() - self.moved;
-        match transfer.counted(moved, left, kind) {
+        match transfer.counted(moved, left, self.operation.kind()) {
             Err(error) => Verdict::Over(Err(error)),
             Ok(counted) => {
                 self.moved += counted;
@@ -92,7 +109,7 @@ impl Job {
             // Nothing was tried: interrupted, or called off because the thread that asked has ended.
             libc::EINTR | libc::ECANCELED => true,
             // A flush that was tried tells of an error only once: a second one would hide it.
-            libc::EAGAIN => self.operation.kind() != OperationKind::Flush,
+            libc::EAGAIN => !self.is_flush(),
             _ => false,
         };
         if !again || self.retries >= RETRIES_MAX {

@@ -14,6 +14,7 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use super::job::{Job, Target};
+use super::registered::Registered;
 use super::ring::Ring;
 use super::{SHORT_OF_MEMORY_PAUSE, is_passing};
 use crate::disk::{Operation, Token};
@@ -25,6 +26,7 @@ const REAPER_WAIT: Duration = Duration::from_secs(60);
 pub(super) struct Kernel {
     ring: Ring,
     target: Target,
+    memory: Registered,
     /// A slot's place is the name of its request. Never dropped by itself: see [`Kernel::drop`].
     slots: ManuallyDrop<Vec<Option<Job>>>,
     occupied: usize,
@@ -37,12 +39,19 @@ impl Kernel {
         let registered = ring.register(&file);
         let target = Target { number: if registered { 0 } else { file.as_raw_fd() }, registered };
         let slots = ManuallyDrop::new(std::iter::repeat_with(|| None).take(depth).collect());
-        Self { ring, target, slots, occupied: 0, _file: file }
+        let memory = Registered::new(&ring);
+        Self { ring, target, memory, slots, occupied: 0, _file: file }
     }
 
     /// Requests whose completion was not yet taken.
     pub(super) fn occupied(&self) -> usize {
         self.occupied
+    }
+
+    /// Slabs that are registered.
+    #[cfg(test)]
+    pub(super) fn registered(&self) -> usize {
+        self.memory.count()
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -53,7 +62,14 @@ impl Kernel {
     pub(super) fn begin(&mut self, job: Job) {
         let free = self.slots.iter_mut().enumerate().find(|(_, slot)| slot.is_none());
         let (name, slot) = free.expect("begun only where there is room");
-        let request = slot.insert(job).request(self.target).user_data(name as u64);
+        let memory = match job.slab() {
+            Some(slab) => self.memory.place_of(&self.ring, slab),
+            None => None,
+        };
+        if job.is_flush() {
+            self.memory.forget_gone(&self.ring);
+        }
+        let request = slot.insert(job).request(self.target, memory).user_data(name as u64);
         self.occupied += 1;
         // SAFETY: the request points into the buffer of the job that now lies in its slot. The slot is emptied only by
         // `take_landed`, on the one completion of this request; until then nobody has the job, so nobody can free, move

@@ -30,13 +30,13 @@
 //!   requests in the kernel hold the file.
 //! - Dropped while requests are in the kernel: a thread takes all of it and waits (`kernel`).
 //!
-//! What must not live here: any knowledge of what bytes mean, and registered buffers. Those would take a pool that registers
-//! its memory with each ring, tells an operation's index, and never gives registered memory back to the allocator.
+//! What must not live here: any knowledge of what bytes mean.
 
 mod bell;
 mod job;
 mod kernel;
 mod refusal;
+mod registered;
 mod ring;
 #[cfg(test)]
 mod tests;

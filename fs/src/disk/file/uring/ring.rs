@@ -20,6 +20,7 @@ use nix::libc;
 
 use super::bell::Bell;
 use super::refusal::Refusal;
+use crate::disk::slab::Slab;
 
 /// The longest wait in one call; who waits longer calls again.
 const WAIT_MAX: Duration = Duration::from_secs(3600);
@@ -86,6 +87,33 @@ impl Ring {
     /// Undoes [`Ring::register`]; no request of the file is under way.
     pub(super) fn unregister(&self) {
         let _was_not_registered = self.uring.submitter().unregister_files();
+    }
+
+    /// Makes so many places for memory to be registered; `false` where the kernel has no such thing (before Linux 5.19).
+    pub(super) fn make_places(&self, places: u16) -> bool {
+        self.uring.submitter().register_buffers_sparse(u32::from(places)).is_ok()
+    }
+
+    /// Registers a slab's memory at this place, where there was none.
+    ///
+    /// # Errors
+    /// `ENOMEM` beyond RLIMIT_MEMLOCK, and whatever else the system says.
+    pub(super) fn register_memory(&self, place: u16, slab: &Slab) -> io::Result<()> {
+        let (memory, bytes) = slab.place();
+        self.update_place(place, libc::iovec { iov_base: memory.as_ptr().cast(), iov_len: bytes })
+    }
+
+    /// Takes out what is registered at this place. Requests that are under way end as if it were still there.
+    pub(super) fn forget_memory(&self, place: u16) {
+        let none = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+        // Refused or not, nobody names the place again before other memory was put there.
+        let _forgotten = self.update_place(place, none);
+    }
+
+    fn update_place(&self, place: u16, memory: libc::iovec) -> io::Result<()> {
+        // SAFETY: the kernel pins the pages that lie there now and keeps them for itself, whatever becomes of the addresses. Requests
+        // that name the place point into the slab that they keep alive, whose pages these are.
+        unsafe { self.uring.submitter().register_buffers_update(u32::from(place), &[memory], None) }
     }
 
     /// Puts a request into the submission queue. There is room: it has an entry for each operation that may be under way

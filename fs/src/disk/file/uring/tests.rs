@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::*;
 use crate::disk::file::tests::{finish, open, options, there_is_uring, volume, write};
 use crate::disk::testing::scratch;
-use crate::disk::{AlignedBuffer, Disk, EngineKind, FileDisk, FileOptions, IoEngine};
+use crate::disk::{AlignedBuffer, Disk, EngineKind, FileDisk, FileOptions, IoEngine, Slabs};
 
 const WAIT: Duration = Duration::from_secs(60);
 const PAGE: usize = 4096;
@@ -173,6 +173,52 @@ fn memory_that_the_kernel_may_still_touch_is_lost_and_never_freed_when_the_ring_
     assert!(uring.poll(Duration::from_millis(1)).is_none());
 }
 
+fn registered(uring: &Uring) -> usize {
+    uring.kernel.as_ref().unwrap().registered()
+}
+
+/// Writes so many chunks from slabs, as a round does, and flushes; then nobody has them any more.
+fn write_a_round(uring: &mut Uring, slabs: &mut Slabs, chunks: u64, fill: u8) {
+    for number in 0..chunks {
+        let mut buffer = slabs.take_stale(CHUNK);
+        buffer.fill(fill);
+        let offset = number * CHUNK as u64;
+        let operation = Operation::Write { offset, buffer: Arc::new(buffer), len: CHUNK };
+        uring.submit(Token::new(number), operation);
+    }
+    (0..chunks).for_each(|_| uring.poll(WAIT).unwrap().result.unwrap());
+    uring.submit(Token::new(chunks), Operation::Flush);
+    uring.poll(WAIT).unwrap().result.unwrap();
+    slabs.trim();
+}
+
+const CHUNK: usize = 1 << 20;
+
+#[test]
+fn what_is_written_from_registered_memory_stands_there_however_slabs_come_and_go() {
+    if !there_is_uring() {
+        return;
+    }
+    let folder = scratch();
+    let path = volume(folder.path(), 16 << 20);
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    let mut uring = Uring::new(Ring::set_up(4).unwrap(), file, 4, Transfer::new(false, 512));
+    let mut most = 0;
+    for turn in 0..12_u8 {
+        // Each time others, which often lie where those of the turn before did.
+        let mut slabs = Slabs::default();
+        for fill in [turn + 1, turn + 101] {
+            write_a_round(&mut uring, &mut slabs, 16, fill);
+            assert!(std::fs::read(&path).unwrap().iter().all(|byte| *byte == fill), "turn {turn}");
+        }
+        most = most.max(registered(&uring));
+    }
+    assert!((4..=16).contains(&most), "{most} slabs were registered at once");
+    uring.submit(Token::new(0), Operation::Flush);
+    uring.poll(WAIT).unwrap().result.unwrap();
+    assert_eq!(registered(&uring), 0, "slabs that nobody has are still registered");
+}
+
 /// From now on this thread's calls of this number are refused with `EPERM`.
 fn forbid(call: libc::c_long) {
     let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
@@ -241,6 +287,15 @@ fn where_the_kernel_takes_no_more_calls_operations_fail_and_come_back() {
     });
 }
 
+fn from_more_slabs_than_may_be_locked(path: &Path) {
+    let file = File::options().write(true).open(path).unwrap();
+    let mut uring = Uring::new(Ring::set_up(4).unwrap(), file, 4, Transfer::new(false, 512));
+    write_a_round(&mut uring, &mut Slabs::default(), 32, 2);
+    // Those that grow up to 8 MiB; the others follow without.
+    assert!((1..=3).contains(&registered(&uring)), "{} slabs were registered", registered(&uring));
+    assert!(std::fs::read(path).unwrap()[..32 * CHUNK].iter().all(|byte| *byte == 2));
+}
+
 const CHILD: &str = "disk::file::uring::tests::child_with_few_rights";
 const CHILD_FOLDER: &str = "KEHA_TEST_URING_FOLDER";
 
@@ -250,6 +305,7 @@ fn child_with_few_rights() {
     let Some(folder) = std::env::var_os(CHILD_FOLDER) else { return };
     let path = volume(Path::new(&folder), 64 << 20);
     println!("begun");
+    from_more_slabs_than_may_be_locked(&path);
     let mut disk = FileDisk::open(&path, &options(IoEngine::Uring)).unwrap();
     // More at once than may be locked.
     for number in 0..8 {
