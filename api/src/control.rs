@@ -3,6 +3,7 @@
 //! Calls may block, some for seconds: they are made on threads that may wait. What is recorded is not asked here: that is read from the
 //! volumes ([`keha_player::library::Library`]).
 
+use keha_fs::disk::EngineInUse;
 use keha_fs::{Hold, HoldId, HoldRequest, RoundReport, StreamName, Tail, WallTime};
 use std::time::Duration;
 
@@ -242,6 +243,8 @@ pub struct VolumeState {
     pub name: String,
     /// Why it is not being written, if so.
     pub failed: Option<String>,
+    /// What does its I/O, while it is being written.
+    pub io: Option<EngineInUse>,
     /// The last flush round.
     pub round: Option<RoundReport>,
     /// How long rounds took since the server was started.

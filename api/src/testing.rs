@@ -166,7 +166,13 @@ impl Control for FakeControl {
     }
 
     fn volumes(&self) -> Vec<VolumeState> {
-        vec![VolumeState { name: "attic".to_owned(), failed: None, round: None, rounds: Default::default() }]
+        vec![VolumeState {
+            name: "attic".to_owned(),
+            failed: None,
+            io: None,
+            round: None,
+            rounds: Default::default(),
+        }]
     }
 }
 

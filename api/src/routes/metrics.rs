@@ -324,7 +324,7 @@ mod tests {
         let [door, yard] = &mut cameras[..] else { panic!("two cameras") };
         door.streams[0].state = StreamState::Stopped;
         yard.streams[0].state = StreamState::Waiting { retry_in: Duration::ZERO, reason: "no answer" };
-        let volumes = vec![VolumeState { name, failed, round: Some(round), rounds }];
+        let volumes = vec![VolumeState { name, failed, io: None, round: Some(round), rounds }];
         let of_server = [DOWNLOADS, VIEWERS, CACHE, PREPARED, CHUNK_CACHE, CHUNK_HITS, CHUNK_MISSES];
         let of_server = of_server.map(|family| (family, 1.0)).into();
         let mut registry = Registry::with_prefix("keha");

@@ -33,6 +33,13 @@ pub(super) struct VolumeDocument {
     written_bytes: Option<u64>,
     /// Bytes that wait for the disk.
     waiting_bytes: Option<u64>,
+    /// Of a volume that is being written: what does its I/O.
+    #[schema(pattern = "^(io_uring|threads)$")]
+    io_engine: Option<String>,
+    /// How many requests its disk sees at once, at most.
+    io_depth: Option<usize>,
+    /// Why threads do its I/O where io_uring would have been taken.
+    io_why_threads: Option<String>,
 }
 
 /// The volumes.
@@ -51,6 +58,7 @@ pub(super) async fn list(
 fn document(app: &App, name: &str, states: &[VolumeState]) -> VolumeDocument {
     let state = states.iter().find(|state| state.name == name);
     let round = state.and_then(|state| state.round.as_ref());
+    let io = state.and_then(|state| state.io.as_ref());
     let snapshot = app.snapshot(name);
     let unreadable = snapshot.as_ref().err().map(ToString::to_string);
     let failing = round.and_then(|round| match &round.health {
@@ -73,5 +81,8 @@ fn document(app: &App, name: &str, states: &[VolumeState]) -> VolumeDocument {
         last_round: round.map(|round| rfc3339(round.at)),
         written_bytes: round.map(|round| round.written_bytes),
         waiting_bytes: round.map(|round| round.waiting_bytes),
+        io_engine: io.map(|io| io.kind.to_string()),
+        io_depth: io.map(|io| io.depth),
+        io_why_threads: io.and_then(|io| io.why_threads.clone()),
     }
 }

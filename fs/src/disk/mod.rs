@@ -36,7 +36,7 @@ use std::time::Duration;
 pub use buffer::{AlignedBuffer, BUFFER_ALIGNMENT_BYTES};
 pub use create::create_file;
 pub(crate) use device::Device;
-pub use file::{EngineKind, FileDisk, FileOptions, IoEngine};
+pub use file::{EngineInUse, EngineKind, FileDisk, FileOptions, IO_DEPTH, IO_DEPTH_MAX, IoEngine};
 pub use lock::LOCK_WAIT;
 pub use operation::{Completion, Operation, OperationKind, Token};
 pub use reader::FileReader;

@@ -30,7 +30,7 @@ pub(crate) use stream::Input;
 pub(crate) use stream::StoredConfiguration;
 
 use crate::configuration::{Configuration, TrackKind};
-use crate::disk::{EngineKind, IoEngine};
+use crate::disk::{EngineInUse, EngineKind, IO_DEPTH, IoEngine};
 use crate::error::{Error, Result};
 use crate::gap::Gap;
 use crate::hold::{Hold, HoldRequest};
@@ -63,6 +63,8 @@ pub struct WriterOptions {
     pub opener: Opener,
     /// What does the I/O.
     pub engine: IoEngine,
+    /// How many requests the disk sees at once, 1 to [`crate::disk::IO_DEPTH_MAX`].
+    pub depth: usize,
 }
 
 impl Default for WriterOptions {
@@ -74,6 +76,7 @@ impl Default for WriterOptions {
             scrub: None,
             opener: Opener::default(),
             engine: IoEngine::Auto,
+            depth: IO_DEPTH,
         }
     }
 }
@@ -124,7 +127,12 @@ impl Writer {
 
     /// What does the I/O.
     pub fn engine(&self) -> EngineKind {
-        self.thread.engine()
+        self.io().kind
+    }
+
+    /// The same with how many requests at once, and why.
+    pub fn io(&self) -> &EngineInUse {
+        self.thread.io()
     }
 
     /// What opening found.

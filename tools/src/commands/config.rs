@@ -4,7 +4,7 @@ use crate::config::server::{self, CameraEntry, Config, VolumeEntry};
 use crate::failure::Exit;
 use crate::output::Output;
 use crate::secret;
-use crate::units::{duration, retention, size};
+use crate::units::{duration, io, retention, size};
 use std::path::PathBuf;
 
 /// The commands on configuration files.
@@ -57,7 +57,13 @@ fn describe_volume(volume: &VolumeEntry) -> String {
         Some(every) => format!("verified once in {}", duration::show(every)),
         None => "not verified".to_owned(),
     };
-    format!("volume {}: {}, {missing}, {scrub}\n", volume.name, volume.path.display())
+    let (engine, depth) = (io::show_engine(volume.io.engine), volume.io.depth);
+    let requests = if depth == 1 { "request" } else { "requests" };
+    format!(
+        "volume {}: {}, {missing}, {scrub}, io_engine {engine} with {depth} {requests} at once\n",
+        volume.name,
+        volume.path.display()
+    )
 }
 
 fn describe_camera(camera: &CameraEntry) -> String {

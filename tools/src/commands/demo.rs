@@ -10,7 +10,7 @@ use crate::opener::opener;
 use crate::output::Output;
 use crate::recording::view::View;
 use crate::serve::{self, Job};
-use crate::units::{duration, scrub, size};
+use crate::units::{duration, io, scrub, size};
 use anyhow::Context;
 use keha_fs::CreateOptions;
 use keha_player::library::CHUNKS_BYTES;
@@ -83,7 +83,8 @@ fn config(dir: &Path, volume: &Path) -> anyhow::Result<Config> {
         cache_bytes: CHUNKS_BYTES,
     };
     let (name, scrub) = ("demo".to_owned(), scrub::Every::default().0);
-    let volumes = vec![VolumeEntry { name, path: volume.to_owned(), size_bytes: None, scrub }];
+    let io = io::Io::default();
+    let volumes = vec![VolumeEntry { name, path: volume.to_owned(), size_bytes: None, scrub, io }];
     let camera = |(name, url): (&str, &str)| {
         let entry = Entry::new(name, url);
         Ok(CameraEntry { camera: record::camera(&entry)?, volume: "demo".to_owned(), entry })

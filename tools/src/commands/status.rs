@@ -75,13 +75,14 @@ fn text(document: &Value, zone: &TimeZone) -> String {
         _ => "the disk is well".into(),
     };
     let mut text = format!(
-        "{}: recorded by process {} since {}; {health}; round {} ended {}\n\n",
+        "{}: recorded by process {} since {}; {health}; round {} ended {}\n",
         at("/volume/path"),
         at("/pid"),
         moment("/started"),
         at("/round/round"),
         moment("/round/at"),
     );
+    text.push_str(&io_text(document));
     text.push_str(&scrub_text(document, zone));
     let mut table = Table::new(&[
         ("stream", Align::Left),
@@ -113,6 +114,18 @@ fn text(document: &Value, zone: &TimeZone) -> String {
     }
     text.push_str(&table.render());
     text
+}
+
+/// What does the I/O; an older recorder does not tell.
+fn io_text(document: &Value) -> String {
+    let Some(io) = document.get("io") else { return "\n".into() };
+    let field = |name: &str| io.get(name).map(plain).unwrap_or_else(|| "-".into());
+    let why = if io.get("why").is_some_and(Value::is_string) {
+        ": ".to_owned() + &field("why")
+    } else {
+        String::new()
+    };
+    format!("I/O by {}, {} at once{why}\n\n", field("engine"), field("depth"))
 }
 
 /// What the background verification found: nothing is said while there is nothing.

@@ -8,7 +8,7 @@ use super::keys::{self, Shape};
 use super::protected::{self, Protected};
 use crate::commands::record;
 use crate::failure::Failure;
-use crate::units::{scrub, size};
+use crate::units::{io, scrub, size};
 use keha_api::{Certificate, Tls};
 use keha_fs::partition;
 use keha_player::library::CHUNKS_BYTES;
@@ -54,6 +54,7 @@ pub(crate) struct VolumeEntry {
     pub(crate) size_bytes: Option<u64>,
     /// In which time all of it is verified once; not at all if `None`.
     pub(crate) scrub: Option<Duration>,
+    pub(crate) io: io::Io,
 }
 
 /// A camera to record, and where.
@@ -94,6 +95,8 @@ struct RawVolume {
     path: PathBuf,
     size: Option<String>,
     scrub: Option<String>,
+    io_engine: Option<String>,
+    io_depth: Option<i64>,
 }
 
 pub(super) static FILE: Shape = Shape {
@@ -117,7 +120,8 @@ pub(super) static SERVER: Shape = Shape {
     ],
     inside: &[],
 };
-pub(super) static VOLUME: Shape = Shape { keys: &["name", "path", "size", "scrub"], inside: &[] };
+pub(super) static VOLUME: Shape =
+    Shape { keys: &["name", "path", "size", "scrub", "io_engine", "io_depth"], inside: &[] };
 
 /// Reads the file, and the passwords that it points at.
 ///
@@ -239,7 +243,7 @@ fn volumes(raw: Vec<RawVolume>, text: &str, base: &Path) -> Result<Vec<VolumeEnt
     }
     let (mut names, mut paths) = (BTreeSet::new(), BTreeSet::new());
     let mut volumes = Vec::with_capacity(raw.len());
-    for RawVolume { name, path, size, scrub } in raw {
+    for RawVolume { name, path, size, scrub, io_engine, io_depth } in raw {
         let line = keys::line(text, name.span().start);
         let name = name.into_inner();
         let wrong = |why: &str| format!("line {line}: volume {name}: {why}");
@@ -268,7 +272,11 @@ fn volumes(raw: Vec<RawVolume>, text: &str, base: &Path) -> Result<Vec<VolumeEnt
         let size_bytes = size_bytes.map_err(|why| wrong(&format!("size: {why}")))?;
         let scrub = scrub.as_deref().map_or(Ok(scrub::Every::default()), scrub::parse);
         let scrub = scrub.map_err(|why| wrong(&format!("scrub: {why}")))?.0;
-        volumes.push(VolumeEntry { name, path, size_bytes, scrub });
+        let engine = io_engine.as_deref().map_or(Ok(io::Io::default().engine), io::parse_engine);
+        let engine = engine.map_err(|why| wrong(&format!("io_engine: {why}")))?;
+        let depth = io_depth.map_or(Ok(io::Io::default().depth), io::depth);
+        let depth = depth.map_err(|why| wrong(&format!("io_depth: {why}")))?;
+        volumes.push(VolumeEntry { name, path, size_bytes, scrub, io: io::Io { engine, depth } });
     }
     Ok(volumes)
 }

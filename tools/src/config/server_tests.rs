@@ -3,6 +3,8 @@
 use super::server::{self, FILE, SERVER, VOLUME, from_file};
 use crate::config::cameras::{CAMERA_IN_VOLUME, STREAM};
 use crate::failure::{self, Exit};
+use crate::units::io::Io;
+use keha_fs::disk::IoEngine;
 use rcgen::generate_simple_self_signed;
 use std::collections::BTreeSet;
 use std::fs;
@@ -77,7 +79,7 @@ fn a_file_is_read_with_all_its_parts() {
     write(dir.path(), "front.password", "hunter22\n", 0o600);
     let text = format!(
         "[server]\nhttp = \"[::1]:80\"\nbase_path = \"/keha\"\nallowed_origins = [\"https://a.example\"]\ntrusted_proxies = [\"::1\"]\nstate = \"state\"\n\
-         {VOLUME_A}size = \"1GiB\"\nscrub = \"7d\"\n[[volumes]]\nname = \"shed\"\npath = \"/srv/shed.ring\"\nscrub = \"off\"\n\
+         {VOLUME_A}size = \"1GiB\"\nscrub = \"7d\"\nio_engine = \"threads\"\nio_depth = 32\n[[volumes]]\nname = \"shed\"\npath = \"/srv/shed.ring\"\nscrub = \"off\"\n\
          [[cameras]]\nname = \"front\"\nurl = \"rtsp://h/1\"\nusername = \"u\"\npassword_file = \"front.password\"\n\
          [[cameras]]\nname = \"yard\"\nurl = \"testsrc://\"\nvolume = \"shed\"\nmax_age = \"30d\"\n\
          [[cameras.streams]]\nname = \"sub\"\nurl = \"testsrc://?fps=5\"\n"
@@ -98,6 +100,8 @@ fn a_file_is_read_with_all_its_parts() {
             ("shed", "/srv/shed.ring".into(), None, None)
         ]
     );
+    let io: Vec<_> = config.volumes.iter().map(|v| v.io).collect();
+    assert_eq!(io, [Io { engine: IoEngine::Threads, depth: 32 }, Io::default()]);
     let cameras: Vec<_> = config.cameras.iter().map(|c| (c.entry.name.as_str(), c.volume.as_str())).collect();
     assert_eq!(cameras, [("front", "attic"), ("yard", "shed")]);
     let streams = config.cameras.iter().flat_map(|camera| camera.camera.streams());
@@ -136,6 +140,10 @@ fn every_mistake_is_one_line_that_names_file_and_line() {
         (volume("sise = \"1GiB\""), "line 4: volume attic: unknown key \"sise\"; did you mean \"size\"?"),
         (volume("size = \"1G\""), "line 2: volume attic: size: "),
         (volume("scrub = \"never\""), "line 2: volume attic: scrub: "),
+        (volume("io_engine = \"uring\""), "line 2: volume attic: io_engine: write auto, io_uring or threads"),
+        (volume("io_depth = 0"), "line 2: volume attic: io_depth: write a number from 1 to 32"),
+        (volume("io_depth = 33"), "line 2: volume attic: io_depth: "),
+        (volume("io_depth = \"4\""), "line 4: "),
         (volume("[[volumes]]\nname = \"attic\"\npath = \"b\""), "line 5: volume attic: it is given twice"),
         (volume("[[volumes]]\nname = \"b\"\npath = \"attic.ring\""), "line 5: volume b: another volume has"),
         (

@@ -17,6 +17,7 @@ use crate::commands::volume::scrub::{DamageDocument, ScrubDocument};
 use crate::control::FileIdentity;
 use crate::output::document::{Moment, VolumeDocument};
 use crate::secret;
+use keha_fs::disk::EngineInUse;
 use keha_fs::{DurableStream, Finding, Health, OpenReport, RoundReport, StreamId, WallTime};
 use keha_recorder::StreamState;
 use serde::Serialize;
@@ -150,6 +151,9 @@ pub(crate) struct StatusDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) file: Option<FileIdentity>,
     opened: OpenDocument,
+    /// What does the I/O.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) io: Option<IoDocument>,
     /// The last flush round; none in the first second.
     pub(crate) round: Option<RoundDocument>,
     pub(crate) streams: Vec<StreamStatus>,
@@ -173,6 +177,7 @@ impl StatusDocument {
             volume,
             file: None,
             opened,
+            io: None,
             round: None,
             streams: Vec::new(),
         }
@@ -182,6 +187,23 @@ impl StatusDocument {
     pub(crate) fn render(&self) -> String {
         // Strings, numbers and options of them always have a form in JSON.
         serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// What does the I/O of a volume.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct IoDocument {
+    /// `io_uring` or `threads`.
+    engine: String,
+    /// How many requests the disk sees at once, at most.
+    depth: usize,
+    /// Why it is threads where io_uring would have been taken.
+    why: Option<String>,
+}
+
+impl IoDocument {
+    pub(crate) fn new(io: &EngineInUse) -> IoDocument {
+        IoDocument { engine: io.kind.to_string(), depth: io.depth, why: io.why_threads.clone() }
     }
 }
 
@@ -391,6 +413,7 @@ pub(crate) mod tests {
         let mut status = StatusDocument::new(42, NOW, volume, opened);
         status.version = "0.0.0";
         status.file = Some(FileIdentity { device: 5, inode: 6 });
+        status.io = Some(IoDocument { engine: "threads".into(), depth: 4, why: Some("a filter".into()) });
         status.round = Some(RoundDocument::new(&round(Health::Good)));
         status.streams = vec![stream_status()];
         status

@@ -20,9 +20,10 @@ use crate::control::{FileIdentity, Request, path};
 use crate::opener::opener;
 use crate::output;
 use crate::output::document::{Moment, VolumeDocument};
+use crate::units::io::Io;
 use crate::units::retention::Wanted;
 use anyhow::Context;
-use document::{OpenDocument, StatusDocument, StreamStatus};
+use document::{IoDocument, OpenDocument, StatusDocument, StreamStatus};
 use keha_fs::{Holder, RetentionRequest, RoundReport, Volume, VolumeInfo, Writer, WriterOptions};
 use keha_recorder::{Camera, Recorder, StartError};
 use std::path::{Path, PathBuf};
@@ -46,6 +47,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) purpose: &'a str,
     /// In which time all that is live is verified once; not at all if `None`.
     pub(crate) scrub: Option<Duration>,
+    pub(crate) io: Io,
 }
 
 impl Live {
@@ -58,8 +60,9 @@ impl Live {
         start: impl FnOnce(&Writer) -> Result<Recorder, StartError>,
         on_round: Box<dyn FnMut(RoundReport) + Send>,
     ) -> anyhow::Result<Live> {
-        let Opening { path, purpose, scrub } = *opening;
-        let options = WriterOptions { opener: opener(purpose), scrub, ..WriterOptions::default() };
+        let Opening { path, purpose, scrub, io: Io { engine, depth } } = *opening;
+        let opener = opener(purpose);
+        let options = WriterOptions { opener, scrub, engine, depth, ..WriterOptions::default() };
         let writer = Writer::open(path, options, on_round)?;
         let recorder = start(&writer)?;
         let (volume, opened) = (VolumeDocument::new(path, writer.info()), OpenDocument::new(writer.opened()));
@@ -68,6 +71,7 @@ impl Live {
         }
         let mut status = StatusDocument::new(std::process::id(), Moment(now()), volume, opened);
         status.file = FileIdentity::of(path).ok();
+        status.io = Some(IoDocument::new(writer.io()));
         status.streams = streams(recorder.status());
         let status = Arc::new(Mutex::new(status));
         Ok(Live { path: path.to_owned(), writer, recorder, status, control: None })

@@ -8,6 +8,7 @@ use crate::opener::opener;
 use crate::recording::document::StreamStatus;
 use crate::recording::view::now;
 use crate::recording::{Live, Opening, Watch};
+use crate::units::io::Io;
 use crate::units::retention::Wanted;
 use keha_api::control::{RoundTimes, VolumeState};
 use keha_fs::{CreateOptions, RoundReport, StreamName, WallTime};
@@ -41,6 +42,8 @@ struct State {
     size_bytes: Option<u64>,
     /// In which time all of it is verified, from when it is opened next.
     scrub: Option<Duration>,
+    /// What does its I/O, from when it is opened next.
+    io: Io,
     /// Why it is not open.
     failed: Option<String>,
     /// Since when it is open, or is not.
@@ -84,6 +87,7 @@ impl Slot {
             watch: Watch::new(),
             size_bytes: entry.size_bytes,
             scrub: entry.scrub,
+            io: entry.io,
             failed: Some("it is being opened".to_owned()),
             since: now(),
             troubles: BTreeMap::new(),
@@ -120,7 +124,13 @@ impl Slot {
         if state.scrub != entry.scrub {
             tracing::warn!(volume = self.name, "its scrub was changed: that counts when it is opened next");
         }
-        (state.size_bytes, state.scrub) = (entry.size_bytes, entry.scrub);
+        if state.io != entry.io {
+            tracing::warn!(
+                volume = self.name,
+                "its io_engine or io_depth was changed: that counts when it is opened next"
+            );
+        }
+        (state.size_bytes, state.scrub, state.io) = (entry.size_bytes, entry.scrub, entry.io);
     }
 
     /// The volume, while it is open. Held as long as something is done with it.
@@ -165,6 +175,7 @@ impl Slot {
         VolumeState {
             name: self.name.clone(),
             failed: state.failed.clone(),
+            io: self.live.try_read().ok().and_then(|live| Some(live.as_ref()?.writer.io().clone())),
             round: state.round.clone(),
             rounds: state.rounds,
         }
@@ -197,9 +208,9 @@ impl Slot {
 
     fn try_open(&self, wake: &SyncSender<Wake>) -> anyhow::Result<Live> {
         let (name, path) = (&self.name, &self.path);
-        let (size_bytes, scrub) = {
+        let (size_bytes, scrub, io) = {
             let state = self.state();
-            (state.size_bytes, state.scrub)
+            (state.size_bytes, state.scrub, state.io)
         };
         if let (Some(size_bytes), false) = (size_bytes, path.exists()) {
             let label = name.clone();
@@ -215,7 +226,7 @@ impl Slot {
         // The writer waits for nobody: a round that is not looked at in time is replaced by the next.
         let on_round =
             Box::new(move |report| drop(rounds.try_send(Wake::Round(of.clone(), Box::new(report)))));
-        let opening = Opening { path, purpose: "serve", scrub };
+        let opening = Opening { path, purpose: "serve", scrub, io };
         let mut live = Live::open(&opening, |_| Recorder::with_room(STREAMS), on_round)?;
         live.listen();
         if let Some(events) = live.recorder.take_events() {

@@ -3,6 +3,7 @@
 mod accounts;
 mod certificate;
 mod events;
+mod io;
 mod partitions;
 mod record;
 mod serve;

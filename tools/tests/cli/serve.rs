@@ -101,11 +101,16 @@ fn a_file_that_is_read_again_changes_what_changed_in_it_and_nothing_else() {
     // What is said of a volume that stays where it is interrupts none of its cameras.
     let path = dir.path().join("keha.toml");
     let text = fs::read_to_string(&path).expect("there");
-    let text = text.replacen("size = \"64MiB\"", "size = \"128MiB\"\nscrub = \"7d\"", 1);
+    let text = text.replacen("size = \"64MiB\"", "size = \"128MiB\"\nscrub = \"7d\"\nio_depth = 1", 1);
     fs::write(&path, text.replacen("[server]", "[server]\ncache = \"1MiB\"", 1)).expect("written");
     server.signal(Signal::SIGHUP);
     server.await_log("read again");
-    for says in ["keeps the size that it has", "opened next", "from the next start on: cache"] {
+    for says in [
+        "keeps the size that it has",
+        "scrub was changed",
+        "io_depth was changed: that counts when",
+        "from the next start on: cache",
+    ] {
         server.await_log(says);
     }
     until("the new address", || {

@@ -31,8 +31,14 @@ use uring::{Ring, Uring};
 
 /// More operations at once than any engine has use for: a runaway caller meets an error, not the end of memory.
 const IN_FLIGHT_MAX: usize = 4096;
-/// No device is faster for seeing more requests than this at once.
-const DEPTH_MAX: usize = 256;
+/// How many requests the device sees at once if nothing else is said.
+pub const IO_DEPTH: usize = 4;
+/// The most requests that may be asked for at once. A write is of up to a megabyte: more of them than a SATA disk queues (32) make no
+/// disk faster, and each makes whoever waits for a flush wait longer. With threads it is their number.
+pub const IO_DEPTH_MAX: usize = 32;
+
+/// Why there is no io_uring by itself where direct writes are done within the call that submits: the caller would wait for the disk.
+const ON_FUSE: &str = "FUSE does what io_uring submits within the call, and that waits for the disk";
 
 /// By which engine a [`FileDisk`] is to do its operations.
 #[derive(Copy, Clone, Eq, PartialEq, Hash, Debug, Default)]
@@ -66,12 +72,25 @@ impl fmt::Display for EngineKind {
     }
 }
 
+/// What does the I/O of a disk that is open.
+#[derive(Clone, Eq, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct EngineInUse {
+    /// What it is.
+    pub kind: EngineKind,
+    /// How many requests the device sees at once, at most.
+    pub depth: usize,
+    /// Why it is not io_uring, where [`IoEngine::Auto`] could not have it; no secret, one line.
+    pub why_threads: Option<String>,
+}
+
 /// How a [`FileDisk`] is opened.
 #[derive(Clone, Debug)]
 pub struct FileOptions {
     /// What does the I/O.
     pub engine: IoEngine,
-    /// How many requests the device sees at once, 1 to 256; with threads that is their number. The others wait in order.
+    /// How many requests the device sees at once, 1 to [`IO_DEPTH_MAX`]; with threads that is their number. The others wait in
+    /// order.
     pub depth: usize,
     /// Whether to go past the page cache where that is accepted.
     pub prefer_direct: bool,
@@ -81,7 +100,7 @@ pub struct FileOptions {
 
 impl Default for FileOptions {
     fn default() -> Self {
-        Self { engine: IoEngine::Auto, depth: 4, prefer_direct: true, lock_wait: LOCK_WAIT }
+        Self { engine: IoEngine::Auto, depth: IO_DEPTH, prefer_direct: true, lock_wait: LOCK_WAIT }
     }
 }
 
@@ -92,6 +111,7 @@ impl Default for FileOptions {
 #[derive(Debug)]
 pub struct FileDisk {
     engine: Engine,
+    in_use: EngineInUse,
     direct: bool,
     alignment_bytes: u32,
     size_bytes: u64,
@@ -127,9 +147,9 @@ impl FileDisk {
         };
         let Opened { file, direct, alignment_bytes, size_bytes } = opened;
         lock::lock(&file, path, options.lock_wait.saturating_sub(started.elapsed()))?;
-        let engine = Engine::start(file, path, options, Transfer::new(direct, alignment_bytes))?;
+        let (engine, in_use) = Engine::start(file, path, options, Transfer::new(direct, alignment_bytes))?;
         let refused = VecDeque::new();
-        Ok(Self { engine, direct, alignment_bytes, size_bytes, refused, submitted: 0, in_flight: 0 })
+        Ok(Self { engine, in_use, direct, alignment_bytes, size_bytes, refused, submitted: 0, in_flight: 0 })
     }
 
     /// Whether I/O goes past the page cache.
@@ -139,39 +159,55 @@ impl FileDisk {
 
     /// What does the I/O.
     pub fn engine(&self) -> EngineKind {
-        match self.engine {
-            Engine::Threads(_) => EngineKind::Threads,
-            Engine::Uring(_) => EngineKind::Uring,
-        }
+        self.in_use.kind
+    }
+
+    /// The same with how many requests at once, and why.
+    pub fn in_use(&self) -> &EngineInUse {
+        &self.in_use
     }
 }
 
 impl Engine {
-    fn start(file: File, path: &Path, options: &FileOptions, transfer: Transfer) -> Result<Self> {
-        let depth = options.depth.clamp(1, DEPTH_MAX);
-        if options.engine == IoEngine::Auto && is_fuse(&file) {
-            tracing::debug!(path = %path.display(), depth, "threads do the I/O: FUSE answers io_uring within the call");
-            return Threads::start(file, path, depth, transfer).map(Engine::Threads);
-        }
-        if options.engine != IoEngine::Threads {
-            match Ring::set_up(depth) {
-                Ok(ring) => {
-                    tracing::debug!(path = %path.display(), depth, "io_uring does the I/O");
-                    return Ok(Engine::Uring(Box::new(Uring::new(ring, file, depth, transfer))));
+    fn start(
+        file: File,
+        path: &Path,
+        options: &FileOptions,
+        transfer: Transfer,
+    ) -> Result<(Self, EngineInUse)> {
+        let depth = options.depth.clamp(1, IO_DEPTH_MAX);
+        let in_use = |kind, why_threads| EngineInUse { kind, depth, why_threads };
+        let ring = match options.engine {
+            IoEngine::Threads => Err(None),
+            IoEngine::Auto if is_fuse(&file) => Err(Some(ON_FUSE.to_owned())),
+            IoEngine::Auto => Ring::set_up(depth).map_err(|refusal| Some(refusal.to_string())),
+            IoEngine::Uring => match Ring::set_up(depth) {
+                Ok(ring) => Ok(ring),
+                Err(refusal) => return Err(Error::io("use io_uring", path, refusal.into())),
+            },
+        };
+        match ring {
+            Ok(ring) => {
+                tracing::debug!(path = %path.display(), depth, "io_uring does the I/O");
+                let uring = Uring::new(ring, file, depth, transfer);
+                Ok((Engine::Uring(Box::new(uring)), in_use(EngineKind::Uring, None)))
+            }
+            Err(why) => {
+                match why.as_deref() {
+                    // Always so there, and nothing to mend.
+                    None | Some(ON_FUSE) => {
+                        tracing::debug!(path = %path.display(), depth, why, "threads do the I/O");
+                    }
+                    Some(why) => tracing::info!(path = %path.display(), depth, why, "threads do the I/O"),
                 }
-                Err(refusal) if options.engine == IoEngine::Uring => {
-                    return Err(Error::io("use io_uring", path, refusal.into()));
-                }
-                Err(refusal) => {
-                    tracing::info!(path = %path.display(), depth, %refusal, "threads do the I/O");
-                }
+                let threads = Threads::start(file, path, depth, transfer)?;
+                Ok((Engine::Threads(threads), in_use(EngineKind::Threads, why)))
             }
         }
-        Threads::start(file, path, depth, transfer).map(Engine::Threads)
     }
 }
 
-/// Whether it lies on FUSE, whose direct writes io_uring does within the call that submits: the caller would wait for the device.
+/// Whether it lies on FUSE.
 fn is_fuse(file: &File) -> bool {
     fstatfs(file).is_ok_and(|found| found.filesystem_type() == FUSE_SUPER_MAGIC)
 }

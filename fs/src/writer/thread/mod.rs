@@ -12,7 +12,7 @@ use super::scrubber::Scrubber;
 use super::stream::Input;
 use super::{Pending, Rejected, WriterOptions};
 use crate::clock::{Clock, SystemClock};
-use crate::disk::{EngineKind, FileDisk, FileOptions, FileReader, ReadAt};
+use crate::disk::{EngineInUse, FileDisk, FileOptions, FileReader, ReadAt};
 use crate::error::{Error, Result};
 use crate::gap::Gap;
 use crate::hold::{Hold, HoldRequest};
@@ -314,7 +314,7 @@ pub(super) struct WriterThread {
     shared: Arc<Shared>,
     /// Counts the disk's completions.
     progress: Arc<AtomicU64>,
-    io: EngineKind,
+    io: EngineInUse,
     handle: Option<JoinHandle<Result<()>>>,
 }
 
@@ -326,8 +326,9 @@ impl WriterThread {
         on_round: Box<dyn FnMut(RoundReport) + Send>,
     ) -> Result<(WriterThread, VolumeInfo, OpenReport)> {
         // Before anything is written: a file that is no volume must not even be locked for long.
-        let disk = FileDisk::open(path, &FileOptions { engine: options.engine, ..FileOptions::default() })?;
-        let io = disk.engine();
+        let (engine, depth) = (options.engine, options.depth);
+        let disk = FileDisk::open(path, &FileOptions { engine, depth, ..FileOptions::default() })?;
+        let io = disk.in_use().clone();
         let reader: Arc<dyn ReadAt> = Arc::new(FileReader::open(path)?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let engine_options = EngineOptions {
@@ -367,8 +368,8 @@ impl WriterThread {
     }
 
     /// What does the I/O.
-    pub(super) fn engine(&self) -> EngineKind {
-        self.io
+    pub(super) fn io(&self) -> &EngineInUse {
+        &self.io
     }
 
     /// Has a stream admitted.

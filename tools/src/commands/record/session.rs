@@ -7,6 +7,7 @@ use crate::process::signals;
 use crate::recording::document::StreamStatus;
 use crate::recording::view::View;
 use crate::recording::{Live, Opening, Tick, Watch};
+use crate::units::io::Io;
 use crate::units::retention::Wanted;
 use anyhow::Context;
 use keha_fs::{RoundReport, StreamName, Volume};
@@ -31,6 +32,7 @@ pub(crate) struct Job {
     pub(crate) json: bool,
     /// In which time all that is live is verified once; not at all if `None`.
     pub(crate) scrub: Option<Duration>,
+    pub(crate) io: Io,
     /// How long the footage of cameras stays, by their names, where that is said.
     pub(crate) retention: BTreeMap<String, Wanted>,
 }
@@ -55,7 +57,7 @@ pub(crate) fn record(job: &Job, output: Output) -> anyhow::Result<Exit> {
     let rounds = wake.clone();
     // The writer waits for nobody: a round that is not looked at in time is replaced by the next.
     let on_round = Box::new(move |report| drop(rounds.try_send(Wake::Round(Box::new(report)))));
-    let opening = Opening { path: &job.volume, purpose: "record", scrub: job.scrub };
+    let opening = Opening { path: &job.volume, purpose: "record", scrub: job.scrub, io: job.io };
     let mut live = Live::open(&opening, |writer| Recorder::start(writer, &job.cameras), on_round)?;
     for camera in &job.cameras {
         live.retain(camera, job.retention.get(camera.name().as_str()).copied().unwrap_or_default())?;
