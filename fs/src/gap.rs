@@ -44,11 +44,15 @@ pub enum GapReason {
     Damaged = 14,
     /// It was overwritten: erased on request, or past the stream's maximum age.
     Erased = 15,
+    /// The stream was recorded on another volume meanwhile, or came over from it. The detail says which, and why.
+    OtherVolume = 16,
+    /// A reason of a later version, which this one does not know. What the record says else is read all the same.
+    Unknown = u16::MAX,
 }
 
 impl GapReason {
-    /// All reasons that this version knows.
-    pub const ALL: [GapReason; 15] = [
+    /// All reasons that this version knows, and the one that stands for all others.
+    pub const ALL: [GapReason; 17] = [
         GapReason::ConnectionLost,
         GapReason::Refused,
         GapReason::Unauthorised,
@@ -64,6 +68,8 @@ impl GapReason {
         GapReason::Stopped,
         GapReason::Damaged,
         GapReason::Erased,
+        GapReason::OtherVolume,
+        GapReason::Unknown,
     ];
 
     /// The reason as people read it, in lower case: `connection lost`, `recorder down` ...
@@ -84,7 +90,15 @@ impl GapReason {
             GapReason::Stopped => "stopped",
             GapReason::Damaged => "damaged",
             GapReason::Erased => "erased",
+            GapReason::OtherVolume => "other volume",
+            GapReason::Unknown => "unknown",
         }
+    }
+
+    /// The reason of a code as it is stored. Those of later versions are gaps, too; 0 is none.
+    fn of(code: u16) -> Option<GapReason> {
+        let known = GapReason::ALL.into_iter().find(|known| *known as u16 == code);
+        known.or((code != 0).then_some(GapReason::Unknown))
     }
 }
 
@@ -145,7 +159,7 @@ impl Gap {
             return None;
         }
         Some(Gap {
-            reason: GapReason::ALL.into_iter().find(|known| *known as u16 == reason)?,
+            reason: GapReason::of(reason)?,
             from: WallTime(word(8) as i64),
             to: (word(16) != 0).then_some(WallTime(word(16) as i64)),
             samples_lost: word(24),
@@ -174,6 +188,26 @@ mod tests {
                 assert_eq!(Gap::decode(&gap.encode()), Some(gap));
             }
         }
+    }
+
+    #[test]
+    fn a_gap_whose_reason_a_later_version_gave_is_read_with_all_that_it_says_else() {
+        let gap = Gap {
+            reason: GapReason::Stopped,
+            from: WallTime(5),
+            to: Some(WallTime(6)),
+            samples_lost: 3,
+            bytes_lost: 4,
+            detail: "the camera was painted over".into(),
+        };
+        let mut bytes = gap.encode();
+        for code in [17_u16, 999, u16::MAX] {
+            bytes[..2].copy_from_slice(&code.to_le_bytes());
+            let read = Gap::decode(&bytes);
+            assert_eq!(read, Some(Gap { reason: GapReason::Unknown, ..gap.clone() }), "{code}");
+        }
+        bytes[..2].fill(0);
+        assert_eq!(Gap::decode(&bytes), None);
     }
 
     #[test]

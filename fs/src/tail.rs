@@ -7,6 +7,8 @@
 //! A reader that falls behind is told so, and reads the disk again; it never holds the writer up: under the lock that both
 //! take, a reader only counts references, to a bounded number of samples; bytes are put together behind it.
 
+mod undone;
+
 use crate::clock::{Clock, SystemClock};
 use crate::configuration::Configuration;
 use crate::gap::Gap;
@@ -18,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+pub(crate) use undone::{UndoneItem, UndoneSample};
 
 /// A sample's place in its stream: what joins disk and memory.
 pub type SamplePlace = (RunId, TrackNumber, i64);

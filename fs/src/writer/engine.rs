@@ -262,9 +262,21 @@ impl<D: Disk> Engine<D> {
     }
 
     /// The stream of this name, admitted if it is new: its place among the streams.
+    #[cfg(test)]
     pub(crate) fn admit(&mut self, name: &StreamName) -> Result<usize> {
+        self.admit_as(name, None)
+    }
+
+    /// The same; one that is new is given this identity, if one is named.
+    pub(crate) fn admit_as(&mut self, name: &StreamName, id: Option<StreamId>) -> Result<usize> {
         if let Some(index) = self.streams.iter().position(|stream| stream.name == *name) {
             return Ok(index);
+        }
+        if let Some(other) = self.streams.iter().find(|stream| Some(stream.id) == id) {
+            let (id, other) = (other.id, &other.name);
+            return Err(Error::Invalid(format!(
+                "the stream {id}, which is {name} elsewhere, is {other} here"
+            )));
         }
         let streams_max = self.core.geometry.streams_max;
         let streams = self.streams.len() as u64 + 1;
@@ -281,7 +293,7 @@ impl<D: Disk> Engine<D> {
         if held_blocks > 0 && u64::from(self.core.geometry.blocks) < needed {
             return Err(Error::HeldTooMuch { held_blocks });
         }
-        let id = (self.stream_id)(self.core.volume, name);
+        let id = id.unwrap_or_else(|| (self.stream_id)(self.core.volume, name));
         let name_text = Text::new(name.as_str())
             .ok_or_else(|| Error::Invalid(format!("the stream name {name} is too long")))?;
         let entry = DirectoryEntry {

@@ -4,6 +4,7 @@
 //! knows neither threads nor time of its own. Nothing in a handle blocks on the disk, but for opening, admitting a stream
 //! and closing.
 
+mod carry;
 mod copies;
 mod core;
 mod draft;
@@ -24,6 +25,7 @@ mod table;
 mod thread;
 mod writes;
 
+pub use carry::{Carried, Undone};
 pub use erase::EraseRequest;
 #[cfg(test)]
 pub(crate) use stream::Input;
@@ -145,7 +147,16 @@ impl Writer {
     /// # Errors
     /// [`Error::StreamsFull`]; [`Error::Invalid`] if the stream is in use already; [`Error::Stopped`].
     pub fn stream(&self, name: &StreamName) -> Result<StreamWriter> {
-        let admitted = self.thread.admit(name)?;
+        self.stream_as(name, None)
+    }
+
+    /// The same of a stream that is recorded elsewhere, too: one that is new here is given that identity. One of this name that is
+    /// here already keeps the identity that it has, whatever is asked for; [`StreamWriter::id`] says which.
+    ///
+    /// # Errors
+    /// As [`Writer::stream`]; [`Error::Invalid`] also where the identity is that of a stream which has another name here.
+    pub fn stream_as(&self, name: &StreamName, id: Option<StreamId>) -> Result<StreamWriter> {
+        let admitted = self.thread.admit(name, id)?;
         Ok(StreamWriter {
             shared: Arc::clone(self.thread.shared()),
             index: admitted.index,

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::report::{Health, RoundReport};
 use crate::retention::RetentionRequest;
 use crate::retention::erase::Erased;
-use crate::types::StreamName;
+use crate::types::{StreamId, StreamName};
 use crate::writer::engine::Engine;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -148,7 +148,7 @@ impl Body {
             self.shared.lock().asks_waiting -= 1;
         }
         let _gone = match ask {
-            Ask::Admit(name, answer) => answer.send(self.admit(&name)).is_err(),
+            Ask::Admit(name, id, answer) => answer.send(self.admit(&name, id)).is_err(),
             Ask::Hold(request, answer) => answer.send(self.engine.add_hold(&request)).is_err(),
             Ask::Lift(id, answer) => answer.send(self.engine.lift_hold(id)).is_err(),
             Ask::Retain(request, answer) => answer.send(self.retain(&request)).is_err(),
@@ -180,8 +180,8 @@ impl Body {
         Ok(())
     }
 
-    fn admit(&mut self, name: &StreamName) -> Result<Admitted> {
-        let index = self.engine.admit(name)?;
+    fn admit(&mut self, name: &StreamName, id: Option<StreamId>) -> Result<Admitted> {
+        let index = self.engine.admit_as(name, id)?;
         let (id, last_recorded) =
             self.engine.stream_facts(index).ok_or_else(|| Error::Stopped("the stream is gone".to_owned()))?;
         let mut inbox = self.shared.lock();
@@ -223,7 +223,10 @@ impl Body {
                 inbox.settle_small();
             }
             for ((tail, durable), stream) in inbox.tails.iter_mut().zip(&report.streams) {
-                tail.evict(*durable);
+                // While the disk fails, what stands before it stays: whoever carries on elsewhere begins where decoding can.
+                if report.health == Health::Good {
+                    tail.evict(*durable);
+                }
                 *durable = stream.tracks.iter().map(|track| track.samples).sum();
             }
         }

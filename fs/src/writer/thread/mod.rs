@@ -62,7 +62,7 @@ pub(super) struct Admitted {
 
 /// What is asked of the thread, and where the answer goes.
 pub(super) enum Ask {
-    Admit(StreamName, SyncSender<Result<Admitted>>),
+    Admit(StreamName, Option<StreamId>, SyncSender<Result<Admitted>>),
     Hold(HoldRequest, SyncSender<Result<Hold>>),
     Lift(HoldId, SyncSender<Result<Hold>>),
     Retain(RetentionRequest, SyncSender<Result<()>>),
@@ -293,9 +293,14 @@ impl Shared {
 
     /// The tail of a stream, if it was recorded since the volume was opened.
     pub(super) fn tail(&self, name: &StreamName) -> Option<Arc<TailBuffer>> {
+        self.tail_and_durable(name).map(|(tail, _)| tail)
+    }
+
+    /// The same, with how many of its samples were durable after the last round.
+    pub(super) fn tail_and_durable(&self, name: &StreamName) -> Option<(Arc<TailBuffer>, u64)> {
         let inbox = self.lock();
         let index = *inbox.names.get(name)?;
-        inbox.tails.get(index).map(|(tail, _)| Arc::clone(tail))
+        inbox.tails.get(index).map(|(tail, durable)| (Arc::clone(tail), *durable))
     }
 
     /// A handle is gone: its stream is parked and may be had again.
@@ -373,8 +378,8 @@ impl WriterThread {
     }
 
     /// Has a stream admitted.
-    pub(super) fn admit(&self, name: &StreamName) -> Result<Admitted> {
-        self.shared.ask(|answer| Ask::Admit(name.clone(), answer))
+    pub(super) fn admit(&self, name: &StreamName, id: Option<StreamId>) -> Result<Admitted> {
+        self.shared.ask(|answer| Ask::Admit(name.clone(), id, answer))
     }
 
     /// Ends the thread after everything is written. If the disk answers nothing for [`CLOSE_PATIENCE`], the thread is left

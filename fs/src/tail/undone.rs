@@ -1,0 +1,149 @@
+//! What of a tail is not known to be durable: what whoever goes on in another volume has to take along.
+//!
+//! The tail keeps a sample until the round after the one that made it durable, and all of them while the disk fails, so nothing that
+//! was taken is missing here while its writer lives.
+
+use super::{Kept, KeptSample, TailBuffer};
+use crate::configuration::{Configuration, TrackConfiguration, TrackKind};
+use crate::gap::Gap;
+use crate::sample::{Anchor, Sample, SampleFlags};
+use crate::types::RunId;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One thing that was taken and may not be durable.
+#[derive(Clone, Debug)]
+pub(crate) enum UndoneItem {
+    Sample(Box<UndoneSample>),
+    Gap(Gap),
+}
+
+/// A sample that may not be durable, and what it needs.
+#[derive(Clone, Debug)]
+pub(crate) struct UndoneSample {
+    pub(crate) sample: Sample,
+    pub(crate) run: RunId,
+    pub(crate) anchor: Anchor,
+    pub(crate) configuration: Arc<Configuration>,
+    /// It is durable, and goes before those that are not.
+    pub(crate) is_durable: bool,
+}
+
+impl TailBuffer {
+    /// What was taken after the first `durable` samples of this writer, in the order of recording. Before it goes what its pictures
+    /// need to be decoded, as far as that is in memory.
+    pub(crate) fn undone(&self, durable: u64) -> Vec<UndoneItem> {
+        let state = self.lock();
+        let durable = usize::try_from(durable.saturating_sub(state.samples_evicted)).unwrap_or(usize::MAX);
+        let mut configurations: BTreeMap<_, _> = state.behind.clone().into_iter().collect();
+        let (mut samples, mut items) = (0, Vec::new());
+        let (mut decodable, mut new) = (None, None);
+        for kept in &state.kept {
+            match kept {
+                Kept::Configuration(hash, configuration) => {
+                    configurations.insert(*hash, Arc::clone(configuration));
+                }
+                Kept::Gap(gap) => items.push(UndoneItem::Gap(gap.clone())),
+                Kept::Sample(kept) => {
+                    let is_durable = samples < durable;
+                    samples += 1;
+                    let Some(configuration) = configurations.get(&kept.configuration) else { continue };
+                    if new.is_none() && can_begin(kept, configuration) {
+                        decodable = Some(items.len());
+                    }
+                    if !is_durable {
+                        new.get_or_insert(items.len());
+                    }
+                    items.push(UndoneItem::Sample(Box::new(UndoneSample {
+                        sample: kept.sample.clone(),
+                        run: kept.run,
+                        anchor: kept.anchor,
+                        configuration: Arc::clone(configuration),
+                        is_durable,
+                    })));
+                }
+            }
+        }
+        new.map(|new| items.split_off(decodable.unwrap_or(new))).unwrap_or_default()
+    }
+}
+
+/// Whether decoding of a stream's pictures can begin with a sample: with any, where there are none.
+fn can_begin(kept: &KeptSample, configuration: &Configuration) -> bool {
+    let is_video = |track: &TrackConfiguration| track.kind == TrackKind::Video;
+    let has_video = configuration.tracks.iter().any(is_video);
+    let is_picture = |track: &TrackConfiguration| track.track == kept.sample.track && is_video(track);
+    let sync = kept.sample.flags.contains(SampleFlags::SYNC);
+    sync && (!has_video || configuration.tracks.iter().any(is_picture))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::ClockSource;
+    use crate::types::{ConfigurationHash, TrackNumber, Uuid, WallTime};
+    use bytes::Bytes;
+
+    const VIDEO: TrackNumber = TrackNumber(1);
+
+    /// A tail with so many pictures, each fifth of which is a sync sample.
+    fn tail(pictures: i64) -> TailBuffer {
+        let tail = TailBuffer::default();
+        let track = TrackConfiguration {
+            track: VIDEO,
+            kind: TrackKind::Video,
+            codec: *b"avc1",
+            timescale: 1000,
+            width: 0,
+            height: 0,
+            channels: 0,
+            sample_rate: 0,
+            private: Vec::new(),
+        };
+        let configuration = Configuration { tracks: vec![track], session: Vec::new() };
+        tail.configure(ConfigurationHash([1; 16]), &configuration);
+        tail.begin_run(RunId(Uuid::from_u128(1)));
+        tail.anchor(Anchor {
+            track: VIDEO,
+            timescale: 1000,
+            ticks: 0,
+            wall: WallTime(0),
+            source: ClockSource::Arrival,
+            uncertainty_us: 0,
+            arrival: WallTime(0),
+            camera_offset_ns: 0,
+        });
+        for ticks in 0..pictures {
+            let flags = if ticks % 5 == 0 { SampleFlags::SYNC } else { SampleFlags::default() };
+            tail.push(&Sample { track: VIDEO, ticks, flags, data: vec![Bytes::from_static(b"x")] });
+        }
+        tail
+    }
+
+    fn ticks(items: &[UndoneItem]) -> Vec<(i64, bool)> {
+        let sample = |item: &UndoneItem| match item {
+            UndoneItem::Sample(sample) => Some((sample.sample.ticks, sample.is_durable)),
+            UndoneItem::Gap(_) => None,
+        };
+        items.iter().filter_map(sample).collect()
+    }
+
+    #[test]
+    fn what_is_not_durable_is_given_from_where_it_can_be_decoded() {
+        for durable in 0..12_u64 {
+            let given = ticks(&tail(12).undone(durable));
+            let begin = durable as i64 / 5 * 5;
+            let expected: Vec<_> = (begin..12).map(|ticks| (ticks, ticks < durable as i64)).collect();
+            assert_eq!(given, expected, "{durable}");
+        }
+        assert!(tail(12).undone(12).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_in_memory_any_more_is_left_out() {
+        let tail = tail(12);
+        tail.evict(7);
+        assert_eq!(ticks(&tail.undone(8)), [(8, false), (9, false), (10, false), (11, false)]);
+        assert_eq!(ticks(&tail.undone(11)), [(10, true), (11, false)]);
+    }
+}
