@@ -8,7 +8,30 @@ use keha_fs::{Gap, GapReason, WallTime};
 
 /// The recorder's absence is recorded as beginning this long after the start of the last sample, which is shorter than any
 /// sample. A gap that was open when the recorder went down begins with that start, and must not be replaced.
-const AFTER_LAST_SAMPLE_NS: i64 = 1_000_000;
+pub(crate) const AFTER_LAST_SAMPLE_NS: i64 = 1_000_000;
+
+/// What is known of a stream when its recording begins.
+#[derive(Clone, Debug)]
+pub(crate) struct Before {
+    /// Up to when there is footage, if there is any.
+    pub(crate) last: Option<WallTime>,
+    /// Why there is none since.
+    pub(crate) reason: GapReason,
+    /// More about it.
+    pub(crate) detail: String,
+}
+
+impl Before {
+    pub(crate) fn new(reason: GapReason, detail: String) -> Before {
+        Before { last: None, reason, detail }
+    }
+}
+
+impl From<(WallTime, GapReason)> for Before {
+    fn from((last, reason): (WallTime, GapReason)) -> Before {
+        Before { last: Some(last), reason, detail: String::new() }
+    }
+}
 
 /// The gaps of a stream.
 #[derive(Clone, Debug)]
@@ -28,11 +51,12 @@ struct OpenGap {
 
 impl GapLedger {
     /// The ledger of a stream with the moment of its newest footage and the reason why there is none since (the recorder was
-    /// down, or the stream was stopped), and the gap to write for that.
-    pub(crate) fn new(before: Option<(WallTime, GapReason)>, started: WallTime) -> (GapLedger, Option<Gap>) {
-        let footage_end = before.map(|(last, _)| last.plus_ns(AFTER_LAST_SAMPLE_NS));
+    /// down, the stream was stopped, or recorded on another volume), and the gap to write for that.
+    pub(crate) fn new(before: Option<Before>, started: WallTime) -> (GapLedger, Option<Gap>) {
+        let last = before.as_ref().and_then(|before| before.last);
+        let footage_end = last.map(|last| last.plus_ns(AFTER_LAST_SAMPLE_NS));
         let mut ledger = GapLedger { started, footage_end, open: None, count: 0 };
-        let gap = before.and_then(|(_, reason)| ledger.interrupted(started, reason, ""));
+        let gap = before.and_then(|before| ledger.interrupted(started, before.reason, &before.detail));
         (ledger, gap)
     }
 
@@ -64,7 +88,7 @@ impl GapLedger {
     pub(crate) fn attempt_failed(&mut self, reason: GapReason, detail: &str) -> Vec<Gap> {
         let mut write = Vec::new();
         match &self.open {
-            Some(open) if matches!(open.gap.reason, GapReason::RecorderDown | GapReason::Stopped) => {
+            Some(open) if is_ours(open.gap.reason) => {
                 let from = open.gap.from;
                 let to = self.started.max(from);
                 write.push(Gap { to: Some(to), ..open.gap.clone() });
@@ -115,6 +139,11 @@ impl GapLedger {
     }
 }
 
+/// Whether a gap that is open when recording begins ends when it has begun, however long the camera is away then.
+fn is_ours(reason: GapReason) -> bool {
+    matches!(reason, GapReason::RecorderDown | GapReason::Stopped | GapReason::OtherVolume)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,7 +178,7 @@ mod tests {
 
     #[test]
     fn the_time_without_a_recorder_ends_with_the_first_sample() {
-        let (mut ledger, open) = GapLedger::new(Some((t(5), GapReason::RecorderDown)), t(100));
+        let (mut ledger, open) = GapLedger::new(Some((t(5), GapReason::RecorderDown).into()), t(100));
         assert_eq!(told(&open.unwrap()), (GapReason::RecorderDown, after(5), None));
         assert_eq!(told(&ledger.resumed(t(101)).unwrap()), (GapReason::RecorderDown, after(5), Some(t(101))));
     }
@@ -161,13 +190,13 @@ mod tests {
         let (mut ledger, _) = GapLedger::new(None, t(0));
         ledger.footage(t(10));
         let lost = ledger.interrupted(t(11), GapReason::ConnectionLost, "").unwrap();
-        let (_, down) = GapLedger::new(Some((t(10), GapReason::RecorderDown)), t(60));
+        let (_, down) = GapLedger::new(Some((t(10), GapReason::RecorderDown).into()), t(60));
         assert_ne!(lost.from, down.unwrap().from);
     }
 
     #[test]
     fn a_camera_that_is_away_when_the_recorder_starts_has_a_gap_of_its_own() {
-        let (mut ledger, _) = GapLedger::new(Some((t(5), GapReason::RecorderDown)), t(100));
+        let (mut ledger, _) = GapLedger::new(Some((t(5), GapReason::RecorderDown).into()), t(100));
         let gaps = ledger.attempt_failed(GapReason::Unreachable, "no route to host");
         let told: Vec<_> = gaps.iter().map(told).collect();
         assert_eq!(
@@ -198,12 +227,33 @@ mod tests {
 
     #[test]
     fn a_clock_set_back_never_makes_a_gap_end_before_it_begins() {
-        let (mut ledger, _) = GapLedger::new(Some((t(500), GapReason::RecorderDown)), t(100));
+        let (mut ledger, _) = GapLedger::new(Some((t(500), GapReason::RecorderDown).into()), t(100));
         assert_eq!(ledger.resumed(t(101)).unwrap().to, Some(after(500)));
         ledger.footage(t(101));
-        let (mut ledger, _) = GapLedger::new(Some((t(500), GapReason::RecorderDown)), t(100));
+        let (mut ledger, _) = GapLedger::new(Some((t(500), GapReason::RecorderDown).into()), t(100));
         let gaps = ledger.attempt_failed(GapReason::Refused, "");
         assert!(gaps.iter().all(|gap| gap.to.is_none_or(|to| to >= gap.from)));
         assert_ne!(gaps[0].from, gaps[1].from, "the second must not replace the first");
+    }
+
+    #[test]
+    fn a_stream_that_came_over_says_so_and_a_camera_that_is_away_then_has_a_gap_of_its_own() {
+        let why = "it came over from volume main, which failed: gone";
+        let over = |last| Before { last, ..Before::new(GapReason::OtherVolume, why.to_owned()) };
+        let (mut ledger, open) = GapLedger::new(Some(over(Some(t(5)))), t(8));
+        let open = open.unwrap();
+        assert_eq!((told(&open), open.detail.as_str()), ((GapReason::OtherVolume, after(5), None), why));
+        let gaps: Vec<_> =
+            ledger.attempt_failed(GapReason::Unreachable, "no route").iter().map(told).collect();
+        let expected = [(GapReason::OtherVolume, after(5), Some(t(8))), (GapReason::Unreachable, t(8), None)];
+        assert_eq!(gaps, expected);
+        // Where nothing is known of what was before, the gap is written when it ends.
+        let (mut ledger, open) = GapLedger::new(Some(over(None)), t(8));
+        assert_eq!(open, None);
+        let closed = ledger.resumed(t(9)).unwrap();
+        assert_eq!(
+            (told(&closed), closed.detail.as_str()),
+            ((GapReason::OtherVolume, t(8), Some(t(9))), why)
+        );
     }
 }

@@ -1,12 +1,13 @@
 //! Cameras come and go while others are recorded, and addresses are tried without recording.
 
 use keha_fs::{
-    CreateOptions, GapReason, Item, StreamName, TimeRange, Volume, WallTime, Writer, WriterOptions,
+    CreateOptions, Gap, GapReason, Item, StreamName, TimeRange, Volume, WallTime, Writer, WriterOptions,
 };
 use keha_recorder::{
-    Camera, CameraUrl, Credentials, NoOffer, Recorder, Secret, StartError, StreamState, offer,
+    CameFrom, Camera, CameraUrl, Coming, Credentials, NoOffer, Recorder, Secret, StartError, StreamState,
+    offer,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::ops::ControlFlow;
@@ -28,11 +29,15 @@ struct Rig {
 
 impl Rig {
     fn new(cameras: &[Camera]) -> Rig {
+        Rig::with(cameras, WriterOptions::default())
+    }
+
+    fn with(cameras: &[Camera], options: WriterOptions) -> Rig {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("test.ring");
-        let options = CreateOptions { size_bytes: 64 << 20, ..CreateOptions::default() };
-        keha_fs::create(&path, &options, &mut |_, _| ControlFlow::Continue(())).unwrap();
-        let writer = Writer::open(&path, WriterOptions::default(), Box::new(|_| {})).unwrap();
+        let size = CreateOptions { size_bytes: 64 << 20, ..CreateOptions::default() };
+        keha_fs::create(&path, &size, &mut |_, _| ControlFlow::Continue(())).unwrap();
+        let writer = Writer::open(&path, options, Box::new(|_| {})).unwrap();
         let recorder = Recorder::start(&writer, cameras).unwrap();
         Rig { _directory: directory, path, writer, recorder }
     }
@@ -211,6 +216,57 @@ fn a_stream_that_begins_stopped_gets_nothing_until_it_is_started() {
     let (_directory, volume) = rig.close();
     let (_, runs, gaps) = recorded(&volume, "front/sub");
     assert_eq!((runs, gaps), (2, vec![GapReason::Stopped]));
+}
+
+/// Two recorders, and no picture is lost of what the first one took.
+#[test]
+fn a_camera_goes_over_to_another_volume_and_back_and_says_so() {
+    let front = camera("front", SMALL);
+    // No round makes anything durable but that of closing.
+    let options = WriterOptions { flush_interval: Duration::from_secs(3600), ..WriterOptions::default() };
+    let (one, other) = (Rig::with(std::slice::from_ref(&front), options), Rig::new(&[]));
+    one.await_samples("front", 20);
+    let id = one.recorder.identities()[&name("front")];
+    one.recorder.remove_all(&[name("front")].into()).unwrap();
+    let undone = one.writer.holder().undone(&name("front"));
+    let (_, last) = undone.span().expect("nothing of it is durable");
+    let coming = |why: &str, undone, last| {
+        let from = CameFrom { last, why: why.to_owned(), undone };
+        BTreeMap::from([(name("front"), Coming { id: Some(id), from: Some(from) })])
+    };
+    let none = BTreeSet::new();
+    other.recorder.change_with(&other.writer, &front, &none, coming("main failed", undone, None)).unwrap();
+    other.await_samples("front", 20);
+    other.recorder.remove_all(&[name("front")].into()).unwrap();
+    let end = other.recorder.ended()[&name("front")];
+    one.recorder
+        .change_with(&one.writer, &front, &none, coming("by order", Default::default(), Some(end)))
+        .unwrap();
+    one.await_samples("front", 20);
+
+    let (_directory, there) = other.close();
+    assert_eq!(there.stream(&name("front")).unwrap().id, id);
+    let gaps = |volume: &Volume| -> Vec<Gap> {
+        let mut cursor = volume.read(id, TimeRange::default()).unwrap();
+        let mut gaps = Vec::new();
+        while let Some(item) = cursor.next_item().unwrap() {
+            gaps.extend(if let Item::Gap(gap) = item { gap.to.map(|_| gap) } else { None });
+        }
+        gaps
+    };
+    let (_, runs, _) = recorded(&there, "front");
+    assert_eq!(runs, 2, "what waited, and a new session");
+    let told = gaps(&there);
+    assert!(
+        told.iter().all(|gap| (gap.reason, gap.detail.as_str()) == (GapReason::OtherVolume, "main failed"))
+    );
+    assert!(matches!(&told[..], [seam, session] if seam.to < Some(last) && session.from > last), "{told:?}");
+    let (_directory, home) = one.close();
+    let told = gaps(&home);
+    let details: Vec<&str> = told.iter().map(|gap| gap.detail.as_str()).collect();
+    assert_eq!(details, ["it was recorded elsewhere; by order", "by order"]);
+    assert!(told[0].to == Some(end) && told[1].from > end, "{told:?}");
+    assert_eq!(recorded(&home, "front").1, 2);
 }
 
 #[test]

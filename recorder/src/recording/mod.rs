@@ -19,7 +19,7 @@ use crate::clock::run::RunClock;
 use crate::clock::track::{Arrival, Report, Step};
 use crate::clock::{Moment, NS_PER_S};
 use crate::event::EventKind;
-use crate::gaps::GapLedger;
+use crate::gaps::{Before, GapLedger};
 use crate::overload::{Entry, Overload};
 use crate::sink::Sink;
 use bytes::Bytes;
@@ -80,7 +80,7 @@ enum Phase {
 
 impl<S: Sink> Recording<S> {
     /// Begins with a stream whose newest footage is from then, and the reason why there is none since.
-    pub(crate) fn new(sink: S, before: Option<(WallTime, GapReason)>, now: Moment) -> Recording<S> {
+    pub(crate) fn new(sink: S, before: Option<Before>, now: Moment) -> Recording<S> {
         let (gaps, open) = GapLedger::new(before, now.wall);
         let mut recording = Recording {
             sink,

@@ -405,7 +405,7 @@ fn an_empty_sample_is_passed_over() {
 #[test]
 fn the_time_without_a_recorder_is_a_gap_and_a_clean_stop_is_none() {
     let last = at(-60_000).wall;
-    let mut recording = Recording::new(List::default(), Some((last, GapReason::RecorderDown)), at(0));
+    let mut recording = Recording::new(List::default(), Some((last, GapReason::RecorderDown).into()), at(0));
     recording.begin_session(vec![VIDEO], vec![video()], at(0));
     play(&mut recording, 0..20);
     recording.stop();

@@ -14,6 +14,7 @@ mod wait;
 use crate::camera::CameraUrl;
 use crate::clock::Moment;
 use crate::event::Event;
+use crate::gaps::Before;
 use crate::now::Clock;
 use crate::reconnect::limiter::Limiter;
 use crate::reconnect::{Ended, Failure, Reconnect};
@@ -21,7 +22,7 @@ use crate::recording::Recording;
 use crate::session::error::SessionError;
 use crate::sink::Sink;
 use crate::status::{StatusCell, StreamState};
-use keha_fs::{GapReason, StreamName, WallTime};
+use keha_fs::{GapReason, StreamName};
 use report::Reporter;
 use retina::client::SessionGroup;
 use std::sync::mpsc::SyncSender;
@@ -86,7 +87,7 @@ impl<S: Sink> StreamTask<S> {
         name: StreamName,
         url: CameraUrl,
         sink: S,
-        before: Option<(WallTime, GapReason)>,
+        before: Option<Before>,
         shared: Arc<Shared>,
         cell: Arc<Mutex<StatusCell>>,
         stop: watch::Receiver<bool>,

@@ -4,7 +4,7 @@
 
 use crate::camera::CameraUrl;
 use crate::status::StatusCell;
-use keha_fs::{StreamName, Tail, WallTime};
+use keha_fs::{StreamId, StreamName, Tail, WallTime};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -20,6 +20,7 @@ const FORCED: Duration = Duration::from_millis(500);
 pub(super) struct Member {
     pub(super) camera: StreamName,
     pub(super) name: StreamName,
+    pub(super) id: StreamId,
     pub(super) url: CameraUrl,
     pub(super) cell: Arc<Mutex<StatusCell>>,
     pub(super) tail: Tail,

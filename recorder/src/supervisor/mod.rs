@@ -13,15 +13,18 @@
 //! One change is made at a time. It waits, bounded, for the tasks that it ends, so that their streams can be had from the
 //! volume again; asking for the status waits for none of that. What is missing in between is a gap with the reason `stopped`.
 
+mod coming;
 mod member;
 #[cfg(test)]
 mod tests;
 
 use crate::camera::{Camera, CameraUrl};
 use crate::event::Event;
+use crate::gaps::Before;
 use crate::status::{StatusCell, StreamState, StreamStatus};
 use crate::stream::{Shared, StreamTask};
-use keha_fs::{GapReason, StreamName, Tail, WallTime, Writer};
+pub use coming::{CameFrom, Coming};
+use keha_fs::{GapReason, StreamId, StreamName, Tail, WallTime, Writer};
 use member::{Member, Task};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -132,6 +135,20 @@ impl Recorder {
         camera: &Camera,
         stopped: &BTreeSet<StreamName>,
     ) -> Result<(), StartError> {
+        self.change_with(writer, camera, stopped, BTreeMap::new())
+    }
+
+    /// The same. Of streams that begin, it is told what is known of them elsewhere.
+    ///
+    /// # Errors
+    /// As [`Recorder::change`].
+    pub fn change_with(
+        &self,
+        writer: &Writer,
+        camera: &Camera,
+        stopped: &BTreeSet<StreamName>,
+        coming: BTreeMap<StreamName, Coming>,
+    ) -> Result<(), StartError> {
         let mut ended = lock(&self.changing);
         let wanted: BTreeMap<&StreamName, &CameraUrl> = camera.streams().collect();
         let differs =
@@ -152,7 +169,8 @@ impl Recorder {
         self.end(&mut ended, &end)?;
         self.forget(&end);
         let new = camera.streams().filter(|(name, _)| !known.contains(*name));
-        self.begin(&mut ended, writer, new.map(|(name, url)| (camera.name(), name, url)), stopped)
+        let new = new.map(|(name, url)| (camera.name(), name, url));
+        self.begin(&mut ended, writer, new, stopped, coming)
     }
 
     /// Records a camera no longer. What was recorded stays. False if it is not recorded here.
@@ -160,10 +178,18 @@ impl Recorder {
     /// # Errors
     /// [`StartError::Stuck`]: it is still there.
     pub fn remove(&self, camera: &StreamName) -> Result<bool, StartError> {
+        self.remove_all(&BTreeSet::from([camera.clone()]))
+    }
+
+    /// The same of several cameras, all at once. False if none of them is recorded here.
+    ///
+    /// # Errors
+    /// As [`Recorder::remove`]: all are still there.
+    pub fn remove_all(&self, cameras: &BTreeSet<StreamName>) -> Result<bool, StartError> {
         let mut ended = lock(&self.changing);
         let own = lock(&self.members);
-        let names: Vec<_> =
-            own.iter().filter(|member| member.camera == *camera).map(|member| member.name.clone()).collect();
+        let theirs = own.iter().filter(|member| cameras.contains(&member.camera));
+        let names: Vec<_> = theirs.map(|member| member.name.clone()).collect();
         drop(own);
         self.end(&mut ended, &names)?;
         self.forget(&names);
@@ -196,12 +222,23 @@ impl Recorder {
         }
         let (camera, url) = (member.camera.clone(), member.url.clone());
         drop(members);
-        self.begin(&mut ended, writer, std::iter::once((&camera, name, &url)), &BTreeSet::new())
+        let stream = std::iter::once((&camera, name, &url));
+        self.begin(&mut ended, writer, stream, &BTreeSet::new(), BTreeMap::new())
     }
 
     /// What each stream is doing, in the order in which they were added.
     pub fn status(&self) -> Vec<StreamStatus> {
         lock(&self.members).iter().map(|member| member.status().snapshot()).collect()
+    }
+
+    /// The identities of the streams in the volume, by name.
+    pub fn identities(&self) -> BTreeMap<StreamName, StreamId> {
+        lock(&self.members).iter().map(|member| (member.name.clone(), member.id)).collect()
+    }
+
+    /// Up to when there is footage of the streams that were ended here, or are not recorded since.
+    pub fn ended(&self) -> BTreeMap<StreamName, WallTime> {
+        lock(&self.changing).clone()
     }
 
     /// The newest samples of a stream from memory.
@@ -246,7 +283,7 @@ impl Recorder {
         if let Some((_, name, _)) = streams.iter().find(|(_, name, _)| !names.insert((*name).clone())) {
             return Err(StartError::Twice((*name).clone()));
         }
-        self.begin(&mut ended, writer, streams.into_iter(), &BTreeSet::new())
+        self.begin(&mut ended, writer, streams.into_iter(), &BTreeSet::new(), BTreeMap::new())
     }
 
     /// Begins streams, all or none; those that are stopped are only put with the others.
@@ -256,30 +293,40 @@ impl Recorder {
         writer: &Writer,
         streams: impl Iterator<Item = (&'a StreamName, &'a StreamName, &'a CameraUrl)>,
         stopped: &BTreeSet<StreamName>,
+        mut coming: BTreeMap<StreamName, Coming>,
     ) -> Result<(), StartError> {
         let Some(runtime) = &self.runtime else { return Ok(()) };
-        let mut ready = Vec::new();
+        let (mut admitted, mut ready) = (Vec::new(), Vec::new());
         for (camera, name, url) in streams {
-            let sink =
-                writer.stream(name).map_err(|source| StartError::Volume { name: name.clone(), source })?;
-            let before = match (ended.get(name), sink.last_recorded()) {
+            let Coming { id, from } = coming.remove(name).unwrap_or_default();
+            let sink = writer.stream_as(name, id);
+            let sink = sink.map_err(|source| StartError::Volume { name: name.clone(), source })?;
+            admitted.push((camera, name, url, sink, from));
+        }
+        for (camera, name, url, mut sink, from) in admitted {
+            let before = match (from, ended.get(name), sink.last_recorded()) {
+                (Some(from), ..) if !stopped.contains(name) => {
+                    Some(from.begin(&mut sink, ended.get(name).copied()))
+                }
                 // What this recorder ended may not be on the disk yet.
-                (Some(end), last) => Some((last.map_or(*end, |last| last.max(*end)), GapReason::Stopped)),
-                (None, last) => last.map(|last| (last, GapReason::RecorderDown)),
+                (_, Some(end), last) => {
+                    Some(Before::from((last.map_or(*end, |last| last.max(*end)), GapReason::Stopped)))
+                }
+                (_, None, last) => last.map(|last| Before::from((last, GapReason::RecorderDown))),
             };
             let (stop, stopping) = watch::channel(false);
             let now = self.shared.clock.now().wall;
             let mut cell = StatusCell::new(name.clone(), url.clone(), now);
-            cell.status.last_sample = before.map(|(last, _)| last);
+            cell.status.last_sample = before.as_ref().and_then(|before| before.last);
             if stopped.contains(name) {
                 cell.enter(StreamState::Stopped, now);
             }
             let cell = Arc::new(Mutex::new(cell));
-            let (tail, shared) = (sink.tail(), Arc::clone(&self.shared));
+            let (id, tail, shared) = (sink.id(), sink.tail(), Arc::clone(&self.shared));
             let task =
                 StreamTask::new(name.clone(), url.clone(), sink, before, shared, Arc::clone(&cell), stopping);
             let (camera, name, url) = (camera.clone(), name.clone(), url.clone());
-            ready.push((Member { camera, name, url, cell, tail, task: None }, stop, task));
+            ready.push((Member { camera, name, id, url, cell, tail, task: None }, stop, task));
         }
         let mut members = lock(&self.members);
         // Looked at under the lock under which all are told.
