@@ -7,8 +7,6 @@
 //!
 //! Must not live here: payload formats (that is [`super::h264`] and [`super::h265`]).
 
-use bytes::Bytes;
-
 use super::unit::{Full, Header, Unit};
 use super::{DepacketizeError, ErrorKind, Limits, Output, RtpPacket, Sink};
 use crate::codec::bits::strip_start_code;
@@ -16,11 +14,11 @@ use crate::codec::nal::{HEAD_LEN, VideoCodec, inspect};
 
 /// A part of a NAL unit as a payload format gives it.
 #[derive(Debug)]
-pub(super) enum Part {
+pub(super) enum Part<'a> {
     /// A whole NAL unit.
-    Whole(Bytes),
+    Whole(&'a [u8]),
     /// A fragment (FU) with the header of its NAL unit put together again.
-    Fragment { header: Header, start: bool, end: bool, body: Bytes },
+    Fragment { header: Header, start: bool, end: bool, body: &'a [u8] },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +117,7 @@ impl Assembler {
     }
 
     /// Takes a part of a NAL unit.
-    pub(super) fn part(&mut self, part: Part, out: Sink<'_>) {
+    pub(super) fn part(&mut self, part: Part<'_>, out: Sink<'_>) {
         match part {
             Part::Whole(nal) => self.whole(nal, out),
             Part::Fragment { header, start: true, end, body } => self.start(header, end, body, out),
@@ -127,14 +125,14 @@ impl Assembler {
         }
     }
 
-    fn whole(&mut self, nal: Bytes, out: Sink<'_>) {
-        let nal = nal.slice_ref(strip_start_code(&nal));
+    fn whole(&mut self, nal: &[u8], out: Sink<'_>) {
+        let nal = strip_start_code(nal);
         self.tear_fragments("another NAL unit", out);
         self.skip_fragments = false;
-        if !self.is_valid_header(&nal, out) {
+        if !self.is_valid_header(nal, out) {
             return;
         }
-        let head = nal.get(..HEAD_LEN).unwrap_or(&nal);
+        let head = nal.get(..HEAD_LEN).unwrap_or(nal);
         let begins = inspect(self.codec, head).begins_access_unit;
         if self.enter(begins, out) {
             let added = self.unit.add(nal);
@@ -142,15 +140,14 @@ impl Assembler {
         }
     }
 
-    fn start(&mut self, header: Header, end: bool, body: Bytes, out: Sink<'_>) {
+    fn start(&mut self, header: Header, end: bool, body: &[u8], out: Sink<'_>) {
         self.tear_fragments("the start of another", out);
         self.skip_fragments = false;
         if !self.is_valid_header(header.as_slice(), out) {
             self.skip_fragments = true;
             return;
         }
-        let head: Vec<u8> = header.as_slice().iter().chain(body.iter()).take(HEAD_LEN).copied().collect();
-        let begins = inspect(self.codec, &head).begins_access_unit;
+        let begins = inspect(self.codec, header.before(body).as_slice()).begins_access_unit;
         if self.enter(begins, out) {
             let opened = self.unit.open_fragments(header, body);
             self.check(opened, out);
@@ -158,7 +155,7 @@ impl Assembler {
         }
     }
 
-    fn go_on(&mut self, header: Header, end: bool, body: Bytes, out: Sink<'_>) {
+    fn go_on(&mut self, header: Header, end: bool, body: &[u8], out: Sink<'_>) {
         match self.unit.open_header() {
             Some(open) if open.nal_type(self.codec) == header.nal_type(self.codec) => {
                 let added = self.unit.add_fragment(body);
@@ -258,17 +255,16 @@ impl Assembler {
     }
 
     fn emit(&mut self, out: Sink<'_>) {
-        let mut unit = std::mem::replace(&mut self.unit, Unit::new(self.codec, self.limits));
         // Joined in the middle of a picture: its first slices were sent before anyone listened.
-        unit.loss |= !self.seen_unit && !unit.has_picture_start();
+        self.unit.loss |= !self.seen_unit && !self.unit.has_picture_start();
         self.seen_unit = true;
         self.state = State::Empty;
-        out(Output::Sample(unit.finish(self.ticks, &mut self.temporal_id_max)));
+        out(Output::Sample(self.unit.take(self.ticks, &mut self.temporal_id_max)));
     }
 
     /// Leaves an abandoned unit behind.
     fn reset(&mut self) {
-        self.unit = Unit::new(self.codec, self.limits);
+        self.unit.clear();
         self.state = State::Empty;
         self.loss_pending = true;
     }
@@ -324,7 +320,7 @@ impl Assembler {
             Err(Full::Pieces) => ErrorKind::TooManyParts { what: "fragments", limit: self.limits.pieces },
         };
         self.error(kind, out);
-        self.unit = Unit::new(self.codec, self.limits);
+        self.unit.clear();
         self.state = State::Abandoned;
         self.skip_fragments = true;
     }

@@ -3,8 +3,6 @@
 //! Source: RFC 6184 5.6 (single NAL unit packet), 5.7.1 (STAP), 5.8 (FU). The forms of interleaved mode (STAP-B,
 //! MTAP16, MTAP24, FU-B: `packetization-mode=2`) are errors that cost the packet.
 
-use bytes::Bytes;
-
 use super::assembler::{Assembler, Part};
 use super::unit::Header;
 use super::{ErrorKind, Limits, Output, RtpPacket, Sink};
@@ -33,7 +31,7 @@ impl H264 {
     /// See [`super::Depacketizer::push`].
     pub fn push(&mut self, packet: RtpPacket, out: &mut dyn FnMut(Output)) {
         self.assembler.begin_packet(&packet, out);
-        self.payload(packet.payload, out);
+        self.payload(&packet.payload, out);
         self.assembler.end_packet(packet.marker);
     }
 
@@ -47,14 +45,14 @@ impl H264 {
         self.assembler.finish(out);
     }
 
-    fn payload(&mut self, payload: Bytes, out: Sink<'_>) {
-        let payload = payload.slice_ref(strip_start_code(&payload));
-        let Some(indicator) = payload.first().copied() else {
+    fn payload(&mut self, payload: &[u8], out: Sink<'_>) {
+        let payload = strip_start_code(payload);
+        let Some((&indicator, behind)) = payload.split_first() else {
             return self.assembler.reject(ErrorKind::Empty { what: "packet" }, out);
         };
         let unsupported = match indicator & 0x1f {
-            24 => return aggregate(&mut self.assembler, payload.slice(1..), out),
-            28 => return self.fragment(indicator, &payload, out),
+            24 => return aggregate(&mut self.assembler, behind, out),
+            28 => return self.fragment(indicator, behind, out),
             25 => "STAP-B",
             26 => "MTAP16",
             27 => "MTAP24",
@@ -66,9 +64,9 @@ impl H264 {
     }
 
     /// FU-A: indicator, FU header (S, E, R, type), fragment, which may be empty.
-    fn fragment(&mut self, indicator: u8, payload: &Bytes, out: Sink<'_>) {
-        let Some(fu) = payload.get(1).copied() else {
-            let (needed, available) = (2, payload.len());
+    fn fragment(&mut self, indicator: u8, behind: &[u8], out: Sink<'_>) {
+        let Some((&fu, body)) = behind.split_first() else {
+            let (needed, available) = (2, 1);
             return self.assembler.reject(ErrorKind::Truncated { what: "FU-A", needed, available }, out);
         };
         self.assembler.part(
@@ -76,7 +74,7 @@ impl H264 {
                 header: Header::one(indicator & 0xe0 | fu & 0x1f),
                 start: fu & 0x80 != 0,
                 end: fu & 0x40 != 0,
-                body: payload.slice(2..),
+                body,
             },
             out,
         );
@@ -84,21 +82,19 @@ impl H264 {
 }
 
 /// The NAL units of a STAP-A (RFC 6184 5.7.1) or AP (RFC 7798 4.4.2), each behind its size in 16 bits.
-pub(super) fn aggregate(assembler: &mut Assembler, mut rest: Bytes, out: Sink<'_>) {
+pub(super) fn aggregate(assembler: &mut Assembler, mut rest: &[u8], out: Sink<'_>) {
     while !rest.is_empty() {
         let available = rest.len();
-        let Some((size, _)) = rest.split_first_chunk::<2>() else {
+        let Some((size, behind)) = rest.split_first_chunk::<2>() else {
             let what = "size of an aggregated NAL unit";
             return assembler.reject(ErrorKind::Truncated { what, needed: 2, available }, out);
         };
         let size = usize::from(u16::from_be_bytes(*size));
-        if available - 2 < size {
-            let what = "aggregated NAL unit";
-            return assembler
-                .reject(ErrorKind::Truncated { what, needed: size, available: available - 2 }, out);
-        }
-        let nal = rest.slice(2..2 + size);
-        rest = rest.slice(2 + size..);
+        let Some((nal, behind)) = behind.split_at_checked(size) else {
+            let (what, available) = ("aggregated NAL unit", behind.len());
+            return assembler.reject(ErrorKind::Truncated { what, needed: size, available }, out);
+        };
+        rest = behind;
         assembler.part(Part::Whole(nal), out);
     }
 }

@@ -4,8 +4,6 @@
 //! with `sprop-max-don-diff` above 0 are refused when the track is made. PACI packets (4.4.4) are errors that cost
 //! the packet.
 
-use bytes::Bytes;
-
 use super::assembler::{Assembler, Part};
 use super::h264::aggregate;
 use super::unit::Header;
@@ -35,7 +33,7 @@ impl H265 {
     /// See [`super::Depacketizer::push`].
     pub fn push(&mut self, packet: RtpPacket, out: &mut dyn FnMut(Output)) {
         self.assembler.begin_packet(&packet, out);
-        self.payload(packet.payload, out);
+        self.payload(&packet.payload, out);
         self.assembler.end_packet(packet.marker);
     }
 
@@ -49,9 +47,9 @@ impl H265 {
         self.assembler.finish(out);
     }
 
-    fn payload(&mut self, payload: Bytes, out: Sink<'_>) {
-        let payload = payload.slice_ref(strip_start_code(&payload));
-        let Some(([first, second], _)) = payload.split_first_chunk::<2>() else {
+    fn payload(&mut self, payload: &[u8], out: Sink<'_>) {
+        let payload = strip_start_code(payload);
+        let Some(([first, second], behind)) = payload.split_first_chunk::<2>() else {
             return match payload.len() {
                 0 => self.assembler.reject(ErrorKind::Empty { what: "packet" }, out),
                 available => {
@@ -61,10 +59,10 @@ impl H265 {
             };
         };
         match first >> 1 & 0x3f {
-            48 => aggregate(&mut self.assembler, payload.slice(2..), out),
+            48 => aggregate(&mut self.assembler, behind, out),
             49 => {
                 let header = [*first, *second];
-                self.fragment(header, &payload, out);
+                self.fragment(header, behind, out);
             }
             50 => self.assembler.reject(ErrorKind::UnsupportedForm { what: "PACI", rfc: 7798 }, out),
             // Reserved types among these are found where the NAL unit is taken in.
@@ -74,9 +72,9 @@ impl H265 {
 
     /// FU: payload header, FU header (S, E, type), fragment. The NAL unit's header is the payload header with the
     /// FU header's type in place of its own.
-    fn fragment(&mut self, [first, second]: [u8; 2], payload: &Bytes, out: Sink<'_>) {
-        let Some(fu) = payload.get(2).copied() else {
-            let (needed, available) = (3, payload.len());
+    fn fragment(&mut self, [first, second]: [u8; 2], behind: &[u8], out: Sink<'_>) {
+        let Some((&fu, body)) = behind.split_first() else {
+            let (needed, available) = (3, 2);
             return self.assembler.reject(ErrorKind::Truncated { what: "FU", needed, available }, out);
         };
         self.assembler.part(
@@ -84,7 +82,7 @@ impl H265 {
                 header: Header::two([first & 0x81 | (fu & 0x3f) << 1, second]),
                 start: fu & 0x80 != 0,
                 end: fu & 0x40 != 0,
-                body: payload.slice(3..),
+                body,
             },
             out,
         );

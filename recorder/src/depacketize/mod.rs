@@ -6,7 +6,8 @@
 //!   sample is marked `loss`; if nothing is left, the next sample carries the mark.
 //! - Nothing a camera sends panics or ends a track: errors are values with the sequence number of the packet, and
 //!   cost a packet or a sample.
-//! - Payload bytes are not copied: a sample is a list of pieces of the packets it came in ([`AccessUnit::data`]).
+//! - Payload bytes of video are copied once, behind the others of their sample ([`slab`]): a packet costs no memory of its own,
+//!   and a sample is one piece. Sound is not copied: a sample is a piece of the packet it came in.
 //! - Memory is bounded ([`Limits`]).
 //!
 //! Pure logic: no clock, no socket, no thread. Must not live here: RTSP, RTCP, reordering of packets (RTSP over TCP
@@ -39,6 +40,7 @@ mod g711;
 mod h264;
 mod h265;
 mod sample;
+mod slab;
 mod start_code;
 #[cfg(test)]
 mod tests;

@@ -28,9 +28,8 @@ pub struct AccessUnit {
     pub ticks: i64,
     /// What is known about it.
     pub flags: SampleFlags,
-    /// The sample, in pieces to be written one after the other. Video: each NAL unit stands behind its length in
-    /// four bytes, big-endian (ISO/IEC 14496-15 5.3.4.2). Where a NAL unit came in fragments, the piece with its
-    /// length ends in its reconstructed header, and its fragments follow as pieces of their own.
+    /// The sample, in pieces to be written one after the other. Video is one piece, in which each NAL unit stands behind its
+    /// length in four bytes, big-endian (ISO/IEC 14496-15 5.3.4.2).
     pub data: Vec<Bytes>,
     /// Bytes in `data` altogether.
     pub len: usize,

@@ -5,45 +5,26 @@
 //! player would find the picture; so such a unit is cut at its start codes, and what is between them kept byte for
 //! byte.
 
-use bytes::Bytes;
 use memchr::memmem;
 
 const START_CODE: [u8; 3] = [0, 0, 1];
 
-/// Whether a start code stands anywhere in the pieces, or across the seams between them.
-pub(super) fn contains(pieces: &[Bytes]) -> bool {
-    let finder = memmem::Finder::new(&START_CODE);
-    // The last two bytes before a piece; at first none, which no start code begins with.
-    let mut before = [0xff; 2];
-    for piece in pieces {
-        let [a, b] = before;
-        let seam = match piece.as_ref() {
-            [] => continue,
-            [c] => [a, b, *c, 0xff],
-            [c, d, ..] => [a, b, *c, *d],
-        };
-        if finder.find(&seam).is_some() || finder.find(piece).is_some() {
-            return true;
-        }
-        before = match piece.as_ref() {
-            [.., c, d] => [*c, *d],
-            [c] => [b, *c],
-            [] => before,
-        };
-    }
-    false
+/// Whether a start code stands anywhere in a NAL unit.
+pub(super) fn is_in(nal: &[u8]) -> bool {
+    memmem::find(nal, &START_CODE).is_some()
 }
 
 /// The NAL units between the start codes of `stream`, without the zero bytes that Annex B allows before a start code
 /// (`trailing_zero_8bits`, `zero_byte`). Empty ones are left out. What follows the last start code is kept to its end.
-pub(super) fn split(stream: &Bytes) -> Vec<Bytes> {
+pub(super) fn split(stream: &[u8]) -> Vec<&[u8]> {
     let mut units = Vec::new();
     let mut start = 0;
     let cuts = memmem::find_iter(stream, &START_CODE).map(Some).chain([None]);
     for cut in cuts {
-        let unit = stream.slice(start..cut.unwrap_or(stream.len()).max(start));
+        let end = cut.unwrap_or(stream.len()).max(start);
+        let unit = stream.get(start..end).unwrap_or_default();
         let zeros = if cut.is_some() { unit.iter().rev().take_while(|byte| **byte == 0).count() } else { 0 };
-        let unit = unit.slice(..unit.len() - zeros);
+        let unit = unit.get(..unit.len() - zeros).unwrap_or(unit);
         if !unit.is_empty() {
             units.push(unit);
         }
@@ -57,26 +38,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn start_codes_are_found_across_any_seam() {
-        let stream = [9, 8, 0, 0, 1, 7];
-        for first in 0..=stream.len() {
-            for second in first..=stream.len() {
-                let pieces: Vec<Bytes> = [&stream[..first], &stream[first..second], &stream[second..]]
-                    .into_iter()
-                    .map(Bytes::copy_from_slice)
-                    .collect();
-                assert!(contains(&pieces), "cut at {first} and {second}");
-            }
-        }
-        let bytes: Vec<Bytes> = stream.iter().map(|byte| Bytes::copy_from_slice(&[*byte])).collect();
-        assert!(contains(&bytes));
-        assert!(!contains(&[Bytes::from_static(&[0, 0]), Bytes::from_static(&[3, 0, 1, 0, 0])]));
-    }
-
-    #[test]
     fn splitting_drops_start_codes_and_zeros_before_them_only() {
-        let stream = Bytes::from_static(&[0x67, 1, 0, 0, 0, 1, 0x68, 2, 0, 0, 1, 0, 0, 1, 0x65, 0, 3, 0]);
+        let stream = [0x67, 1, 0, 0, 0, 1, 0x68, 2, 0, 0, 1, 0, 0, 1, 0x65, 0, 3, 0];
+        assert!(is_in(&stream));
         let units = split(&stream);
         assert_eq!(units, [&[0x67, 1][..], &[0x68, 2], &[0x65, 0, 3, 0]]);
+        assert!(!units.into_iter().any(is_in));
     }
 }

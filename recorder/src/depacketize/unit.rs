@@ -1,10 +1,13 @@
-//! The access unit being gathered: NAL units as lists of pieces, and what they say together.
+//! The access unit being gathered: NAL units one behind the other as they are stored, and what they say together.
+//!
+//! Invariant: what the slab holds is whole NAL units, each behind its length, then at most one in progress.
 //!
 //! Must not live here: when a unit begins and ends (that is [`super::assembler`]).
 
 use bytes::Bytes;
 
 use super::sample::{AccessUnit, SampleFlags};
+use super::slab::Slab;
 use super::{Limits, start_code};
 use crate::codec::bits::Unescape;
 use crate::codec::nal::{HEAD_LEN, NalInfo, Role, VideoCodec, inspect};
@@ -16,6 +19,9 @@ const ONVIF_SIGNATURE: [u8; 16] =
 const AXIS_SIGNATURE: [u8; 16] = *b"Signed Video...0";
 /// `user_data_unregistered` (H.264 D.1, H.265 D.2).
 const USER_DATA_UNREGISTERED: usize = 5;
+
+/// The length before each NAL unit (ISO/IEC 14496-15 5.3.4.2).
+const LENGTH_BYTES: usize = 4;
 
 /// A NAL unit header that stood apart from the bytes behind it, in a fragmented NAL unit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,14 +49,39 @@ impl Header {
     pub(super) fn as_slice(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
+
+    /// It and the beginning of what follows it: what [`inspect`] looks at.
+    pub(super) fn before(&self, body: &[u8]) -> Head {
+        let mut head = Head { bytes: [0; HEAD_LEN], len: 0 };
+        let from = self.as_slice().iter().chain(body);
+        for (place, byte) in head.bytes.iter_mut().zip(from) {
+            *place = *byte;
+            head.len += 1;
+        }
+        head
+    }
 }
 
-/// A NAL unit: its header if that stood apart, and how many pieces hold the rest.
+/// The first bytes of a NAL unit.
 #[derive(Debug)]
-struct Nal {
-    header: Header,
-    pieces: usize,
+pub(super) struct Head {
+    bytes: [u8; HEAD_LEN],
     len: usize,
+}
+
+impl Head {
+    pub(super) fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+/// A NAL unit in progress, at the end of what was gathered.
+#[derive(Debug)]
+struct Open {
+    header: Header,
+    /// Where its length stands in the sample; the unit follows behind it.
+    at: usize,
+    pieces: usize,
 }
 
 /// Why a NAL unit could not be added.
@@ -66,11 +97,20 @@ pub(super) enum Full {
 pub(super) struct Unit {
     codec: VideoCodec,
     limits: Limits,
-    nals: Vec<Nal>,
-    pieces: Vec<Bytes>,
-    /// The fragmented NAL unit in progress, whose pieces are the last in `pieces`.
-    open: Option<Nal>,
-    bytes: usize,
+    /// The sample as it is given out: each NAL unit behind its length.
+    slab: Slab,
+    open: Option<Open>,
+    nals: usize,
+    pieces: usize,
+    facts: Facts,
+    /// Packets were lost, or something left out.
+    pub(super) loss: bool,
+    pub(super) sequence_number: u16,
+}
+
+/// What the NAL units say.
+#[derive(Debug, Default)]
+struct Facts {
     slices: usize,
     referenced: bool,
     first_slice: Option<NalInfo>,
@@ -78,9 +118,6 @@ pub(super) struct Unit {
     has_random_access: bool,
     signature: bool,
     parameter_sets: Vec<Bytes>,
-    /// Packets were lost, or something left out.
-    pub(super) loss: bool,
-    pub(super) sequence_number: u16,
 }
 
 impl Unit {
@@ -88,28 +125,35 @@ impl Unit {
         Self {
             codec,
             limits,
-            nals: Vec::new(),
-            pieces: Vec::new(),
+            slab: Slab::default(),
             open: None,
-            bytes: 0,
-            slices: 0,
-            referenced: false,
-            first_slice: None,
-            temporal_id: 0,
-            has_random_access: false,
-            signature: false,
-            parameter_sets: Vec::new(),
+            nals: 0,
+            pieces: 0,
+            facts: Facts::default(),
             loss: false,
             sequence_number: 0,
         }
     }
 
+    /// Forgets all of it: another unit begins.
+    pub(super) fn clear(&mut self) {
+        self.slab.clear();
+        self.begin();
+    }
+
+    /// Makes ready for the next unit, once the slab is.
+    fn begin(&mut self) {
+        (self.open, self.nals, self.pieces) = (None, 0, 0);
+        (self.loss, self.sequence_number) = (false, 0);
+        self.facts = Facts::default();
+    }
+
     pub(super) fn has_picture(&self) -> bool {
-        self.slices > 0
+        self.facts.slices > 0
     }
 
     pub(super) fn nal_units(&self) -> usize {
-        self.nals.len()
+        self.nals
     }
 
     pub(super) fn is_fragment_open(&self) -> bool {
@@ -123,64 +167,68 @@ impl Unit {
 
     /// Whether the picture began with its first slice, as far as its slices show.
     pub(super) fn has_picture_start(&self) -> bool {
-        self.first_slice.is_some_and(|slice| slice.starts_picture)
+        self.facts.first_slice.is_some_and(|slice| slice.starts_picture)
     }
 
     /// Adds a whole NAL unit.
-    pub(super) fn add(&mut self, nal: Bytes) -> Result<(), Full> {
+    pub(super) fn add(&mut self, nal: &[u8]) -> Result<(), Full> {
         self.open_fragments(Header::default(), nal)?;
         self.close_fragments()
     }
 
     /// Begins a fragmented NAL unit with its header and first fragment.
-    pub(super) fn open_fragments(&mut self, header: Header, body: Bytes) -> Result<(), Full> {
-        if self.nals.len() >= self.limits.nal_units {
+    pub(super) fn open_fragments(&mut self, header: Header, body: &[u8]) -> Result<(), Full> {
+        if self.nals >= self.limits.nal_units {
             return Err(Full::NalUnits);
         }
-        self.open = Some(Nal { header, pieces: 0, len: 0 });
-        self.grow(4 + header.len)?;
+        self.open = Some(Open { header, at: self.slab.len(), pieces: 0 });
+        self.check_room(LENGTH_BYTES + header.len)?;
+        self.slab.extend(&[0; LENGTH_BYTES]);
+        self.slab.extend(header.as_slice());
         self.add_fragment(body)
     }
 
     /// Adds a further fragment to the fragmented NAL unit in progress.
-    pub(super) fn add_fragment(&mut self, body: Bytes) -> Result<(), Full> {
+    pub(super) fn add_fragment(&mut self, body: &[u8]) -> Result<(), Full> {
         if body.is_empty() {
             return Ok(());
         }
-        if self.pieces.len() >= self.limits.pieces {
+        if self.pieces >= self.limits.pieces {
             return Err(Full::Pieces);
         }
-        self.grow(body.len())?;
+        self.check_room(body.len())?;
         if let Some(nal) = &mut self.open {
             nal.pieces += 1;
-            nal.len += body.len();
-            self.pieces.push(body);
+            self.pieces += 1;
+            self.slab.extend(body);
         }
         Ok(())
     }
 
-    fn grow(&mut self, len: usize) -> Result<(), Full> {
-        self.bytes = self.bytes.saturating_add(len);
-        if self.bytes > self.limits.sample_bytes { Err(Full::Bytes) } else { Ok(()) }
+    fn check_room(&self, more: usize) -> Result<(), Full> {
+        let bytes = self.slab.len().saturating_add(more);
+        if bytes > self.limits.sample_bytes { Err(Full::Bytes) } else { Ok(()) }
     }
 
     /// Ends the fragmented NAL unit in progress: it is whole.
     pub(super) fn close_fragments(&mut self) -> Result<(), Full> {
-        let Some(nal) = self.open.take() else { return Ok(()) };
-        let first = self.pieces.len().saturating_sub(nal.pieces);
-        if start_code::contains(self.pieces.get(first..).unwrap_or_default()) {
-            return self.replace_by_its_parts(nal, first);
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let nal = self.slab.get(open.at + LENGTH_BYTES..).unwrap_or_default();
+        if start_code::is_in(nal) {
+            return self.replace_by_its_parts(&open);
         }
-        self.note(&nal, first);
-        self.nals.push(nal);
+        self.facts.note(self.codec, nal);
+        // Below the limit on a sample, which is far below 4 GiB.
+        let length = u32::try_from(nal.len()).unwrap_or(u32::MAX);
+        self.slab.replace(open.at, &length.to_be_bytes());
+        self.nals += 1;
         Ok(())
     }
 
     /// A NAL unit with start codes inside is a piece of an Annex B stream: each part is a NAL unit.
-    fn replace_by_its_parts(&mut self, nal: Nal, first: usize) -> Result<(), Full> {
-        let bodies: Vec<Bytes> = self.pieces.drain(first..).collect();
-        self.bytes = self.bytes.saturating_sub(4 + nal.header.len + nal.len);
-        let stream = Bytes::from([nal.header.as_slice(), &bodies.concat()].concat());
+    fn replace_by_its_parts(&mut self, open: &Open) -> Result<(), Full> {
+        let stream = self.slab.get(open.at + LENGTH_BYTES..).unwrap_or_default().to_vec();
+        self.forget(open);
         for part in start_code::split(&stream) {
             // Without a start code inside now, so this does not come back here.
             self.add(part)?;
@@ -190,18 +238,52 @@ impl Unit {
 
     /// Drops the fragmented NAL unit in progress. Returns whether there was one.
     pub(super) fn drop_fragments(&mut self) -> bool {
-        let Some(nal) = self.open.take() else { return false };
-        self.pieces.truncate(self.pieces.len().saturating_sub(nal.pieces));
-        self.bytes = self.bytes.saturating_sub(4 + nal.header.len + nal.len);
+        let Some(open) = self.open.take() else { return false };
+        self.forget(&open);
         true
     }
 
+    fn forget(&mut self, open: &Open) {
+        self.slab.truncate(open.at);
+        self.pieces = self.pieces.saturating_sub(open.pieces);
+    }
+
+    /// The sample, with the unit's flags; the next unit begins. `temporal_id_max` is the highest TemporalId of the stream so far;
+    /// this unit's is added to it.
+    pub(super) fn take(&mut self, ticks: i64, temporal_id_max: &mut u8) -> AccessUnit {
+        // What is not whole is not given out.
+        self.drop_fragments();
+        let facts = std::mem::take(&mut self.facts);
+        *temporal_id_max = facts.temporal_id.max(*temporal_id_max);
+        let sync = match self.codec {
+            VideoCodec::H264 => facts.has_random_access,
+            VideoCodec::H265 => facts.first_slice.is_some_and(|slice| slice.random_access),
+        };
+        let flags = SampleFlags {
+            sync,
+            discardable: facts.slices > 0 && !facts.referenced && facts.temporal_id >= *temporal_id_max,
+            loss: self.loss,
+            signature: facts.signature,
+        };
+        let sequence_number = self.sequence_number;
+        let data = self.slab.take();
+        self.begin();
+        AccessUnit {
+            ticks,
+            flags,
+            len: data.len(),
+            sequence_number,
+            picture_parameter_set: facts.first_slice.and_then(|slice| slice.picture_parameter_set),
+            data: vec![data],
+            parameter_sets: facts.parameter_sets,
+        }
+    }
+}
+
+impl Facts {
     /// Takes note of what a whole NAL unit says.
-    fn note(&mut self, nal: &Nal, first: usize) {
-        let bodies = self.pieces.get(first..).unwrap_or_default();
-        let bytes = || nal.header.as_slice().iter().copied().chain(bodies.iter().flatten().copied());
-        let head: Vec<u8> = bytes().take(HEAD_LEN).collect();
-        let info = inspect(self.codec, &head);
+    fn note(&mut self, codec: VideoCodec, nal: &[u8]) {
+        let info = inspect(codec, nal.get(..HEAD_LEN).unwrap_or(nal));
         match info.role {
             Role::Slice => {
                 self.slices += 1;
@@ -210,56 +292,11 @@ impl Unit {
                 self.temporal_id = self.temporal_id.max(info.temporal_id);
                 self.first_slice.get_or_insert(info);
             }
-            Role::ParameterSet => self.parameter_sets.push(bytes().collect()),
-            Role::Sei => self.signature |= is_signature(bytes().skip(self.codec.header_len())),
+            Role::ParameterSet => self.parameter_sets.push(Bytes::copy_from_slice(nal)),
+            Role::Sei => self.signature |= is_signature(nal.iter().copied().skip(codec.header_len())),
             Role::Other => {}
         }
     }
-
-    /// The sample, with the unit's flags. `temporal_id_max` is the highest TemporalId of the stream so far; this
-    /// unit's is added to it.
-    pub(super) fn finish(self, ticks: i64, temporal_id_max: &mut u8) -> AccessUnit {
-        *temporal_id_max = self.temporal_id.max(*temporal_id_max);
-        let sync = match self.codec {
-            VideoCodec::H264 => self.has_random_access,
-            VideoCodec::H265 => self.first_slice.is_some_and(|slice| slice.random_access),
-        };
-        let flags = SampleFlags {
-            sync,
-            discardable: self.slices > 0 && !self.referenced && self.temporal_id >= *temporal_id_max,
-            loss: self.loss,
-            signature: self.signature,
-        };
-        AccessUnit {
-            ticks,
-            flags,
-            len: self.bytes,
-            sequence_number: self.sequence_number,
-            picture_parameter_set: self.first_slice.and_then(|slice| slice.picture_parameter_set),
-            data: interleave(&self.nals, self.pieces),
-            parameter_sets: self.parameter_sets,
-        }
-    }
-}
-
-/// Lengths (with the headers that stood apart) and pieces in the order of the sample. All lengths share one
-/// allocation.
-fn interleave(nals: &[Nal], pieces: Vec<Bytes>) -> Vec<Bytes> {
-    let mut prefixes = Vec::with_capacity(nals.len() * 6);
-    for nal in nals {
-        // Below the limit on a sample, which is far below 4 GiB.
-        let len = u32::try_from(nal.header.len + nal.len).unwrap_or(u32::MAX);
-        prefixes.extend_from_slice(&len.to_be_bytes());
-        prefixes.extend_from_slice(nal.header.as_slice());
-    }
-    let mut prefixes = Bytes::from(prefixes);
-    let mut data = Vec::with_capacity(nals.len() + pieces.len());
-    let mut pieces = pieces.into_iter();
-    for nal in nals {
-        data.push(prefixes.split_to((4 + nal.header.len).min(prefixes.len())));
-        data.extend(pieces.by_ref().take(nal.pieces));
-    }
-    data
 }
 
 /// Walks the messages of an SEI NAL unit (H.264 7.3.2.3.1, H.265 7.3.5), given from behind its header.
