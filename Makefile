@@ -41,13 +41,15 @@ lint: ## formatting, clippy, rustdoc, and the dependencies' licences and sources
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: licences and sources were not checked"; fi
 
-bench: ## what storing, recording and giving back cost, as ratios on this machine (release build, a quarter of an hour)
+bench: ## what storing, recording and giving back cost, as ratios on this machine (release build, an hour)
 	@.ci/install fio
 	$(CARGO) build --release -p keha
 	$(CARGO) run --release -p keha-tests --bin bench_storage
 	$(CARGO) run --release -p keha-tests --bin bench
 	$(CARGO) run --release -p keha-tests --bin bench_http
 	$(CARGO) run --release -p keha-tests --bin bench_timeline
+	$(CARGO) run --release -p keha-tests --bin bench_reading
+	KEHA_BENCH_DIR=$(CURDIR)/target $(CARGO) test --release -p keha-fs --lib -- --ignored --nocapture opening_after_a_crash
 
 # The points of acceptance in full size, with the release binary; POINT= one of them, or POINT=COUNT for kill, kills, killed, powercut
 POINT ?= all

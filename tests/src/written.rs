@@ -3,7 +3,10 @@
 //! Must not live here: what is asked of such a volume.
 
 use anyhow::{Context, Result};
-use keha_fs::{Anchor, Configuration, Item, Rejected, Sample, StoredSample, StreamWriter, TimeRange, Volume};
+use keha_fs::{
+    Anchor, Configuration, Item, Rejected, RunId, Sample, StoredSample, StreamName, StreamWriter, TimeRange,
+    Uuid, Volume, WallTime, Writer,
+};
 use std::path::Path;
 use std::time::Duration;
 
@@ -37,6 +40,41 @@ impl Recorded {
             configuration: configuration.context("no configuration")?,
             anchor: anchor.context("no anchor")?,
             samples,
+        })
+    }
+}
+
+impl Recorded {
+    /// How many bytes its samples have.
+    pub fn bytes(&self) -> u64 {
+        self.samples.iter().map(|sample| sample.data.len() as u64).sum()
+    }
+
+    /// How long it takes, in ticks, with the last picture as long as the first.
+    pub fn lap_ticks(&self) -> i64 {
+        let at = |index: usize| self.samples.get(index).map_or(0, |sample| sample.ticks);
+        at(self.samples.len().saturating_sub(1)) - at(0) + at(1) - at(0)
+    }
+
+    /// A stream of this name into which it can be written, its first sample at this moment.
+    pub fn begin(&self, writer: &Writer, name: &str, from: WallTime) -> Result<StreamWriter> {
+        let mut stream = writer.stream(&StreamName::new(name)?)?;
+        stream.configure(&self.configuration)?;
+        stream.begin_run(RunId(Uuid::new_v4()));
+        stream.anchor(Anchor { ticks: 0, wall: from, ..self.anchor });
+        Ok(stream)
+    }
+
+    /// The sample of this number, from 0, where it is played over and over.
+    pub fn sample(&self, number: usize) -> Result<Sample> {
+        let (lap, index) = (number / self.samples.len().max(1), number % self.samples.len().max(1));
+        let sample = self.samples.get(index).context("nothing was recorded")?;
+        let first = self.samples.first().map_or(0, |first| first.ticks);
+        Ok(Sample {
+            track: sample.track,
+            ticks: sample.ticks - first + lap as i64 * self.lap_ticks(),
+            flags: sample.flags,
+            data: vec![sample.data.clone()],
         })
     }
 }

@@ -35,6 +35,7 @@ mod memory_tests;
 mod metadata_tests;
 mod misplaced_tests;
 mod nth_tests;
+mod opening_tests;
 mod oracle;
 mod order;
 mod overwriting_tests;

@@ -9,7 +9,7 @@
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result, ensure};
-use keha_fs::{Anchor, RunId, Sample, StreamName, Uuid, WallTime, Writer, WriterOptions};
+use keha_fs::{WallTime, Writer, WriterOptions};
 use keha_tests::media::ClipKind;
 use keha_tests::process::{Running, keha_ok};
 use keha_tests::rig::{Rig, named, text};
@@ -57,11 +57,8 @@ impl Made {
     /// Records a camera for a while, and writes what it sent over and over into a large volume.
     fn new(rig: &mut Rig, gigabytes: usize) -> Result<Made> {
         rig.record(&["--duration", "12s"])?.wait(Duration::from_secs(60))?;
-        let Recorded { configuration, anchor, samples } = Recorded::of(&rig.volume)?;
-        let lap_ticks =
-            samples.last().zip(samples.first()).map_or(0, |(last, first)| last.ticks - first.ticks) + 3600;
-        let lap_bytes: u64 = samples.iter().map(|sample| sample.data.len() as u64).sum();
-        let laps = (gigabytes as u64 * 1_000_000_000).div_ceil(lap_bytes) as i64;
+        let recorded = Recorded::of(&rig.volume)?;
+        let laps = (gigabytes as u64 * 1_000_000_000).div_ceil(recorded.bytes()) as usize;
         let volume = rig.dir.path().join("large.ring");
         let size = format!("{}MiB", gigabytes * 1100 + 512);
         keha_ok(
@@ -69,30 +66,15 @@ impl Made {
             Duration::from_secs(120),
         )?;
         let writer = Writer::open(&volume, WriterOptions::default(), Box::new(|_| {}))?;
-        let mut stream = writer.stream(&StreamName::new("large")?)?;
-        stream.configure(&configuration)?;
-        stream.begin_run(RunId(Uuid::from_u128(1)));
         let from = WallTime(1_780_000_000 * S);
-        stream.anchor(Anchor { ticks: 0, wall: from, ..anchor });
-        let first = samples.first().map_or(0, |sample| sample.ticks);
-        for lap in 0..laps {
-            for sample in &samples {
-                let ticks = sample.ticks - first + lap * lap_ticks;
-                push(
-                    &mut stream,
-                    &Sample {
-                        track: sample.track,
-                        ticks,
-                        flags: sample.flags,
-                        data: vec![sample.data.clone()],
-                    },
-                )?;
-            }
+        let mut stream = recorded.begin(&writer, "large", from)?;
+        for number in 0..laps * recorded.samples.len() {
+            push(&mut stream, &recorded.sample(number)?)?;
         }
         drop(stream);
         writer.close()?;
-        let to = from.plus_ns(laps * lap_ticks * S / i64::from(anchor.timescale));
-        Ok(Made { volume, from, to, bytes: lap_bytes * laps as u64 })
+        let to = from.plus_ns(laps as i64 * recorded.lap_ticks() * S / i64::from(recorded.anchor.timescale));
+        Ok(Made { volume, from, to, bytes: recorded.bytes() * laps as u64 })
     }
 
     fn config(&self, rig: &Rig) -> Result<PathBuf> {
