@@ -289,6 +289,8 @@ mod switches {
         PassedReaderSeesDamage,
         /// What is in memory is given whatever became of it.
         KeptGivenUnseen,
+        /// A footer that is kept of a block is said of it whoever has it by now.
+        FooterOfAnyTakeKept,
         /// Checksums of samples are not verified.
         PayloadUnverified,
         /// Blocks keep the rank of their take, however late they are written to.

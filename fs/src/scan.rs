@@ -293,6 +293,23 @@ impl<'a> Scanner<'a> {
         self.footer_by(take, &|offset, bytes| self.read(take.block, offset, bytes))
     }
 
+    /// The same by one read, if the footer is as long as the row lets expect, and stands where writers put it: before the trailer.
+    pub(crate) fn footer_at_once(&self, take: &Take, row: &Row) -> Option<(BlockTrailer, Footer)> {
+        let geometry = self.geometry;
+        let expected = Footer::bytes_for(row.chunks as usize, row.sync_samples as usize);
+        let tail = round_up(expected, geometry.page_bytes).checked_add(geometry.page_bytes)?;
+        let from = geometry.block_bytes.checked_sub(tail)?;
+        let stands = self.read(take.block, from, tail).ok();
+        self.footer_by(take, &|offset, bytes| {
+            let inside =
+                offset.checked_sub(from).zip(stands.as_ref()).filter(|(at, all)| at + bytes <= all.len());
+            match inside {
+                Some((at, all)) => Ok(all.slice(at..at + bytes)),
+                None => self.read(take.block, offset, bytes),
+            }
+        })
+    }
+
     fn footer_by(
         &self,
         take: &Take,

@@ -24,7 +24,7 @@ use super::{ReadAt, beyond_end};
 use crate::error::Result;
 
 /// How much memory of earlier reads is kept for later ones, of one file.
-const IDLE_BYTES_MAX: usize = 4 << 20;
+const IDLE_BYTES_MAX: usize = 8 << 20;
 /// Long reads go through the bounce buffer in parts of at most this size, which bounds what a thread keeps.
 const BOUNCE_BYTES: usize = 1 << 20;
 

@@ -17,6 +17,7 @@ mod erase_tests;
 mod erasures;
 mod fault_tests;
 mod fixture_tests;
+mod footer_tests;
 mod future_tests;
 mod fuzz;
 mod hold_doubt_tests;

@@ -6,7 +6,7 @@
 use super::judged;
 use super::{
     Verdict, age_tests, crash_tests, cut_tests, damage_tests, erase_beside_tests, erase_fault_tests,
-    erase_left_tests, erase_tests, fault_tests, hold_doubt_tests, hold_fault_tests, hold_tests,
+    erase_left_tests, erase_tests, fault_tests, footer_tests, hold_doubt_tests, hold_fault_tests, hold_tests,
     hostile_tests, kept_tests, known_row_tests, lap_tests, lost_row_tests, memory_tests, metadata_tests,
     misplaced_tests, nth_tests, overwriting_tests, reader_tests, renewed_cut_tests, renewed_tests,
     repair_doubt_tests, repair_tests, retention_tests, scrub_tests, sector_tests, sequence_tests,
@@ -54,6 +54,7 @@ const OUTDATED: Scenario = scenario("outdated table", stale_tests::outdated_tabl
 const COPIES: Scenario = scenario("damaged copies", stale_tests::damaged_copies, 4500..4501);
 const PASSED: Scenario = scenario("passed reader", reader_tests::passed_reader, 4600..4760);
 const KEPT: Scenario = scenario("kept, then erased and overwritten", kept_tests::of_what_goes, 8400..8404);
+const FOOTERS: Scenario = scenario("footers that are kept", footer_tests::of_what_goes, 9800..9802);
 
 const HELD_LAPS: Scenario = scenario("holds over laps", hold_tests::over_laps, 7000..7016);
 const HELD_GRANTS: Scenario = scenario("holds of granted blocks", hold_tests::of_granted_blocks, 7100..7112);
@@ -253,6 +254,7 @@ const PLANTS: &[Plant] = &[
     (&[Bug::CheckBlind], &[BYTES]),
     (&[Bug::PassedReaderSeesDamage], &[PASSED]),
     (&[Bug::KeptGivenUnseen], &[KEPT]),
+    (&[Bug::FooterOfAnyTakeKept], &[FOOTERS]),
     (&[Bug::TableFailsAsOne], &[METADATA]),
     (&[Bug::GoodCopyTakenBack], &[ONE_DIRECTORY]),
     (&[Bug::HoldGivenUpWithFirstCopy], &[COPIES_REFUSED, HELD_REFUSED]),

@@ -42,7 +42,7 @@ impl Volume {
 
     /// What is known of another stream is not for who asks for this one.
     fn known_configuration(&self, stream: StreamId, hash: ConfigurationHash) -> Option<Arc<Configuration>> {
-        let known = self.configurations.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.shared.configurations.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(&(stream, hash)).cloned()
     }
 
@@ -52,7 +52,7 @@ impl Volume {
         hash: ConfigurationHash,
         configuration: &Arc<Configuration>,
     ) {
-        let mut known = self.configurations.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.shared.configurations.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= CONFIGURATIONS_KEPT {
             known.clear();
         }
@@ -87,7 +87,7 @@ impl Volume {
         hash: ConfigurationHash,
     ) -> Option<Configuration> {
         let take = Recovered::take(block, row);
-        let (footer, _) = self.contents(block, row);
+        let (footer, _) = self.places(block, row);
         let mut places = footer
             .chunks
             .iter()

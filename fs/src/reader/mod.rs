@@ -10,6 +10,7 @@ mod configurations;
 mod cursor;
 mod dump;
 mod erased;
+mod footers;
 mod kept;
 mod outline;
 mod passed;
@@ -25,6 +26,8 @@ pub use outline::{BlockOutline, OutlineChunk, OutlineKind, OutlineSync};
 pub use rows::StreamRow;
 pub(crate) use verify::BlockCheck;
 
+use ahead::AllWindows;
+use footers::Footers;
 use passed::{recover_beside_writer, renewed_beside_writer};
 use past::{Pasts, withhold};
 
@@ -37,7 +40,7 @@ use crate::format::footer::{ChunkPlace, Footer};
 use crate::format::superblock::Superblock;
 use crate::format::table::{Row, TIMES_NOT_MONOTONE};
 use crate::hold::{Guard, Hold, HoldRoom, Use, room};
-use crate::recover::{Recovered, remembered_contents};
+use crate::recover::Recovered;
 use crate::report::{BlockDump, BlockState, BlockSummary, CheckReport, Finding, Span, TimeRange, VolumeInfo};
 use crate::sample::Anchor;
 use crate::scan::Scanner;
@@ -56,13 +59,21 @@ pub struct Volume {
     clock: Arc<dyn Clock>,
     state: Arc<Recovered>,
     info: VolumeInfo,
-    configurations: Arc<Mutex<Configurations>>,
+    shared: Arc<Shared>,
     /// Chunks in memory, for all readers.
     cache: Option<Arc<dyn ChunkCache>>,
     /// What was found when a block was last looked at that the ring might have taken.
     latest: Mutex<Option<Arc<Recovered>>>,
     /// What is past its maximum age.
     pasts: Mutex<Pasts>,
+}
+
+/// What all looks at a volume share, and all their readers.
+#[derive(Default)]
+struct Shared {
+    configurations: Mutex<Configurations>,
+    footers: Footers,
+    windows: Arc<AllWindows>,
 }
 
 /// Those that were met. They follow from their hashes, so that all looks at a volume can share them.
@@ -74,8 +85,8 @@ impl Clone for Volume {
         let (latest, pasts) = Default::default();
         let (disk, clock, state) = (Arc::clone(&self.disk), Arc::clone(&self.clock), Arc::clone(&self.state));
         let (path, info, cache) = (self.path.clone(), self.info.clone(), self.cache.clone());
-        let configurations = Arc::clone(&self.configurations);
-        Volume { disk, path, clock, state, info, configurations, cache, latest, pasts }
+        let shared = Arc::clone(&self.shared);
+        Volume { disk, path, clock, state, info, shared, cache, latest, pasts }
     }
 }
 
@@ -113,8 +124,8 @@ impl Volume {
     pub(crate) fn from_disk_at(disk: Arc<dyn ReadAt>, path: &Path, clock: Arc<dyn Clock>) -> Result<Volume> {
         let state = Arc::new(recover_beside_writer(&*disk, path)?);
         let info = volume_info(&state.superblock);
-        let (configurations, cache, latest, pasts) = Default::default();
-        Ok(Volume { disk, path: path.to_owned(), clock, state, info, configurations, cache, latest, pasts })
+        let (path, (shared, cache, latest, pasts)) = (path.to_owned(), Default::default());
+        Ok(Volume { disk, path, clock, state, info, shared, cache, latest, pasts })
     }
 
     /// Follows a live writer: sees all it had written when this was called.
@@ -139,12 +150,9 @@ impl Volume {
         let (disk, clock, path) = (Arc::clone(&self.disk), Arc::clone(&self.clock), self.path.clone());
         let (info, (latest, pasts)) = (volume_info(&state.superblock), Default::default());
         // Of another volume in the same place nothing is kept.
-        let same = info.id == self.info.id;
-        let (configurations, cache) = match same {
-            true => (Arc::clone(&self.configurations), self.cache.clone()),
-            false => (Arc::default(), self.cache.clone()),
-        };
-        Ok(Volume { disk, path, clock, state, info, configurations, cache, latest, pasts })
+        let shared = if info.id == self.info.id { Arc::clone(&self.shared) } else { Arc::default() };
+        let cache = self.cache.clone();
+        Ok(Volume { disk, path, clock, state, info, shared, cache, latest, pasts })
     }
 
     /// What the volume is.
@@ -377,23 +385,6 @@ impl Volume {
     fn links(&self, stream: StreamId) -> impl Iterator<Item = (BlockIndex, &Row)> {
         let blocks = self.state.chains.blocks(stream);
         blocks.filter_map(|block| Some((block, self.state.rows.get(block.0 as usize)?)))
-    }
-
-    /// The chunks and sync samples of a block: from its footer, else from its chunk headers, with what was met there.
-    fn contents(&self, block: BlockIndex, row: &Row) -> (Footer, Vec<Finding>) {
-        let (mut footer, mut findings) = remembered_contents(&self.scanner(), block, row);
-        self.hide(row, &mut footer);
-        // What is torn of chunks that nobody is given is no loss.
-        findings.iter_mut().for_each(|finding| finding.footage_lost &= row.withheld == 0);
-        (footer, findings)
-    }
-
-    /// Marks what of a block is not given.
-    fn hide(&self, row: &Row, footer: &mut Footer) {
-        withhold(row, footer);
-        if let Some(past) = self.past(row.stream) {
-            past.hide_in(row, footer);
-        }
     }
 }
 

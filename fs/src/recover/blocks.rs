@@ -303,10 +303,19 @@ pub(crate) fn remembered_contents(
     }
 }
 
+/// A footer that is kept of a take, or read, if the block has one by its row, and it tells of as many chunks.
+pub(crate) fn kept_footer(row: &Row, kept: impl FnOnce() -> Option<Footer>) -> Option<Footer> {
+    let footer = has_footer(row).then(kept).flatten()?;
+    (footer.chunks.len() == row.chunks as usize || planted!(FooterTrusted)).then_some(footer)
+}
+
+fn has_footer(row: &Row) -> bool {
+    row.state == BlockState::Sealed && row.flags & NO_FOOTER == 0
+}
+
 /// The footer of a block, if it has one that tells of as many chunks as its row.
 fn footer_of(row: &Row, read: impl FnOnce() -> Option<(BlockTrailer, Footer)>) -> Option<Footer> {
-    let has_footer = row.state == BlockState::Sealed && row.flags & NO_FOOTER == 0;
-    let (trailer, footer) = has_footer.then(read).flatten()?;
+    let (trailer, footer) = has_footer(row).then(read).flatten()?;
     (trailer.row.chunks == row.chunks || planted!(FooterTrusted)).then_some(footer)
 }
 

@@ -40,7 +40,7 @@ mod verdict;
 mod walk;
 mod writing;
 
-pub(crate) use blocks::{contents, given_up, remembered_contents, state_of};
+pub(crate) use blocks::{contents, given_up, kept_footer, remembered_contents, state_of};
 pub(crate) use chains::Chains;
 #[cfg(test)]
 pub(crate) use chains::VISITS as CHAIN_VISITS;

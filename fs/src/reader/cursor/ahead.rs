@@ -8,6 +8,7 @@ use crate::reader::kept::ChunkAt;
 use crate::recover::Recovered;
 use crate::report::BlockState;
 use crate::types::ChunkNumber;
+use std::sync::Arc;
 
 /// How many chunks a cursor reads for itself first: who wants no more, or finds all in memory, needs no thread.
 const ALONE: u32 = if cfg!(test) { 0 } else { 2 };
@@ -19,7 +20,7 @@ const LOOKED_INTO_MAX: usize = 4;
 
 impl Cursor<'_> {
     /// The same cursor, reading ahead once it has read a few chunks: for who may read much of what it gives, one thing after the
-    /// other. Costs a thread then.
+    /// other. Costs a thread then, and two where they are waited for.
     #[must_use]
     pub fn reading_ahead(self) -> Self {
         Cursor { ahead_after: Some(ALONE), ..self }
@@ -29,7 +30,7 @@ impl Cursor<'_> {
     pub(super) fn look_ahead(&mut self) {
         if self.ahead_after == Some(0) {
             self.ahead_after = None;
-            self.ahead = Ahead::begin(self.volume.chunk_source());
+            self.ahead = Ahead::begin(self.volume.chunk_source(), Arc::clone(&self.volume.shared.windows));
         }
         let Some(room) = self.ahead.as_ref().map(Ahead::room).filter(|room| *room > 0) else { return };
         let wanted = |step: &&Step| self.is_given(&step.place) && !self.mode.takes_tables(step);
@@ -68,7 +69,7 @@ impl Cursor<'_> {
                 continue;
             }
             looked_into += 1;
-            let (take, (footer, _)) = (Recovered::take(block, &row), self.volume.contents(block, &row));
+            let (take, (footer, _)) = (Recovered::take(block, &row), self.volume.places(block, &row));
             let wanted = (0..).zip(&footer.chunks).filter(|(index, place)| {
                 let number = ChunkNumber(row.first_chunk.0.saturating_add(*index));
                 self.is_given(place)

@@ -78,6 +78,10 @@ impl Cursor<'_> {
             return Ok(());
         }
         let mut read = self.in_memory(step).map(Read::Whole).or_else(|| self.load(step));
+        let is_as_told = |read: &Read| read.is_whole() && read.located().header.kind == place.kind;
+        if read.as_ref().is_none_or(|read| !is_as_told(read)) {
+            self.volume.shared.footers.forget(&step.take);
+        }
         if read.as_ref().is_none_or(|read| !read.is_whole()) {
             if self.volume.is_passed(&step.take) {
                 return Err(self.volume.overwritten(&step.take));

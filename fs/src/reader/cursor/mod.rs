@@ -241,7 +241,7 @@ impl<'a> Cursor<'a> {
 
     /// What stands in a block, as far as it is settled.
     fn settled_contents(&mut self, take: &Take, row: &Row) -> Result<(Footer, Vec<Finding>)> {
-        let (mut footer, mut findings) = self.volume.contents(take.block, row);
+        let (mut footer, mut findings) = self.volume.places(take.block, row);
         let first_lost =
             findings.iter().filter(|finding| finding.footage_lost).map(|finding| finding.at).min();
         let Some(first_lost) = first_lost else { return Ok((footer, findings)) };
@@ -249,7 +249,7 @@ impl<'a> Cursor<'a> {
             return Err(self.volume.overwritten(take));
         }
         if !self.volume.is_unsettled(take, first_lost) {
-            return Ok(self.volume.contents(take.block, row));
+            return Ok(self.volume.places(take.block, row));
         }
         self.unsettled = true;
         let begins = self.volume.block_at(take.block);
@@ -312,7 +312,7 @@ impl<'a> Cursor<'a> {
                 return false;
             }
             let take = Recovered::take(*block, row);
-            let (footer, _) = self.volume.contents(*block, row);
+            let (footer, _) = self.volume.places(*block, row);
             if last_run(&footer) != Some(run) {
                 return false;
             }
