@@ -8,6 +8,7 @@ use crate::prepared::Kept;
 use crate::problem::Problem;
 use axum::body::Body;
 use axum::http::StatusCode;
+use keha_fs::ReadPurpose;
 use keha_player::footage::Marks;
 use keha_player::library::Snapshot;
 use std::collections::HashMap;
@@ -79,7 +80,8 @@ pub(crate) fn body(
     tokio::task::spawn_blocking(move || {
         let is_there = giver.is_there();
         let mut give = |piece| giver.give(piece);
-        match prepared.write_while(&snapshot.volume, bytes, marks.as_ref(), &is_there, &mut give) {
+        let volume = snapshot.volume.clone().reading_for(ReadPurpose::Bulk);
+        match prepared.write_while(&volume, bytes, marks.as_ref(), &is_there, &mut give) {
             Ok(_) => giver.finish(),
             Err(error) => {
                 prepared.spoil();

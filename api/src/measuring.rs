@@ -14,6 +14,7 @@ use crate::exports::{Export, Measured, Measuring};
 use crate::problem::Problem;
 use crate::routes::prepared;
 use jiff::Timestamp;
+use keha_fs::ReadPurpose;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,7 +103,8 @@ fn make(
     if prepared.entity_tag() != export.tag {
         return Err(Problem::changed());
     }
-    match prepared.measure_while(&snapshot.volume, MARKS_APART, is_wanted) {
+    let volume = snapshot.volume.clone().reading_for(ReadPurpose::Bulk);
+    match prepared.measure_while(&volume, MARKS_APART, is_wanted) {
         Ok((measured, marks)) => {
             app.exports.marks.keep(id, &marks);
             let blake3 = measured.hash.to_hex().to_string();

@@ -5,6 +5,7 @@
 #[macro_use]
 mod planted;
 
+mod admission;
 pub mod clock;
 mod configuration;
 mod copy;
@@ -35,6 +36,7 @@ mod tail;
 mod types;
 mod writer;
 
+pub use admission::ReadPurpose;
 pub use configuration::{Configuration, TrackConfiguration, TrackKind};
 pub use copy::{COPY_DAMAGE_MAX, CopyReport, copy_stream, run_digest};
 pub use create::{CreateOptions, create, plan, plan_at};

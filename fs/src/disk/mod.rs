@@ -39,6 +39,7 @@ pub(crate) use device::Device;
 pub use file::{EngineInUse, EngineKind, FileDisk, FileOptions, IO_DEPTH, IO_DEPTH_MAX, IoEngine};
 pub use lock::LOCK_WAIT;
 pub use operation::{Completion, Operation, OperationKind, Token};
+pub(crate) use reader::FileIdentity;
 pub use reader::FileReader;
 pub(crate) use slab::Slabs;
 

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -44,7 +44,19 @@ pub struct FileReader {
     pool: Arc<BufferPool>,
 }
 
+/// Which file or device: whatever its path, as long as somebody has it open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FileIdentity(pub(crate) u64, pub(crate) u64);
+
 impl FileReader {
+    /// Which file is open.
+    pub(crate) fn identity(&self) -> io::Result<FileIdentity> {
+        let metadata = self.file.metadata()?;
+        // A device has many nodes, in many filesystems.
+        let device = metadata.file_type().is_block_device().then(|| FileIdentity(u64::MAX, metadata.rdev()));
+        Ok(device.unwrap_or_else(|| FileIdentity(metadata.dev(), metadata.ino())))
+    }
+
     /// Opens an existing file or block device, which may have a writer at the same time.
     ///
     /// # Errors

@@ -31,6 +31,7 @@ use footers::Footers;
 use passed::{recover_beside_writer, renewed_beside_writer};
 use past::{Pasts, withhold};
 
+use crate::admission::{self, Admission, Admitted, ReadPurpose};
 use crate::clock::{Clock, SystemClock};
 use crate::configuration::Configuration;
 use crate::disk::{FileReader, ReadAt};
@@ -54,6 +55,8 @@ use std::sync::{Arc, Mutex};
 /// A volume open for reading.
 pub struct Volume {
     disk: Arc<dyn ReadAt>,
+    /// The same as it is for who need not ask, and who is asked.
+    gate: Option<(Arc<dyn ReadAt>, Arc<Admission>)>,
     path: PathBuf,
     /// Says what is past its maximum age.
     clock: Arc<dyn Clock>,
@@ -85,8 +88,8 @@ impl Clone for Volume {
         let (latest, pasts) = Default::default();
         let (disk, clock, state) = (Arc::clone(&self.disk), Arc::clone(&self.clock), Arc::clone(&self.state));
         let (path, info, cache) = (self.path.clone(), self.info.clone(), self.cache.clone());
-        let shared = Arc::clone(&self.shared);
-        Volume { disk, path, clock, state, info, shared, cache, latest, pasts }
+        let (gate, shared) = (self.gate.clone(), Arc::clone(&self.shared));
+        Volume { disk, gate, path, clock, state, info, shared, cache, latest, pasts }
     }
 }
 
@@ -111,7 +114,21 @@ impl Volume {
     /// # Errors
     /// [`Error::Io`], [`Error::NotAVolume`], [`Error::Unsupported`].
     pub fn open(path: &Path) -> Result<Volume> {
-        Volume::from_disk_at(Arc::new(FileReader::open(path)?), path, Arc::new(SystemClock::new()))
+        let file = FileReader::open(path)?;
+        let identity = file.identity().map_err(|source| Error::io("look at", path, source))?;
+        let disk: Arc<dyn ReadAt> = Arc::new(file);
+        let volume = Volume::from_disk_at(Arc::clone(&disk), path, Arc::new(SystemClock::new()))?;
+        Ok(Volume { gate: Some((disk, admission::of(identity))), ..volume }
+            .reading_for(ReadPurpose::Playback))
+    }
+
+    /// The same look, for who reads for this: beside a writer in the same process large reads wait until recording leaves the disk to them,
+    /// what is played before what is exported. [`ReadPurpose::Playback`] unless told otherwise.
+    #[must_use]
+    pub fn reading_for(self, purpose: ReadPurpose) -> Volume {
+        let Some((disk, admission)) = &self.gate else { return self };
+        let (disk, admission) = (Arc::clone(disk), Arc::clone(admission));
+        Volume { disk: Arc::new(Admitted { disk, admission, purpose }), ..self }
     }
 
     /// [`Volume::open`] on anything that can be read, by a clock that never calls anything past its age.
@@ -124,8 +141,8 @@ impl Volume {
     pub(crate) fn from_disk_at(disk: Arc<dyn ReadAt>, path: &Path, clock: Arc<dyn Clock>) -> Result<Volume> {
         let state = Arc::new(recover_beside_writer(&*disk, path)?);
         let info = volume_info(&state.superblock);
-        let (path, (shared, cache, latest, pasts)) = (path.to_owned(), Default::default());
-        Ok(Volume { disk, path, clock, state, info, shared, cache, latest, pasts })
+        let (path, (gate, shared, cache, latest, pasts)) = (path.to_owned(), Default::default());
+        Ok(Volume { disk, gate, path, clock, state, info, shared, cache, latest, pasts })
     }
 
     /// Follows a live writer: sees all it had written when this was called.
@@ -151,8 +168,8 @@ impl Volume {
         let (info, (latest, pasts)) = (volume_info(&state.superblock), Default::default());
         // Of another volume in the same place nothing is kept.
         let shared = if info.id == self.info.id { Arc::clone(&self.shared) } else { Arc::default() };
-        let cache = self.cache.clone();
-        Ok(Volume { disk, path, clock, state, info, shared, cache, latest, pasts })
+        let (gate, cache) = (self.gate.clone(), self.cache.clone());
+        Ok(Volume { disk, gate, path, clock, state, info, shared, cache, latest, pasts })
     }
 
     /// What the volume is.

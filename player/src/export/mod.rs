@@ -34,7 +34,7 @@ use crate::error::{Error, Result};
 use archive::Archive;
 use describe::Asked;
 use feed::{Feed, Wanted};
-use keha_fs::{RunId, StreamSummary, Volume};
+use keha_fs::{ReadPurpose, RunId, StreamSummary, Volume};
 use split::{Lane, Placed, Splitter};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -53,7 +53,13 @@ pub fn export<'a>(
     output: Output<'a>,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<ExportReport> {
-    export_from(volume, request, output, progress)
+    let volume = volume.clone().reading_for(ReadPurpose::Bulk);
+    // For as long as this look is there.
+    let output = match output {
+        Output::File { path, force } => Output::File { path, force },
+        Output::Pipe(pipe) => Output::Pipe(pipe),
+    };
+    export_from(&volume, request, output, progress)
 }
 
 fn export_from<'a>(

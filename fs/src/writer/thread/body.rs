@@ -1,6 +1,7 @@
 //! What the writer's thread does, over and over: takes in what came, makes a round when one is due, answers who asked.
 
 use super::{Admitted, Ask, Pulse, ROUND_LONG, Shared, WAKE_BYTES};
+use crate::admission::Recording;
 use crate::disk::FileDisk;
 use crate::error::{Error, Result};
 use crate::report::{Health, RoundReport};
@@ -38,6 +39,7 @@ struct Farewell(Arc<Shared>);
 
 impl Drop for Farewell {
     fn drop(&mut self) {
+        self.0.record(Recording::Absent);
         let why = if std::thread::panicking() { "its thread panicked" } else { "it was closed" };
         let mut inbox = self.0.lock();
         inbox.stopped = Some(why.to_owned());

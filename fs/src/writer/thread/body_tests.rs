@@ -105,6 +105,7 @@ fn recorded(folder: &Path, interval: Duration) -> (Body, [StreamName; 2], [usize
         wake: Condvar::new(),
         gone: Condvar::new(),
         pulse: Mutex::new(Pulse::default()),
+        admission: None,
         buffer_bytes: 0,
         path,
     });

@@ -11,6 +11,7 @@ use super::room::{Budget, Room};
 use super::scrubber::Scrubber;
 use super::stream::Input;
 use super::{Pending, Rejected, WriterOptions};
+use crate::admission::{self, Admission, Recording};
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{EngineInUse, FileDisk, FileOptions, FileReader, ReadAt};
 use crate::error::{Error, Result};
@@ -118,6 +119,8 @@ pub(super) struct Shared {
     /// The thread has ended.
     gone: Condvar,
     pulse: Mutex<Pulse>,
+    /// Whom readers ask; `None` in tests.
+    admission: Option<Arc<Admission>>,
     buffer_bytes: usize,
     /// For error texts.
     path: PathBuf,
@@ -223,7 +226,19 @@ impl Shared {
         pulse.hurried || pulse.round_since.is_some_and(|since| since.elapsed() > ROUND_LONG)
     }
 
+    /// What readers in this process may take of the disk from now on.
+    fn record(&self, recording: Recording) {
+        if let Some(admission) = &self.admission {
+            admission.record(recording);
+        }
+    }
+
     fn set_pulse(&self, pulse: Pulse) {
+        self.record(match (&pulse.round_since, pulse.hurried) {
+            (Some(_), _) => Recording::Round,
+            (None, true) => Recording::Late,
+            (None, false) => Recording::Resting,
+        });
         *self.pulse.lock().unwrap_or_else(PoisonError::into_inner) = pulse;
     }
 
@@ -334,7 +349,9 @@ impl WriterThread {
         let (engine, depth) = (options.engine, options.depth);
         let disk = FileDisk::open(path, &FileOptions { engine, depth, ..FileOptions::default() })?;
         let io = disk.in_use().clone();
-        let reader: Arc<dyn ReadAt> = Arc::new(FileReader::open(path)?);
+        let reader = FileReader::open(path)?;
+        let identity = reader.identity().map_err(|source| Error::io("look at", path, source))?;
+        let (reader, admission): (Arc<dyn ReadAt>, _) = (Arc::new(reader), Some(admission::of(identity)));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let engine_options = EngineOptions {
             opener: options.opener,
@@ -351,9 +368,11 @@ impl WriterThread {
             wake: Condvar::new(),
             gone: Condvar::new(),
             pulse: Mutex::default(),
+            admission,
             buffer_bytes: options.buffer_bytes,
             path: path.to_owned(),
         });
+        shared.record(Recording::Resting);
         let progress = engine.progress();
         if options.scrub.is_some() {
             let scrubber = Scrubber::new(Arc::clone(&shared), reader, clock, engine.superblock());
@@ -441,6 +460,7 @@ mod tests {
             wake: Condvar::new(),
             gone: Condvar::new(),
             pulse: Mutex::default(),
+            admission: None,
             buffer_bytes: 0,
             path: PathBuf::new(),
         };
