@@ -8,13 +8,14 @@ use std::ops::ControlFlow;
 fn stuck(recorder: &Recorder, writer: &Writer, name: &str) {
     let name = StreamName::new(name).expect("a name");
     let url = CameraUrl::parse("testsrc://").expect("an address");
-    let tail = writer.stream(&name).expect("a stream").tail();
+    let stream = writer.stream(&name).expect("a stream");
+    let (id, tail) = (stream.id(), stream.tail());
     let cell = Arc::new(Mutex::new(StatusCell::new(name.clone(), url.clone(), WallTime(0))));
     let handle = recorder.runtime.as_ref().expect("threads").spawn(async {
         std::thread::sleep(Duration::from_secs(3600));
     });
     let task = Some(Task { stop: watch::channel(false).0, handle });
-    lock(&recorder.members).push(Member { camera: name.clone(), name, url, cell, tail, task });
+    lock(&recorder.members).push(Member { camera: name.clone(), name, id, url, cell, tail, task });
 }
 
 /// The promise of a server that ends within five seconds leaves one for the disk. Two streams here were waited for twice, for six
