@@ -51,9 +51,11 @@ bench: ## what storing, recording and giving back cost, as ratios on this machin
 	$(CARGO) run --release -p keha-tests --bin bench_reading
 	KEHA_BENCH_DIR=$(CURDIR)/target $(CARGO) test --release -p keha-fs --lib -- --ignored --nocapture opening_after_a_crash
 
-# The points of acceptance in full size, with the release binary; POINT= one of them, or POINT=COUNT for kill, kills, killed, powercut
+# The points of acceptance in full size, with the release binary; POINT= one of them, or POINT=COUNT for kill, kills, killed, powercut ...
+# GROUND= where volumes lie and how recorders are started: file, threads, io_uring, partition, sandbox, unprivileged, or all
 POINT ?= all
+GROUND ?= file
 acceptance: needs ## the promises in full size (hours): POINT=frames|clock|kill|kills|powercut|stalls|diskerrors|clocks|lap|copy|scrub|...
 	$(CARGO) build --release -p keha
 	$(CARGO) build --release -p keha-tests --bin acceptance
-	$(CARGO) run --release -p keha-tests --bin acceptance -- $(POINT)
+	KEHA_GROUND=$(GROUND) $(CARGO) run --release -p keha-tests --bin acceptance -- $(POINT)

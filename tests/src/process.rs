@@ -2,6 +2,7 @@
 //!
 //! The binary is the one beside the test executable (`make test` builds it first), or the one named by `KEHA_BIN`.
 
+use crate::ground::launch;
 use crate::wait;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
@@ -12,6 +13,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How long a killed child may take to be gone.
+const GONE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The directory the running test was built into: `target/PROFILE`.
 pub fn build_dir() -> Result<PathBuf> {
@@ -69,13 +73,13 @@ impl Running {
         Self::keha_with(arguments, |_| Ok(()))
     }
 
-    /// Starts `keha` with these arguments in an environment of its own.
+    /// Starts `keha` with these arguments in an environment of its own, and as the ground of the volume that they name says
+    /// ([`crate::ground`]).
     pub fn keha_with<A: AsRef<OsStr>>(
         arguments: &[A],
         prepare: impl FnOnce(&mut Command) -> Result<()>,
     ) -> Result<Self> {
-        let mut command = Command::new(keha_binary()?);
-        command.args(arguments).env_remove("KEHA_VOLUME");
+        let mut command = launch::command(arguments)?;
         prepare(&mut command)?;
         Self::start(&mut command)
     }
@@ -110,7 +114,7 @@ impl Running {
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         let ended = wait::until("a child to end", limit, || Ok(self.child.try_wait()?));
         if ended.is_err() {
-            self.kill()?;
+            self.give_up();
             let stderr = self.stderr();
             let last = &stderr[stderr.len().saturating_sub(20)..];
             return ended.with_context(|| format!("killed it; the end of its stderr:\n{}", last.join("\n")));
@@ -159,6 +163,12 @@ impl Running {
         self.stdout().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
+    /// SIGKILL, and a while for it: who waits in the kernel for a disk that stalls is left behind, or the stall would never end.
+    fn give_up(&mut self) {
+        self.child.kill().ok();
+        wait::until("a killed child to be gone", GONE_LIMIT, || Ok(self.child.try_wait()?)).ok();
+    }
+
     fn drain(&mut self) {
         for reader in self.readers.drain(..) {
             // A reader cannot fail; a grandchild holding the pipe open is not something these tests start.
@@ -170,8 +180,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
-            self.child.kill().ok();
-            self.child.wait().ok();
+            self.give_up();
         }
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! Must not live here: what a good recording is ([`crate::points`]).
 
+use crate::ground::{Ground, Hangs, Laid};
 use crate::media::nal::NalHash;
 use crate::media::{Clip, ClipKind, Codec};
 use crate::probe::{self, Mkv};
-use crate::process::{self, Running, build_dir, keha_ok};
+use crate::process::{self, Running, keha_ok};
 use crate::server::{CameraServer, Options};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -33,17 +34,17 @@ pub struct Rig {
     pub server: CameraServer,
     /// The cameras.
     pub cameras: Vec<Camera>,
+    /// The volume, with all that is below it: gone before the directory.
+    pub laid: Laid,
+    /// How the volume is named.
+    pub volume: PathBuf,
     /// Where the volume and the exports lie: on the disk of the build, not on a tmpfs.
     pub dir: tempfile::TempDir,
-    /// The volume.
-    pub volume: PathBuf,
 }
 
-/// A directory for a test's files on the disk of the build.
+/// A directory for a test's files on the disk of the build, not on a tmpfs.
 pub fn scratch() -> Result<tempfile::TempDir> {
-    let base = build_dir()?.join("keha-scratch");
-    std::fs::create_dir_all(&base)?;
-    Ok(tempfile::tempdir_in(base)?)
+    Ground::File.scratch()
 }
 
 /// Names for `count` cameras: `cam01` and on, each with one of the kinds in turn.
@@ -52,11 +53,31 @@ pub fn named(count: usize, kinds: &[ClipKind]) -> Vec<(String, ClipKind)> {
 }
 
 impl Rig {
-    /// Starts the cameras and creates the volume.
-    pub fn new(cameras: &[(String, ClipKind)], size: &str) -> Result<Self> {
-        let dir = scratch()?;
-        let volume = dir.path().join("test.ring");
-        create_volume(&volume, size, cameras.len())?;
+    /// Starts the cameras and creates the volume on that ground.
+    pub fn new(ground: Ground, cameras: &[(String, ClipKind)], size: &str) -> Result<Self> {
+        Self::with(ground, cameras, |dir| ground.lay(dir, size, cameras.len()))
+    }
+
+    /// The same on a disk that fails, which is well for now.
+    pub fn on_faulty(
+        ground: Ground,
+        cameras: &[(String, ClipKind)],
+        size: &str,
+        hangs: Hangs,
+    ) -> Result<Self> {
+        Self::with(ground, cameras, |dir| ground.lay_on_faulty(dir, size, cameras.len(), hangs))
+    }
+
+    /// The same with a volume that is laid so.
+    pub fn with(
+        ground: Ground,
+        cameras: &[(String, ClipKind)],
+        lay: impl FnOnce(&Path) -> Result<Laid>,
+    ) -> Result<Self> {
+        ground.possible()?;
+        let dir = ground.scratch()?;
+        let laid = lay(dir.path())?;
+        let volume = laid.volume.clone();
         let mut server = CameraServer::start(&Options::default())?;
         let mut list = Vec::new();
         for (name, kind) in cameras {
@@ -64,7 +85,7 @@ impl Rig {
             server.add(name, &clip)?;
             list.push(Camera { name: name.clone(), url: server.url(name), clip });
         }
-        Ok(Self { server, cameras: list, dir, volume })
+        Ok(Self { server, cameras: list, laid, volume, dir })
     }
 
     /// `keha record` of all cameras, with these further arguments.

@@ -14,13 +14,16 @@ static NOT_TRIED: AtomicUsize = AtomicUsize::new(0);
 ///
 /// # Errors
 /// Those of the test.
-pub fn where_possible(possible: fn() -> Result<()>, test: impl FnOnce() -> Result<()>) -> Result<()> {
+pub fn where_possible(
+    possible: impl FnOnce() -> Result<()>,
+    test: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     if is_possible(possible) { test() } else { Ok(()) }
 }
 
 /// Whether a test is possible; else says so past the test harness, which shows nothing of what passes. `.ci/run` counts these
 /// lines.
-pub fn is_possible(possible: fn() -> Result<()>) -> bool {
+pub fn is_possible(possible: impl FnOnce() -> Result<()>) -> bool {
     let Err(why) = possible() else { return true };
     let count = NOT_TRIED.fetch_add(1, Ordering::Relaxed) + 1;
     let thread = std::thread::current();

@@ -1,10 +1,12 @@
 //! What tests of real files share: a folder on a real disk, and small filesystems of a chosen kind.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
+
+#[path = "../../../tests/src/loop_device.rs"]
+mod loop_device;
 
 /// A folder on the filesystem of the build's output: a temporary one in memory may treat direct I/O differently.
 pub(super) fn scratch() -> TempDir {
@@ -67,9 +69,7 @@ impl Drop for Mounted {
 }
 
 /// A block device over a file; detached at the end.
-pub(super) struct LoopDevice {
-    device: String,
-}
+pub(super) struct LoopDevice(loop_device::LoopDevice);
 
 impl LoopDevice {
     /// Attaches `file`, or says why it cannot and returns `None`: the test is then skipped.
@@ -79,33 +79,12 @@ impl LoopDevice {
 
     /// As [`LoopDevice::new`], with sectors of this size.
     pub(super) fn with_sectors_of(file: &Path, bytes: u32) -> Option<Self> {
-        let made = Command::new("losetup")
-            .args(["--find", "--show", "--direct-io=on"])
-            .arg(format!("--sector-size={bytes}"))
-            .arg(file)
-            .output();
-        match made {
-            Ok(output) if output.status.success() => {
-                let device = String::from_utf8(output.stdout).unwrap().trim().to_owned();
-                Some(Self { device })
-            }
-            other => {
-                eprintln!("skipped: no loop device to be had ({other:?})");
-                None
-            }
-        }
+        let kind = loop_device::Kind { sector_bytes: bytes, direct: true, partitions: false };
+        let device = loop_device::LoopDevice::attach(file, kind);
+        device.inspect_err(|error| eprintln!("skipped: no loop device to be had ({error})")).ok().map(Self)
     }
 
     pub(super) fn path(&self) -> &Path {
-        Path::new(&self.device)
-    }
-}
-
-impl Drop for LoopDevice {
-    fn drop(&mut self) {
-        let detached = Command::new("losetup").arg("--detach").arg(&self.device).status();
-        if !detached.as_ref().is_ok_and(std::process::ExitStatus::success) {
-            eprintln!("{} stays attached: {detached:?}", self.device);
-        }
+        Path::new(self.0.node())
     }
 }

@@ -1,5 +1,6 @@
 //! A disk of a test's own: a loop device over a file, with partitions that the kernel knows of. Taken away at the end, whatever happens.
 
+use crate::loop_device::{Kind, LoopDevice};
 use keha_fs::{Uuid, partition};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ pub(crate) const MIB: u64 = 1 << 20;
 pub(crate) struct Disk {
     folder: TempDir,
     sector_bytes: u32,
-    device: Option<String>,
+    device: Option<LoopDevice>,
 }
 
 /// Runs a program that must succeed; what it says.
@@ -72,15 +73,14 @@ impl Disk {
     }
 
     pub(crate) fn attach(&mut self) -> bool {
-        let sector = format!("--sector-size={}", self.sector_bytes);
-        let made = Command::new("losetup").args(["--find", "--show", &sector]).arg(self.image()).output();
-        match made {
-            Ok(output) if output.status.success() => {
-                self.device = Some(String::from_utf8(output.stdout).expect("a name").trim().to_owned());
+        let kind = Kind { sector_bytes: self.sector_bytes, direct: false, partitions: false };
+        match LoopDevice::attach(&self.image(), kind) {
+            Ok(device) => {
+                self.device = Some(device);
                 true
             }
-            other => {
-                eprintln!("skipped: no loop device to be had ({other:?})");
+            Err(error) => {
+                eprintln!("skipped: no loop device to be had ({error})");
                 false
             }
         }
@@ -89,11 +89,7 @@ impl Disk {
     pub(crate) fn detach(&mut self) {
         let Some(device) = self.device.take() else { return };
         // Not all disks have partitions.
-        let _none = Command::new("partx").args(["-d", &device]).output();
-        let detached = Command::new("losetup").args(["--detach", &device]).status();
-        if !detached.as_ref().is_ok_and(std::process::ExitStatus::success) {
-            eprintln!("{device} stays attached: {detached:?}");
-        }
+        let _none = Command::new("partx").args(["-d", device.node()]).output();
     }
 
     pub(crate) fn image(&self) -> PathBuf {
@@ -106,7 +102,7 @@ impl Disk {
 
     /// The disk's node.
     pub(crate) fn node(&self) -> String {
-        self.device.clone().expect("it is attached")
+        self.device.as_ref().expect("it is attached").node().to_owned()
     }
 
     /// The node of a partition.

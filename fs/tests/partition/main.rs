@@ -7,4 +7,6 @@ mod common;
 mod disk;
 mod finding;
 mod guards;
+#[path = "../../../tests/src/loop_device.rs"]
+mod loop_device;
 mod volume;

@@ -1,10 +1,13 @@
 //! The promises in full size, one subcommand a point, or `all`. `POINT=COUNT` runs a point of many cycles so many times,
 //! and lets clients come for so many seconds.
 //!
+//! `KEHA_GROUND` names the grounds that volumes lie on ([`keha_tests::ground`]): `all`, or some with commas between them.
+//!
 //! Prints figures, one line each; ends with status 1 if any point does not hold. Use a release build.
 #![forbid(unsafe_code)]
 
 use anyhow::Result;
+use keha_tests::ground::Ground;
 use keha_tests::media::ClipKind;
 use keha_tests::points::diskerrors::{self, Refused};
 use keha_tests::points::{
@@ -15,80 +18,141 @@ use nix::errno::Errno;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// A point by name; it is given the count that was asked for.
-type Point = (&'static str, fn(Option<usize>) -> Result<()>);
+/// A point by name.
+type Point = (&'static str, Run);
+
+/// How it is run. It is given the count that was asked for.
+#[derive(Clone, Copy)]
+enum Run {
+    /// On any ground.
+    On(fn(Ground, Option<usize>) -> Result<()>),
+    /// On the ground `file` alone.
+    Once(fn(Option<usize>) -> Result<()>),
+}
 
 const POINTS: [Point; 22] = [
-    ("frames", |_| {
-        frames::whole(16, &[ClipKind::MainLong], 60, "4GiB")?;
-        frames::whole(
-            4,
-            &[ClipKind::H265Cra, ClipKind::TwoPps, ClipKind::WithAac, ClipKind::WithG711],
-            30,
-            "1GiB",
-        )?;
-        frames::whole(1, &[ClipKind::Reordered], 20, "256MiB")?;
-        frames::beside_a_live_recorder()?;
-        frames::changing_sets_cost_no_blocks(30)
-    }),
-    ("clock", |_| {
-        clock::whole(60)?;
-        clock::built_in(30)
-    }),
-    ("kill", |count| kill::whole(16, &MIXED, count.unwrap_or(100), "6GiB", 1)),
-    ("kills", |count| kill::side_by_side(3, 4, &LIGHT, count.unwrap_or(1000), "2GiB", 100)),
-    ("powercut", |count| {
-        let count = count.unwrap_or(200);
-        powercut::whole(4, &MIXED, count / 2, 1024, 2)?;
-        powercut::sectors(4, &MIXED, count - count / 2, 1024, 3)
-    }),
-    ("stalls", |_| {
-        stalls::whole(16, &[ClipKind::MainLong], 5, "1GiB", true)?;
-        stalls::whole(16, &[ClipKind::MainLong], 60, "4GiB", false)?;
-        stalls::for_ever(16, &[ClipKind::MainLong], 4)
-    }),
-    ("diskerrors", |_| {
-        diskerrors::bad_block(4, &LIGHT)?;
-        diskerrors::refusing(16, &[ClipKind::MainLong], Refused::Flushes, Errno::EIO, 60, "4GiB")?;
-        for error in [Errno::EIO, Errno::ENOSPC, Errno::EROFS, Errno::ENODEV] {
-            diskerrors::refusing(4, &LIGHT, Refused::Writes, error, 30, "512MiB")?;
-        }
-        diskerrors::full(4, &LIGHT, 30)
-    }),
-    ("clocks", |_| {
-        clocks::cases().into_iter().try_for_each(|case| {
-            // What drifts shows with time.
-            clocks::whole(case, 3, &LIGHT, if case.drift_ppm == 0 { 10 } else { 60 })
-        })
-    }),
-    ("custody", |_| custody::whole()),
-    ("forecast", |_| forecast::whole("512MiB", 8.0, Duration::from_secs(600))),
-    ("lap", |_| {
-        lap::whole(50, 8.0, Duration::from_secs(1800))?;
-        lap::filled("10GiB", 8.0, Duration::from_secs(1800))
-    }),
-    ("holds", |_| holds::whole(20, Duration::from_secs(600))),
-    ("copy", |_| copy::whole(1500)),
-    ("retention", |_| {
-        retention::whole(10, 8)?;
-        retention::ages(20)
-    }),
-    ("corrupt", |_| corrupt::whole(2000, 3)),
-    ("scrub", |_| scrub::whole(7, "60s", Duration::from_secs(300))),
-    ("damage", |_| damage::whole(20, Duration::from_secs(600))),
-    ("faults", |_| faults::whole(300)),
-    ("inputs", |_| inputs::whole()),
-    ("live", |_| pages::lateness(pages::LATE_MS_MAX)),
-    ("clients", |seconds| {
-        let duration = seconds.map_or(CLIENTS.duration, |seconds| Duration::from_secs(seconds as u64));
-        clients::whole(&clients::Trial { duration, alone: Some(duration.min(MEASURED_ALONE)), ..CLIENTS })
-    }),
-    ("killed", |count| {
-        let kills = count.unwrap_or(50);
-        killed::whole(&killed::Trial { cameras: 8, clients: 20, size: "4GiB", kills, seed: 61 })
-    }),
+    (
+        "frames",
+        Run::Once(|_| {
+            frames::whole(16, &[ClipKind::MainLong], 60, "4GiB")?;
+            frames::whole(
+                4,
+                &[ClipKind::H265Cra, ClipKind::TwoPps, ClipKind::WithAac, ClipKind::WithG711],
+                30,
+                "1GiB",
+            )?;
+            frames::whole(1, &[ClipKind::Reordered], 20, "256MiB")?;
+            frames::beside_a_live_recorder()?;
+            frames::changing_sets_cost_no_blocks(30)
+        }),
+    ),
+    (
+        "clock",
+        Run::Once(|_| {
+            clock::whole(60)?;
+            clock::built_in(30)
+        }),
+    ),
+    ("kill", Run::On(|ground, count| kill::whole(ground, 16, &MIXED, count.unwrap_or(100), "6GiB", 1))),
+    (
+        "kills",
+        Run::On(|ground, count| kill::side_by_side(ground, 3, 4, &LIGHT, count.unwrap_or(1000), "2GiB", 100)),
+    ),
+    (
+        "powercut",
+        Run::On(|ground, count| {
+            let count = count.unwrap_or(200);
+            let whole = if ground.is_file() { count / 2 } else { 0 };
+            if whole > 0 {
+                powercut::whole(ground, 4, &MIXED, whole, 1024, 2)?;
+            }
+            powercut::sectors(ground, 4, &MIXED, count - whole, 1024, 3)
+        }),
+    ),
+    (
+        "stalls",
+        Run::On(|ground, _| {
+            stalls::whole(ground, 16, &[ClipKind::MainLong], 5, "1GiB", true)?;
+            stalls::whole(ground, 16, &[ClipKind::MainLong], 60, "4GiB", false)?;
+            stalls::for_ever(ground, 16, &[ClipKind::MainLong], 4)
+        }),
+    ),
+    (
+        "diskerrors",
+        Run::On(|ground, _| {
+            diskerrors::bad_block(ground, 4, &LIGHT)?;
+            diskerrors::refusing(
+                ground,
+                16,
+                &[ClipKind::MainLong],
+                Refused::Flushes,
+                Errno::EIO,
+                60,
+                "4GiB",
+            )?;
+            for error in [Errno::EIO, Errno::ENOSPC, Errno::EROFS, Errno::ENODEV] {
+                diskerrors::refusing(ground, 4, &LIGHT, Refused::Writes, error, 30, "512MiB")?;
+            }
+            if ground.is_file() { diskerrors::full(ground, 4, &LIGHT, 30) } else { Ok(()) }
+        }),
+    ),
+    (
+        "clocks",
+        Run::On(|ground, count| {
+            clocks::cases().into_iter().take(count.unwrap_or(usize::MAX)).try_for_each(|case| {
+                // What drifts shows with time.
+                clocks::whole(ground, case, 3, &LIGHT, if case.drift_ppm == 0 { 10 } else { 60 })
+            })
+        }),
+    ),
+    ("custody", Run::Once(|_| custody::whole())),
+    ("forecast", Run::Once(|_| forecast::whole("512MiB", 8.0, Duration::from_secs(600)))),
+    (
+        "lap",
+        Run::On(|ground, count| {
+            lap::whole(ground, count.unwrap_or(50) as u64, 8.0, Duration::from_secs(1800))?;
+            match count {
+                None => lap::filled(ground, "10GiB", 8.0, Duration::from_secs(1800)),
+                Some(_) => Ok(()),
+            }
+        }),
+    ),
+    (
+        "holds",
+        Run::On(|ground, count| holds::whole(ground, count.unwrap_or(20) as u64, Duration::from_secs(600))),
+    ),
+    ("copy", Run::On(|ground, count| copy::whole(ground, count.unwrap_or(1500)))),
+    (
+        "retention",
+        Run::On(|ground, count| {
+            retention::whole(ground, count.unwrap_or(10), 8)?;
+            retention::ages(ground, 20)
+        }),
+    ),
+    ("corrupt", Run::On(|ground, count| corrupt::whole(ground, count.unwrap_or(2000), 3))),
+    ("scrub", Run::On(|ground, _| scrub::whole(ground, 7, "60s", Duration::from_secs(300)))),
+    ("damage", Run::On(|ground, count| damage::whole(ground, count.unwrap_or(20), Duration::from_secs(600)))),
+    ("faults", Run::Once(|_| faults::whole(300))),
+    ("inputs", Run::Once(|_| inputs::whole())),
+    ("live", Run::Once(|_| pages::lateness(pages::LATE_MS_MAX))),
+    (
+        "clients",
+        Run::Once(|seconds| {
+            let duration = seconds.map_or(CLIENTS.duration, |seconds| Duration::from_secs(seconds as u64));
+            clients::whole(&clients::Trial { duration, alone: Some(duration.min(MEASURED_ALONE)), ..CLIENTS })
+        }),
+    ),
+    (
+        "killed",
+        Run::Once(|count| {
+            let kills = count.unwrap_or(50);
+            killed::whole(&killed::Trial { cameras: 8, clients: 20, size: "4GiB", kills, seed: 61 })
+        }),
+    ),
 ];
 
+/// Names the grounds that the points are tried on.
+const GROUND: &str = "KEHA_GROUND";
 /// One camera in four of each: what a site has.
 const MIXED: [ClipKind; 4] = [ClipKind::Main, ClipKind::WithAac, ClipKind::H265Cra, ClipKind::WithG711];
 /// The same at low rates, where it is the number of events that counts.
@@ -109,26 +173,58 @@ const MEASURED_ALONE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let wanted: Option<Vec<(String, Option<usize>)>> = std::env::args().skip(1).map(parse).collect();
-    let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) else {
-        let points: Vec<_> = POINTS.iter().map(|(point, _)| *point).collect();
-        eprintln!("usage: acceptance POINT[=COUNT] ..., a point is all or one of {}", points.join(", "));
+    let wanted = wanted.filter(|wanted| !wanted.is_empty());
+    let (Some(wanted), Some(grounds)) = (wanted, grounds()) else {
+        eprintln!("{}", usage());
         return ExitCode::from(2);
     };
     let mut failed = 0;
-    for (point, run) in POINTS {
-        let Some((_, count)) = wanted.iter().find(|(name, _)| name == point || name == "all") else {
-            continue;
-        };
-        let start = Instant::now();
-        match run(*count) {
-            Ok(()) => println!("{point}: holds ({} s)", start.elapsed().as_secs()),
-            Err(error) => {
-                failed += 1;
-                println!("{point}: DOES NOT HOLD: {error:#}");
+    for ground in grounds {
+        for (point, run) in POINTS {
+            let Some((_, count)) = wanted.iter().find(|(name, _)| name == point || name == "all") else {
+                continue;
+            };
+            let start = Instant::now();
+            let (on, result) = match run {
+                Run::On(run) => (format!(" on {}", ground.name()), run(ground, *count)),
+                Run::Once(run) if ground == Ground::File => (String::new(), run(*count)),
+                Run::Once(_) => {
+                    println!("{point}: not tried on {}: it is tried on file alone", ground.name());
+                    continue;
+                }
+            };
+            match result {
+                Ok(()) => println!("{point}{on}: holds ({} s)", start.elapsed().as_secs()),
+                Err(error) => {
+                    failed += 1;
+                    println!("{point}{on}: DOES NOT HOLD: {error:#}");
+                }
             }
         }
     }
     ExitCode::from(u8::from(failed > 0))
+}
+
+/// The grounds that are asked for; `None` where there is no such.
+fn grounds() -> Option<Vec<Ground>> {
+    let Ok(wanted) = std::env::var(GROUND) else { return Some(vec![Ground::File]) };
+    if wanted == "all" {
+        return Some(Ground::ALL.to_vec());
+    }
+    wanted.split(',').map(Ground::named).collect()
+}
+
+fn usage() -> String {
+    let points: Vec<_> = POINTS.iter().map(|(point, _)| *point).collect();
+    let on: Vec<_> =
+        POINTS.iter().filter(|(_, run)| matches!(run, Run::On(_))).map(|(point, _)| *point).collect();
+    format!(
+        "usage: [{GROUND}=GROUND,...] acceptance POINT[=COUNT] ..., a point is all or one of {}; a ground, on which {} are tried, is all \
+         or one of {} (file, where none is named)",
+        points.join(", "),
+        on.join(", "),
+        Ground::ALL.map(Ground::name).join(", ")
+    )
 }
 
 /// `POINT` or `POINT=COUNT`.

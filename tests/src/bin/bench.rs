@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result, ensure};
+use keha_tests::ground::Ground;
 use keha_tests::media::ClipKind;
 use keha_tests::process::Running;
 use keha_tests::rig::{self, Rig, named};
@@ -64,7 +65,7 @@ fn show(what: &str, (median, least, most): (f64, f64, f64)) {
 }
 
 fn keha(cameras: usize, seconds: u64) -> Result<Turn> {
-    let rig = Rig::new(&named(cameras, &[ClipKind::Main]), "4GiB")?;
+    let rig = Rig::new(Ground::File, &named(cameras, &[ClipKind::Main]), "4GiB")?;
     let before = children_cpu_s()?;
     let mut recorder = rig.record(&[])?;
     std::thread::sleep(Duration::from_secs(seconds));
@@ -82,7 +83,7 @@ fn keha(cameras: usize, seconds: u64) -> Result<Turn> {
 }
 
 fn ffmpeg(cameras: usize, seconds: u64) -> Result<Turn> {
-    let rig = Rig::new(&named(cameras, &[ClipKind::Main]), "64MiB")?;
+    let rig = Rig::new(Ground::File, &named(cameras, &[ClipKind::Main]), "64MiB")?;
     let before = children_cpu_s()?;
     let mut running = Vec::new();
     for camera in &rig.cameras {

@@ -10,6 +10,7 @@
 
 use anyhow::{Context, Result, ensure};
 use keha_fs::{WallTime, Writer, WriterOptions};
+use keha_tests::ground::Ground;
 use keha_tests::media::ClipKind;
 use keha_tests::process::{Running, keha_ok};
 use keha_tests::rig::{Rig, named, text};
@@ -32,7 +33,7 @@ fn main() -> Result<()> {
         std::env::args().nth(n).map_or(Ok(default), |text| Ok(text.parse()?))
     };
     let (gigabytes, seeks, viewers) = (number(1, 4)?, number(2, 300)?, number(3, 100)?);
-    let mut rig = Rig::new(&named(1, &[ClipKind::Main]), "64MiB")?;
+    let mut rig = Rig::new(Ground::File, &named(1, &[ClipKind::Main]), "64MiB")?;
     let made = Made::new(&mut rig, gigabytes)?;
     let server = Server::start(&made.config(&rig)?)?;
     println!(

@@ -153,7 +153,7 @@ pub(super) struct OneFile {
 }
 
 impl OneFile {
-    pub(super) fn new(state: Arc<Mutex<State>>) -> Result<Self> {
+    pub(super) fn new(state: Arc<Mutex<State>>, owner: u32) -> Result<Self> {
         let size = state.lock().unwrap_or_else(PoisonError::into_inner).platter.size_bytes();
         let attributes = FileAttr {
             ino: FILE,
@@ -166,7 +166,7 @@ impl OneFile {
             kind: FileType::RegularFile,
             perm: 0o600,
             nlink: 1,
-            uid: nix::unistd::getuid().as_raw(),
+            uid: owner,
             gid: nix::unistd::getgid().as_raw(),
             rdev: 0,
             blksize: 4096,

@@ -16,7 +16,7 @@ mod platter;
 use crate::wait;
 use anyhow::{Context, Result, ensure};
 use filesystem::{OneFile, State};
-use fuser::{BackgroundSession, Config, MountOption, Session};
+use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 use platter::Platter;
@@ -65,8 +65,9 @@ pub struct FaultyDisk {
 }
 
 impl FaultyDisk {
-    /// Mounts a disk at a new directory in `dir`, with the volume of `image` in it. The image changes with it.
-    pub fn mount(dir: &Path, image: &Path) -> Result<Self> {
+    /// Mounts a disk at a new directory in `dir`, with the volume of `image` in it, which is this user's. The image changes with
+    /// it.
+    pub fn mount(dir: &Path, image: &Path, owner: u32) -> Result<Self> {
         sweep();
         let at = dir.join("faulty");
         std::fs::create_dir(&at)?;
@@ -76,7 +77,10 @@ impl FaultyDisk {
             MountOption::FSName(format!("{SOURCE}{}", std::process::id())),
             MountOption::DefaultPermissions,
         ];
-        let session = Session::new(OneFile::new(Arc::clone(&state))?, &at, &config)
+        if owner != nix::unistd::getuid().as_raw() {
+            config.acl = SessionACL::All;
+        }
+        let session = Session::new(OneFile::new(Arc::clone(&state), owner)?, &at, &config)
             .and_then(Session::spawn)
             .context("mounting a FUSE filesystem")?;
         Ok(Self { state, session: Some(session), at })

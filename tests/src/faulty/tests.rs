@@ -19,7 +19,7 @@ fn scene() -> Option<Scene> {
     let dir = tempfile::tempdir().unwrap();
     let image = dir.path().join("image");
     File::create(&image).unwrap().set_len(1 << 20).unwrap();
-    let disk = FaultyDisk::mount(dir.path(), &image).unwrap();
+    let disk = FaultyDisk::mount(dir.path(), &image, nix::unistd::getuid().as_raw()).unwrap();
     Some(Scene { disk, dir })
 }
 

@@ -8,6 +8,7 @@
 use super::figure;
 use crate::fake_clock::{self, FakeClock};
 use crate::footage;
+use crate::ground::Ground;
 use crate::loss;
 use crate::media::ClipKind;
 use crate::process::{Running, keha_ok, now_ns};
@@ -70,9 +71,9 @@ struct Begin {
 }
 
 /// Records `count` cameras through a case, `seconds` before and after each change.
-pub fn whole(case: Case, count: usize, kinds: &[ClipKind], seconds: u64) -> Result<()> {
+pub fn whole(ground: Ground, case: Case, count: usize, kinds: &[ClipKind], seconds: u64) -> Result<()> {
     fake_clock::possible()?;
-    let mut rig = Rig::new(&named(count, kinds), "256MiB")?;
+    let mut rig = Rig::new(ground, &named(count, kinds), "256MiB")?;
     let clock = FakeClock::new(rig.dir.path())?;
     clock.set(0.0, case.drift_ppm)?;
     let began = Instant::now();

@@ -2,6 +2,7 @@
 //! nanosecond for nanosecond.
 
 use super::figure;
+use crate::ground::Ground;
 use crate::media::ClipKind;
 use crate::process;
 use crate::rig::{self, Export, Rig, named, text};
@@ -13,8 +14,8 @@ use std::time::Duration;
 const COPY_LIMIT: Duration = Duration::from_secs(120);
 
 /// Copies beside the recorder, and all of it after so many pictures.
-pub fn whole(pictures: usize) -> Result<()> {
-    let rig = Rig::new(&named(2, &[ClipKind::WithAac, ClipKind::H265Cra]), "256MiB")?;
+pub fn whole(ground: Ground, pictures: usize) -> Result<()> {
+    let rig = Rig::new(ground, &named(2, &[ClipKind::WithAac, ClipKind::H265Cra]), "256MiB")?;
     let mut recorder = rig.record(&[])?;
     let enough = |export: &Export| {
         export.only().is_ok_and(|part| part.mkv.video().is_ok_and(|video| video.frames.len() >= pictures))

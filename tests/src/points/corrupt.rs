@@ -2,6 +2,7 @@
 
 use super::figure;
 use crate::footage;
+use crate::ground::Ground;
 use crate::media::ClipKind;
 use crate::media::nal::NalHash;
 use crate::process::{keha, keha_ok};
@@ -16,16 +17,16 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Corrupts `count` bytes of live data, one at a time.
-pub fn whole(count: usize, seed: u64) -> Result<()> {
+pub fn whole(ground: Ground, count: usize, seed: u64) -> Result<()> {
     let mut random = StdRng::seed_from_u64(seed);
     let kinds = [ClipKind::WithAac, ClipKind::WithG711, ClipKind::Small];
-    let rig = Rig::new(&named(3, &kinds), "64MiB")?;
+    let rig = Rig::new(ground, &named(3, &kinds), "64MiB")?;
     ensure!(rig.record(&["--duration", "20s"])?.wait(Duration::from_secs(80))?.success(), "record");
     rig::assert_check_clean(&rig.volume)?;
     let ranges = live_ranges(&rig.volume)?;
     let live: u64 = ranges.iter().map(|(from, to)| to - from).sum();
     let whole: Vec<_> = rig.cameras.iter().map(|camera| samples(&rig, camera)).collect::<Result<_>>()?;
-    let file = OpenOptions::new().read(true).write(true).open(&rig.volume)?;
+    let file = OpenOptions::new().read(true).write(true).open(&rig.laid.raw)?;
     let mut lost = 0;
     for number in 0..count {
         let at = loop {

@@ -3,6 +3,7 @@
 //! served; what describes the volume is rebuilt by `check --repair`.
 
 use super::figure;
+use crate::ground::Ground;
 use crate::media::ClipKind;
 use crate::media::nal::NalHash;
 use crate::process::{keha, keha_ok};
@@ -40,8 +41,8 @@ struct Outcome {
 }
 
 /// Records, then does `pairs` of each kind of fault.
-pub fn whole(pairs: usize, limit: Duration) -> Result<()> {
-    let subject = Subject::record(limit)?;
+pub fn whole(ground: Ground, pairs: usize, limit: Duration) -> Result<()> {
+    let subject = Subject::record(ground, limit)?;
     let mut tried = 0;
     for which in 0..pairs {
         let blocks = subject.blocks.len();
@@ -126,8 +127,8 @@ fn lose_all_but(file: &File, kept: &[(u64, u64)]) -> Result<()> {
 }
 
 impl Subject {
-    fn record(limit: Duration) -> Result<Subject> {
-        let mut rig = Rig::new(&named(2, &[ClipKind::Main, ClipKind::H265Cra]), "64MiB")?;
+    fn record(ground: Ground, limit: Duration) -> Result<Subject> {
+        let mut rig = Rig::new(ground, &named(2, &[ClipKind::Main, ClipKind::H265Cra]), "64MiB")?;
         for camera in rig.cameras.clone() {
             rig.server.stop(&camera.name)?;
             rig.server.add_with(&camera.name, &camera.clip, 8.0, false)?;
@@ -135,7 +136,7 @@ impl Subject {
         let blocks = blocks_of(&rig.volume)?;
         fill(&rig, &rig.volume, blocks, limit)?;
         let earlier = rig.dir.path().join("earlier.ring");
-        std::fs::copy(&rig.volume, &earlier)?;
+        rig.laid.copy_to(&earlier)?;
         // Wherever that ended: a lap further, and some, every block is of another take.
         fill(&rig, &rig.volume, newest(&earlier)? + blocks + 8, limit)?;
         let other = rig.dir.path().join("other.ring");
@@ -153,7 +154,7 @@ impl Subject {
     /// A copy of the volume to be damaged.
     fn copy(&self) -> Result<(PathBuf, File)> {
         let path = self.rig.dir.path().join("damaged.ring");
-        std::fs::copy(&self.rig.volume, &path)?;
+        self.rig.laid.copy_to(&path)?;
         let file = OpenOptions::new().read(true).write(true).open(&path)?;
         Ok((path, file))
     }
@@ -175,8 +176,8 @@ impl Subject {
 
     fn swapped(&self, first: usize, second: usize) -> Result<()> {
         let (path, file) = self.copy()?;
-        file.write_all_at(&self.read(&self.rig.volume, first)?, self.place(second)?)?;
-        file.write_all_at(&self.read(&self.rig.volume, second)?, self.place(first)?)?;
+        file.write_all_at(&self.read(&self.rig.laid.raw, first)?, self.place(second)?)?;
+        file.write_all_at(&self.read(&self.rig.laid.raw, second)?, self.place(first)?)?;
         self.judge(&path, &[first, second], "of this volume stands here")
     }
 

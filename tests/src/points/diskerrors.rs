@@ -5,6 +5,7 @@
 
 use super::figure;
 use super::scene::{LIMIT, Scene, what_is_missing_is_told};
+use crate::ground::{Ground, Hangs};
 use crate::media::ClipKind;
 use crate::power::{self, Mounted};
 use crate::process::{Running, now_ns};
@@ -22,14 +23,14 @@ use std::time::Duration;
 
 /// Where writes fail in one block of the first of `count` cameras: it goes on elsewhere and loses nothing, that block is
 /// withdrawn, nobody else notices.
-pub fn bad_block(count: usize, kinds: &[ClipKind]) -> Result<()> {
-    let scene = Scene::new(count, kinds, "256MiB")?;
+pub fn bad_block(ground: Ground, count: usize, kinds: &[ClipKind]) -> Result<()> {
+    let scene = Scene::new(ground, count, kinds, "256MiB", Hangs::Never)?;
     let mut recorder = scene.record()?;
     let block_bytes = u64_of(&rig::volume_json("info", &scene.rig.volume)?["volume"]["block_bytes"])?;
     // The one taken last is being written.
     let rows = blocks(&scene.rig.volume)?.into_iter().filter(|row| row["stream"] == "cam01");
     let open = rows.max_by_key(|row| row["sequence"].as_u64()).context("no block of cam01")?;
-    let at = u64_of(&open["at"])?;
+    let at = scene.rig.laid.disk_offset() + u64_of(&open["at"])?;
     scene.disk.fail_writes(at..at + block_bytes, Errno::EIO);
     let bad = wait::until("the block to be withdrawn", LIMIT, || {
         std::thread::sleep(Duration::from_millis(200));
@@ -62,6 +63,7 @@ pub enum Refused {
 /// Flushes or writes all fail for so many seconds: no block is taken meanwhile, and recording resumes by itself without a
 /// loss beyond what the gap records say.
 pub fn refusing(
+    ground: Ground,
     count: usize,
     kinds: &[ClipKind],
     what: Refused,
@@ -69,7 +71,7 @@ pub fn refusing(
     seconds: u64,
     size: &str,
 ) -> Result<()> {
-    let scene = Scene::new(count, kinds, size)?;
+    let scene = Scene::new(ground, count, kinds, size, Hangs::Never)?;
     let mut recorder = scene.record()?;
     std::thread::sleep(Duration::from_secs(2));
     match what {
@@ -106,13 +108,18 @@ pub fn refusing(
 }
 
 /// The volume is a sparse file on a filesystem that somebody else fills, then makes room on again.
-pub fn full(count: usize, kinds: &[ClipKind], seconds: u64) -> Result<()> {
+pub fn full(ground: Ground, count: usize, kinds: &[ClipKind], seconds: u64) -> Result<()> {
     power::possible()?;
-    let mut rig = Rig::new(&named(count, kinds), "256MiB")?;
-    let disk = Mounted::make(rig.dir.path(), 96)?;
-    let sparse = disk.path().join("test.ring");
-    crate::probe::run_silent(Command::new("cp").arg("--sparse=always").arg(&rig.volume).arg(&sparse))?;
-    rig.volume = sparse;
+    ensure!(ground.is_file(), "there is no filesystem on a {}", ground.name());
+    let mut disk = None;
+    let rig = Rig::with(ground, &named(count, kinds), |dir| {
+        let (whole, made) = (dir.join("whole.ring"), disk.insert(Mounted::make(dir, 96)?));
+        rig::create_volume(&whole, "256MiB", count)?;
+        let sparse = made.path().join("test.ring");
+        crate::probe::run_silent(Command::new("cp").arg("--sparse=always").arg(&whole).arg(&sparse))?;
+        ground.adopt(sparse)
+    })?;
+    let disk = disk.context("no disk")?;
     let mut recorder = rig.record(&[])?;
     record_json::await_durable(&mut recorder, &rig.cameras, Duration::from_secs(60))?;
     let filler = disk.path().join("filler");

@@ -1,6 +1,7 @@
 //! What `volume info` forecasts (in how long the oldest footage of each stream is overwritten) against what the ring does.
 
 use super::figure;
+use crate::ground::Ground;
 use crate::media::ClipKind;
 use crate::process::{Running, keha_ok};
 use crate::record_json;
@@ -28,7 +29,7 @@ struct Forecast {
 /// half full, and waits for what was forecast of both. Then the same where the faster one may have half of the volume and so ends
 /// its oldest footage earlier by itself; of the other the forecast is early there, for it counts on the plain ring.
 pub fn whole(size: &str, speed: f64, limit: Duration) -> Result<()> {
-    let mut rig = Rig::new(&named(2, &[ClipKind::Main, ClipKind::H265Cra]), size)?;
+    let mut rig = Rig::new(Ground::File, &named(2, &[ClipKind::Main, ClipKind::H265Cra]), size)?;
     for camera in rig.cameras.clone() {
         rig.server.stop(&camera.name)?;
         rig.server.add_with(&camera.name, &camera.clip, speed, false)?;

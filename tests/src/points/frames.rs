@@ -2,6 +2,7 @@
 
 use super::figure;
 use crate::footage::{self, payload_run, unbroken_run};
+use crate::ground::Ground;
 use crate::manifest;
 use crate::media::{ClipKind, Codec, nal};
 use crate::probe;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 /// Records `count` cameras of these kinds in turn for so many seconds, and judges every export.
 pub fn whole(count: usize, kinds: &[ClipKind], seconds: u64, volume_size: &str) -> Result<()> {
-    let rig = Rig::new(&named(count, kinds), volume_size)?;
+    let rig = Rig::new(Ground::File, &named(count, kinds), volume_size)?;
     let duration = format!("{seconds}s");
     let mut recorder = rig.record(&["--duration", &duration])?;
     let status = recorder.wait(Duration::from_secs(seconds + 60))?;
@@ -107,7 +108,7 @@ fn times_are_the_cameras(camera: &Camera, part: &Part, sent: &[Sent]) -> Result<
 /// The clip with two PPS, AUD and SEI costs no more blocks than a plain one of the same rate.
 pub fn changing_sets_cost_no_blocks(seconds: u64) -> Result<()> {
     let kinds = [ClipKind::TwoPps, ClipKind::Plain720];
-    let rig = Rig::new(&named(2, &kinds), "256MiB")?;
+    let rig = Rig::new(Ground::File, &named(2, &kinds), "256MiB")?;
     let duration = format!("{seconds}s");
     rig.record(&["--duration", &duration])?.wait(Duration::from_secs(seconds + 60))?;
     let blocks = rig::volume_json("blocks", &rig.volume)?;
@@ -127,7 +128,7 @@ pub fn changing_sets_cost_no_blocks(seconds: u64) -> Result<()> {
 
 /// Exports beside the live recorder: a range, both streams in one file, and all there is, each without a hole.
 pub fn beside_a_live_recorder() -> Result<()> {
-    let rig = Rig::new(&named(2, &[ClipKind::WithAac, ClipKind::Plain720]), "256MiB")?;
+    let rig = Rig::new(Ground::File, &named(2, &[ClipKind::WithAac, ClipKind::Plain720]), "256MiB")?;
     let mut recorder = rig.record(&[])?;
     let long_enough = |export: &Export| export.only().is_ok_and(|part| part.mkv.order.len() > 400);
     let early = crate::wait::until("eight seconds of footage", Duration::from_secs(60), || {

@@ -1,6 +1,7 @@
 //! A stream with ten thousand gaps: timelines tell them all, and footage and exports over HTTP have every picture, in each container.
 
 use super::figure;
+use crate::ground::Ground;
 use crate::http::Client;
 use crate::media::ClipKind;
 use crate::probe::run_silent;
@@ -23,7 +24,7 @@ const STREAM: &str = "/api/v1/cameras/cam01/streams/main";
 
 /// So many gaps.
 pub fn whole(gaps: usize) -> Result<()> {
-    let mut rig = Rig::new(&named(1, &[ClipKind::Small]), "64MiB")?;
+    let mut rig = Rig::new(Ground::File, &named(1, &[ClipKind::Small]), "64MiB")?;
     rig.record(&["--duration", "3s"])?.wait(Duration::from_secs(60))?;
     rig.await_quiet()?;
     let recorded = Recorded::of(&rig.volume)?;

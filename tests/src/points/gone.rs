@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::fs::File;
+use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
@@ -250,14 +251,15 @@ impl Bytes {
         Ok(Bytes(probes.collect()))
     }
 
-    /// Searches all of a volume's file; answers for how many pictures.
+    /// Searches all of a volume's file, or of its device; answers for how many pictures.
     pub(super) fn stand_nowhere(&self, volume: &Path) -> Result<usize> {
         ensure!(self.0.len() > 5, "only {} pictures to look for", self.0.len());
         let pair = |bytes: &[u8]| usize::from(bytes[0]) << 8 | usize::from(bytes[1]);
         let mut begins = vec![false; 1 << 16];
         self.0.iter().for_each(|probe| begins[pair(probe)] = true);
-        let file = File::open(volume)?;
-        let size = file.metadata()?.len();
+        let mut file = File::open(volume)?;
+        // A device has no length.
+        let size = file.seek(SeekFrom::End(0))?;
         let mut window = vec![0; (1 << 20) + PROBE];
         for at in (0..size).step_by(1 << 20) {
             let length = usize::try_from(size - at)?.min(window.len());

@@ -3,6 +3,7 @@
 use super::figure;
 use super::lap::sequences;
 use crate::footage;
+use crate::ground::Ground;
 use crate::media::ClipKind;
 use crate::process::keha_ok;
 use crate::record_json;
@@ -14,8 +15,8 @@ use std::time::Duration;
 
 /// Records three cameras eight times as fast as life, holds some seconds of the first, kills the recorder, records `laps` more
 /// laps, and judges what is there.
-pub fn whole(laps: u64, limit: Duration) -> Result<()> {
-    let mut rig = Rig::new(&named(3, &[ClipKind::Main, ClipKind::Main, ClipKind::H265Cra]), "64MiB")?;
+pub fn whole(ground: Ground, laps: u64, limit: Duration) -> Result<()> {
+    let mut rig = Rig::new(ground, &named(3, &[ClipKind::Main, ClipKind::Main, ClipKind::H265Cra]), "64MiB")?;
     for camera in rig.cameras.clone() {
         rig.server.stop(&camera.name)?;
         rig.server.add_with(&camera.name, &camera.clip, 8.0, false)?;

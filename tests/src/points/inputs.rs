@@ -2,6 +2,7 @@
 
 use super::figure;
 use crate::flaky::{Flaky, Mode};
+use crate::ground::Ground;
 use crate::media::ClipKind;
 use crate::power;
 use crate::process::{Running, keha, keha_binary};
@@ -26,7 +27,7 @@ struct Exhibits {
 
 impl Exhibits {
     fn new() -> Result<Self> {
-        let rig = Rig::new(&named(1, &[ClipKind::Small]), "64MiB")?;
+        let rig = Rig::new(Ground::File, &named(1, &[ClipKind::Small]), "64MiB")?;
         ensure!(rig.record(&["--duration", "4s"])?.wait(LIMIT)?.success(), "record");
         let at = |name: &str| rig.dir.path().join(name);
         let (not_a_volume, random, cut_short) = (at("letter.ring"), at("random.ring"), at("short.ring"));

@@ -2,6 +2,7 @@
 
 use super::figure;
 use crate::footage;
+use crate::ground::Ground;
 use crate::loss::{self, Loss};
 use crate::media::ClipKind;
 use crate::record_json::{self, Durable};
@@ -24,8 +25,15 @@ pub(crate) struct Life {
 const LIFE_MS_MAX: u64 = 2500;
 
 /// Kills a recorder of `count` cameras `kills` times, then ends it by SIGTERM, and judges what is left.
-pub fn whole(count: usize, kinds: &[ClipKind], kills: usize, volume_size: &str, seed: u64) -> Result<()> {
-    let (worst, last) = cycles(count, kinds, kills, LIFE_MS_MAX, volume_size, seed)?;
+pub fn whole(
+    ground: Ground,
+    count: usize,
+    kinds: &[ClipKind],
+    kills: usize,
+    volume_size: &str,
+    seed: u64,
+) -> Result<()> {
+    let (worst, last) = cycles(ground, count, kinds, kills, LIFE_MS_MAX, volume_size, seed)?;
     figure(
         "kill",
         &format!(
@@ -38,6 +46,7 @@ pub fn whole(count: usize, kinds: &[ClipKind], kills: usize, volume_size: &str, 
 /// Many kills in less time: `lanes` recorders at once, each of `count` cameras and a volume of its own. Most of a life is
 /// waiting, so that they hardly disturb each other; lives are shorter than in [`whole`].
 pub fn side_by_side(
+    ground: Ground,
     lanes: usize,
     count: usize,
     kinds: &[ClipKind],
@@ -51,7 +60,9 @@ pub fn side_by_side(
         let running: Vec<_> = (0..lanes)
             .map(|lane| {
                 let seed = seed + lane as u64;
-                scope.spawn(move || cycles(count, kinds, share(lane), LIFE_MS_MAX / 2, volume_size, seed))
+                scope.spawn(move || {
+                    cycles(ground, count, kinds, share(lane), LIFE_MS_MAX / 2, volume_size, seed)
+                })
             })
             .collect();
         let died = |_| Err(anyhow::anyhow!("a lane panicked"));
@@ -74,6 +85,7 @@ pub fn side_by_side(
 
 /// Answers the worst loss of a life that was killed, and of the last one.
 fn cycles(
+    ground: Ground,
     count: usize,
     kinds: &[ClipKind],
     kills: usize,
@@ -82,7 +94,7 @@ fn cycles(
     seed: u64,
 ) -> Result<(f64, f64)> {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut rig = Rig::new(&named(count, kinds), volume_size)?;
+    let mut rig = Rig::new(ground, &named(count, kinds), volume_size)?;
     let mut lives = Vec::new();
     for number in 0..kills {
         let mut recorder = rig.record(&[])?;

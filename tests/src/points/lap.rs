@@ -2,6 +2,7 @@
 
 use super::figure;
 use crate::footage;
+use crate::ground::Ground;
 use crate::media::ClipKind;
 use crate::process::now_ns;
 use crate::record_json;
@@ -12,9 +13,9 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// Records four cameras, one of 64 kbit/s, `speed` times as fast as life until a volume was lapped `laps` times.
-pub fn whole(laps: u64, speed: f64, limit: Duration) -> Result<()> {
+pub fn whole(ground: Ground, laps: u64, speed: f64, limit: Duration) -> Result<()> {
     let kinds = [ClipKind::Main, ClipKind::Main, ClipKind::H265Cra, ClipKind::Small];
-    let mut rig = Rig::new(&named(4, &kinds), "64MiB")?;
+    let mut rig = Rig::new(ground, &named(4, &kinds), "64MiB")?;
     for i in 0..3 {
         let camera = rig.cameras[i].clone();
         rig.server.stop(&camera.name)?;
@@ -90,8 +91,8 @@ fn newest(rig: &Rig, camera: &Camera, export: &Export, end_ns: u64) -> Result<()
 }
 
 /// Fills a large volume once over and states how much of it is retained payload.
-pub fn filled(size: &str, speed: f64, limit: Duration) -> Result<()> {
-    let mut rig = Rig::new(&named(8, &[ClipKind::MainLong]), size)?;
+pub fn filled(ground: Ground, size: &str, speed: f64, limit: Duration) -> Result<()> {
+    let mut rig = Rig::new(ground, &named(8, &[ClipKind::MainLong]), size)?;
     for camera in rig.cameras.clone() {
         rig.server.stop(&camera.name)?;
         rig.server.add_with(&camera.name, &camera.clip, speed, false)?;

@@ -4,7 +4,8 @@
 
 use super::figure;
 use super::kill::{Life, judge};
-use crate::faulty::{self, FaultyDisk, Survivors};
+use crate::faulty::{self, Survivors};
+use crate::ground::{Ground, Hangs};
 use crate::media::ClipKind;
 use crate::power::{self, Mounted};
 use crate::process::{keha, now_ns};
@@ -21,12 +22,22 @@ const LOST_S_MAX: f64 = 1.5;
 const OPENING_CHANGES: u64 = 20;
 
 /// Cuts the power of a recorder of `count` cameras on an ext4 `cuts` times and judges what is left.
-pub fn whole(count: usize, kinds: &[ClipKind], cuts: usize, volume_mib: u64, seed: u64) -> Result<()> {
+pub fn whole(
+    ground: Ground,
+    count: usize,
+    kinds: &[ClipKind],
+    cuts: usize,
+    volume_mib: u64,
+    seed: u64,
+) -> Result<()> {
     power::possible()?;
-    let mut rig = Rig::new(&named(count, kinds), "64MiB")?;
-    let disk = Mounted::make(rig.dir.path(), volume_mib + volume_mib / 8 + 32)?;
-    rig.volume = disk.path().join("test.ring");
-    rig::create_volume(&rig.volume, &format!("{volume_mib}MiB"), count)?;
+    ensure!(ground.is_file(), "there is no filesystem on a {}", ground.name());
+    let mut disk = None;
+    let mut rig = Rig::with(ground, &named(count, kinds), |dir| {
+        let made = disk.insert(Mounted::make(dir, volume_mib + volume_mib / 8 + 32)?);
+        ground.lay(made.path(), &format!("{volume_mib}MiB"), count)
+    })?;
+    let disk = disk.context("no disk")?;
     let restore = |_: &mut StdRng| {
         disk.unmount()?;
         disk.mount()
@@ -43,11 +54,18 @@ pub fn whole(count: usize, kinds: &[ClipKind], cuts: usize, volume_mib: u64, see
 
 /// Cuts the power of a recorder of `count` cameras `cuts` times on a disk that keeps of all that was not flushed what it
 /// likes, and judges what is left.
-pub fn sectors(count: usize, kinds: &[ClipKind], cuts: usize, volume_mib: u64, seed: u64) -> Result<()> {
+pub fn sectors(
+    ground: Ground,
+    count: usize,
+    kinds: &[ClipKind],
+    cuts: usize,
+    volume_mib: u64,
+    seed: u64,
+) -> Result<()> {
     faulty::possible()?;
-    let mut rig = Rig::new(&named(count, kinds), &format!("{volume_mib}MiB"))?;
-    let disk = FaultyDisk::mount(rig.dir.path(), &rig.volume)?;
-    rig.volume = disk.volume();
+    let size = format!("{volume_mib}MiB");
+    let mut rig = Rig::on_faulty(ground, &named(count, kinds), &size, Hangs::Never)?;
+    let disk = rig.laid.disk()?;
     let mut all = Survivors::default();
     // Somewhere within the next rounds: between them everything is durable.
     let cut = |random: &mut StdRng| disk.cut_at_change(random.random_range(1..=6 * (count as u64 + 4)));

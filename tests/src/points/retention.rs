@@ -6,6 +6,7 @@ use super::figure;
 use super::gone::{self, Bytes, Gone, Volume::Live, Volume::Resting, nothing_of, shown};
 use super::kill::{Life, judge_lapped};
 use crate::footage;
+use crate::ground::Ground;
 use crate::media::ClipKind;
 use crate::media::nal::NalHash;
 use crate::process::{Running, keha, keha_ok, now_ns};
@@ -21,8 +22,9 @@ use std::time::Duration;
 /// Records three cameras for `seconds`, erases some seconds of the first and kills the recorder at once; `times` times. Then once
 /// more beside a recorder that goes on, and asks every command for all that was erased: live, resting, and when all that describes
 /// the volume was lost and found again from its blocks.
-pub fn whole(times: usize, seconds: u64) -> Result<()> {
-    let mut rig = Rig::new(&named(3, &[ClipKind::Plain720, ClipKind::Main, ClipKind::H265Cra]), "96MiB")?;
+pub fn whole(ground: Ground, times: usize, seconds: u64) -> Result<()> {
+    let mut rig =
+        Rig::new(ground, &named(3, &[ClipKind::Plain720, ClipKind::Main, ClipKind::H265Cra]), "96MiB")?;
     let volume = text(&rig.volume)?.to_owned();
     let volume = volume.as_str();
     let (mut samples, mut asked, mut sought) = (0, 0, 0);
@@ -46,7 +48,7 @@ pub fn whole(times: usize, seconds: u64) -> Result<()> {
         asked += nothing_of(&rig.volume, "cam01", gone, Resting)?;
         if turn == 0 {
             // Later the clip comes round to the same pictures.
-            sought = Bytes::of(&before, gone, &rig.export("cam01")?)?.stand_nowhere(&rig.volume)?;
+            sought = Bytes::of(&before, gone, &rig.export("cam01")?)?.stand_nowhere(&rig.laid.raw)?;
         }
         all_gone.push(gone);
         held_is_there(&rig, &hold).with_context(|| format!("turn {turn}"))?;
@@ -86,9 +88,9 @@ pub fn whole(times: usize, seconds: u64) -> Result<()> {
 /// Records three cameras for `seconds`, two of them with a maximum age of some seconds, and asks every command for what is past it:
 /// beside the recorder, when it has ended, and when all that describes the volume was lost and found again from its blocks, once
 /// with the holds left and once with them lost. What is held of the first stays as long as its hold is known.
-pub fn ages(seconds: u64) -> Result<()> {
+pub fn ages(ground: Ground, seconds: u64) -> Result<()> {
     const AGE: Duration = Duration::from_secs(3);
-    let mut rig = Rig::new(&named(3, &[ClipKind::Main, ClipKind::Main, ClipKind::H265Cra]), "96MiB")?;
+    let mut rig = Rig::new(ground, &named(3, &[ClipKind::Main, ClipKind::Main, ClipKind::H265Cra]), "96MiB")?;
     let volume = text(&rig.volume)?.to_owned();
     let mut recorder = record(&rig)?;
     for camera in ["cam01", "cam02"] {
@@ -211,7 +213,7 @@ fn nothing_else_is_there(rig: &Rig, volume: &Path, hold: &Value, age: Option<Dur
 fn rebuilt(rig: &Rig, lose: fn(&File) -> Result<()>) -> Result<PathBuf> {
     let info = rig::volume_json("info", &rig.volume)?;
     let image = rig.dir.path().join("rebuilt.ring");
-    std::fs::copy(&rig.volume, &image)?;
+    rig.laid.copy_to(&image)?;
     lose(&OpenOptions::new().read(true).write(true).open(&image)?)?;
     let mut repair = vec!["volume".to_owned(), "check".into(), text(&image)?.into(), "--repair".into()];
     for stream in info["streams"].as_array().context("no streams")? {

@@ -2,6 +2,7 @@
 //! connected, and what is missing is what its gap records say.
 
 use crate::faulty::{self, FaultyDisk};
+use crate::ground::{Ground, Hangs};
 use crate::loss;
 use crate::media::ClipKind;
 use crate::process::{self, Running};
@@ -10,6 +11,7 @@ use crate::rig::{self, Rig, named, text};
 use crate::wait;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long the recorder may take to notice or to tell; far more than it needs.
@@ -17,18 +19,22 @@ pub(super) const LIMIT: Duration = Duration::from_secs(30);
 
 /// The cameras, and the disk that their volume is on.
 pub(super) struct Scene {
-    pub(super) disk: FaultyDisk,
+    pub(super) disk: Arc<FaultyDisk>,
     pub(super) rig: Rig,
 }
 
 impl Scene {
     /// The disk is well, and a volume of this size is on it.
-    pub(super) fn new(count: usize, kinds: &[ClipKind], size: &str) -> Result<Self> {
+    pub(super) fn new(
+        ground: Ground,
+        count: usize,
+        kinds: &[ClipKind],
+        size: &str,
+        hangs: Hangs,
+    ) -> Result<Self> {
         faulty::possible()?;
-        let mut rig = Rig::new(&named(count, kinds), size)?;
-        let disk = FaultyDisk::mount(rig.dir.path(), &rig.volume)?;
-        rig.volume = disk.volume();
-        Ok(Self { disk, rig })
+        let rig = Rig::on_faulty(ground, &named(count, kinds), size, hangs)?;
+        Ok(Self { disk: rig.laid.disk()?, rig })
     }
 
     /// The recorder, once every camera is durable.

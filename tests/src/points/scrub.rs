@@ -2,6 +2,7 @@
 //! recorder that was killed goes on where it was.
 
 use super::figure;
+use crate::ground::Ground;
 use crate::media::ClipKind;
 use crate::process::{Running, keha};
 use crate::record_json;
@@ -16,8 +17,8 @@ use std::time::{Duration, Instant};
 
 /// Fills blocks, changes a byte in `damaged` of them while a recorder verifies everything once in `every`, kills that recorder when
 /// it has found the first, and lets another finish the pass.
-pub fn whole(damaged: usize, every: &str, limit: Duration) -> Result<()> {
-    let mut rig = Rig::new(&named(2, &[ClipKind::Main, ClipKind::H265Cra]), "256MiB")?;
+pub fn whole(ground: Ground, damaged: usize, every: &str, limit: Duration) -> Result<()> {
+    let mut rig = Rig::new(ground, &named(2, &[ClipKind::Main, ClipKind::H265Cra]), "256MiB")?;
     for camera in rig.cameras.clone() {
         rig.server.stop(&camera.name)?;
         rig.server.add_with(&camera.name, &camera.clip, 8.0, false)?;
@@ -40,7 +41,7 @@ pub fn whole(damaged: usize, every: &str, limit: Duration) -> Result<()> {
     let mut recorder = rig.record(&["--scrub", every])?;
     record_json::await_durable(&mut recorder, &rig.cameras, limit)?;
     let began = Instant::now();
-    let hurt = hurt(&rig.volume, damaged)?;
+    let hurt = hurt(&rig, damaged)?;
     let first = await_damage(&mut recorder, &rig.volume, limit)?;
     let first_s = began.elapsed().as_secs_f64();
     let status = keha(&["status", text(&rig.volume)?], COMMAND_LIMIT)?;
@@ -106,15 +107,15 @@ fn sealed(volume: &Path) -> Result<Vec<u64>> {
 }
 
 /// Changes a byte in the midst of some sealed blocks, spread over all: which.
-fn hurt(volume: &Path, count: usize) -> Result<Vec<u64>> {
-    let sealed = sealed(volume)?;
+fn hurt(rig: &Rig, count: usize) -> Result<Vec<u64>> {
+    let sealed = sealed(&rig.volume)?;
     // The oldest may be set aside to be overwritten.
     let newer = sealed.get(sealed.len() / 3..).context("too few blocks")?;
     let mut hurt = Vec::new();
-    let file = OpenOptions::new().read(true).write(true).open(volume)?;
+    let file = OpenOptions::new().read(true).write(true).open(&rig.laid.raw)?;
     for number in 0..count {
         let block = *newer.get(number * newer.len() / count).context("too few blocks")?;
-        let at = super::corrupt::block_at(volume, block)? + 400_000;
+        let at = super::corrupt::block_at(&rig.volume, block)? + 400_000;
         let mut byte = [0];
         file.read_exact_at(&mut byte, at)?;
         file.write_all_at(&[byte[0] ^ 0x5a], at)?;

@@ -6,6 +6,7 @@
 use super::figure;
 use super::kill::{Life, judge};
 use super::scene::{LIMIT, Scene, what_is_missing_is_told};
+use crate::ground::{Ground, Hangs};
 use crate::media::ClipKind;
 use crate::process::{Running, now_ns};
 use crate::record_json;
@@ -25,8 +26,15 @@ const BUFFER_BYTES: u64 = 256 << 20;
 const GROWTH_BYTES_MAX: u64 = 2 * BUFFER_BYTES + (64 << 20);
 
 /// The disk stalls for so many seconds under `count` cameras, which their buffers must bridge if `lossless`.
-pub fn whole(count: usize, kinds: &[ClipKind], seconds: u64, size: &str, lossless: bool) -> Result<()> {
-    let scene = Scene::new(count, kinds, size)?;
+pub fn whole(
+    ground: Ground,
+    count: usize,
+    kinds: &[ClipKind],
+    seconds: u64,
+    size: &str,
+    lossless: bool,
+) -> Result<()> {
+    let scene = Scene::new(ground, count, kinds, size, Hangs::Sometimes)?;
     let mut recorder = scene.record()?;
     std::thread::sleep(Duration::from_secs(5));
     let before = usage::resident_peak_bytes(recorder.id())?;
@@ -61,8 +69,8 @@ pub fn whole(count: usize, kinds: &[ClipKind], seconds: u64, size: &str, lossles
 }
 
 /// The disk never answers again: the recorder says so, keeps its cameras, answers, and ends when it is told to.
-pub fn for_ever(count: usize, kinds: &[ClipKind], seed: u64) -> Result<()> {
-    let scene = Scene::new(count, kinds, "256MiB")?;
+pub fn for_ever(ground: Ground, count: usize, kinds: &[ClipKind], seed: u64) -> Result<()> {
+    let scene = Scene::new(ground, count, kinds, "256MiB", Hangs::Sometimes)?;
     let mut recorder = scene.record()?;
     let stall = scene.disk.stall();
     let status = scene.await_health("silent")?;

@@ -4,6 +4,8 @@ mod accounts;
 mod certificate;
 mod events;
 mod io;
+#[path = "../../../tests/src/loop_device.rs"]
+mod loop_device;
 mod partitions;
 mod record;
 mod serve;

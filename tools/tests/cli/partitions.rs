@@ -1,38 +1,29 @@
 //! The guide to partitions, `docs/partitions.md`: all of its commands, in their order, on a disk of this test's own.
 
+use crate::loop_device::{Kind, LoopDevice};
 use crate::support::{keha, stderr, stdout};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// A disk to lose; taken away at the end.
-struct Disk(String);
+struct Disk(LoopDevice);
 
 impl Disk {
     /// A loop device over an image in `dir`, or `None` where none is to be had: the test is then skipped.
     fn new(dir: &Path, sector_bytes: u32) -> Option<Disk> {
         let image = dir.join("disk");
         fs::File::create(&image).and_then(|file| file.set_len(128 << 20)).expect("an image");
-        let sector = format!("--sector-size={sector_bytes}");
-        let made = Command::new("losetup").args(["--find", "--show", &sector]).arg(&image).output();
-        match made {
-            Ok(output) if output.status.success() => Some(Disk(stdout(&output).trim().to_owned())),
-            other => {
-                eprintln!("skipped: no loop device to be had ({other:?})");
-                None
-            }
-        }
+        let kind = Kind { sector_bytes, direct: false, partitions: false };
+        let device = LoopDevice::attach(&image, kind);
+        device.inspect_err(|error| eprintln!("skipped: no loop device to be had ({error})")).ok().map(Disk)
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
         // There may be no partitions yet.
-        let _none = Command::new("partx").args(["-d", &self.0]).output();
-        let detached = Command::new("losetup").args(["--detach", &self.0]).status();
-        if !detached.as_ref().is_ok_and(std::process::ExitStatus::success) {
-            eprintln!("{} stays attached: {detached:?}", self.0);
-        }
+        let _none = Command::new("partx").args(["-d", self.0.node()]).output();
     }
 }
 
@@ -55,7 +46,7 @@ fn the_guide_leads_from_a_bare_disk_to_a_recording_volume() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let Some(disk) = Disk::new(dir.path(), sector_bytes) else { return };
         let folder = Path::new(env!("CARGO_BIN_EXE_keha")).parent().expect("a folder").display();
-        let script = format!("set -euxo pipefail\n{}", all.replace("/dev/sdX", &disk.0));
+        let script = format!("set -euxo pipefail\n{}", all.replace("/dev/sdX", disk.0.node()));
         let mut like_keha = Command::new("bash");
         for (name, value) in keha().get_envs() {
             match value {
@@ -74,7 +65,8 @@ fn the_guide_leads_from_a_bare_disk_to_a_recording_volume() {
             .expect("bash runs");
         assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
         let said = stdout(&output);
-        for says in ["would create partuuid:", "created partuuid:", &format!("number 1 on {}", disk.0)] {
+        for says in ["would create partuuid:", "created partuuid:", &format!("number 1 on {}", disk.0.node())]
+        {
             assert!(said.contains(says), "{says:?}: {said}{}", stderr(&output));
         }
     }

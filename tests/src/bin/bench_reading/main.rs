@@ -20,6 +20,7 @@ mod seeks;
 mod stretches;
 
 use anyhow::{Context, Result, bail};
+use keha_tests::ground::Ground;
 use keha_tests::media::ClipKind;
 use keha_tests::ratio::Median;
 use keha_tests::rig::{Rig, named};
@@ -64,7 +65,7 @@ impl Wanted {
 
 fn main() -> Result<()> {
     let wanted = Wanted::new()?;
-    let rig = Rig::new(&named(1, &[ClipKind::Main]), "64MiB")?;
+    let rig = Rig::new(Ground::File, &named(1, &[ClipKind::Main]), "64MiB")?;
     rig.record(&["--duration", "12s"])?.wait(Duration::from_secs(60))?;
     let recorded = Recorded::of(&rig.volume)?;
     println!("{} turns; median (95 % interval)", wanted.turns);
