@@ -91,6 +91,11 @@ fn power_cuts_that_lose_single_sectors_cost_little_on_a_partition() -> Result<()
 }
 
 #[test]
+fn a_partition_that_stalls_for_seconds_costs_nothing() -> Result<()> {
+    a_stall(Partition)
+}
+
+#[test]
 fn a_file_that_stalls_for_seconds_within_the_call_that_submits_costs_nothing() -> Result<()> {
     a_stall(Uring)
 }

@@ -44,15 +44,24 @@ pub(crate) fn run(args: &ReportArguments, output: Output) -> anyhow::Result<Exit
     Ok(Exit::Done)
 }
 
-/// The answer of the recorder that says that it writes this very file.
+/// The answer of the recorder that says that it writes this very file, or a partition of this identity.
 fn recorder_of(volume: &Path) -> Option<(String, Value)> {
-    let wanted = FileIdentity::of(volume).ok()?;
+    let (file, partition) = (FileIdentity::of(volume).ok(), partition_of(volume));
+    let is_meant = |document: &Value| {
+        let told = document.get("file").and_then(|file| FileIdentity::deserialize(file).ok());
+        let path = document.pointer("/volume/path").and_then(Value::as_str).map(Path::new);
+        (file.is_some() && told == file) || (partition.is_some() && path.and_then(partition_of) == partition)
+    };
     path::all(&path::Environment::of_process()).into_iter().find_map(|socket| {
         let answer = client::ask(&socket, &Request::Status).ok()?;
         let document: Value = serde_json::from_str(&answer).ok()?;
-        let file = document.get("file").map(FileIdentity::deserialize)?.ok()?;
-        (file == wanted).then_some((answer, document))
+        is_meant(&document).then_some((answer, document))
     })
+}
+
+/// The identity by which a partition is named.
+fn partition_of(volume: &Path) -> Option<keha_fs::Uuid> {
+    keha_fs::partition::id_of(volume).ok().flatten()
 }
 
 fn show(answer: String, document: &Value, json: bool, output: Output) -> io::Result<()> {
