@@ -41,6 +41,10 @@ fn a_stall(ground: Ground) -> Result<()> {
     on(ground, faulty::possible, || stalls::whole(ground, 2, &LIGHT, 5, "256MiB", true))
 }
 
+fn a_stall_for_ever(ground: Ground, seed: u64) -> Result<()> {
+    on(ground, faulty::possible, || stalls::for_ever(ground, 2, &LIGHT, seed))
+}
+
 fn refusals(ground: Ground, what: Refused, error: Errno) -> Result<()> {
     on(ground, faulty::possible, || diskerrors::refusing(ground, 2, &LIGHT, what, error, 3, "128MiB"))
 }
@@ -98,6 +102,18 @@ fn a_partition_that_stalls_for_seconds_costs_nothing() -> Result<()> {
 #[test]
 fn a_file_that_stalls_for_seconds_within_the_call_that_submits_costs_nothing() -> Result<()> {
     a_stall(Uring)
+}
+
+/// The writer's thread was held by the file within a call on its ring, and the process, which had entered that ring too while it
+/// opened the volume, could not end for it.
+#[test]
+fn a_recorder_that_is_held_within_the_call_that_submits_says_so_and_can_be_ended() -> Result<()> {
+    a_stall_for_ever(Uring, 41)
+}
+
+#[test]
+fn a_recorder_whose_partition_stalls_for_ever_says_so_and_can_be_ended() -> Result<()> {
+    a_stall_for_ever(Partition, 42)
 }
 
 #[test]

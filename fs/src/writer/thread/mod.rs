@@ -1,34 +1,29 @@
 //! The writer's thread and the queue into it.
 //!
-//! Samples are handed over under one short lock and the thread is woken only when much has gathered or a round is due:
-//! a camera's frame costs no context switch.
+//! The thread opens the volume itself (`opening`): nobody else writes to its disk. Samples are handed over under one short
+//! lock and the thread is woken only when much has gathered or a round is due: a camera's frame costs no context switch.
 
 mod body;
+mod opening;
 
-use super::engine::{Engine, EngineOptions};
 use super::erase::EraseRequest;
 use super::room::{Budget, Room};
-use super::scrubber::Scrubber;
 use super::stream::Input;
-use super::{Pending, Rejected, WriterOptions};
-use crate::admission::{self, Admission, Recording};
-use crate::clock::{Clock, SystemClock};
-use crate::disk::{EngineInUse, FileDisk, FileOptions, FileReader, ReadAt};
+use super::{Pending, Rejected};
+use crate::admission::{Admission, Recording};
+use crate::disk::EngineInUse;
 use crate::error::{Error, Result};
 use crate::gap::Gap;
 use crate::hold::{Hold, HoldRequest};
-use crate::reader::volume_info;
-use crate::report::{OpenReport, RoundReport, VolumeInfo};
 use crate::retention::RetentionRequest;
 use crate::retention::erase::Erased;
 use crate::sample::Sample;
 use crate::scrub::{Order, Outcome};
 use crate::tail::TailBuffer;
 use crate::types::{HoldId, StreamId, StreamName, WallTime};
-use body::Body;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -339,53 +334,6 @@ pub(super) struct WriterThread {
 }
 
 impl WriterThread {
-    /// Opens the volume and starts the thread.
-    pub(super) fn start(
-        path: &Path,
-        options: WriterOptions,
-        on_round: Box<dyn FnMut(RoundReport) + Send>,
-    ) -> Result<(WriterThread, VolumeInfo, OpenReport)> {
-        // Before anything is written: a file that is no volume must not even be locked for long.
-        let (engine, depth) = (options.engine, options.depth);
-        let disk = FileDisk::open(path, &FileOptions { engine, depth, ..FileOptions::default() })?;
-        let io = disk.in_use().clone();
-        let reader = FileReader::open(path)?;
-        let identity = reader.identity().map_err(|source| Error::io("look at", path, source))?;
-        let (reader, admission): (Arc<dyn ReadAt>, _) = (Arc::new(reader), Some(admission::of(identity)));
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let engine_options = EngineOptions {
-            opener: options.opener,
-            chunk_bytes: options.chunk_bytes,
-            scrub: options.scrub,
-            path: path.to_owned(),
-            pause: std::thread::sleep,
-            stream_id: |_, _| StreamId::random(),
-        };
-        let (engine, opened) = Engine::open(disk, Arc::clone(&reader), Arc::clone(&clock), engine_options)?;
-        let info = volume_info(engine.superblock());
-        let shared = Arc::new(Shared {
-            inbox: Mutex::default(),
-            wake: Condvar::new(),
-            gone: Condvar::new(),
-            pulse: Mutex::default(),
-            admission,
-            buffer_bytes: options.buffer_bytes,
-            path: path.to_owned(),
-        });
-        shared.record(Recording::Resting);
-        let progress = engine.progress();
-        if options.scrub.is_some() {
-            let scrubber = Scrubber::new(Arc::clone(&shared), reader, clock, engine.superblock());
-            scrubber.start().map_err(|source| Error::io("start the scrub's thread for", path, source))?;
-        }
-        let body = Body::new(engine, Arc::clone(&shared), options.flush_interval, on_round);
-        let builder = std::thread::Builder::new().name("keha-writer".to_owned());
-        let handle = builder
-            .spawn(|| body.run())
-            .map_err(|source| Error::io("start the writer's thread for", path, source))?;
-        Ok((WriterThread { shared, progress, io, handle: Some(handle) }, info, opened))
-    }
-
     /// The queue.
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared

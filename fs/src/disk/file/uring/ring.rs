@@ -2,8 +2,7 @@
 //!
 //! Used is what Linux 5.11 has: waiting with a time limit, and completions that are never dropped. `COOP_TASKRUN` (5.19)
 //! spares the thread interrupts and is left out where it is not known. Not `SINGLE_ISSUER` nor `DEFER_TASKRUN`: they bind a
-//! ring to one thread, but a volume is opened (and written to) on one, recorded by another, and its last requests may be
-//! waited for by a third. What must not live here: whose request is whose.
+//! ring to one thread, but the last requests of a disk that is closed may be waited for by another. What must not live here: whose request is whose.
 
 #![expect(unsafe_code, reason = "requests point to memory, for which somebody has to vouch")]
 
