@@ -100,19 +100,22 @@ impl Ahead {
         self.ordered.back().map(|(at, _)| at)
     }
 
-    /// Has chunks read behind all others.
+    /// Has chunks read behind all others: the first of them, or as many as whole parts have room for.
     pub(super) fn order(&mut self, chunks: Vec<ChunkAt>) {
         let mut part = Vec::new();
-        let (mut bytes, part_bytes) = (0, self.part_bytes());
+        let (mut bytes, part_bytes, mut whole) = (0, self.part_bytes(), 0);
         for at in chunks {
             if bytes > 0 && bytes + at.bytes as usize > part_bytes {
                 self.order_part(std::mem::take(&mut part));
-                bytes = 0;
+                (bytes, whole) = (0, whole + 1);
             }
             bytes += at.bytes as usize;
             part.push(at);
         }
-        self.order_part(part);
+        // What is left of whole parts is ordered with what follows it.
+        if whole == 0 {
+            self.order_part(part);
+        }
     }
 
     fn order_part(&mut self, part: Vec<ChunkAt>) {
