@@ -71,3 +71,86 @@ impl Room {
         self.streams.get(index).copied().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pictures of a group, a second's.
+    const GROUP: u64 = 25;
+
+    /// A camera that does as it is told when there is no room: it leaves out what follows up to its next keyframe.
+    struct Camera {
+        picture_bytes: usize,
+        /// Where in its group it begins.
+        phase: u64,
+        leaving_out: bool,
+        left_out: u64,
+        /// What it handed over since the round under way began, in bytes.
+        since: usize,
+    }
+
+    impl Camera {
+        fn picture(&mut self, number: u64, index: usize, room: &mut Room, budget: Budget, recorded: usize) {
+            let keyframe = (number + self.phase).is_multiple_of(GROUP);
+            let bytes = self.picture_bytes * if keyframe { 4 } else { 1 };
+            let taken = (keyframe || !self.leaving_out) && room.take(index, bytes, budget, recorded).is_ok();
+            self.since += if taken { bytes } else { 0 };
+            self.left_out += u64::from(!taken);
+            self.leaving_out = !taken;
+        }
+    }
+
+    /// For so many pictures of cameras with pictures of these sizes, a round is over every `round` pictures, and makes what came
+    /// before it durable. How many pictures each camera leaves out.
+    fn record(sizes: &[usize], budget: Budget, pictures: u64, round: u64) -> Vec<u64> {
+        let mut room = Room::default();
+        let camera = |(phase, &picture_bytes)| Camera {
+            picture_bytes,
+            phase,
+            leaving_out: false,
+            left_out: 0,
+            since: 0,
+        };
+        let mut cameras: Vec<Camera> = (0..).step_by(7).zip(sizes).map(camera).collect();
+        let mut writing = vec![0; cameras.len()];
+        for index in 0..cameras.len() {
+            room.admit(index);
+        }
+        for number in 0..pictures {
+            if number % round == 0 {
+                for (index, (camera, writing)) in cameras.iter_mut().zip(&mut writing).enumerate() {
+                    room.give_back(index, std::mem::replace(writing, std::mem::take(&mut camera.since)));
+                }
+            }
+            for (index, camera) in cameras.iter_mut().enumerate() {
+                camera.picture(number, index, &mut room, budget, sizes.len());
+            }
+            let most = budget.bytes.max(sizes.len() * budget.stream_bytes_min) + sizes.len() * 4 * sizes[0];
+            assert!(room.all() <= most, "{} bytes wait", room.all());
+        }
+        cameras.iter().map(|camera| camera.left_out).collect()
+    }
+
+    const BUDGET: Budget = Budget { bytes: 16 << 20, stream_bytes_min: 64 << 10 };
+
+    #[test]
+    fn of_cameras_alike_each_leaves_out_as_much_as_the_others_when_the_disk_is_too_slow() {
+        for round in [60, 118, 263] {
+            let left_out = record(&[17_500; 32], BUDGET, 20_000, round);
+            let (least, most) = (left_out.iter().min().unwrap(), left_out.iter().max().unwrap());
+            assert!(*least > 2_000, "the disk was fast enough: {left_out:?}");
+            assert!(most - least <= most / 20, "rounds of {round} pictures: {left_out:?}");
+        }
+    }
+
+    #[test]
+    fn a_camera_that_sends_more_than_its_share_costs_the_others_nothing() {
+        let mut sizes = [7_000; 16];
+        sizes[5] = 140_000;
+        let left_out = record(&sizes, BUDGET, 5_000, 60);
+        let others = left_out.iter().enumerate().filter(|(index, _)| *index != 5);
+        assert_eq!(others.map(|(_, count)| count).sum::<u64>(), 0, "{left_out:?}");
+        assert!(left_out[5] > 1_000, "it kept within its share: {left_out:?}");
+    }
+}
