@@ -54,12 +54,24 @@ fn reports(document: &Value) -> Vec<Durable> {
 /// Counters of all streams in the last line that has them: samples left out because the disk did not keep up, and
 /// packets that the network lost.
 pub fn dropped_and_lost(lines: &[String]) -> Option<(u64, u64)> {
-    let documents = lines.iter().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let last = documents.into_iter().find(|document| document["event"] == "stopped")?;
+    let last = stopped(lines)?;
     let sum = |field: &str| {
         last["streams"].as_array().into_iter().flatten().filter_map(|stream| stream[field].as_u64()).sum()
     };
     Some((sum("dropped_samples"), sum("lost_packets")))
+}
+
+/// Samples left out of each stream, by its name, as the last line says.
+pub fn dropped_by_stream(lines: &[String]) -> Option<Vec<(String, u64)>> {
+    let last = stopped(lines)?;
+    let one =
+        |stream: &Value| Some((stream["name"].as_str()?.to_owned(), stream["dropped_samples"].as_u64()?));
+    last["streams"].as_array()?.iter().map(one).collect()
+}
+
+fn stopped(lines: &[String]) -> Option<Value> {
+    let mut documents = lines.iter().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    documents.find(|document| document["event"] == "stopped")
 }
 
 /// The promise for a track of the clip; tracks of a stream stand in the order of the camera's description.

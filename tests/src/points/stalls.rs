@@ -25,6 +25,9 @@ const BUFFER_BYTES: u64 = 256 << 20;
 /// newest samples for readers.
 const GROWTH_BYTES_MAX: u64 = 2 * BUFFER_BYTES + (64 << 20);
 
+/// Pictures between two keyframes of the clips that are used here.
+const GROUP: u64 = 25;
+
 /// The disk stalls for so many seconds under `count` cameras, which their buffers must bridge if `lossless`.
 pub fn whole(
     ground: Ground,
@@ -57,6 +60,7 @@ pub fn whole(
     ensure!(lossless || lost > 0, "a stall of {seconds} s lost nothing: this proves nothing");
     let (dropped, _) = record_json::dropped_and_lost(&recorder.stdout()).context("no totals")?;
     ensure!(dropped == lost, "{dropped} samples were counted as left out, {lost} are missing");
+    is_fair(&scene.rig, &recorder.stdout())?;
     ensure!(grown <= GROWTH_BYTES_MAX, "memory grew by {grown} bytes");
     figure(
         "stalls",
@@ -65,6 +69,21 @@ pub fn whole(
             grown >> 20
         ),
     );
+    Ok(())
+}
+
+/// Cameras that send the same leave out about the same: no more than two groups of pictures apart, for each goes on at a keyframe
+/// of its own.
+fn is_fair(rig: &rig::Rig, lines: &[String]) -> Result<()> {
+    let dropped = record_json::dropped_by_stream(lines).context("no totals")?;
+    for camera in &rig.cameras {
+        let alike = rig.cameras.iter().filter(|other| other.clip.path == camera.clip.path);
+        let of = |name: &str| dropped.iter().find(|(stream, _)| stream == name).map(|(_, count)| *count);
+        let counts: Vec<u64> = alike.filter_map(|other| of(&other.name)).collect();
+        let (least, most) =
+            (counts.iter().min().context("no count")?, counts.iter().max().context("no count")?);
+        ensure!(most - least <= 2 * GROUP, "of cameras alike some leave out more than others: {counts:?}");
+    }
     Ok(())
 }
 
