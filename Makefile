@@ -45,6 +45,7 @@ bench: ## what storing, recording and giving back cost, as ratios on this machin
 	@.ci/install fio
 	$(CARGO) build --release -p keha
 	$(CARGO) run --release -p keha-tests --bin bench_storage
+	$(CARGO) run --release -p keha-tests --bin bench_record
 	$(CARGO) run --release -p keha-tests --bin bench
 	$(CARGO) run --release -p keha-tests --bin bench_http
 	$(CARGO) run --release -p keha-tests --bin bench_timeline

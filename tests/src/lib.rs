@@ -10,6 +10,7 @@
 
 pub mod barcode;
 pub mod browser;
+pub mod crowd;
 pub mod fake_clock;
 pub mod faulty;
 pub mod flaky;

@@ -3,6 +3,8 @@
 use anyhow::{Context, Result};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 
 /// CPU seconds, user and system, of all children that have ended and been waited for.
 pub fn children_cpu_s() -> Result<f64> {
@@ -31,6 +33,12 @@ pub fn process_cpu_s(pid: u32) -> Result<f64> {
     let mut ticks = fields.split_whitespace().skip(11).take(2);
     let mut next = || -> Result<f64> { Ok(ticks.next().context("too few fields")?.parse()?) };
     Ok((next()? + next()?) / 100.0)
+}
+
+/// The same to the microsecond, of all its threads, also those that have ended (clock_getcpuclockid(3)).
+pub fn process_cpu_fine_s(pid: u32) -> Result<f64> {
+    let clock = clock_getcpuclockid(Pid::from_raw(i32::try_from(pid)?))?;
+    Ok(clock_gettime(clock)?.num_microseconds() as f64 / 1e6)
 }
 
 /// The memory that a living process has resident, bytes (proc(5) `status`, VmRSS).

@@ -1,6 +1,7 @@
 //! The harness itself, proven with ffmpeg as the recorder: what is served is the clip, and what is lost is found.
 
 use anyhow::{Context, Result};
+use keha_tests::crowd::Crowd;
 use keha_tests::flaky::{Flaky, Mode};
 use keha_tests::footage::{self, unbroken_run};
 use keha_tests::media::{ClipKind, Codec, nal};
@@ -53,6 +54,26 @@ fn every_clip_is_served_nal_for_nal() -> Result<()> {
             assert!(run.len > 3 * 8000, "{} bytes of G.711", run.len);
         }
     }
+    Ok(())
+}
+
+/// Ten cameras, of which the last begins a second before the end of the clip and goes on with the next lap.
+#[test]
+fn a_crowd_of_cameras_plays_its_clip_nal_for_nal() -> Result<()> {
+    let clip = ClipKind::Small.clip()?;
+    let crowd = Crowd::start(&clip)?;
+    let scratch = tempfile::tempdir()?;
+    let file = |number: usize| scratch.path().join(format!("{number}.mkv"));
+    std::thread::scope(|scope| {
+        let records = |number| ffmpeg_records(&crowd.url("camera"), 4, &file(number));
+        let all: Vec<_> = (0..10).map(|number| scope.spawn(move || records(number))).collect();
+        all.into_iter().all(|one| one.join().is_ok_and(|output| output.is_ok()))
+    });
+    for number in 0..10 {
+        let run = footage::video_run(&probe::read_mkv(&file(number))?, &clip)?;
+        assert!(run.len > 75, "only {} NAL units", run.len);
+    }
+    assert!(crowd.sent().pictures() > 10 * 75);
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! What recording costs, as ratios within one run: `keha record` against `ffmpeg -c copy`, one process a camera.
 //!
-//! Both record the same cameras for the same time, in turns, on the same disk; machines differ, ratios travel. Prints the
-//! median of the turns and their spread. Use a release build, on a machine that does nothing else.
+//! The cameras are GStreamer's, which many other programs are measured with; bench_record is for hundreds of cameras, and for the least
+//! that recording could cost. Both record the same cameras for the same time, in turns, on the same disk; machines differ, ratios travel.
+//! Prints the median of the turns and their spread. Use a release build, on a machine that does nothing else.
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result, ensure};
