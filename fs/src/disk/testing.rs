@@ -1,6 +1,7 @@
 //! What tests of real files share: a folder on a real disk, and small filesystems of a chosen kind.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
