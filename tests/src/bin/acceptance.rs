@@ -90,7 +90,10 @@ const POINTS: [Point; 22] = [
                 60,
                 "4GiB",
             )?;
-            for error in [Errno::EIO, Errno::ENOSPC, Errno::EROFS, Errno::ENODEV] {
+            let errors = [Errno::EIO, Errno::ENOSPC, Errno::EROFS, Errno::ENODEV];
+            // What else a file says is an I/O error of a block device.
+            let told = if ground.is_file() { &errors[..] } else { &errors[..2] };
+            for error in told.iter().copied() {
                 diskerrors::refusing(ground, 4, &LIGHT, Refused::Writes, error, 30, "512MiB")?;
             }
             if ground.is_file() { diskerrors::full(ground, 4, &LIGHT, 30) } else { Ok(()) }

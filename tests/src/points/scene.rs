@@ -41,6 +41,8 @@ impl Scene {
     pub(super) fn record(&self) -> Result<Running> {
         let mut recorder = self.rig.record(&[])?;
         record_json::await_durable(&mut recorder, &self.rig.cameras, Duration::from_secs(60))?;
+        // Told once a second, and later than a round on a busy machine.
+        wait::until("the status to tell of every camera", LIMIT, || Ok(self.all_recording().ok()))?;
         Ok(recorder)
     }
 
