@@ -1,4 +1,5 @@
-//! A long range to Matroska, over `cp` of the same bytes to the same place.
+//! A long range to Matroska, over `cp` of the same bytes to the same place. An export is on the disk when it is done; `cp` is where `sync` is
+//! called behind it.
 
 use crate::made::{self, BEGIN, forget};
 use crate::show;
@@ -28,10 +29,11 @@ pub(crate) fn measure(dir: &Path, recorded: &Recorded, bytes: u64, turns: usize)
     export(&ring, &file)?;
     let bytes = std::fs::metadata(&file)?.len();
     println!("a range of {:.2} GB into a file on the same disk:", bytes as f64 / 1e9);
+    let mb_s = |begun: Instant| bytes as f64 / 1e6 / begun.elapsed().as_secs_f64();
     for cold in [true, false] {
-        let (mut ours, mut theirs, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ours, mut copied, mut synced, mut cpu) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for _ in 0..turns {
-            let timed = |what: &dyn Fn() -> Result<()>| -> Result<f64> {
+            let timed = |what: &mut dyn FnMut(Instant) -> Result<()>| -> Result<f64> {
                 let _absent = std::fs::remove_file(&out);
                 let _absent = std::fs::remove_file(out.with_extension("mkv.json"));
                 settle()?;
@@ -40,26 +42,32 @@ pub(crate) fn measure(dir: &Path, recorded: &Recorded, bytes: u64, turns: usize)
                     forget(&file)?;
                 }
                 let begun = Instant::now();
-                what()?;
-                Ok(bytes as f64 / 1e6 / begun.elapsed().as_secs_f64())
+                what(begun)?;
+                Ok(mb_s(begun))
             };
             let cpu_s = own_cpu_s()?;
-            ours.push(timed(&|| export(&ring, &out))?);
+            ours.push(timed(&mut |_| export(&ring, &out))?);
             cpu.push((own_cpu_s()? - cpu_s) / (bytes as f64 / 1e9));
             if !cold {
                 // As far as it fits.
                 copy(&file, Path::new("/dev/null"))?;
             }
-            theirs.push(timed(&|| copy(&file, &out))?);
+            let mut alone = 0.0;
+            synced.push(timed(&mut |begun| {
+                copy(&file, &out)?;
+                alone = mb_s(begun);
+                run(Command::new("sync").arg(&out))
+            })?);
+            copied.push(alone);
         }
         let how = if cold { "cold" } else { "warm" };
         show(&format!("  export, {how}, MB/s"), Median::of(ours.iter().copied()))?;
-        show(&format!("  cp, {how}, MB/s"), Median::of(theirs.iter().copied()))?;
+        show(&format!("  cp, {how}, MB/s"), Median::of(copied.iter().copied()))?;
+        show(&format!("  cp and sync, {how}, MB/s"), Median::of(synced.iter().copied()))?;
         show(&format!("  export, {how}, CPU s/GB"), Median::of(cpu))?;
-        show(
-            &format!("  export over cp, {how} (goal 0.7)"),
-            Median::of_ratios(ours.into_iter().zip(theirs)),
-        )?;
+        let over = |theirs: Vec<f64>| Median::of_ratios(ours.iter().copied().zip(theirs));
+        show(&format!("  export over cp, {how}"), over(copied))?;
+        show(&format!("  export over cp and sync, {how} (goal 0.7)"), over(synced))?;
     }
     for path in [&ring, &file, &out] {
         std::fs::remove_file(path)?;
@@ -69,7 +77,11 @@ pub(crate) fn measure(dir: &Path, recorded: &Recorded, bytes: u64, turns: usize)
 
 /// What was written before is on the disk: it is to take nothing from what is measured now.
 fn settle() -> Result<()> {
-    ensure!(Command::new("sync").status()?.success(), "sync failed");
+    run(&mut Command::new("sync"))
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    ensure!(command.status()?.success(), "{command:?} failed");
     Ok(())
 }
 
@@ -84,8 +96,5 @@ fn export(ring: &Path, out: &Path) -> Result<()> {
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    let mut cp = Command::new("cp");
-    cp.args(["--reflink=never", "--sparse=never", text(from)?, text(to)?]);
-    ensure!(cp.status()?.success(), "{cp:?} failed");
-    Ok(())
+    run(Command::new("cp").args(["--reflink=never", "--sparse=never", text(from)?, text(to)?]))
 }
