@@ -18,6 +18,7 @@ pub mod library;
 pub mod live;
 mod mkv;
 pub mod mp4;
+mod runs;
 pub mod segments;
 pub mod snapshot;
 mod time;

@@ -1,5 +1,7 @@
 //! Footage of real volumes as files and ranges of files: what was recorded is in them, whoever looks, and the same bytes each time.
 
+#[path = "footage/across.rs"]
+mod across;
 #[path = "footage/gaps.rs"]
 mod gaps;
 #[path = "footage/judge.rs"]

@@ -5,7 +5,7 @@
 //! the [`FeedLog`]. What must not live here: other streams, files, Matroska.
 
 use crate::error::{Error, Result};
-use crate::export::archive::{Archive, Source};
+use crate::export::archive::{Source, Streams};
 use crate::export::feed_log::FeedLog;
 use crate::mkv::is_supported;
 use keha_fs::{
@@ -75,6 +75,8 @@ chosen!(SampleRow, Listed);
 #[derive(Clone, Debug)]
 pub(crate) struct Piece<S = StoredSample> {
     pub sample: S,
+    /// In which of the archive's volumes it stands.
+    pub place: usize,
     pub kind: TrackKind,
     pub configuration: Arc<Configuration>,
 }
@@ -99,7 +101,7 @@ pub(crate) struct Wanted {
 
 /// Reads one stream.
 pub(crate) struct Feed<'a, S = StoredSample> {
-    archive: &'a dyn Archive,
+    archive: &'a dyn Streams,
     pub stream: StreamSummary,
     wanted: Wanted,
     source: Option<Box<dyn Source + 'a>>,
@@ -111,27 +113,28 @@ pub(crate) struct Feed<'a, S = StoredSample> {
     /// Something did not verify since the run began or reading resumed: what follows it is kept as it comes.
     damaged: bool,
     /// Pictures past the range's end, by track, in decode order.
-    held: BTreeMap<TrackNumber, Vec<S>>,
+    held: BTreeMap<TrackNumber, Vec<(usize, S)>>,
     /// Video tracks of this run that are past the range's end for good.
     ended: BTreeSet<TrackNumber>,
-    ready: VecDeque<S>,
+    ready: VecDeque<(usize, S)>,
     /// The last sample lay behind the range's end, and what did not verify since: outside the range, unless something
     /// inside it follows.
     past_end: bool,
     doubtful: Vec<Finding>,
-    last_chunk: Option<ChunkNumber>,
+    /// By volume.
+    last_chunk: BTreeMap<usize, ChunkNumber>,
     last_wall: Option<WallTime>,
     resumed_from: Option<WallTime>,
     step_ns: i64,
-    /// What was given before reading went on: not to be given again.
-    given_up_to: Option<ChunkNumber>,
+    /// What was given of each volume before reading went on: not to be given again.
+    given_up_to: BTreeMap<usize, ChunkNumber>,
     pub log: FeedLog,
 }
 
 impl<'a, S: Chosen> Feed<'a, S> {
     /// Begins to read. A stream with nothing in the range gives no piece.
     pub(crate) fn new(
-        archive: &'a dyn Archive,
+        archive: &'a dyn Streams,
         stream: StreamSummary,
         wanted: Wanted,
     ) -> Result<Feed<'a, S>> {
@@ -149,11 +152,11 @@ impl<'a, S: Chosen> Feed<'a, S> {
             ready: VecDeque::new(),
             past_end: false,
             doubtful: Vec::new(),
-            last_chunk: None,
+            last_chunk: BTreeMap::new(),
             last_wall: None,
             resumed_from: None,
             step_ns: STEP_NS,
-            given_up_to: None,
+            given_up_to: BTreeMap::new(),
             log: FeedLog::new(wanted.range),
         };
         feed.open(wanted.range.from)?;
@@ -162,7 +165,7 @@ impl<'a, S: Chosen> Feed<'a, S> {
 
     fn open(&mut self, from: Option<WallTime>) -> Result<()> {
         let to = self.wanted.range.to.map(|to| to.plus_ns(LOOK_BEHIND_NS));
-        self.source = match self.archive.read(self.stream.id, TimeRange { from, to }) {
+        self.source = match self.archive.read(&self.stream, TimeRange { from, to }) {
             Ok(source) => Some(source),
             Err(VolumeError::NotRecorded { .. }) => None,
             Err(VolumeError::Overwritten { available_from }) => return self.resume(available_from),
@@ -190,7 +193,7 @@ impl<'a, S: Chosen> Feed<'a, S> {
             _ => available,
         };
         self.resumed_from = Some(from);
-        self.given_up_to = self.last_chunk;
+        self.given_up_to = self.last_chunk.clone();
         self.log.resumed(self.last_wall, from);
         self.decodable.clear();
         self.damaged = false;
@@ -200,15 +203,18 @@ impl<'a, S: Chosen> Feed<'a, S> {
     /// The next piece; `None` at the end.
     pub(crate) fn next(&mut self) -> Result<Option<Piece<S>>> {
         loop {
-            if let Some(sample) = self.ready.pop_front() {
-                if let Some(piece) = self.piece(sample)? {
+            if let Some((place, sample)) = self.ready.pop_front() {
+                if let Some(piece) = self.piece(place, sample)? {
                     return Ok(Some(piece));
                 }
                 continue;
             }
             let Some(source) = &mut self.source else { return Ok(None) };
             match source.next_item() {
-                Ok(Some(item)) => self.take(item)?,
+                Ok(Some(item)) => {
+                    let place = source.place();
+                    self.take(place, item)?;
+                }
                 Ok(None) => self.source = None,
                 Err(VolumeError::Overwritten { available_from }) => {
                     self.source = None;
@@ -219,9 +225,9 @@ impl<'a, S: Chosen> Feed<'a, S> {
         }
     }
 
-    fn take(&mut self, item: Item) -> Result<()> {
+    fn take(&mut self, place: usize, item: Item) -> Result<()> {
         let item = match S::of(item) {
-            Ok(sample) => return self.sort(sample),
+            Ok(sample) => return self.sort(place, sample),
             Err(item) => item,
         };
         match item {
@@ -270,9 +276,9 @@ impl<'a, S: Chosen> Feed<'a, S> {
     }
 
     /// Decides by the range: into `ready`, held back, or left.
-    fn sort(&mut self, sample: S) -> Result<()> {
+    fn sort(&mut self, place: usize, sample: S) -> Result<()> {
         self.enter(sample.run());
-        let repeated = self.given_up_to.is_some_and(|last| sample.chunk() <= last);
+        let repeated = self.given_up_to.get(&place).is_some_and(|last| sample.chunk() <= *last);
         if repeated || self.wanted.run.is_some_and(|run| run != sample.run()) {
             return Ok(());
         }
@@ -289,7 +295,7 @@ impl<'a, S: Chosen> Feed<'a, S> {
         if !video {
             // Sound needs no earlier sample, so it has pre-roll only beside pictures.
             if !past_end && (has_video || !before_begin) {
-                self.ready.push_back(sample);
+                self.ready.push_back((place, sample));
             }
             return Ok(());
         }
@@ -302,13 +308,13 @@ impl<'a, S: Chosen> Feed<'a, S> {
                 self.ended.insert(sample.track());
                 self.held.remove(&sample.track());
             } else {
-                held.push(sample);
+                held.push((place, sample));
             }
             return Ok(());
         }
         // This picture lies in the range although others before it in decode order do not: it may need them.
         self.ready.extend(self.held.remove(&sample.track()).into_iter().flatten());
-        self.ready.push_back(sample);
+        self.ready.push_back((place, sample));
         Ok(())
     }
 
@@ -331,7 +337,7 @@ impl<'a, S: Chosen> Feed<'a, S> {
         })
     }
 
-    fn piece(&mut self, sample: S) -> Result<Option<Piece<S>>> {
+    fn piece(&mut self, place: usize, sample: S) -> Result<Option<Piece<S>>> {
         let configuration = self.configuration_of(&sample)?;
         let Some(track) = configuration.track(sample.track()).filter(|track| is_supported(track)) else {
             return Ok(None);
@@ -346,9 +352,9 @@ impl<'a, S: Chosen> Feed<'a, S> {
                 return Ok(None);
             }
         }
-        self.last_chunk = Some(sample.chunk());
+        self.last_chunk.insert(place, sample.chunk());
         self.last_wall = Some(sample.wall());
         self.log.sample(sample.wall());
-        Ok(Some(Piece { sample, kind, configuration }))
+        Ok(Some(Piece { sample, place, kind, configuration }))
     }
 }

@@ -31,7 +31,7 @@ pub use report::{ExportReport, FileReport};
 pub use request::{ExportRequest, Output, Progress};
 
 use crate::error::{Error, Result};
-use archive::Archive;
+use archive::{Archive, Streams};
 use describe::Asked;
 use feed::{Feed, Wanted};
 use keha_fs::{ReadPurpose, RunId, StreamSummary, Volume};
@@ -128,7 +128,7 @@ fn next_piece(lanes: &mut [Lane<'_>]) -> Result<Option<(usize, feed::Piece)>> {
 }
 
 /// The streams asked for, checked.
-pub(crate) fn streams_of(archive: &dyn Archive, request: &ExportRequest) -> Result<Vec<StreamSummary>> {
+pub(crate) fn streams_of(archive: &dyn Streams, request: &ExportRequest) -> Result<Vec<StreamSummary>> {
     if request.streams.is_empty() {
         return Err(Error::Invalid("no stream to export was named".into()));
     }

@@ -156,7 +156,7 @@ fn bytes_within(blocks: &[BlockSummary], stream: &StreamSummary, span: &PlannedS
 
 /// The tracks at the beginning of a range.
 fn tracks_of(archive: &dyn Archive, stream: &StreamSummary, range: TimeRange) -> Result<Vec<PlannedTrack>> {
-    let mut source = match archive.read(stream.id, range) {
+    let mut source = match archive.read(stream, range) {
         Ok(source) => source,
         // Gone since the spans were looked up: the export itself will say what is left.
         Err(keha_fs::Error::NotRecorded { .. } | keha_fs::Error::Overwritten { .. }) => return Ok(Vec::new()),

@@ -3,9 +3,8 @@
 use crate::error::Result;
 use crate::footage::lane::LaneReader;
 use crate::footage::out::Out;
-use crate::footage::prepared::Source;
+use crate::footage::prepared::{Source, Volumes};
 use crate::mp4::{Layout, Piece};
-use keha_fs::Volume;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -13,7 +12,7 @@ use std::ops::Range;
 pub(super) fn write(
     source: &Source,
     layout: &Layout,
-    volume: &Volume,
+    volumes: &dyn Volumes,
     range: Range<u64>,
     out: &mut Out<'_>,
 ) -> Result<()> {
@@ -22,7 +21,7 @@ pub(super) fn write(
         let data = match piece {
             Piece::Head(data) => data,
             Piece::Sample { track, sample, bytes } => {
-                let data = sample_of(source, layout, volume, &mut lanes, track, sample)?;
+                let data = sample_of(source, layout, volumes, &mut lanes, track, sample)?;
                 // The sample is as long as the layout says.
                 data.slice(bytes.start as usize..bytes.end as usize)
             }
@@ -38,7 +37,7 @@ pub(super) fn write(
 fn sample_of<'a>(
     source: &'a Source,
     layout: &Layout,
-    volume: &'a Volume,
+    volumes: &'a dyn Volumes,
     lanes: &mut BTreeMap<usize, LaneReader<'a>>,
     track: usize,
     sample: u32,
@@ -48,7 +47,7 @@ fn sample_of<'a>(
     let lane = match lanes.entry(described.lane) {
         std::collections::btree_map::Entry::Occupied(lane) => lane.into_mut(),
         std::collections::btree_map::Entry::Vacant(place) => {
-            place.insert(LaneReader::new(volume, source, described.lane).ok_or_else(unknown)?)
+            place.insert(LaneReader::new(volumes, source, described.lane).ok_or_else(unknown)?)
         }
     };
     let member = lane.take(track, sample)?;

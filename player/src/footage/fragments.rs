@@ -8,10 +8,10 @@ use crate::error::{Error, Result};
 use crate::footage::lane::{Member, Merged};
 use crate::footage::marks::{Holds, Mark, Marks, PendingState, WAITING_MAX};
 use crate::footage::out::Out;
-use crate::footage::prepared::Source;
+use crate::footage::prepared::{Source, Volumes};
 use crate::mp4::{DecodeTimes, FragmentSample, FragmentTrack, Timed, Track, fragment, init};
 use bytes::Bytes;
-use keha_fs::{SampleFlags, TrackKind, Volume};
+use keha_fs::{SampleFlags, TrackKind};
 use std::collections::VecDeque;
 
 /// The longest span of a fragment.
@@ -22,7 +22,7 @@ const BYTES_MAX: usize = 8 << 20;
 /// Writes the file, from its beginning or a mark, until nothing more of it is wanted; leaves marks in `marks`.
 pub(super) fn write(
     source: &Source,
-    volume: &Volume,
+    volumes: &dyn Volumes,
     from: Option<&Mark>,
     mut marks: Option<&mut Marks>,
     out: &mut Out<'_>,
@@ -33,12 +33,12 @@ pub(super) fn write(
     let mut next = from.map_or_else(|| vec![0; source.tracks.len()], |mark| mark.next.clone());
     let mut samples = match from.and_then(|mark| Some((mark, mark.needs()?))) {
         Some((mark, needed)) => {
-            let (samples, before) = Merged::resumed(volume, source, &needed, &next)?;
+            let (samples, before) = Merged::resumed(volumes, source, &needed, &next)?;
             muxing.resume(mark, before);
             samples
         }
         None if out.write(init(&described)?).is_break() => return Ok(()),
-        None => Merged::new(volume, source)?,
+        None => Merged::new(volumes, source)?,
     };
     while let Some(member) = samples.next()? {
         if out.reads(member.row.chunk).is_break() {

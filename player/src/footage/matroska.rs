@@ -6,11 +6,11 @@ use crate::footage::lane::Merged;
 use crate::footage::marks::{Holds, Mark, Marks};
 use crate::footage::out::Out;
 use crate::footage::part::PartTrack;
-use crate::footage::prepared::Source;
+use crate::footage::prepared::{FiledStream, Source, Volumes};
 use crate::mkv::{Block, Muxer, Sink, Tags, Track};
 use crate::time::rfc3339;
 use bytes::Bytes;
-use keha_fs::{SampleFlags, TrackKind, Volume, WallTime};
+use keha_fs::{SampleFlags, TrackKind, WallTime};
 use std::cell::RefCell;
 use std::io;
 use std::path::PathBuf;
@@ -23,13 +23,13 @@ const SOUND_CUE_NS: i64 = 1_000_000_000;
 pub(super) fn write(
     source: &Source,
     tag: &blake3::Hash,
-    volume: &Volume,
+    volumes: &dyn Volumes,
     from: Option<&Mark>,
     marks: Option<&mut Marks>,
     out: &mut Out<'_>,
 ) -> Result<()> {
     let out = &RefCell::new(out);
-    match mux(source, tag, volume, from, marks, out) {
+    match mux(source, tag, volumes, from, marks, out) {
         // That is how the sink breaks the muxer off.
         Err(Error::Io { .. }) if out.borrow().is_done() => Ok(()),
         other => other,
@@ -39,12 +39,12 @@ pub(super) fn write(
 fn mux(
     source: &Source,
     tag: &blake3::Hash,
-    volume: &Volume,
+    volumes: &dyn Volumes,
     from: Option<&Mark>,
     mut marks: Option<&mut Marks>,
     out: &RefCell<&mut Out<'_>>,
 ) -> Result<()> {
-    let names: Vec<String> = source.streams.iter().map(|(_, name)| name.to_string()).collect();
+    let names: Vec<String> = source.streams.iter().map(|stream| stream.name.to_string()).collect();
     let mut muxer =
         Muxer::new(Box::new(OutSink { out }), PathBuf::from("-"), names.join(", "), segment_uuid(tag));
     muxer.set_tracks(tracks(source))?;
@@ -54,9 +54,9 @@ fn mux(
     let (mut samples, mut last_cue) = match from {
         Some(Mark { holds: Holds::Matroska { origin_ns, last_cue_ns }, .. }) => {
             muxer.resume(WallTime(*origin_ns));
-            (Merged::resumed(volume, source, &next, &next)?.0, last_cue_ns.map(WallTime))
+            (Merged::resumed(volumes, source, &next, &next)?.0, last_cue_ns.map(WallTime))
         }
-        _ => (Merged::new(volume, source)?, None),
+        _ => (Merged::new(volumes, source)?, None),
     };
     while let Some(member) = samples.next()? {
         if out.borrow_mut().reads(member.row.chunk).is_break() {
@@ -109,7 +109,7 @@ fn tracks(source: &Source) -> Vec<Track> {
         track.lane == shown && (track.configuration.kind != TrackKind::Video || Some(index) == first_video)
     };
     let made = source.tracks.iter().enumerate().filter_map(|(index, track)| {
-        let (id, name) = source.streams.get(track.lane)?;
+        let FiledStream { id, name, .. } = source.streams.get(track.lane)?;
         let configuration = track.configuration.clone();
         let video = configuration.kind == TrackKind::Video;
         let interval = track.meter.constant_ns(configuration.timescale).filter(|_| video);
@@ -126,8 +126,9 @@ fn tracks(source: &Source) -> Vec<Track> {
 }
 
 fn tags(source: &Source, names: &[String]) -> Tags {
+    let volumes: Vec<String> = source.volumes().iter().map(ToString::to_string).collect();
     let file = vec![
-        ("KEHA_VOLUME".into(), source.volume.to_string()),
+        ("KEHA_VOLUME".into(), volumes.join(", ")),
         ("KEHA_STREAMS".into(), names.join(", ")),
         ("KEHA_FROM".into(), rfc3339(source.from)),
         ("KEHA_TO".into(), rfc3339(source.to)),

@@ -13,6 +13,8 @@
 //! - One file has one description of each track. Footage goes on in it over any number of gaps, of recorder restarts and of
 //!   configurations that only add parameter sets. What no file can hold (another codec, another size of picture, other parameter
 //!   sets, a clock that was set back, a pause longer than MP4 can say) begins the next part. All formats have the same parts.
+//! - Footage of one stream may stand in several volumes ([`prepare_of`]): a file goes on from one into the other as it goes on over runs
+//!   ([`across`]).
 //! - All tracks are on one clock, the wall clock of the recording. Time zero is the part's earliest moment; in
 //!   fragmented MP4, before it by as much as pictures are reordered.
 //!
@@ -25,6 +27,7 @@
 //!
 //! What must not live here: HTTP, who may see what, keeping files.
 
+mod across;
 mod axis;
 mod depth;
 mod file;
@@ -44,14 +47,16 @@ mod watched;
 
 pub use marks::Marks;
 pub use planner::FootagePart;
-pub use prepared::{Measured, Prepared, Written};
+pub use prepared::{Measured, Prepared, Volumes, Written};
 pub use request::{FootageRequest, Format};
 pub use standing::Standing;
 
 use crate::error::{Error, Result};
-use crate::export::archive::{Archive, Listing};
+use crate::export::archive::{Listing, Streams};
 use crate::export::feed::{Feed, Piece, Wanted};
 use crate::export::{ExportRequest, nothing_recorded, streams_of};
+use crate::library::Whole;
+use across::Across;
 use keha_fs::{SampleRow, StreamSummary, Volume};
 use planner::Planner;
 use watched::Watched;
@@ -78,8 +83,24 @@ pub fn prepare_while(
     prepare_from(&Listing(volume), request, goes_on)
 }
 
+/// The same of streams of which several volumes may have something.
+///
+/// # Errors
+/// As [`prepare_while`].
+pub fn prepare_of(
+    streams: &[Whole],
+    request: &FootageRequest,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Prepared> {
+    let archive = Across::of(streams);
+    match archive.only() {
+        Some(volume) => prepare_while(volume, request, goes_on),
+        None => prepare_from(&archive, request, goes_on),
+    }
+}
+
 fn prepare_from(
-    archive: &dyn Archive,
+    archive: &dyn Streams,
     request: &FootageRequest,
     goes_on: &dyn Fn() -> bool,
 ) -> Result<Prepared> {
@@ -89,7 +110,7 @@ fn prepare_from(
     if watched.is_stopped() { Err(Error::Cancelled) } else { prepared }
 }
 
-fn plan_from(archive: &dyn Archive, request: &FootageRequest) -> Result<Prepared> {
+fn plan_from(archive: &dyn Streams, request: &FootageRequest) -> Result<Prepared> {
     let wanted = ExportRequest { streams: request.streams.clone(), range: request.range, run: None };
     let streams = streams_of(archive, &wanted)?;
     let mut feeds = Vec::with_capacity(streams.len());
@@ -103,7 +124,7 @@ fn plan_from(archive: &dyn Archive, request: &FootageRequest) -> Result<Prepared
     while let Some((lane, piece)) = next_row(&mut feeds)? {
         planner.push(lane, &piece)?;
     }
-    planner.finish(archive.info().id)
+    planner.finish(&archive.places())
 }
 
 /// One stream's rows.
@@ -113,7 +134,7 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn new(archive: &'a dyn Archive, stream: StreamSummary, request: &FootageRequest) -> Result<Rows<'a>> {
+    fn new(archive: &'a dyn Streams, stream: StreamSummary, request: &FootageRequest) -> Result<Rows<'a>> {
         let wanted = Wanted { range: request.range, run: None };
         let mut feed = Feed::new(archive, stream, wanted)?;
         let head = feed.next()?;

@@ -56,6 +56,8 @@ struct Lane {
     configuration: Arc<Configuration>,
     /// What is known to be admitted.
     current: (ConfigurationHash, RunId),
+    /// In which volumes its pieces stand, in their order.
+    pieces: Vec<usize>,
     /// Its tracks as far as they have turned up: which of the part's, `None` if left out.
     tracks: BTreeMap<TrackNumber, Option<usize>>,
 }
@@ -141,8 +143,13 @@ impl Part {
         let known = self.lanes.entry(lane).or_insert_with(|| Lane {
             configuration: Arc::clone(&piece.configuration),
             current: (row.configuration, row.run),
+            pieces: Vec::new(),
             tracks: BTreeMap::new(),
         });
+        if known.pieces.last() != Some(&piece.place) {
+            known.pieces.push(piece.place);
+        }
+        let number = u16::try_from(known.pieces.len() - 1);
         let known_track = known.tracks.get(&row.track).copied();
         let index = match known_track {
             Some(index) => index,
@@ -159,10 +166,14 @@ impl Part {
             layout.push(index, laid(track, row, piece.is_sync(), self.axis)?)?;
         }
         if self.kept {
-            let too_many =
-                || Error::Invalid("a track of more than 2^32 samples; ask for a shorter range".into());
+            let too_many = || {
+                Error::Invalid(
+                    "more footage of a track than one file can list; ask for a shorter range".into(),
+                )
+            };
             let before = track.stretches.len();
-            track.stretches.push(row).ok_or_else(too_many)?;
+            let number = number.map_err(|_| too_many())?;
+            track.stretches.push(number, row).ok_or_else(too_many)?;
             self.stretches += track.stretches.len() - before;
             if self.stretches > STRETCHES_MAX {
                 return Err(Error::Invalid(
@@ -235,6 +246,11 @@ impl Part {
             }
         }
         Ok(())
+    }
+
+    /// In which volumes the pieces of a stream stand.
+    pub(super) fn pieces(&self, lane: usize) -> Vec<usize> {
+        self.lanes.get(&lane).map(|lane| lane.pieces.clone()).unwrap_or_default()
     }
 
     /// How far a stream's footage goes: its pictures, where it has any, for sound may run a little ahead of them.

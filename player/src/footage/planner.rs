@@ -3,11 +3,12 @@
 //! begin.
 
 use crate::error::{Error, Result};
+use crate::export::archive::Places;
 use crate::export::feed::Piece;
 use crate::footage::part::Part;
-use crate::footage::prepared::Prepared;
+use crate::footage::prepared::{FiledStream, Prepared, Stood};
 use crate::footage::request::{FootageRequest, Format};
-use keha_fs::{SampleRow, StreamId, StreamName, StreamSummary, TrackKind, VolumeId, WallTime};
+use keha_fs::{SampleRow, StreamId, StreamName, StreamSummary, TrackKind, WallTime};
 
 /// The most parts that are told apart.
 const PARTS_MAX: usize = 1000;
@@ -101,8 +102,8 @@ impl Planner {
         Ok(index)
     }
 
-    /// All samples are there.
-    pub(super) fn finish(mut self, volume: VolumeId) -> Result<Prepared> {
+    /// All samples are there, and stand in these places.
+    pub(super) fn finish(mut self, places: &Places) -> Result<Prepared> {
         let empty = |part: &Part| part.samples == 0;
         if let Some(part) = self.parts.iter().find(|part| empty(part)) {
             return Err(Error::Mp4 {
@@ -120,8 +121,17 @@ impl Planner {
             return Err(Error::Invalid(format!("no part {number}: the footage has parts 1 to {parts}")));
         }
         let part = self.parts.swap_remove(number - 1);
-        let streams = self.lanes.into_iter().map(|lane| (lane.id, lane.name)).collect();
-        Prepared::new(volume, self.format, streams, part, number, summaries)
+        let streams = self.lanes.into_iter().enumerate().map(|(lane, Lane { id, name, .. })| {
+            let piece = |place: usize| {
+                let other = places.ids.iter().find(|(of, at, _)| (of, *at) == (&name, place));
+                Some(Stood { volume: *places.volumes.get(place)?, id: other.map_or(id, |(.., id)| *id) })
+            };
+            let pieces = part.pieces(lane).into_iter().map(piece).collect::<Option<_>>();
+            let unknown = || Error::Invalid(format!("{name}: it stands in a volume that nobody knows"));
+            Ok(FiledStream { id, pieces: pieces.ok_or_else(unknown)?, name })
+        });
+        let streams = streams.collect::<Result<_>>()?;
+        Prepared::new(self.format, streams, part, number, summaries)
     }
 }
 

@@ -8,11 +8,13 @@ use crate::footage::part::{Part, PartTrack};
 use crate::footage::planner::FootagePart;
 use crate::footage::request::Format;
 use crate::footage::{file, fragments, matroska, tag::tag};
+use crate::library::Snapshot;
 use crate::mp4::Layout;
 use bytes::Bytes;
 use keha_fs::{StreamId, StreamName, TrackKind, Volume, VolumeId, WallTime};
 use std::collections::BTreeSet;
 use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 
 /// How many streams are named in a file's name.
 const NAMED_MAX: usize = 3;
@@ -30,14 +32,56 @@ pub struct Prepared {
 
 /// What a file is made from.
 pub(super) struct Source {
-    pub volume: VolumeId,
-    pub streams: Vec<(StreamId, StreamName)>,
+    pub streams: Vec<FiledStream>,
     pub tracks: Vec<PartTrack>,
     /// By track, how many ticks earlier than their order says samples are decoded. Of fragments alone.
     pub early: Vec<i64>,
     pub axis: Axis,
     pub from: WallTime,
     pub to: WallTime,
+}
+
+/// A stream of a file.
+pub(super) struct FiledStream {
+    /// Who it is in the file.
+    pub id: StreamId,
+    pub name: StreamName,
+    /// Where its pieces stand, in their order.
+    pub pieces: Vec<Stood>,
+}
+
+/// Where a piece of a stream stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stood {
+    pub volume: VolumeId,
+    /// Who the stream is there.
+    pub id: StreamId,
+}
+
+impl Source {
+    /// The volumes that it needs, each once, in the order of their identities.
+    pub(super) fn volumes(&self) -> Vec<VolumeId> {
+        let needed = self.streams.iter().flat_map(|stream| &stream.pieces).map(|piece| piece.volume);
+        needed.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+}
+
+/// Volumes that footage is read from.
+pub trait Volumes {
+    /// The one of this identity.
+    fn volume(&self, id: VolumeId) -> Option<&Volume>;
+}
+
+impl Volumes for Volume {
+    fn volume(&self, id: VolumeId) -> Option<&Volume> {
+        (self.info().id == id).then_some(self)
+    }
+}
+
+impl Volumes for Vec<Arc<Snapshot>> {
+    fn volume(&self, id: VolumeId) -> Option<&Volume> {
+        self.iter().map(|snapshot| &snapshot.volume).find(|volume| volume.info().id == id)
+    }
 }
 
 /// What was written.
@@ -60,9 +104,8 @@ pub struct Measured {
 
 impl Prepared {
     pub(super) fn new(
-        volume: VolumeId,
         format: Format,
-        streams: Vec<(StreamId, StreamName)>,
+        streams: Vec<FiledStream>,
         part: Part,
         number: usize,
         parts: Vec<FootagePart>,
@@ -74,8 +117,8 @@ impl Prepared {
         let axis =
             if format == Format::FragmentedMp4 { fragments_axis(from, &tracks, &early) } else { part.axis };
         let layout = part.layout.map(|layout| layout.finish()).transpose()?;
-        let source = Source { volume, streams, tracks, early, axis, from, to };
-        let tag = tag(volume, format, &source.streams, number, &source);
+        let source = Source { streams, tracks, early, axis, from, to };
+        let tag = tag(format, number, &source);
         Ok(Prepared { format, part: number, parts, source, layout, tag, left_out: part.left_out })
     }
 
@@ -94,7 +137,7 @@ impl Prepared {
     /// A name for the file, of letters, digits and `-_.+` alone.
     pub fn file_name(&self) -> String {
         let names: Vec<String> =
-            self.source.streams.iter().map(|(_, name)| name.as_str().replace('/', "-")).collect();
+            self.source.streams.iter().map(|stream| stream.name.as_str().replace('/', "-")).collect();
         let mut text = names.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join("+");
         if names.len() > NAMED_MAX {
             text.push_str(&format!("+{}", names.len() - NAMED_MAX));
@@ -119,6 +162,11 @@ impl Prepared {
     /// Its earliest moment, and the end of its last sample.
     pub fn moments(&self) -> (WallTime, WallTime) {
         (self.source.from, self.source.to)
+    }
+
+    /// The volumes that it needs, each once.
+    pub fn volumes(&self) -> Vec<VolumeId> {
+        self.source.volumes()
     }
 
     /// How many bytes of memory it takes, about, for as long as it is kept.
@@ -151,14 +199,14 @@ impl Prepared {
     /// # Errors
     /// What was given before an error is right all the same. [`Error::Overwritten`] if the ring passed; [`Error::Changed`] if footage was
     /// erased, got past its age, or does not verify; [`Error::Mp4`] for samples that are not what their track says;
-    /// [`Error::Invalid`] for another volume.
+    /// [`Error::Invalid`] where a volume that it needs is not among them.
     pub fn write(
         &self,
-        volume: &Volume,
+        volumes: &dyn Volumes,
         bytes: Range<u64>,
         out: &mut dyn FnMut(Bytes) -> ControlFlow<()>,
     ) -> Result<Written> {
-        self.write_while(volume, bytes, None, &|| true, out)
+        self.write_while(volumes, bytes, None, &|| true, out)
     }
 
     /// The same, from a mark where there are any, and for as long as `goes_on` says so: it is asked at every chunk that is read, also
@@ -168,7 +216,7 @@ impl Prepared {
     /// As [`Prepared::write`].
     pub fn write_while(
         &self,
-        volume: &Volume,
+        volumes: &dyn Volumes,
         bytes: Range<u64>,
         marks: Option<&Marks>,
         goes_on: &dyn Fn() -> bool,
@@ -176,20 +224,20 @@ impl Prepared {
     ) -> Result<Written> {
         let tag = self.entity_tag();
         let from = marks.and_then(|marks| marks.before(&tag, bytes.start)).filter(|mark| self.fits(mark));
-        self.make(volume, bytes, (from, None), goes_on, out)
+        self.make(volumes, bytes, (from, None), goes_on, out)
     }
 
     /// Makes a range of the file's bytes: from a mark, leaving marks.
     fn make(
         &self,
-        volume: &Volume,
+        volumes: &dyn Volumes,
         bytes: Range<u64>,
         (from, marks): (Option<&Mark>, Option<&mut Marks>),
         goes_on: &dyn Fn() -> bool,
         out: &mut dyn FnMut(Bytes) -> ControlFlow<()>,
     ) -> Result<Written> {
-        if volume.info().id != self.source.volume {
-            return Err(Error::Invalid("the file was prepared from another volume".into()));
+        if let Some(other) = self.source.volumes().into_iter().find(|id| volumes.volume(*id).is_none()) {
+            return Err(Error::Invalid(format!("the file was prepared from another volume, {other}")));
         }
         if bytes.is_empty() {
             return Ok(Written { bytes: 0, stopped: false });
@@ -197,9 +245,9 @@ impl Prepared {
         let begins = if self.layout.is_some() { bytes.start } else { from.map_or(0, |mark| mark.at) };
         let mut out = Out::new(begins, bytes.clone(), goes_on, out);
         match (&self.layout, self.format) {
-            (Some(layout), _) => file::write(&self.source, layout, volume, bytes, &mut out)?,
-            (None, Format::Mkv) => matroska::write(&self.source, &self.tag, volume, from, marks, &mut out)?,
-            (None, _) => fragments::write(&self.source, volume, from, marks, &mut out)?,
+            (Some(layout), _) => file::write(&self.source, layout, volumes, bytes, &mut out)?,
+            (None, Format::Mkv) => matroska::write(&self.source, &self.tag, volumes, from, marks, &mut out)?,
+            (None, _) => fragments::write(&self.source, volumes, from, marks, &mut out)?,
         }
         let (bytes, stopped) = out.finish();
         Ok(Written { bytes, stopped })
@@ -217,8 +265,8 @@ impl Prepared {
     ///
     /// # Errors
     /// As [`Prepared::write`].
-    pub fn measure(&self, volume: &Volume) -> Result<Measured> {
-        Ok(self.measure_while(volume, u64::MAX, &|| true)?.0)
+    pub fn measure(&self, volumes: &dyn Volumes) -> Result<Measured> {
+        Ok(self.measure_while(volumes, u64::MAX, &|| true)?.0)
     }
 
     /// The same for as long as `goes_on` says so, which is asked at every chunk that is read, or every piece that is made. Leaves marks so
@@ -228,13 +276,13 @@ impl Prepared {
     /// As [`Prepared::write`]; [`Error::Cancelled`] where it does not go on.
     pub fn measure_while(
         &self,
-        volume: &Volume,
+        volumes: &dyn Volumes,
         apart: u64,
         goes_on: &dyn Fn() -> bool,
     ) -> Result<(Measured, Marks)> {
         let mut hasher = blake3::Hasher::new();
         let mut marks = Marks::new(self.entity_tag(), apart);
-        let written = self.make(volume, 0..u64::MAX, (None, Some(&mut marks)), goes_on, &mut |piece| {
+        let written = self.make(volumes, 0..u64::MAX, (None, Some(&mut marks)), goes_on, &mut |piece| {
             hasher.update(&piece);
             if goes_on() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;

@@ -1,5 +1,7 @@
 //! Where the samples of a track stand: chunk by chunk, so that an hour costs some tens of KiB.
 //!
+//! Where a stream stands in several volumes, its samples come in *pieces*, each of one volume: a chunk is named by its piece and its number.
+//!
 //! Invariant: the samples of a stretch follow each other among the entries of their track in one chunk. Where one between is left out,
 //! another stretch begins.
 
@@ -12,20 +14,33 @@ pub(super) struct Stretch {
     /// The first of them, counted in the track from 0.
     pub sample: u32,
     /// The chunk, and the checksum of its header.
-    pub chunk: ChunkNumber,
+    chunk: ChunkNumber,
     pub checksum: u32,
     /// Where the first of them is among the entries of the track in the chunk.
     place: u32,
     /// How many chunks earlier the first of them begins.
-    split_over: u32,
+    split_over: u16,
+    /// The piece of its stream.
+    piece: u16,
 }
+
+/// Where a chunk of a stream is: its piece, counted from 0 in the file, and its number there.
+pub(super) type At = (u16, ChunkNumber);
 
 impl Stretch {
     /// The chunk from which on has to be read.
-    pub(super) fn begins(&self) -> ChunkNumber {
-        ChunkNumber(self.chunk.0.saturating_sub(u64::from(self.split_over)))
+    pub(super) fn begins(&self) -> At {
+        (self.piece, ChunkNumber(self.chunk.0.saturating_sub(u64::from(self.split_over))))
+    }
+
+    /// Its chunk.
+    pub(super) fn at(&self) -> At {
+        (self.piece, self.chunk)
     }
 }
+
+// What is prepared of an hour is to cost some tens of KiB.
+const _: () = assert!(size_of::<Stretch>() == 24);
 
 /// The samples of a track, in decode order.
 #[derive(Clone, Debug, Default)]
@@ -37,10 +52,10 @@ pub(super) struct Stretches {
 }
 
 impl Stretches {
-    /// Takes the next sample. `None` if there are more than can be numbered.
-    pub(super) fn push(&mut self, row: &SampleRow) -> Option<()> {
+    /// Takes the next sample, of this piece or a later one than the last. `None` if there are more than can be numbered.
+    pub(super) fn push(&mut self, piece: u16, row: &SampleRow) -> Option<()> {
         let goes_on = self.all.last().is_some_and(|last| {
-            (last.chunk, last.checksum) == (row.chunk, row.chunk_checksum) && row.begins == row.chunk
+            (last.at(), last.checksum) == ((piece, row.chunk), row.chunk_checksum) && row.begins == row.chunk
         });
         if !goes_on || row.place != self.next_place {
             self.all.push(Stretch {
@@ -48,7 +63,8 @@ impl Stretches {
                 chunk: row.chunk,
                 checksum: row.chunk_checksum,
                 place: row.place,
-                split_over: u32::try_from(row.chunk.0.saturating_sub(row.begins.0)).ok()?,
+                split_over: u16::try_from(row.chunk.0.saturating_sub(row.begins.0)).ok()?,
+                piece,
             });
         }
         self.next_place = row.place.saturating_add(1);
@@ -71,10 +87,19 @@ impl Stretches {
         self.samples
     }
 
-    /// The first and the last chunk that are needed.
-    pub(super) fn chunks(&self) -> Option<(ChunkNumber, ChunkNumber)> {
-        let first = self.all.iter().map(Stretch::begins).min();
-        first.zip(self.all.iter().map(|stretch| stretch.chunk).max())
+    /// Of each piece that it has something of, in their order, the first and the last chunk that are needed.
+    pub(super) fn chunks(&self) -> Vec<(u16, ChunkNumber, ChunkNumber)> {
+        let mut pieces: Vec<(u16, ChunkNumber, ChunkNumber)> = Vec::new();
+        for stretch in &self.all {
+            let (piece, begins) = stretch.begins();
+            match pieces.last_mut().filter(|last| last.0 == piece) {
+                Some((_, first, last)) => {
+                    (*first, *last) = ((*first).min(begins), (*last).max(stretch.chunk))
+                }
+                None => pieces.push((piece, begins, stretch.chunk)),
+            }
+        }
+        pieces
     }
 
     /// The stretch of a sample.
@@ -84,10 +109,11 @@ impl Stretches {
     }
 
     /// Which sample a row is, if it is one of these, and its stretch.
-    pub(super) fn find(&self, row: &SampleRow) -> Option<(u32, &Stretch)> {
-        let begin = self.all.partition_point(|stretch| stretch.chunk < row.chunk);
+    pub(super) fn find(&self, piece: u16, row: &SampleRow) -> Option<(u32, &Stretch)> {
+        let at = (piece, row.chunk);
+        let begin = self.all.partition_point(|stretch| stretch.at() < at);
         let mine = self.all.get(begin..).unwrap_or_default().iter().enumerate();
-        let mut mine = mine.take_while(|(_, stretch)| stretch.chunk == row.chunk);
+        let mut mine = mine.take_while(|(_, stretch)| stretch.at() == at);
         mine.find_map(|(index, stretch)| {
             let end = self.all.get(begin + index + 1).map_or(self.samples, |next| next.sample);
             let sample = stretch.sample.checked_add(row.place.checked_sub(stretch.place)?)?;
@@ -103,6 +129,9 @@ impl Stretches {
             hasher.update(&stretch.chunk.0.to_le_bytes());
             hasher.update(&stretch.checksum.to_le_bytes());
             hasher.update(&stretch.place.to_le_bytes());
+            if stretch.piece > 0 {
+                hasher.update(&stretch.piece.to_le_bytes());
+            }
         }
     }
 }
@@ -140,17 +169,34 @@ mod tests {
             row(9, 0, 9),
         ];
         let mut stretches = Stretches::default();
-        rows.iter().for_each(|row| stretches.push(row).unwrap());
+        rows.iter().for_each(|row| stretches.push(0, row).unwrap());
         assert_eq!((stretches.samples(), stretches.all.len()), (7, 4));
-        assert_eq!(stretches.chunks(), Some((ChunkNumber(5), ChunkNumber(9))));
+        assert_eq!(stretches.chunks(), [(0, ChunkNumber(5), ChunkNumber(9))]);
         for (sample, row) in (0..).zip(&rows) {
-            let (found, stretch) = stretches.find(row).unwrap();
+            let (found, stretch) = stretches.find(0, row).unwrap();
             assert_eq!((found, stretch), (sample, stretches.of(sample).unwrap()));
         }
         for other in [row(5, 1, 5), row(5, 4, 5), row(6, 0, 6), row(7, 2, 7), row(7, 3, 7), row(9, 1, 9)] {
-            assert_eq!(stretches.find(&other), None, "{other:?}");
+            assert_eq!(stretches.find(0, &other), None, "{other:?}");
         }
-        assert_eq!(stretches.of(2).unwrap().begins(), ChunkNumber(6));
+        assert_eq!(stretches.of(2).unwrap().begins(), (0, ChunkNumber(6)));
         assert!(stretches.of(7).is_none());
+    }
+
+    #[test]
+    fn chunks_of_the_same_number_in_two_volumes_are_two() {
+        let mut stretches = Stretches::default();
+        for piece in [0, 1, 3] {
+            [row(5, 0, 5), row(5, 1, 5), row(6, 0, 6)]
+                .iter()
+                .for_each(|row| stretches.push(piece, row).unwrap());
+        }
+        let (five, six) = (ChunkNumber(5), ChunkNumber(6));
+        assert_eq!(stretches.chunks(), [(0, five, six), (1, five, six), (3, five, six)]);
+        for (piece, first) in [(0, 0), (1, 3), (3, 6)] {
+            assert_eq!(stretches.find(piece, &row(5, 1, 5)).map(|(sample, _)| sample), Some(first + 1));
+            assert_eq!(stretches.find(piece, &row(6, 0, 6)).map(|(sample, _)| sample), Some(first + 2));
+        }
+        assert_eq!(stretches.find(2, &row(5, 1, 5)), None);
     }
 }

@@ -1,18 +1,18 @@
 //! An archive that ends when whoever asked does not want it any more: asked at every chunk, and at all that is no sample.
 
-use crate::export::archive::{Archive, Source};
-use keha_fs::{ChunkNumber, Item, Result, Span, StreamId, StreamName, StreamSummary, TimeRange, VolumeInfo};
+use crate::export::archive::{Places, Source, Streams};
+use keha_fs::{ChunkNumber, Item, Result, StreamName, StreamSummary, TimeRange};
 use std::cell::Cell;
 
 /// The archive.
 pub(super) struct Watched<'a> {
-    archive: &'a dyn Archive,
+    archive: &'a dyn Streams,
     goes_on: &'a dyn Fn() -> bool,
     stopped: Cell<bool>,
 }
 
 impl<'a> Watched<'a> {
-    pub(super) fn new(archive: &'a dyn Archive, goes_on: &'a dyn Fn() -> bool) -> Watched<'a> {
+    pub(super) fn new(archive: &'a dyn Streams, goes_on: &'a dyn Fn() -> bool) -> Watched<'a> {
         Watched { archive, goes_on, stopped: Cell::new(false) }
     }
 
@@ -28,20 +28,16 @@ impl<'a> Watched<'a> {
     }
 }
 
-impl Archive for Watched<'_> {
-    fn info(&self) -> &VolumeInfo {
-        self.archive.info()
-    }
-
+impl Streams for Watched<'_> {
     fn stream(&self, name: &StreamName) -> Result<StreamSummary> {
         self.archive.stream(name)
     }
 
-    fn spans(&self, stream: StreamId, range: TimeRange) -> Result<Vec<Span>> {
-        self.archive.spans(stream, range)
+    fn places(&self) -> Places {
+        self.archive.places()
     }
 
-    fn read<'a>(&'a self, stream: StreamId, range: TimeRange) -> Result<Box<dyn Source + 'a>> {
+    fn read<'a>(&'a self, stream: &StreamSummary, range: TimeRange) -> Result<Box<dyn Source + 'a>> {
         let source = self.archive.read(stream, range)?;
         Ok(Box::new(WatchedSource { source, watched: self, chunk: None }))
     }
@@ -56,6 +52,10 @@ struct WatchedSource<'a> {
 }
 
 impl Source for WatchedSource<'_> {
+    fn place(&self) -> usize {
+        self.source.place()
+    }
+
     fn next_item(&mut self) -> Result<Option<Item>> {
         if self.watched.is_stopped() {
             return Ok(None);
@@ -76,12 +76,11 @@ impl Source for WatchedSource<'_> {
 #[cfg(test)]
 mod tests {
     use crate::error::Error;
-    use crate::export::archive::{Archive, Source};
+    use crate::export::archive::{Places, Source, Streams};
     use crate::footage::{FootageRequest, Format, prepare_from};
     use keha_fs::{
-        ChunkNumber, Configuration, Item, Result, RunId, SampleFlags, SampleRow, Span, StreamId, StreamName,
-        StreamSummary, TimeRange, TrackConfiguration, TrackKind, TrackNumber, Uuid, VolumeId, VolumeInfo,
-        WallTime,
+        ChunkNumber, Configuration, Item, Result, RunId, SampleFlags, SampleRow, StreamId, StreamName,
+        StreamSummary, TimeRange, TrackConfiguration, TrackKind, TrackNumber, Uuid, VolumeId, WallTime,
     };
     use std::cell::Cell;
     use std::sync::Arc;
@@ -90,33 +89,12 @@ mod tests {
     const PACKETS: u64 = 50;
 
     /// A stream of sound that does not end, and how many items were read of it.
+    #[derive(Default)]
     struct Endless {
-        info: VolumeInfo,
         read: Cell<u64>,
     }
 
-    impl Endless {
-        fn new() -> Endless {
-            let info = VolumeInfo {
-                id: VolumeId(Uuid::from_u128(7)),
-                label: String::new(),
-                format_version: 1,
-                size_bytes: 1 << 30,
-                block_bytes: 1 << 20,
-                page_bytes: 4096,
-                blocks: 1000,
-                streams_max: 8,
-                created: WallTime(0),
-            };
-            Endless { info, read: Cell::new(0) }
-        }
-    }
-
-    impl Archive for Endless {
-        fn info(&self) -> &VolumeInfo {
-            &self.info
-        }
-
+    impl Streams for Endless {
         fn stream(&self, name: &StreamName) -> Result<StreamSummary> {
             Ok(StreamSummary {
                 id: StreamId(Uuid::from_u128(1)),
@@ -133,11 +111,11 @@ mod tests {
             })
         }
 
-        fn spans(&self, _: StreamId, _: TimeRange) -> Result<Vec<Span>> {
-            Ok(Vec::new())
+        fn places(&self) -> Places {
+            Places::one(VolumeId(Uuid::from_u128(7)))
         }
 
-        fn read<'a>(&'a self, _: StreamId, _: TimeRange) -> Result<Box<dyn Source + 'a>> {
+        fn read<'a>(&'a self, _: &StreamSummary, _: TimeRange) -> Result<Box<dyn Source + 'a>> {
             Ok(Box::new(Reading { archive: self, next: 0 }))
         }
     }
@@ -192,7 +170,7 @@ mod tests {
     fn what_nobody_wants_any_more_is_read_to_the_end_of_no_chunk() {
         for format in [Format::Mkv, Format::Mp4, Format::FragmentedMp4] {
             for chunks in [0, 1, 100] {
-                let (archive, asked) = (Endless::new(), Cell::new(0));
+                let (archive, asked) = (Endless::default(), Cell::new(0));
                 let streams = ["front", "yard"].map(|name| StreamName::new(name).unwrap()).to_vec();
                 let request = FootageRequest { streams, range: TimeRange::default(), format, part: None };
                 let goes_on = || asked.replace(asked.get() + 1) < chunks;

@@ -5,7 +5,7 @@ use super::media::{Head, render, rounded_s};
 use crate::error::Result;
 use crate::segments::{Joiner, PlannedSegment, Position, live_gops, mark_independent, tell_left_out};
 use crate::timeline::{Index, TimelineSource};
-use keha_fs::{ConfigurationHash, StreamId, StreamRow, WallTime};
+use keha_fs::{ConfigurationHash, StreamId, StreamRow, VolumeId, WallTime};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ impl Default for LiveOptions {
 #[derive(Debug)]
 pub struct LivePlaylist {
     stream: StreamId,
+    /// The volume that it is recorded into.
+    volume: Option<VolumeId>,
     options: LiveOptions,
     listed: VecDeque<PlannedSegment>,
     /// The numbers of the first segment that is listed.
@@ -45,6 +47,10 @@ pub struct LivePlaylist {
     target_duration_s: u64,
     /// The last segment that was met, listed or not.
     position: Option<Position>,
+    /// Where it went on in other volumes when it went on elsewhere.
+    left: BTreeMap<(VolumeId, StreamId), Position>,
+    /// From which volume the last segment is.
+    listed_of: Option<VolumeId>,
     /// The next segment does not follow the last one that is listed.
     broken: bool,
     /// What the last look was at: how many rows, the last of them, and whether more may come.
@@ -61,12 +67,15 @@ impl LivePlaylist {
         let target = Duration::from_secs(options.target.as_secs().max(1));
         LivePlaylist {
             stream,
+            volume: None,
             options: LiveOptions { target, window: options.window.max(3) },
             listed: VecDeque::new(),
             media_sequence: 0,
             discontinuity_sequence: 0,
             target_duration_s: 0,
             position: None,
+            left: BTreeMap::new(),
+            listed_of: None,
             broken: false,
             seen: None,
             discontinuities_min: 0,
@@ -79,6 +88,21 @@ impl LivePlaylist {
     pub fn behind(self, discontinuities: u64) -> LivePlaylist {
         // What it has begins another time than what that one had: there is one more between them.
         LivePlaylist { discontinuities_min: discontinuities.saturating_add(1), ..self }
+    }
+
+    /// The stream is recorded into this volume: what is listed stays, and what this volume has of the time since follows it, behind a
+    /// discontinuity. Numbers go on. Where it is so already nothing changes.
+    pub fn goes_on_in(&mut self, volume: VolumeId, stream: StreamId) {
+        let before = self.volume.replace(volume);
+        if (before, self.stream) == (Some(volume), stream) {
+            return;
+        }
+        if let Some((before, position)) = before.zip(self.position.take()) {
+            self.left.insert((before, self.stream), position);
+        }
+        self.stream = stream;
+        self.position = self.left.remove(&(volume, stream));
+        self.seen = None;
     }
 
     /// Lists what was recorded since the last time, as the index and its source know it; whether anything was. Reads the outlines of the
@@ -99,9 +123,17 @@ impl LivePlaylist {
         let (mut segments, left_out) = joiner.finish();
         tell_left_out(self.stream, &left_out);
         mark_independent(index, source, self.stream, &mut segments)?;
-        if let Some(last) = segments.last() {
-            self.position = Some(Position { block: last.block, name: last.name });
+        let newest = segments.last().map(|last| Position { block: last.block, name: last.name });
+        if self.listed_of != self.volume {
+            // What the volume has of the time that is listed already was recorded twice, or was not ready when the stream left it.
+            let listed = self.listed.back().map(second_of);
+            segments.retain(|segment| listed.is_none_or(|listed| second_of(segment) > listed));
+            if !segments.is_empty() {
+                self.broken |= listed.is_some();
+                self.listed_of = self.volume;
+            }
         }
+        self.position = newest.or(self.position);
         if self.listed.is_empty() {
             segments.drain(..segments.len().saturating_sub(self.options.window));
             segments.first_mut().into_iter().for_each(|first| first.discontinuity = false);

@@ -2,6 +2,7 @@
 
 use super::media::refused;
 use crate::error::{Error, Result};
+use crate::library::Found;
 use crate::segments::{InitName, PlannedSegment, SegmentName, init, leading};
 use crate::timeline::Index;
 use hls_m3u8::MasterPlaylist;
@@ -70,6 +71,39 @@ impl Variant {
         let pictures = pictures_of(volume, stream, &newest.name).unwrap_or(0);
         let frame_rate = (pictures > 0).then(|| pictures as f64 / seconds);
         Ok(Variant { uri: uri.into(), codecs, resolution, frame_rate, bandwidth, average_bandwidth })
+    }
+
+    /// The same of segments of which each stands in one of these ([`PlannedSegment::part`]).
+    ///
+    /// # Errors
+    /// As [`Variant::of`] for the part in which the newest one stands; another one that cannot be read any more is left out.
+    pub fn of_parts(parts: &[Found], segments: &[PlannedSegment], uri: &str) -> Result<Variant> {
+        let newest = segments.last().map_or(0, |newest| newest.part);
+        let others = (0..parts.len()).filter(|part| *part != newest);
+        let mut made: Option<Variant> = None;
+        for number in std::iter::once(newest).chain(others) {
+            let Some(part) = parts.get(number) else { continue };
+            let mine: Vec<PlannedSegment> =
+                segments.iter().filter(|segment| segment.part == number).cloned().collect();
+            let variant = Variant::of(part.volume(), &part.snapshot.index, part.stream.id, &mine, uri);
+            made = match (made, variant) {
+                (None, variant) => Some(variant?),
+                (Some(made), Ok(other)) => Some(made.with(other)),
+                (made, Err(_)) => made,
+            };
+        }
+        let none = || Error::Invalid("nothing is recorded there; choose another range".to_owned());
+        let made = made.ok_or_else(none)?;
+        let (bandwidth, average_bandwidth) = bandwidths(segments);
+        Ok(Variant { bandwidth, average_bandwidth, ..made })
+    }
+
+    /// A player that plays either can play both.
+    fn with(mut self, other: Variant) -> Variant {
+        let new: Vec<String> =
+            other.codecs.into_iter().filter(|codec| !self.codecs.contains(codec)).collect();
+        self.codecs.extend(new);
+        Variant { resolution: self.resolution.max(other.resolution), ..self }
     }
 }
 

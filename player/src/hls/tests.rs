@@ -4,7 +4,7 @@ use super::{LiveOptions, LivePlaylist, Uris, Variant, master, vod};
 use crate::segments::made_up::{Event, MadeUp, STREAM, events};
 use crate::segments::{PlannedSegment, SegmentName, plan};
 use crate::timeline::Index;
-use keha_fs::TimeRange;
+use keha_fs::{TimeRange, Uuid, VolumeId};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -109,6 +109,55 @@ proptest! {
             prop_assert!((f64::from(line.duration) - segment.duration().as_secs_f64()).abs() < 0.001);
             prop_assert!(line.duration.round() as u64 <= parsed.target_duration);
         }
+    }
+}
+
+/// What is recorded of a camera that goes to another volume, and comes back.
+fn two_volumes(apart_ms: i64) -> [MadeUp; 2] {
+    let [there, back] = [Event::Gops(10, 1000), Event::Gops(10, 1000)];
+    let mut one = MadeUp::of(&[there.clone(), Event::Run(10_000 + 2 * apart_ms), back]);
+    let mut other = MadeUp::of(&[Event::Run(10_000 + apart_ms), there]);
+    (one.live, other.live) = (true, true);
+    (one.shown, other.shown) = (0, 0);
+    [one, other]
+}
+
+#[test]
+fn a_camera_that_goes_to_another_volume_and_comes_back_is_one_stream_to_its_viewers() {
+    let [attic, cellar] = [VolumeId(Uuid::from_u128(1)), VolumeId(Uuid::from_u128(2))];
+    // The volumes have a little of the same time, or something is missing between.
+    for apart_ms in [300, -700, 4000] {
+        let [mut one, mut other] = two_volumes(apart_ms);
+        let mut playlist = LivePlaylist::new(STREAM, LiveOptions::default());
+        let mut log = Log::default();
+        let mut look = |playlist: &mut LivePlaylist, volume, made: &MadeUp| {
+            playlist.goes_on_in(volume, STREAM);
+            advanced(made, playlist);
+            log.note(playlist).unwrap();
+        };
+        for shown in 1..=10 {
+            one.shown = shown;
+            look(&mut playlist, attic, &one);
+        }
+        for shown in 1..=10 {
+            other.shown = shown;
+            look(&mut playlist, cellar, &other);
+            // Somebody who asked meanwhile had an older look at the volumes.
+            look(&mut playlist, attic, &one);
+            look(&mut playlist, cellar, &other);
+        }
+        let breaks = |playlist: &LivePlaylist| playlist.segments().filter(|it| it.discontinuity).count();
+        let seams = playlist.discontinuities();
+        for shown in 11..=20 {
+            one.shown = shown;
+            look(&mut playlist, attic, &one);
+        }
+        assert!(breaks(&playlist) <= 1, "one seam is in the window at most");
+        assert_eq!(playlist.discontinuities(), seams + 1);
+        let names: std::collections::BTreeSet<_> = log.names.values().collect();
+        assert_eq!(names.len(), log.names.len(), "a segment is listed once");
+        // The last second of each volume may still be on its way.
+        assert!(log.names.len() >= 24, "{}", log.names.len());
     }
 }
 

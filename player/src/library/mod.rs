@@ -8,18 +8,25 @@
 //! A volume that is missing, is no volume or does not answer is no reason for the others not to be served: nobody waits for it for longer
 //! than `WAIT_MAX`, it is tried once a second, and a stream that is found elsewhere is given from there.
 //!
+//! A camera may have been recorded into one volume and then into another: [`Whole`] is all of a stream, and what of it is missing for
+//! now.
+//!
 //! What must not live here: HTTP, writing, cameras.
 
 mod fresh;
 mod shelf;
 #[cfg(test)]
 mod tests;
+mod whole;
+
+pub use whole::{Missing, Whole};
 
 use crate::chunks::{Chunks, ChunksUse};
 use crate::error::Result;
-use crate::timeline::Index;
+use crate::timeline::{Holding, Index};
 use keha_fs::{ChunkCache, StreamName, StreamSummary, Volume, WallTime};
 use shelf::{Open, Patience, Shelf};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -55,11 +62,44 @@ impl Snapshot {
 }
 
 /// A stream in a snapshot.
+#[derive(Clone)]
 pub struct Found {
     /// Where it is.
     pub snapshot: Arc<Snapshot>,
     /// What its tables say.
     pub stream: StreamSummary,
+}
+
+impl Found {
+    fn of(snapshot: &Arc<Snapshot>, name: &StreamName) -> Option<Found> {
+        let stream = snapshot.stream(name)?.clone();
+        Some(Found { snapshot: Arc::clone(snapshot), stream })
+    }
+
+    fn each_of(snapshot: &Arc<Snapshot>) -> impl Iterator<Item = (StreamName, Found)> {
+        let each = snapshot.streams.iter();
+        each.map(|stream| {
+            let found = Found { snapshot: Arc::clone(snapshot), stream: stream.clone() };
+            (stream.name.clone(), found)
+        })
+    }
+
+    /// The volume.
+    pub fn volume(&self) -> &Volume {
+        &self.snapshot.volume
+    }
+
+    /// Whether there may be something from one moment to another (inclusive), by the table.
+    pub fn may_have(&self, from: WallTime, to: WallTime) -> bool {
+        let rows = self.snapshot.index.rows_of(self.stream.id).iter();
+        let mut walls = rows.filter(|row| row.samples > 0).filter_map(|row| row.wall);
+        walls.any(|(min, max)| min <= to && max >= from)
+    }
+
+    /// What the volume has of it, as timelines and playlists take it.
+    pub fn holding(&self) -> Holding<'_> {
+        Holding { index: &self.snapshot.index, source: &self.snapshot.volume, stream: self.stream.id }
+    }
 }
 
 /// The volumes of a server, by name.
@@ -140,9 +180,18 @@ impl Library {
     /// Where a stream is, by its name: in the volume that has its latest footage, if a camera was moved.
     ///
     /// # Errors
-    /// [`keha_fs::Error::NoSuchStream`] if no volume knows it; what is wrong with a volume, if it may be there.
+    /// As [`Library::find_all`].
     pub fn find(&self, name: &StreamName, age_max: Duration) -> Result<Found> {
-        let (mut best, mut failed): (Option<Found>, Option<crate::Error>) = (None, None);
+        let whole = self.find_all(name, age_max)?;
+        whole.into_latest().ok_or_else(|| no_stream(name))
+    }
+
+    /// All that there is of a stream, by its name, in whichever volumes.
+    ///
+    /// # Errors
+    /// [`keha_fs::Error::NoSuchStream`] if no volume knows it; what is wrong with a volume, if it may be there and is in no other.
+    pub fn find_all(&self, name: &StreamName, age_max: Duration) -> Result<Whole> {
+        let (mut parts, mut missing, mut failed) = (Vec::new(), Vec::new(), None);
         let (mut shelves, patience) = (self.begun(age_max), patience());
         // First where it was last.
         shelves.sort_by_cached_key(|shelf| {
@@ -150,24 +199,58 @@ impl Library {
             std::cmp::Reverse(last.and_then(|last| last.stream(name).map(|stream| stream.last)))
         });
         for shelf in shelves {
-            let patience = if best.is_some() { Patience::SinceBegun(OTHERS_MAX) } else { patience };
+            let known = shelf.last().map(|last| Found::of(&last, name));
+            let patience = match known {
+                _ if parts.is_empty() => patience,
+                Some(Some(_)) => Patience::SinceBegun(WAIT_MAX),
+                _ => Patience::SinceBegun(OTHERS_MAX),
+            };
             match shelf.snapshot(age_max, patience) {
-                Ok(snapshot) => {
-                    let Some(stream) = snapshot.stream(name).cloned() else { continue };
-                    let later =
-                        |last: Option<WallTime>| best.as_ref().is_none_or(|best| last > best.stream.last);
-                    if later(stream.last) {
-                        best = Some(Found { snapshot, stream });
-                    }
+                Ok(snapshot) => parts.extend(Found::of(&snapshot, name)),
+                Err(error) => {
+                    missing.extend(Missing::of(&shelf.name, known));
+                    failed = Some(error);
                 }
-                Err(error) => failed = Some(error),
             }
         }
-        let none = || keha_fs::Error::NoSuchStream {
-            name: name.clone(),
-            available: "see the list of cameras".into(),
+        if parts.is_empty() {
+            return Err(failed.unwrap_or_else(|| no_stream(name)));
+        }
+        Ok(Whole::new(name.clone(), parts, missing))
+    }
+
+    /// All streams of all volumes, by name, each as [`Library::find_all`] gives it; also those that are known of a volume which does not
+    /// answer, and of no other.
+    pub fn all(&self, age_max: Duration) -> Vec<Whole> {
+        let (shelves, patience) = (self.begun(age_max), patience());
+        let mut streams: BTreeMap<StreamName, (Vec<Found>, Vec<Missing>)> = BTreeMap::new();
+        let mut unknown = Vec::new();
+        for shelf in shelves {
+            let known = shelf.last();
+            let answer = shelf.snapshot(age_max, patience);
+            if let Err(error) = &answer {
+                tracing::warn!(volume = shelf.name, %error, "a volume cannot be read");
+            }
+            match (answer, known) {
+                (Ok(snapshot), _) => {
+                    for (name, found) in Found::each_of(&snapshot) {
+                        streams.entry(name).or_default().0.push(found);
+                    }
+                }
+                (Err(_), Some(known)) => {
+                    for (name, found) in Found::each_of(&known) {
+                        let missing = Missing { volume: shelf.name.clone(), known: Some(found) };
+                        streams.entry(name).or_default().1.push(missing);
+                    }
+                }
+                (Err(_), None) => unknown.push(shelf.name.clone()),
+            }
+        }
+        let whole = |(name, (parts, mut missing)): (StreamName, (Vec<Found>, Vec<Missing>))| {
+            missing.extend(unknown.iter().map(|volume| Missing { volume: volume.clone(), known: None }));
+            Whole::new(name, parts, missing)
         };
-        best.ok_or_else(|| failed.unwrap_or_else(|| none().into()))
+        streams.into_iter().map(whole).collect()
     }
 
     /// Something changed that the next who asks has to be told, however young the snapshots are.
@@ -185,6 +268,10 @@ impl Library {
         shelves.iter().for_each(|shelf| shelf.begin(age_max));
         shelves
     }
+}
+
+fn no_stream(name: &StreamName) -> crate::Error {
+    keha_fs::Error::NoSuchStream { name: name.clone(), available: "see the list of cameras".into() }.into()
 }
 
 fn patience() -> Patience {

@@ -81,6 +81,7 @@ impl Joiner {
             name,
             discontinuity,
             bytes: gop.bytes,
+            part: 0,
             block: gop.block,
             independent: false,
         });

@@ -1,6 +1,7 @@
 //! Segments: a stream cut into pieces that each begin where decoding can begin, as HLS plays them.
 //!
-//! - [`plan()`] cuts a range. It reads outlines alone, no footage: which segments there are is known before one is made.
+//! - [`plan()`] cuts a range. It reads outlines alone, no footage: which segments there are is known before one is made. [`plan_of`] does so
+//!   where several volumes have something of the stream.
 //! - [`segment()`] makes one of them from its [`SegmentName`] and the volume.
 //! - [`init()`] makes the init segment of a configuration, and says what it is to players.
 //!
@@ -33,6 +34,7 @@
 //!
 //! What must not live here: playlists, HTTP, a cache of what was made. [`Outlines`] keeps what plans are made from.
 
+mod across;
 mod build;
 mod ends;
 mod gops;
@@ -48,6 +50,7 @@ mod reading;
 mod tests;
 mod tracks;
 
+pub use across::plan_of;
 pub use build::{Segment, segment, segment_of_ended};
 pub(crate) use join::Joiner;
 pub(crate) use left_out::tell_left_out;

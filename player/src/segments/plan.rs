@@ -30,6 +30,8 @@ pub struct PlannedSegment {
     pub bytes: u64,
     /// Each of its pictures can be decoded from it alone. Not so in H.265: see [`crate::hls`].
     pub independent: bool,
+    /// In which of the volumes that were looked at it stands, from 0.
+    pub part: usize,
     /// The block in which it begins, and the block's take.
     pub(crate) block: (BlockIndex, Sequence),
 }
@@ -87,15 +89,20 @@ pub fn plan(
     })?;
     joiner.close();
     if complete.is_break() || joiner.count() > SEGMENTS_MAX {
-        let longest = target.as_secs_f64() * SEGMENTS_MAX as f64 / 3600.0;
-        return Err(Error::Invalid(format!(
-            "a playlist has at most {SEGMENTS_MAX} segments, and this range has more; ask for up to {longest:.0} hours at once"
-        )));
+        return Err(too_many(target));
     }
     let (mut segments, left_out) = joiner.finish();
     tell_left_out(stream, &left_out);
     mark_independent(index, source, stream, &mut segments)?;
     Ok(Plan { segments, left_out })
+}
+
+/// The error where a range has too many segments of about this length.
+pub(super) fn too_many(target: Duration) -> Error {
+    let longest = target.as_secs_f64() * SEGMENTS_MAX as f64 / 3600.0;
+    Error::Invalid(format!(
+        "a playlist has at most {SEGMENTS_MAX} segments, and this range has more; ask for up to {longest:.0} hours at once"
+    ))
 }
 
 /// Finds out of new segments whether they are independent. A configuration that is gone is taken for one of which they are not.

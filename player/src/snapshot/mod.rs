@@ -24,7 +24,7 @@ mod picture;
 mod size;
 
 pub use decode::Decoders;
-pub use find::{Moment, SnapshotName, find};
+pub use find::{Moment, SnapshotName, find, find_of};
 
 use crate::error::{Error, Result};
 use bytes::Bytes;

@@ -1,6 +1,6 @@
 //! The days on which a stream has footage, in a time zone: days of 23 and 25 hours included.
 
-use super::answer::timeline;
+use super::answer::{Holding, timeline_of};
 use super::coalesce::Recorded;
 use super::index::Index;
 use super::source::TimelineSource;
@@ -36,7 +36,15 @@ pub fn days(
     range: TimeRange,
     zone: &TimeZone,
 ) -> Result<Vec<Day>> {
-    let timeline = timeline(index, source, stream, range, RESOLUTION)?;
+    days_of(&[Holding { index, source, stream }], range, zone)
+}
+
+/// The same of a stream of which several volumes have something.
+///
+/// # Errors
+/// As [`days`].
+pub fn days_of(holdings: &[Holding<'_>], range: TimeRange, zone: &TimeZone) -> Result<Vec<Day>> {
+    let timeline = timeline_of(holdings, &[], range, RESOLUTION)?;
     let mut days: Vec<Day> = Vec::new();
     for Recorded { from, to } in timeline.recorded {
         // The end of the range asked for does not belong to it.

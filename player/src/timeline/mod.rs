@@ -16,8 +16,11 @@
 //! - At the live end nothing is promised: what is behind the last sample known is neither recorded nor a gap, but where an open gap
 //!   record says so. A stream of which nothing came for [`QUIET_NS`] has no live end.
 //!
+//! A stream of which several volumes have something is answered for from all of them ([`timeline_of`]).
+//!
 //! What must not live here: footage, HTTP, a clock. All reading goes through [`TimelineSource`].
 
+mod across;
 mod answer;
 mod coalesce;
 mod days;
@@ -31,9 +34,9 @@ mod tests;
 mod walk;
 mod window;
 
-pub use answer::{Timeline, TimelineGap, timeline};
+pub use answer::{Holding, Timeline, TimelineGap, timeline, timeline_of};
 pub use coalesce::{Recorded, coalesce};
-pub use days::{Day, days};
+pub use days::{Day, days, days_of};
 pub use index::Index;
 pub use reason::Reason;
 pub use seek::{SeekAnswer, SeekPoint, seek};

@@ -7,6 +7,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
+    /// It stands in a volume that does not answer.
+    Away,
     /// The stream has a record of it.
     Recorded(Arc<Gap>),
     /// It was erased on request.
@@ -25,6 +27,7 @@ impl Reason {
     /// The reason as people read it, in lower case.
     pub fn as_str(&self) -> &'static str {
         match self {
+            Reason::Away => "volume not there",
             Reason::Recorded(gap) => gap.reason.as_str(),
             Reason::Erased => "erased",
             Reason::Expired => "expired",
@@ -37,6 +40,7 @@ impl Reason {
     /// The lower is believed first; of gap records the one that begins latest, which is about the least.
     pub(crate) fn rank(&self) -> (u8, i64) {
         match self {
+            Reason::Away => (0, i64::MIN),
             Reason::Recorded(gap) => (0, gap.from.0.saturating_neg()),
             Reason::Erased => (1, 0),
             Reason::Expired => (2, 0),
@@ -63,8 +67,9 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    pub(super) fn new(claims: Vec<Claim>) -> Claims {
-        let mut sorted = only_latest_records(claims);
+    /// The claims of each volume's records, in the order in which they were made.
+    pub(super) fn new(of_each: impl IntoIterator<Item = Vec<Claim>>) -> Claims {
+        let mut sorted: Vec<Claim> = of_each.into_iter().flat_map(only_latest_records).collect();
         sorted.sort_by_key(|claim| (claim.from, claim.to));
         let mut reached = WallTime::MIN;
         let reach = sorted.iter().map(|claim| {

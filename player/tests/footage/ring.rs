@@ -75,13 +75,16 @@ impl Camera {
     }
 
     pub(crate) fn push(&mut self, sample: &ClipSample, ticks_later: i64) {
-        let made = || Sample {
+        self.sample(Sample {
             track: sample.track,
             ticks: sample.ticks + ticks_later,
             flags: sample.flags,
             data: vec![sample.data.clone()],
-        };
-        while let Err(rejected) = self.stream.push(made()) {
+        });
+    }
+
+    pub(crate) fn sample(&mut self, sample: Sample) {
+        while let Err(rejected) = self.stream.push(sample.clone()) {
             assert_eq!(rejected, Rejected::Full);
             // The writer's thread makes room.
             std::thread::yield_now();

@@ -1,6 +1,6 @@
 //! An archive in memory: streams as lists of items, read as the filesystem promises to read them.
 
-use super::super::archive::{Archive, Source};
+use super::super::archive::{Archive, Places, Source, Streams};
 use super::support::clip::{Clip, ClipSample};
 use super::{NOON, name};
 use bytes::Bytes;
@@ -180,16 +180,37 @@ impl Source for MemorySource {
     }
 }
 
-impl Archive for MemoryArchive {
-    fn info(&self) -> &VolumeInfo {
-        &self.info
-    }
-
+impl Streams for MemoryArchive {
     fn stream(&self, name: &StreamName) -> Result<StreamSummary> {
         let found = self.streams.iter().find(|stream| stream.summary.name == *name);
         found
             .map(|stream| stream.summary.clone())
             .ok_or_else(|| Error::NoSuchStream { name: name.clone(), available: "others".into() })
+    }
+
+    fn read<'a>(&'a self, stream: &StreamSummary, range: TimeRange) -> Result<Box<dyn Source + 'a>> {
+        let stream = stream.id;
+        let known = self.streams.iter().find(|known| known.summary.id == stream).unwrap();
+        let mut out = VecDeque::new();
+        for span in self.spans(stream, range)? {
+            let (_, steps) = known.runs.iter().find(|(run, _)| *run == span.run).unwrap();
+            out.extend(read_run(steps, range));
+        }
+        if out.is_empty() {
+            Err(Error::NotRecorded { available: None })
+        } else {
+            Ok(Box::new(MemorySource(out)))
+        }
+    }
+
+    fn places(&self) -> Places {
+        Places::one(self.info.id)
+    }
+}
+
+impl Archive for MemoryArchive {
+    fn info(&self) -> &VolumeInfo {
+        &self.info
     }
 
     fn spans(&self, stream: StreamId, range: TimeRange) -> Result<Vec<Span>> {
@@ -207,20 +228,6 @@ impl Archive for MemoryArchive {
             })
         });
         Ok(spans.collect())
-    }
-
-    fn read<'a>(&'a self, stream: StreamId, range: TimeRange) -> Result<Box<dyn Source + 'a>> {
-        let known = self.streams.iter().find(|known| known.summary.id == stream).unwrap();
-        let mut out = VecDeque::new();
-        for span in self.spans(stream, range)? {
-            let (_, steps) = known.runs.iter().find(|(run, _)| *run == span.run).unwrap();
-            out.extend(read_run(steps, range));
-        }
-        if out.is_empty() {
-            Err(Error::NotRecorded { available: None })
-        } else {
-            Ok(Box::new(MemorySource(out)))
-        }
     }
 }
 
