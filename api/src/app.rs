@@ -16,7 +16,7 @@ use crate::routes::Readiness;
 use crate::server::{Services, Settings};
 use crate::sockets::Sockets;
 use keha_fs::StreamName;
-use keha_player::library::{Found, Snapshot};
+use keha_player::library::{Snapshot, Whole};
 use keha_player::live::LiveHub;
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,9 +140,14 @@ impl App {
         waited(move || work(&app)).await?
     }
 
-    /// Where a stream is. Blocks.
-    pub(crate) fn find(&self, stream: &StreamName) -> keha_player::Result<Found> {
-        self.services.library.find(stream, AGE_MAX)
+    /// All that there is of a stream. Blocks.
+    pub(crate) fn whole(&self, stream: &StreamName) -> keha_player::Result<Whole> {
+        self.services.library.find_all(stream, AGE_MAX)
+    }
+
+    /// All that there is of all streams. Blocks.
+    pub(crate) fn wholes(&self) -> Vec<Whole> {
+        self.services.library.all(AGE_MAX)
     }
 
     /// A volume. Blocks.

@@ -50,6 +50,12 @@ pub trait Control: Send + Sync + 'static {
     /// [`ControlError::Volume`]; [`ControlError::Unknown`] for a stream that no volume which is being written has.
     fn add_hold(&self, request: HoldRequest) -> Result<Hold, ControlError>;
 
+    /// Holds a range in this volume.
+    ///
+    /// # Errors
+    /// [`ControlError::Volume`]; [`ControlError::Unknown`] for a volume that is not being written.
+    fn add_hold_in(&self, volume: &str, request: HoldRequest) -> Result<Hold, ControlError>;
+
     /// Lifts a hold. Returns what it was.
     ///
     /// # Errors

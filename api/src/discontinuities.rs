@@ -1,13 +1,13 @@
 //! How many discontinuities the live playlists told that a server before this one made: players must never be told of fewer
 //! (`EXT-X-DISCONTINUITY-SEQUENCE`, RFC 8216, section 6.2.2), and what is recorded does not tell without being read.
 //!
-//! Kept in `live.json` of the state directory, by volume and stream, and written before a playlist that tells more is given: when a
+//! Kept in `live.json` of the state directory, by the names of streams, whichever volumes they are recorded into, and written before a playlist that tells more is given: when a
 //! camera comes back, and once for each stream that is watched after each start, which goes on one behind what was told. A file that is
 //! lost, or cannot be written, has players load a stream anew after a restart; so it keeps nobody from watching. Nor does a disk that
 //! hangs: a thread of its own writes what is told last, is waited for only so long, and by nobody until it has written again.
 
 use crate::state::StateFile;
-use keha_fs::{StreamId, VolumeId};
+use keha_fs::StreamName;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -68,19 +68,18 @@ impl Discontinuities {
     }
 
     /// How many were told of a stream, if any were.
-    pub(crate) fn told(&self, volume: VolumeId, stream: StreamId) -> Option<u64> {
-        self.shared.state().told.get(&key(volume, stream)).copied()
+    pub(crate) fn told(&self, stream: &StreamName) -> Option<u64> {
+        self.shared.state().told.get(stream.as_str()).copied()
     }
 
     /// So many are about to be told. If it is news, blocks until that is durable, or the disk took too long for it.
-    pub(crate) fn tell(&self, volume: VolumeId, stream: StreamId, discontinuities: u64) {
-        let key = key(volume, stream);
+    pub(crate) fn tell(&self, stream: &StreamName, discontinuities: u64) {
         let mut state = self.shared.state();
-        let known = state.told.get(&key);
+        let known = state.told.get(stream.as_str());
         if known >= Some(&discontinuities) || (known.is_none() && state.told.len() >= STREAMS_MAX) {
             return;
         }
-        state.told.insert(key, discontinuities);
+        state.told.insert(stream.to_string(), discontinuities);
         state.changes += 1;
         let change = state.changes;
         if !state.is_writing && !self.shared.begin(&mut state) {
@@ -134,58 +133,58 @@ impl Shared {
     }
 }
 
-fn key(volume: VolumeId, stream: StreamId) -> String {
-    format!("{}/{}", volume.0.simple(), stream.0.simple())
-}
-
 #[cfg(test)]
 mod tests {
     use super::Discontinuities;
     use crate::media::Media;
     use crate::testing::footage;
-    use keha_fs::{StreamId, StreamName, Uuid, VolumeId};
+    use keha_fs::StreamName;
     use keha_player::hls::Uris;
     use keha_player::library::Library;
     use std::time::Duration;
 
+    fn name(text: &str) -> StreamName {
+        StreamName::new(text).expect("a name")
+    }
+
     #[test]
     fn what_was_told_is_known_to_the_next_server_and_never_less() {
         let directory = tempfile::tempdir().expect("a directory");
-        let (volume, stream) = (VolumeId(Uuid::from_u128(1)), StreamId(Uuid::from_u128(2)));
+        let stream = &name("door");
         let first = Discontinuities::open(directory.path());
-        assert_eq!(first.told(volume, stream), None);
+        assert_eq!(first.told(stream), None);
         for told in [20_000, 20_007, 20_003] {
-            first.tell(volume, stream, told);
+            first.tell(stream, told);
         }
         let next = Discontinuities::open(directory.path());
-        assert_eq!(next.told(volume, stream), Some(20_007));
-        assert_eq!(next.told(volume, StreamId(Uuid::from_u128(3))), None);
+        assert_eq!(next.told(stream), Some(20_007));
+        assert_eq!(next.told(&name("door/sub")), None);
         std::fs::write(directory.path().join("live.json"), b"{").expect("written");
-        assert_eq!(Discontinuities::open(directory.path()).told(volume, stream), None, "it serves without");
+        assert_eq!(Discontinuities::open(directory.path()).told(stream), None, "it serves without");
     }
 
     /// Who watched waited for the disk, with a permit to read: 32 of them, and nobody was served any more.
     #[test]
     fn a_disk_that_hangs_is_waited_for_once_and_gets_what_was_told_last() {
         let directory = tempfile::tempdir().expect("a directory");
-        let (volume, stream) = (VolumeId(Uuid::from_u128(1)), StreamId(Uuid::from_u128(2)));
+        let stream = &name("door");
         let told =
             Discontinuities { patience: Duration::from_millis(1), ..Discontinuities::open(directory.path()) };
         let lock = std::fs::File::create(directory.path().join("live.json.lock")).expect("made");
         lock.lock().expect("locked");
-        told.tell(volume, stream, 1);
+        told.tell(stream, 1);
         assert!(told.shared.state().hangs);
         let patient = Discontinuities { patience: Duration::MAX, ..told };
         // Else these would not end.
-        (2..100).for_each(|count| patient.tell(volume, stream, count));
+        (2..100).for_each(|count| patient.tell(stream, count));
         assert!(!directory.path().join("live.json").exists());
         drop(lock);
         while patient.shared.state().is_writing {
             std::thread::yield_now();
         }
-        let after = || Discontinuities::open(directory.path()).told(volume, stream);
+        let after = || Discontinuities::open(directory.path()).told(stream);
         assert_eq!(after(), Some(99));
-        patient.tell(volume, stream, 100);
+        patient.tell(stream, 100);
         assert_eq!(after(), Some(100), "it is waited for again");
     }
 
@@ -194,17 +193,16 @@ mod tests {
     fn a_live_playlist_goes_on_behind_what_the_server_before_told() {
         let directory = tempfile::tempdir().expect("a directory");
         let library = Library::new([footage(directory.path(), &["door"])]);
-        let name = StreamName::new("door").expect("a name");
-        let found = library.find(&name, Duration::from_secs(3600)).expect("footage");
+        let name = name("door");
+        let whole = library.find_all(&name, Duration::from_secs(3600)).expect("footage");
         let told = |media: &Media| -> u64 {
-            let text = media.live_playlist(&found, &Uris::new("", "").expect("URIs")).expect("a playlist");
+            let text = media.live_playlist(&whole, &Uris::new("", "").expect("URIs")).expect("a playlist");
             let number = text.lines().find_map(|line| line.strip_prefix("#EXT-X-DISCONTINUITY-SEQUENCE:"));
             number.expect("a number").parse().expect("a number")
         };
         let first = told(&Media::new(directory.path()));
         // The camera came and went.
-        let volume = found.snapshot.volume.info().id;
-        Discontinuities::open(directory.path()).tell(volume, found.stream.id, first + 40);
+        Discontinuities::open(directory.path()).tell(&name, first + 40);
         assert_eq!(told(&Media::new(directory.path())), first + 41);
     }
 }

@@ -3,12 +3,12 @@
 //! A client that reads slowly keeps a thread and about a megabyte; one that reads next to nothing is gone after a while
 //! ([`crate::handover`]). What goes wrong on the way breaks the answer off, so that nobody takes a part for the whole.
 
+use crate::filed::in_bulk;
 use crate::handover::handover;
 use crate::prepared::Kept;
 use crate::problem::Problem;
 use axum::body::Body;
 use axum::http::StatusCode;
-use keha_fs::ReadPurpose;
 use keha_player::footage::Marks;
 use keha_player::library::Snapshot;
 use std::collections::HashMap;
@@ -70,7 +70,7 @@ impl Drop for Place {
 
 /// A range of a file's bytes as the body of an answer, made from a mark where there are any. `held` is kept until the last of them was handed over.
 pub(crate) fn body(
-    snapshot: Arc<Snapshot>,
+    volumes: Vec<Arc<Snapshot>>,
     prepared: Arc<Kept>,
     bytes: Range<u64>,
     marks: Option<Marks>,
@@ -80,8 +80,7 @@ pub(crate) fn body(
     tokio::task::spawn_blocking(move || {
         let is_there = giver.is_there();
         let mut give = |piece| giver.give(piece);
-        let volume = snapshot.volume.clone().reading_for(ReadPurpose::Bulk);
-        match prepared.write_while(&volume, bytes, marks.as_ref(), &is_there, &mut give) {
+        match prepared.write_while(&in_bulk(&volumes), bytes, marks.as_ref(), &is_there, &mut give) {
             Ok(_) => giver.finish(),
             Err(error) => {
                 prepared.spoil();

@@ -15,6 +15,7 @@ use crate::control::ControlError;
 use crate::events::EventKind;
 use crate::exports::Export;
 use crate::measuring::measure;
+use crate::placing::Places;
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use jiff::Timestamp;
@@ -23,9 +24,9 @@ use keha_player::units::time::rfc3339;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// What an export needs: these streams, from one moment to another.
+/// What an export needs: these streams, where they stand, from one moment to another.
 pub(crate) struct Needed {
-    pub(crate) streams: Vec<StreamName>,
+    pub(crate) streams: Vec<(StreamName, Places)>,
     pub(crate) from: WallTime,
     pub(crate) to: WallTime,
 }
@@ -116,7 +117,7 @@ async fn make(
 async fn hold(app: &App, needed: &Needed, export: &Export) -> Result<Vec<HoldId>, Problem> {
     let mut holds = Vec::new();
     let expires = i64::try_from(export.expires.as_nanosecond()).ok().map(WallTime);
-    for stream in &needed.streams {
+    for (stream, places) in &needed.streams {
         let request = HoldRequest {
             stream: stream.clone(),
             from: needed.from,
@@ -124,12 +125,13 @@ async fn hold(app: &App, needed: &Needed, export: &Export) -> Result<Vec<HoldId>
             label: format!("export by {}", export.user),
             expires,
         };
-        let held = app.change_volumes(move |control| match control.add_hold(request) {
+        let places = places.clone();
+        let held = app.change_volumes(move |control| match places.hold(control, &request) {
             Err(ControlError::Ending) => Err(ControlError::Ending),
             held => Ok(held),
         });
         match held.await? {
-            Ok(hold) => holds.push(hold.id),
+            Ok(placed) => holds.extend(placed.holds.into_iter().map(|(_, hold)| hold.id)),
             Err(error) => tracing::warn!(%stream, %error, "the footage of an export is not held"),
         }
     }

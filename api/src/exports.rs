@@ -22,7 +22,7 @@ use crate::marks::MarkFiles;
 use crate::routes::Container;
 use crate::state::{StateFile, put_aside};
 use jiff::Timestamp;
-use keha_fs::{StreamName, TimeRange, WallTime};
+use keha_fs::{StreamName, TimeRange, Uuid, VolumeId, WallTime};
 use keha_player::footage::FootageRequest;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,6 +60,12 @@ pub(crate) struct Export {
     pub(crate) tag: String,
     /// Its name.
     pub(crate) file_name: String,
+    /// The volumes that it is made from, by their identities; all that have something where none is noted.
+    #[serde(default)]
+    pub(crate) volumes: Vec<String>,
+    /// The names of those that did not answer then, and may have part of it.
+    #[serde(default)]
+    pub(crate) missing: Vec<String>,
     /// Holds that keep its footage.
     pub(crate) holds: Vec<String>,
     /// Its length and BLAKE3, once known.
@@ -85,6 +91,12 @@ impl Export {
             format: self.format.format(),
             part: self.part,
         })
+    }
+
+    /// The volumes that it is made from, if they were noted.
+    pub(crate) fn volumes(&self) -> Option<Vec<VolumeId>> {
+        let noted = self.volumes.iter().filter_map(|id| Some(VolumeId(id.parse::<Uuid>().ok()?)));
+        Some(noted.collect()).filter(|noted: &Vec<VolumeId>| !noted.is_empty())
     }
 
     /// The cameras that it shows, each once.
@@ -266,6 +278,8 @@ mod tests {
             expires: NOW + SignedDuration::from_secs(seconds),
             tag: "x".to_owned(),
             file_name: "door.mkv".to_owned(),
+            volumes: Vec::new(),
+            missing: Vec::new(),
             holds: Vec::new(),
             measured: None,
             failed: None,

@@ -8,7 +8,7 @@
 
 use crate::app::App;
 use keha_fs::{HoldId, HoldRequest, StreamName, WallTime};
-use keha_player::library::Snapshot;
+use keha_player::library::Whole;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -28,20 +28,26 @@ pub(crate) struct Lease {
     _ended: oneshot::Sender<()>,
 }
 
-/// Those of some streams of which the ring would soon overwrite something from a moment on.
-pub(crate) fn in_danger(snapshot: &Snapshot, streams: &[StreamName], from: WallTime) -> Vec<StreamName> {
-    let mut streams = streams.to_vec();
-    streams.retain(|name| {
-        let Some(stream) = snapshot.stream(name) else { return false };
-        let Some((first, left)) = stream.first.zip(stream.overwritten_in) else { return false };
-        let behind = u64::try_from(from.since_ns(first)).map_or(Duration::ZERO, Duration::from_nanos);
-        left.saturating_add(behind) < SOON
-    });
-    streams
+/// What a lease is of: a stream in a volume, by its name.
+pub(crate) type Leased = (String, StreamName);
+
+/// Where the ring would soon overwrite something of some streams from a moment on, up to another one.
+pub(crate) fn in_danger(streams: &[Whole], from: WallTime, to: WallTime) -> Vec<Leased> {
+    let mut leased = Vec::new();
+    for whole in streams {
+        for part in whole.parts_in(from, to) {
+            let Some((first, left)) = part.stream.first.zip(part.stream.overwritten_in) else { continue };
+            let behind = u64::try_from(from.since_ns(first)).map_or(Duration::ZERO, Duration::from_nanos);
+            if left.saturating_add(behind) < SOON {
+                leased.push((part.snapshot.name.clone(), whole.name.clone()));
+            }
+        }
+    }
+    leased
 }
 
 /// Holds a range of streams for a download, if there is anything to hold.
-pub(crate) fn lease(app: &App, streams: Vec<StreamName>, from: WallTime, to: WallTime) -> Option<Lease> {
+pub(crate) fn lease(app: &App, streams: Vec<Leased>, from: WallTime, to: WallTime) -> Option<Lease> {
     if streams.is_empty() {
         return None;
     }
@@ -72,11 +78,12 @@ pub(crate) fn lease(app: &App, streams: Vec<StreamName>, from: WallTime, to: Wal
     Some(Lease { _ended: ended })
 }
 
-async fn hold(app: &App, stream: &StreamName, from: WallTime, to: WallTime) -> Option<HoldId> {
+async fn hold(app: &App, (volume, stream): &Leased, from: WallTime, to: WallTime) -> Option<HoldId> {
     let now = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
     let expires = Some(WallTime(now).plus(LIFE));
     let request = HoldRequest { stream: stream.clone(), from, to, label: "a download".to_owned(), expires };
-    let held = app.control(move |control| control.add_hold(request)).await;
+    let volume = volume.clone();
+    let held = app.control(move |control| control.add_hold_in(&volume, request)).await;
     held.inspect_err(|problem| tracing::warn!(%stream, ?problem, "a download goes on without a new lease"))
         .ok()
         .map(|hold| hold.id)
@@ -91,7 +98,7 @@ async fn lift(app: &App, held: Option<HoldId>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{BEFORE, LASTS, RENEWED, lease};
+    use super::{BEFORE, LASTS, Leased, RENEWED, lease};
     use crate::testing::{FakeControl, app};
     use keha_fs::{StreamName, WallTime};
     use keha_player::library::Library;
@@ -103,8 +110,9 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 
-    fn streams() -> Vec<StreamName> {
-        ["door", "yard"].iter().map(|name| StreamName::new(name).expect("a name")).collect()
+    fn streams() -> Vec<Leased> {
+        let leased = |name| ("attic".to_owned(), StreamName::new(name).expect("a name"));
+        ["door", "yard"].map(leased).to_vec()
     }
 
     #[tokio::test(start_paused = true)]

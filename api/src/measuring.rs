@@ -11,10 +11,9 @@
 
 use crate::app::App;
 use crate::exports::{Export, Measured, Measuring};
+use crate::filed::{Filed, filed, in_bulk};
 use crate::problem::Problem;
-use crate::routes::prepared;
 use jiff::Timestamp;
-use keha_fs::ReadPurpose;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,12 +98,11 @@ fn make(
     is_wanted: &dyn Fn() -> bool,
 ) -> Result<Option<Measured>, Problem> {
     let request = export.request().ok_or_else(Problem::changed)?;
-    let (snapshot, prepared) = prepared(app, &request, is_wanted)?;
+    let Filed { volumes, prepared, .. } = filed(app, &request, export.volumes().as_deref(), is_wanted)?;
     if prepared.entity_tag() != export.tag {
         return Err(Problem::changed());
     }
-    let volume = snapshot.volume.clone().reading_for(ReadPurpose::Bulk);
-    match prepared.measure_while(&volume, MARKS_APART, is_wanted) {
+    match prepared.measure_while(&in_bulk(&volumes), MARKS_APART, is_wanted) {
         Ok((measured, marks)) => {
             app.exports.marks.keep(id, &marks);
             let blake3 = measured.hash.to_hex().to_string();
@@ -124,7 +122,8 @@ mod tests {
     use crate::app::App;
     use crate::budget::READING_MAX;
     use crate::exports::Export;
-    use crate::routes::{Container, prepared};
+    use crate::filed::filed;
+    use crate::routes::Container;
     use crate::testing::{NOON, app, footage};
     use jiff::{SignedDuration, Timestamp};
     use keha_player::library::Library;
@@ -151,6 +150,8 @@ mod tests {
             expires: now + SignedDuration::from_hours(1),
             tag: "that of another file".to_owned(),
             file_name: String::new(),
+            volumes: Vec::new(),
+            missing: Vec::new(),
             holds: Vec::new(),
             measured: None,
             failed: None,
@@ -202,7 +203,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let (app, mut export) = exporting(directory.path());
         let request = export.request().expect("a request");
-        export.tag = prepared(&app, &request, &|| true).expect("a file").1.entity_tag();
+        export.tag = filed(&app, &request, None, &|| true).expect("a file").prepared.entity_tag();
         app.exports.change("x", export.created, |known| *known = Some(export.clone())).expect("noted");
         let others = app.desk.fill();
         measure(&app, "x");

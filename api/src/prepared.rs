@@ -13,7 +13,7 @@
 //!                                          made anew <--(its footage does not stand any more)------/
 //! ```
 //!
-//! - It is given again only where it would be prepared the same again: to the same request, of the same volume, whose footage stands as
+//! - It is given again only where it would be prepared the same again: to the same request, of the same volumes, whose footage stands as
 //!   it stood then ([`Standing`]). What has no standing (an open range, footage of which something was erased) is prepared for each.
 //! - What turned out not to be what the disk has is not given again, whatever the table says.
 //! - Room that is needed is taken from what nobody uses, and from nothing else.
@@ -60,9 +60,11 @@ struct State {
 /// What is asked for, and what it would be prepared from.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Asked {
-    pub(crate) volume: VolumeId,
+    /// The volumes, in the order of their identities.
+    pub(crate) volumes: Vec<VolumeId>,
     pub(crate) request: FootageRequest,
-    pub(crate) standing: Option<Standing>,
+    /// How the footage stands in each of them.
+    pub(crate) standing: Option<Vec<Standing>>,
 }
 
 /// A file that is being prepared.
@@ -177,7 +179,7 @@ impl Desk {
             Turn::Prepares(preparing) => preparing,
         };
         let prepared = prepare(&|| is_wanted() || preparing.waiting.load(Ordering::SeqCst) > 0)?;
-        let standing = asked.standing.as_ref().map_or(0, Standing::memory_bytes);
+        let standing = asked.standing.iter().flatten().map(Standing::memory_bytes).sum();
         let taken = self.take(prepared.memory_bytes().saturating_add(standing))?;
         let file = Arc::new(Kept { prepared, is_spoilt: AtomicBool::new(false), _taken: taken });
         if asked.standing.is_some() {
@@ -221,7 +223,7 @@ impl Desk {
     fn keep(self: &Arc<Self>, asked: Asked, file: Arc<Kept>, now: Instant) {
         let mut state = self.state();
         let replaces =
-            |laid: &Laid| (laid.asked.volume, &laid.asked.request) == (asked.volume, &asked.request);
+            |laid: &Laid| (&laid.asked.volumes, &laid.asked.request) == (&asked.volumes, &asked.request);
         state.kept.retain(|laid| !replaces(laid));
         if state.kept.len() >= KEPT_MAX && !state.evict() {
             return;

@@ -34,7 +34,11 @@ impl Footage {
         let standing = Standing::of(&Index::new(&self.volume), &[id], range);
         assert!(standing.is_some());
         let request = FootageRequest { streams: vec![name], range, format: Format::Mp4, part: None };
-        Asked { volume: self.volume.info().id, request, standing }
+        Asked {
+            volumes: vec![self.volume.info().id],
+            request,
+            standing: standing.map(|standing| vec![standing]),
+        }
     }
 
     fn prepare(&self, desk: &Arc<Desk>, asked: &Asked) -> Result<Arc<Kept>, Problem> {
@@ -50,7 +54,7 @@ impl Footage {
 
     fn bytes(&self, asked: &Asked) -> u64 {
         let prepared = prepare(&self.volume, &asked.request).expect("it is there");
-        prepared.memory_bytes() + asked.standing.as_ref().map_or(0, Standing::memory_bytes)
+        prepared.memory_bytes() + asked.standing.iter().flatten().map(Standing::memory_bytes).sum::<u64>()
     }
 }
 
@@ -95,7 +99,8 @@ fn what_was_prepared_is_given_again_for_as_long_as_it_stands() {
     assert_eq!(footage.count(), 1);
     assert!(tags.iter().all(|tag| *tag == tags[0]));
     // Something of it was overwritten, say.
-    let now = Asked { standing: Standing::of(&Index::default(), &[], asked.request.range), ..asked.clone() };
+    let standing = Standing::of(&Index::default(), &[], asked.request.range).map(|standing| vec![standing]);
+    let now = Asked { standing, ..asked.clone() };
     assert!(now.standing.is_some() && now != asked);
     footage.prepare(&desk, &now).expect("a file");
     assert_eq!(footage.count(), 2);
@@ -105,7 +110,7 @@ fn what_was_prepared_is_given_again_for_as_long_as_it_stands() {
     // Of another volume, another range, another form.
     let mut mkv = now.clone();
     mkv.request.format = Format::Mkv;
-    for other in [Asked { volume: VolumeId::default(), ..now }, footage.asked(6), mkv] {
+    for other in [Asked { volumes: vec![VolumeId::default()], ..now }, footage.asked(6), mkv] {
         let before = footage.count();
         footage.prepare(&desk, &other).expect("a file");
         assert_eq!(footage.count(), before + 1);
@@ -252,7 +257,7 @@ async fn what_was_erased_meanwhile_is_not_given() {
         let range = TimeRange { from: Some(at(0)), to };
         let request =
             FootageRequest { streams: vec![stream.clone()], range, format: Format::Mp4, part: None };
-        crate::routes::prepared(&app, &request, &|| true).map(|(_, file)| file)
+        crate::filed::filed(&app, &request, None, &|| true).map(|filed| filed.prepared)
     };
     let file = |to| ask(to).expect("a file");
     assert!(Arc::ptr_eq(&file(Some(at(5))), &file(Some(at(5)))));

@@ -15,7 +15,7 @@ use keha_fs::{
     Writer, WriterOptions,
 };
 use keha_player::library::Library;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,9 @@ pub(crate) struct FakeControl {
     added: Mutex<BTreeMap<String, CameraSettings>>,
     holds: Mutex<Vec<Hold>>,
     refuses_holds: AtomicBool,
+    /// Volumes without room for holds, and those that nobody writes.
+    pub(crate) full: Mutex<BTreeSet<String>>,
+    pub(crate) unwritten: Mutex<BTreeSet<String>>,
     is_ending: AtomicBool,
     listed: AtomicUsize,
 }
@@ -155,6 +158,16 @@ impl Control for FakeControl {
         Ok(hold)
     }
 
+    fn add_hold_in(&self, volume: &str, request: HoldRequest) -> Result<Hold, ControlError> {
+        if self.full.lock().unwrap_or_else(PoisonError::into_inner).contains(volume) {
+            return Err(ControlError::Refused(format!("no room in {volume}")));
+        }
+        if self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).contains(volume) {
+            return Err(ControlError::Unknown(format!("volume {volume} that is being written")));
+        }
+        self.add_hold(request)
+    }
+
     fn lift_hold(&self, id: HoldId) -> Result<Hold, ControlError> {
         let mut holds = self.holds();
         let place = holds.iter().position(|hold| hold.id == id);
@@ -203,22 +216,27 @@ pub(crate) const NOON: WallTime = WallTime(1_772_366_400_000_000_000);
 /// The track of what is recorded here: sound of 8000 samples a second.
 pub(crate) const SOUND: TrackNumber = TrackNumber(1);
 
-/// Where a track's ticks begin: at noon.
-fn at_noon(track: TrackNumber, timescale: u32) -> Anchor {
+/// Where a track's ticks begin: at this moment.
+fn begins_at(wall: WallTime, track: TrackNumber, timescale: u32) -> Anchor {
     Anchor {
         track,
         timescale,
         ticks: 0,
-        wall: NOON,
+        wall,
         source: ClockSource::Arrival,
         uncertainty_us: 0,
-        arrival: NOON,
+        arrival: wall,
         camera_offset_ns: 0,
     }
 }
 
 /// A stream of sound, of which a run began at noon.
 pub(crate) fn sounding(writer: &Writer, name: &StreamName) -> StreamWriter {
+    sounding_from(NOON, writer, name)
+}
+
+/// The same from another moment on.
+fn sounding_from(wall: WallTime, writer: &Writer, name: &StreamName) -> StreamWriter {
     let mut stream = writer.stream(name).expect("a stream");
     let sound = TrackConfiguration {
         track: SOUND,
@@ -233,18 +251,28 @@ pub(crate) fn sounding(writer: &Writer, name: &StreamName) -> StreamWriter {
     };
     stream.configure(&Configuration { tracks: vec![sound], session: Vec::new() }).expect("it is stored");
     stream.begin_run(RunId::random());
-    stream.anchor(at_noon(SOUND, 8000));
+    stream.anchor(begins_at(wall, SOUND, 8000));
     stream
 }
 
 /// A volume `attic` with ten seconds of sound from [`NOON`] on in each of these streams: its name and its path.
 pub(crate) fn footage(directory: &Path, streams: &[&str]) -> (String, PathBuf) {
-    let path = directory.join("attic.ring");
+    footage_in("attic", NOON, directory, streams)
+}
+
+/// The same in another volume, from another moment on.
+pub(crate) fn footage_in(
+    volume: &str,
+    wall: WallTime,
+    directory: &Path,
+    streams: &[&str],
+) -> (String, PathBuf) {
+    let path = directory.join(format!("{volume}.ring"));
     let options = CreateOptions { size_bytes: 64 << 20, ..CreateOptions::default() };
     keha_fs::create(&path, &options, &mut |_, _| ControlFlow::Continue(())).expect("a volume");
     let writer = Writer::open(&path, WriterOptions::default(), Box::new(|_| {})).expect("a writer");
     for name in streams {
-        let mut stream = sounding(&writer, &StreamName::new(name).expect("a name"));
+        let mut stream = sounding_from(wall, &writer, &StreamName::new(name).expect("a name"));
         for packet in 0..500 {
             let data = vec![Bytes::from(vec![packet as u8; 160])];
             let sample = Sample { track: SOUND, ticks: packet * 160, flags: SampleFlags::SYNC, data };
@@ -252,7 +280,7 @@ pub(crate) fn footage(directory: &Path, streams: &[&str]) -> (String, PathBuf) {
         }
     }
     writer.close().expect("closed");
-    ("attic".to_owned(), path)
+    (volume.to_owned(), path)
 }
 
 /// A picture of 16 by 16, H.264 (ITU-T H.264, section 7.3): what decodes it, and its one slice, a macroblock of plain samples (`I_PCM`).
@@ -285,7 +313,7 @@ pub(crate) fn pictured(volume: &Path, streams: &[&str]) {
         let tracks = vec![configuration.clone()];
         stream.configure(&Configuration { tracks, session: Vec::new() }).expect("it is stored");
         stream.begin_run(RunId::random());
-        stream.anchor(at_noon(track, 90_000));
+        stream.anchor(begins_at(NOON, track, 90_000));
         let sample = Sample { track, ticks: 0, flags: SampleFlags::SYNC, data: vec![data.clone()] };
         stream.push(sample).expect("there is room");
     }

@@ -1,15 +1,17 @@
 //! `/exports`: files that can be downloaded again, and gone on with where a download broke off ([`crate::exports`]).
 
 use super::App;
-use super::footage::{Manner, answer_file, named, prepared};
+use super::footage::{Manner, answer_file, named};
 use crate::audit::Subject;
 use crate::auth::Identity;
 use crate::downloads;
 use crate::export_making::{Needed, made, removed};
 use crate::exports::Export;
 use crate::extract::{Json, Path, moment};
+use crate::filed::{Filed, filed};
 use crate::gate::Asking;
 use crate::measuring::measure;
+use crate::placing::Places;
 use crate::problem::Problem;
 use crate::routes::Container;
 use axum::extract::State;
@@ -18,6 +20,7 @@ use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
 use keha_fs::{StreamName, TimeRange, WallTime};
 use keha_player::footage::FootageRequest;
+use keha_player::library::{Found, Whole};
 use keha_player::units::duration;
 use keha_player::units::time::rfc3339;
 use serde::{Deserialize, Serialize};
@@ -73,6 +76,8 @@ pub(super) struct ExportDocument {
     state: &'static str,
     /// Why it failed.
     failed: Option<String>,
+    /// Volumes that did not answer when it was made and may have part of its range: that is not in it.
+    missing: Vec<String>,
     /// Whether a hold keeps its footage from being overwritten: only of whoever may change all of its cameras, where there is room.
     held: bool,
     /// The file's length.
@@ -112,9 +117,9 @@ pub(super) async fn add(
         ));
     }
     let asked = request.clone();
-    let prepared =
-        app.read_while(identity.name.clone(), move |app, is_wanted| prepared(app, &asked, is_wanted));
-    let (_, prepared) = prepared.await?;
+    let filed =
+        app.read_while(identity.name.clone(), move |app, is_wanted| filed(app, &asked, None, is_wanted));
+    let Filed { prepared, streams, missing, .. } = filed.await?;
     let created = Timestamp::now();
     let range = request.range;
     let export = Export {
@@ -128,17 +133,18 @@ pub(super) async fn add(
         expires: created + keep,
         tag: prepared.entity_tag(),
         file_name: prepared.file_name(),
+        volumes: prepared.volumes().iter().map(ToString::to_string).collect(),
+        missing,
         holds: Vec::new(),
         measured: None,
         failed: None,
     };
     // What was prepared begins with a keyframe before the range, and may end behind it.
     let (from, to) = prepared.moments();
-    let needed = Needed {
-        streams: request.streams,
-        from: range.from.map_or(from, |asked| asked.min(from)),
-        to: range.to.map_or(to, |asked| asked.max(to)),
-    };
+    let from = range.from.map_or(from, |asked| asked.min(from));
+    let to = range.to.map_or(to, |asked| asked.max(to));
+    let places = |whole: &Whole| (whole.name.clone(), Places::of(whole, from, to, now()));
+    let needed = Needed { streams: streams.iter().map(places).collect(), from, to };
     let (id, export) = made(&app, identity, needed, export).await?;
     subject.tell(format!("{id}: {}", in_words(&export)));
     Ok((StatusCode::CREATED, Json(ExportDocument::new(&id, &export))))
@@ -177,13 +183,14 @@ pub(super) async fn file(
     let request = export.request().ok_or_else(Problem::changed)?;
     // The place goes along with the work: it is taken until that ends, also where the client is gone.
     let marked = headers.contains_key(header::RANGE).then(|| id.clone());
-    let (snapshot, prepared, marks, place) = app
+    let only = export.volumes();
+    let (volumes, prepared, marks, place) = app
         .read_while(identity.name.clone(), move |app, is_wanted| {
-            let (snapshot, prepared) = prepared(app, &request, is_wanted)?;
+            let Filed { volumes, prepared, .. } = filed(app, &request, only.as_deref(), is_wanted)?;
             // What has a table finds its bytes without.
             let marks =
                 marked.filter(|_| prepared.bytes().is_none()).and_then(|id| app.exports.marks.read(&id));
-            Ok((snapshot, prepared, marks, place))
+            Ok((volumes, prepared, marks, place))
         })
         .await?;
     if prepared.entity_tag() != export.tag {
@@ -199,7 +206,7 @@ pub(super) async fn file(
     }
     let manner = Manner { method, headers, inline: false };
     answer_file(&manner, length, &prepared, |bytes| {
-        downloads::body(snapshot, Arc::clone(&prepared), bytes, marks, place)
+        downloads::body(volumes, Arc::clone(&prepared), bytes, marks, place)
     })
 }
 
@@ -272,17 +279,24 @@ impl NewExport {
 /// Up to when streams are on the disk with all their tracks; `None` for streams that end there. A file that ended behind that would be
 /// another one a moment later. Blocks.
 fn settled(app: &App, streams: &[StreamName]) -> Result<Option<WallTime>, Problem> {
-    let now = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
+    let now = now();
     let mut earliest: Option<WallTime> = None;
     for stream in streams {
-        let found = app.find(stream)?;
-        let goes_on =
-            |last: &WallTime| found.snapshot.index.is_live() && now.saturating_sub(last.0) < GOES_ON_NS;
-        let last = found.stream.last.filter(goes_on);
+        let whole = app.whole(stream)?;
+        let goes_on = |part: &&Found| {
+            let last = part.stream.last.is_some_and(|last| now.since_ns(last) < GOES_ON_NS);
+            part.snapshot.index.is_live() && last
+        };
+        // Where it went from one volume to another, the one before has what it has.
+        let last = whole.latest().filter(goes_on).and_then(|part| part.stream.last);
         let settled = last.map(|last| last.plus_ns(-SETTLED_NS));
         earliest = [earliest, settled].into_iter().flatten().min();
     }
     Ok(earliest)
+}
+
+fn now() -> WallTime {
+    WallTime(i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX))
 }
 
 impl ExportDocument {
@@ -305,6 +319,7 @@ impl ExportDocument {
             file_name: export.file_name.clone(),
             state,
             failed: export.failed.clone(),
+            missing: export.missing.clone(),
             held: !export.holds.is_empty(),
             bytes: export.measured.as_ref().map(|measured| measured.bytes),
             blake3: export.measured.as_ref().map(|measured| measured.blake3.clone()),

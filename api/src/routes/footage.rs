@@ -1,16 +1,17 @@
 //! Footage as a file: Matroska, MP4, fragmented MP4.
 //!
 //! MP4 has a known length, and any range of its bytes can be asked for. The other two begin to come at once and have no length; who
-//! wants to go on where a download of them broke off makes a named export.
+//! wants to go on where a download of them broke off makes a named export. Where volumes do not answer that may have part of it, the rest is
+//! given, and `X-Keha-Missing-Volumes` says which they are.
 
-use super::{App, MOMENT};
+use super::{App, MOMENT, told_missing};
 use crate::auth::Identity;
 use crate::downloads;
 use crate::etag::is_known;
 use crate::extract::{Query, RangeQuery, Watched};
+use crate::filed::{Filed, filed};
 use crate::gate::Asking;
 use crate::lease::{in_danger, lease};
-use crate::prepared::{Asked, Kept};
 use crate::problem::Problem;
 use crate::ranges;
 use axum::body::Body;
@@ -18,9 +19,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use keha_fs::{StreamId, StreamName};
-use keha_player::footage::{FootageRequest, Format, Prepared, Standing, prepare_while};
-use keha_player::library::Snapshot;
+use keha_fs::StreamName;
+use keha_player::footage::{FootageRequest, Format, Prepared};
 use keha_player::units::time::rfc3339;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -154,41 +154,19 @@ async fn answer(
 ) -> Result<Response, Problem> {
     let place = app.downloads.place(&identity.name)?;
     // The place goes along with the work: it is taken until that ends, also where the client is gone.
-    let (snapshot, prepared, streams, place) = app
+    let (filed, place) = app
         .read_while(identity.name.clone(), move |app, is_wanted| {
-            let (snapshot, prepared) = prepared(app, &request, is_wanted)?;
-            let streams = in_danger(&snapshot, &request.streams, prepared.moments().0);
-            Ok((snapshot, prepared, streams, place))
+            Ok((filed(app, &request, None, is_wanted)?, place))
         })
         .await?;
+    let Filed { volumes, prepared, streams, missing } = filed;
     let length = prepared.bytes();
     let body = |bytes| {
         let (from, to) = prepared.moments();
-        let held = (place, lease(&app, streams, from, to));
-        downloads::body(snapshot, Arc::clone(&prepared), bytes, None, held)
+        let held = (place, lease(&app, in_danger(&streams, from, to), from, to));
+        downloads::body(volumes, Arc::clone(&prepared), bytes, None, held)
     };
-    answer_file(&asked, length, &prepared, body)
-}
-
-/// Finds the one volume that has all streams, and lays the file out, or finds it laid out. Blocks, for as long as it is wanted.
-pub(crate) fn prepared(
-    app: &App,
-    request: &FootageRequest,
-    is_wanted: &dyn Fn() -> bool,
-) -> Result<(Arc<Snapshot>, Arc<Kept>), Problem> {
-    let none = || Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "streams: name at least one");
-    let snapshot = app.find(request.streams.first().ok_or_else(none)?)?.snapshot;
-    let ids = request.streams.iter().map(|name| Some(snapshot.stream(name)?.id));
-    let ids: Option<Vec<StreamId>> = ids.collect();
-    let asked = Asked {
-        volume: snapshot.volume.info().id,
-        request: request.clone(),
-        standing: ids.and_then(|ids| Standing::of(&snapshot.index, &ids, request.range)),
-    };
-    let prepared = app
-        .desk
-        .prepare(asked, is_wanted, |is_wanted| prepare_while(&snapshot.volume, request, is_wanted))?;
-    Ok((snapshot, prepared))
+    Ok(told_missing(answer_file(&asked, length, &prepared, body)?, &missing))
 }
 
 /// The answer for a file of this length, if it is known.

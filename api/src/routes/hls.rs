@@ -2,7 +2,7 @@
 //!
 //! A signed URL that ends in `/` signs what is below it: the query that signs it is put behind every URI of a playlist.
 
-use super::App;
+use super::{App, told_missing};
 use crate::extract::{Path, Query, RangeQuery, Watched, path_name};
 use crate::gate::SEALED;
 use crate::problem::Problem;
@@ -12,8 +12,9 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use keha_fs::{StreamName, TimeRange, WallTime};
 use keha_player::hls::{Uris, Variant, master, vod};
-use keha_player::library::Found;
+use keha_player::library::Whole;
 use serde::Deserialize;
+use std::time::Duration;
 
 const PLAYLIST: &str = "application/vnd.apple.mpegurl";
 const SEGMENT: &str = "video/mp4";
@@ -58,7 +59,7 @@ pub(super) async fn live(
     let uris = signed.uris()?;
     let text = app
         .read(watched.identity.name.clone(), move |app| {
-            app.media.live_playlist(&app.find(&watched.stream)?, &uris)
+            app.media.live_playlist(&app.whole(&watched.stream)?, &uris)
         })
         .await?;
     Ok(playlist(text))
@@ -77,14 +78,15 @@ pub(super) async fn recorded(
 ) -> Result<Response, Problem> {
     let (range, uris) = (range.range()?, signed.uris()?);
     let text = app.read(watched.identity.name.clone(), move |app| {
-        let found = app.find(&watched.stream)?;
-        let plan = app.media.plan(&found, range)?;
+        let whole = app.whole(&watched.stream)?;
+        let (plan, missing) = (app.media.plan(&whole, range)?, whole.missing_in(range));
         if plan.segments.is_empty() {
-            return Err(not_recorded());
+            return Err(if missing.is_empty() { not_recorded() } else { not_there(&missing) });
         }
-        Ok(vod(&plan.segments, &uris)?)
+        Ok((vod(&plan.segments, &uris)?, missing))
     });
-    Ok(playlist(text.await?))
+    let (text, missing) = text.await?;
+    Ok(told_missing(playlist(text), &missing))
 }
 
 /// What there is to choose from of a camera: each of its streams, live, or in a range if one is given.
@@ -102,8 +104,8 @@ pub(super) async fn choices(
     let text = app.read(watched.identity.name.clone(), move |app| {
         let variants = streams_of(app, &watched.camera).into_iter().map(|name| {
             let uri = format!("../streams/{}/hls/{}", path_name(&name), media_playlist(range, &signed));
-            let found = app.find(&name).map_err(Problem::from);
-            let variant = found.and_then(|found| variant(app, &found, range, uri));
+            let whole = app.whole(&name).map_err(Problem::from);
+            let variant = whole.and_then(|whole| variant(app, &whole, range, &uri));
             (name, variant)
         });
         Ok(master(&offered(variants)?)?)
@@ -134,10 +136,10 @@ pub(super) async fn segment(
                 file.strip_suffix(".m4s").map(|name| name.parse().map_err(|_| unknown())).transpose()?;
             let init =
                 file.strip_suffix(".mp4").map(|name| name.parse().map_err(|_| unknown())).transpose()?;
-            let found = app.find(&watched.stream)?;
+            let whole = app.whole(&watched.stream)?;
             match (segment, init) {
-                (Some(name), _) => Ok(app.media.segment(&found, &name)?),
-                (None, Some(name)) => Ok((app.media.init(&found, &name)?, true)),
+                (Some(name), _) => Ok(app.media.segment(&whole, &name)?),
+                (None, Some(name)) => Ok((app.media.init(&whole, &name)?, true)),
                 (None, None) => Err(unknown()),
             }
         })
@@ -157,13 +159,15 @@ fn not_recorded() -> Problem {
     )
 }
 
+/// Nothing is recorded there in the volumes that answer.
+fn not_there(missing: &[String]) -> Problem {
+    let why = format!("what is recorded there may stand in {}, which does not answer", missing.join(", "));
+    Problem::wait(axum::http::StatusCode::SERVICE_UNAVAILABLE, &why, Duration::from_secs(10))
+}
+
 fn streams_of(app: &App, camera: &str) -> Vec<StreamName> {
-    let streams = app.snapshots().into_iter().flat_map(|snapshot| snapshot.streams.clone());
-    let mut names: Vec<StreamName> =
-        streams.map(|stream| stream.name).filter(|name| name.camera() == camera).collect();
-    names.sort();
-    names.dedup();
-    names
+    let names = app.wholes().into_iter().map(|whole| whole.name);
+    names.filter(|name| name.camera() == camera).collect()
 }
 
 /// The media playlist that a master playlist names, with the range and what signs it.
@@ -195,19 +199,18 @@ fn offered(
     if variants.is_empty() { Err(refused.unwrap_or_else(not_recorded)) } else { Ok(variants) }
 }
 
-fn variant(app: &App, found: &Found, range: TimeRange, uri: String) -> Result<Option<Variant>, Problem> {
+fn variant(app: &App, whole: &Whole, range: TimeRange, uri: &str) -> Result<Option<Variant>, Problem> {
     let recent = || {
         let now = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
-        let last = found.stream.last.unwrap_or(WallTime(now));
+        let last = whole.reach().map_or(WallTime(now), |(_, last)| last);
         TimeRange { from: Some(last.plus_ns(-RECENT_NS)), to: None }
     };
     let range = if range == TimeRange::default() { recent() } else { range };
-    let segments = app.media.plan(found, range)?.segments;
+    let segments = app.media.plan(whole, range)?.segments;
     if segments.is_empty() {
         return Ok(None);
     }
-    let snapshot = &found.snapshot;
-    Ok(Some(Variant::of(&snapshot.volume, &snapshot.index, found.stream.id, &segments, uri)?))
+    Ok(Some(Variant::of_parts(whole.parts(), &segments, uri)?))
 }
 
 #[cfg(test)]

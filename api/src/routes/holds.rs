@@ -5,9 +5,11 @@ use crate::audit::Subject;
 use crate::events::EventKind;
 use crate::extract::{Json, Path, moment, path_name};
 use crate::gate::Asking;
+use crate::placing::Places;
 use crate::problem::Problem;
 use axum::extract::State;
 use axum::http::StatusCode;
+use jiff::Timestamp;
 use keha_fs::{Hold, HoldId, HoldRequest, StreamId, StreamName, Uuid, WallTime};
 use keha_player::library::Snapshot;
 use keha_player::units::time::rfc3339;
@@ -60,11 +62,25 @@ pub(super) struct NewHold {
     expires: Option<String>,
 }
 
-/// A hold that was made.
+/// What was made.
 #[derive(Serialize, ToSchema)]
 pub(super) struct MadeHold {
+    /// The first of its holds.
     #[schema(pattern = "^[0-9a-f-]{36}$")]
     id: String,
+    /// Its holds: one in each volume that has part of the range. Each is lifted by itself.
+    holds: Vec<PlacedHold>,
+    /// Volumes that may have part of the range, and in which nothing is held: they do not answer, or are not being written now.
+    missing: Vec<String>,
+}
+
+/// A hold in a volume.
+#[derive(Serialize, ToSchema)]
+struct PlacedHold {
+    #[schema(pattern = "^[0-9a-f-]{36}$")]
+    id: String,
+    /// Null where it is the one that the stream is recorded into.
+    volume: Option<String>,
 }
 
 /// The holds on cameras that may be seen, in the order of their making.
@@ -90,7 +106,8 @@ pub(super) async fn list(
     documents.await.map(Json)
 }
 
-/// Holds a range of a stream. When this is answered, the hold survives any crash.
+/// Holds a range of a stream, in each volume that has part of it: in all of them, or, where one refuses, in none. When this is answered, the
+/// holds survive any crash.
 #[utoipa::path(post, path = "/holds", tag = "holds", request_body = NewHold,
     responses((status = 201, description = "It is held", body = MadeHold), (status = 404, description = "Nothing is there, and nothing is to come"),
         (status = 409, description = "There is no room to hold it"), (status = 422, description = "The range, the label or the expiry does not do")))]
@@ -124,10 +141,25 @@ pub(super) async fn add(
         rfc3339(request.to),
         request.label
     );
-    let hold = app.change_volumes(move |control| control.add_hold(request)).await?;
-    subject.tell(format!("{}: {text}", hold.id));
+    let name = request.stream.clone();
+    let (from, to) = (request.from, request.to);
+    let places = app.read(identity.name.clone(), move |app| {
+        let now = WallTime(i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX));
+        // Whoever records knows what is wrong with one of which nothing is recorded.
+        Ok(app.whole(&name).map(|whole| Places::of(&whole, from, to, now)).unwrap_or_default())
+    });
+    let places = places.await?;
+    let placed = app.change_volumes(move |control| places.hold(control, &request)).await?;
+    let ids: Vec<String> = placed.holds.iter().map(|(_, hold)| hold.id.to_string()).collect();
+    subject.tell(format!("{}: {text}", ids.join(", ")));
     app.note(EventKind::HoldAdded, Some(&new.camera), &identity.name, text);
-    Ok((StatusCode::CREATED, Json(MadeHold { id: hold.id.to_string() })))
+    let hold = |(volume, hold): (Option<String>, Hold)| PlacedHold { id: hold.id.to_string(), volume };
+    let made = MadeHold {
+        id: ids.into_iter().next().unwrap_or_default(),
+        holds: placed.holds.into_iter().map(hold).collect(),
+        missing: placed.missing,
+    };
+    Ok((StatusCode::CREATED, Json(made)))
 }
 
 /// Lifts a hold: its footage is overwritten in its turn.

@@ -21,7 +21,7 @@ mod tokens;
 mod users;
 mod volumes;
 
-pub(crate) use footage::{Container, prepared};
+pub(crate) use footage::Container;
 pub(crate) use health::Readiness;
 
 use crate::app::App;
@@ -46,6 +46,8 @@ pub(crate) const API: &str = "/api/v1";
 
 /// In which header stands of when a picture is, or the first of a file.
 pub(crate) const MOMENT: HeaderName = HeaderName::from_static("x-keha-moment");
+/// In which header stand the volumes that do not answer and may have part of what was asked for.
+pub(crate) const MISSING: HeaderName = HeaderName::from_static("x-keha-missing-volumes");
 /// The most bytes of a request's body: what is sent here is small.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
@@ -82,13 +84,29 @@ fn cors(origins: &[String]) -> CorsLayer {
     let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE];
     let sent =
         [header::AUTHORIZATION, header::CONTENT_TYPE, header::RANGE, header::IF_RANGE, header::IF_NONE_MATCH];
-    let read =
-        [header::ETAG, header::CONTENT_RANGE, header::ACCEPT_RANGES, header::CONTENT_DISPOSITION, MOMENT];
+    let read = [
+        header::ETAG,
+        header::CONTENT_RANGE,
+        header::ACCEPT_RANGES,
+        header::CONTENT_DISPOSITION,
+        MOMENT,
+        MISSING,
+    ];
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods(methods)
         .allow_headers(sent)
         .expose_headers(read)
+}
+
+/// Says which volumes do not answer and may have part of what was asked for, if any.
+fn told_missing(mut response: Response, missing: &[String]) -> Response {
+    if !missing.is_empty()
+        && let Ok(missing) = HeaderValue::from_str(&missing.join(", "))
+    {
+        response.headers_mut().insert(MISSING, missing);
+    }
+    response
 }
 
 /// The paths that are described, and what is said of them.
@@ -166,6 +184,8 @@ async fn protected(mut response: Response) -> Response {
     response
 }
 
+#[cfg(test)]
+mod across_tests;
 #[cfg(test)]
 mod bounds_tests;
 #[cfg(test)]

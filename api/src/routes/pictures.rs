@@ -106,7 +106,9 @@ pub(super) async fn list(
 ) -> Result<Json<PicturesDocument>, Problem> {
     let asked = wanted.asked()?;
     let document = app.read_while(watched.identity.name.clone(), move |app, is_wanted| {
-        let (pictures, next) = told(&app.find(&watched.stream)?, &asked, is_wanted)?;
+        let whole = app.whole(&watched.stream)?;
+        let none = || Problem::new(StatusCode::NOT_FOUND, "nothing of this stream is recorded");
+        let (pictures, next) = told(whole.latest().ok_or_else(none)?, &asked, is_wanted)?;
         let stream = path_name(&watched.stream).to_owned();
         Ok(PicturesDocument { camera: watched.camera, stream, pictures, next })
     });

@@ -1,12 +1,13 @@
 //! Pictures: the nearest keyframe as JPEG.
 
-use super::{App, MOMENT};
+use super::{App, MOMENT, told_missing};
 use crate::extract::{Query, Watched, moment};
 use crate::problem::Problem;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use keha_player::snapshot::{Moment, find};
+use keha_fs::TimeRange;
+use keha_player::snapshot::{Moment, find_of};
 use keha_player::units::time::rfc3339;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -37,15 +38,23 @@ pub(super) async fn show(
         None | Some("now") => Moment::Newest,
         Some(text) => Moment::At(moment("at", text)?),
     };
-    let (name, picture) = app
+    let (name, picture, missing) = app
         .read(watched.identity.name.clone(), move |app| {
-            let found = app.find(&watched.stream)?;
-            let name = find(&found.snapshot.index, &found.snapshot.volume, found.stream.id, at)?;
-            let name = name
-                .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "nothing of this stream is recorded"))?;
-            Ok((name, app.media.snapshot(&found, &name, wanted.width)?))
+            let whole = app.whole(&watched.stream)?;
+            let found = find_of(&whole.holdings(), at)?;
+            let found = found.and_then(|(part, name)| Some((whole.parts().get(part)?, name)));
+            let none = || Problem::new(StatusCode::NOT_FOUND, "nothing of this stream is recorded");
+            let (part, name) = found.ok_or_else(none)?;
+            // What it is about: the moment that was asked for, up to the one that was found.
+            let about = match at {
+                Moment::Newest => TimeRange { from: Some(name.at), to: None },
+                Moment::At(asked) => {
+                    TimeRange { from: Some(name.at.min(asked)), to: Some(name.at.max(asked)) }
+                }
+            };
+            Ok((name, app.media.snapshot(part, &name, wanted.width)?, whole.missing_in(about)))
         })
         .await?;
     let headers = [(header::CONTENT_TYPE, "image/jpeg".to_owned()), (MOMENT, rfc3339(name.at))];
-    Ok((headers, picture).into_response())
+    Ok(told_missing((headers, picture).into_response(), &missing))
 }

@@ -1,14 +1,15 @@
 //! When there is footage: ranges, gaps, days, and how long it stays.
 
-use super::App;
+use super::{App, told_missing};
 use crate::extract::{Json, Query, RangeQuery, Watched, path_name};
 use crate::gate::Asking;
 use crate::problem::Problem;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use jiff::tz::TimeZone;
-use keha_fs::{StreamId, TimeRange, WallTime};
-use keha_player::library::Snapshot;
+use keha_fs::{TimeRange, WallTime};
+use keha_player::library::{Found, Whole};
 use keha_player::timeline::{self, Reason, Recorded, Timeline, TimelineGap};
 use keha_player::units::duration;
 use keha_player::units::time::rfc3339;
@@ -46,10 +47,12 @@ pub(super) struct TimelineDocument {
     recorded: Vec<RecordedDocument>,
     /// What is not, as far as the stream reaches, in the order of time, one entry for each reason.
     gaps: Vec<GapDocument>,
-    /// What is recorded more than once: clocks were set back.
+    /// What is recorded more than once: clocks were set back, or two volumes have it.
     overlaps: Vec<RecordedDocument>,
     /// The stream may be going on: behind the last range nothing is known yet. Not so of one of which nothing came for half a minute.
     live: bool,
+    /// The volumes that do not answer and may have footage of the range. What is known of it is a gap `volume not there`.
+    missing: Vec<String>,
     /// Where there is more than one answer holds: ask again from this moment on.
     #[schema(format = DateTime)]
     next: Option<String>,
@@ -94,9 +97,8 @@ pub(super) async fn of_stream(
 ) -> Result<Json<TimelineDocument>, Problem> {
     let (range, resolution) = (range.range()?, wanted.resolution()?);
     let document = app.read(watched.identity.name.clone(), move |app| {
-        let found = app.find(&watched.stream)?;
-        let answer = told(&found.snapshot, found.stream.id, range, resolution)?;
-        Ok(bounded(&watched, &answer, ENTRIES_MAX))
+        let whole = app.whole(&watched.stream)?;
+        Ok(bounded(&watched, told(&whole, range, resolution)?, ENTRIES_MAX))
     });
     document.await.map(Json)
 }
@@ -116,19 +118,16 @@ pub(super) async fn of_all(
     let names: Option<Vec<String>> = which.cameras.map(|names| names.split(',').map(str::to_owned).collect());
     let documents = app.read(identity.name.clone(), move |app| {
         let (mut documents, mut left) = (Vec::new(), ENTRIES_OF_ALL_MAX);
-        for snapshot in app.snapshots() {
-            for stream in snapshot.streams.clone() {
-                let camera = stream.name.camera().to_owned();
-                let wanted = names.as_ref().is_none_or(|names| names.contains(&camera));
-                if !wanted || path_name(&stream.name) != "main" || !identity.grant.may_see(&camera) {
-                    continue;
-                }
-                let watched = Watched { identity: identity.clone(), camera, stream: stream.name };
-                let answer = told(&snapshot, stream.id, range, resolution)?;
-                let document = bounded(&watched, &answer, left.min(ENTRIES_MAX));
-                left = left.saturating_sub(document.entries());
-                documents.push(document);
+        for whole in app.wholes() {
+            let camera = whole.name.camera().to_owned();
+            let wanted = names.as_ref().is_none_or(|names| names.contains(&camera));
+            if !wanted || path_name(&whole.name) != "main" || !identity.grant.may_see(&camera) {
+                continue;
             }
+            let watched = Watched { identity: identity.clone(), camera, stream: whole.name.clone() };
+            let document = bounded(&watched, told(&whole, range, resolution)?, left.min(ENTRIES_MAX));
+            left = left.saturating_sub(document.entries());
+            documents.push(document);
         }
         Ok(documents)
     });
@@ -150,18 +149,18 @@ impl TimelineDocument {
     }
 }
 
-fn told(
-    snapshot: &Snapshot,
-    id: StreamId,
-    range: TimeRange,
-    resolution: Duration,
-) -> Result<Timeline, Problem> {
-    Ok(timeline::timeline(&snapshot.index, &snapshot.volume, id, range, resolution)?)
+/// A timeline, and the volumes that are missing in it.
+fn told(whole: &Whole, range: TimeRange, resolution: Duration) -> Result<(Timeline, Vec<String>), Problem> {
+    Ok((whole.timeline(range, resolution)?, whole.missing_in(range)))
 }
 
 /// So much of a timeline as one answer holds: so many entries of each kind.
-fn bounded(watched: &Watched, answer: &Timeline, entries_max: usize) -> TimelineDocument {
-    let next = next(answer, entries_max);
+fn bounded(
+    watched: &Watched,
+    (answer, missing): (Timeline, Vec<String>),
+    entries_max: usize,
+) -> TimelineDocument {
+    let next = next(&answer, entries_max);
     let before = |from: WallTime| next.is_none_or(|next| from < next);
     let recorded = |ranges: &[Recorded]| {
         // As many may begin at one moment, behind which none comes.
@@ -174,6 +173,7 @@ fn bounded(watched: &Watched, answer: &Timeline, entries_max: usize) -> Timeline
         gaps: answer.gaps.iter().filter(|gap| before(gap.from)).map(gap).collect(),
         overlaps: recorded(&answer.overlaps),
         live: answer.live,
+        missing,
         next: next.map(rfc3339),
     }
 }
@@ -231,7 +231,7 @@ pub(super) async fn days(
     watched: Watched,
     Query(range): Query<RangeQuery>,
     Query(zone): Query<Zone>,
-) -> Result<Json<Vec<DayDocument>>, Problem> {
+) -> Result<Response, Problem> {
     let range = range.range()?;
     let name = zone.zone.as_deref().unwrap_or("UTC");
     let zone = TimeZone::get(name).map_err(|_| {
@@ -241,16 +241,17 @@ pub(super) async fn days(
         )
     })?;
     let days = app.read(watched.identity.name.clone(), move |app| {
-        let found = app.find(&watched.stream)?;
-        let snapshot = &found.snapshot;
-        Ok(timeline::days(&snapshot.index, &snapshot.volume, found.stream.id, range, &zone)?)
+        let whole = app.whole(&watched.stream)?;
+        Ok((whole.days(range, &zone)?, whole.missing_in(range)))
     });
+    let (days, missing) = days.await?;
     let document = |day: &timeline::Day| DayDocument {
         date: day.date.to_string(),
         from: rfc3339(day.from),
         to: rfc3339(day.to),
     };
-    Ok(Json(days.await?.iter().map(document).collect()))
+    let days: Vec<DayDocument> = days.iter().map(document).collect();
+    Ok(told_missing(Json(days).into_response(), &missing))
 }
 
 /// How much of a stream there is, and how long it stays.
@@ -258,7 +259,7 @@ pub(super) async fn days(
 pub(super) struct ForecastDocument {
     camera: String,
     stream: String,
-    /// The volume it stands in.
+    /// The volume in which its latest footage stands.
     volume: String,
     /// Its first sample that is still there.
     #[schema(format = DateTime)]
@@ -271,6 +272,23 @@ pub(super) struct ForecastDocument {
     bytes: u64,
     /// In how many seconds its oldest footage is overwritten, if all streams go on as in the last day; null if nothing tells.
     overwritten_in_s: Option<f64>,
+    /// The same of each volume that has something of it.
+    volumes: Vec<PartForecast>,
+    /// The volumes that do not answer and may have something of it.
+    missing: Vec<String>,
+}
+
+/// How much of a stream there is in one volume.
+#[derive(Serialize, ToSchema)]
+struct PartForecast {
+    volume: String,
+    #[schema(format = DateTime)]
+    first: Option<String>,
+    #[schema(format = DateTime)]
+    last: Option<String>,
+    samples: u64,
+    bytes: u64,
+    overwritten_in_s: Option<f64>,
 }
 
 /// How much there is of each stream that may be seen, and how long it stays.
@@ -281,23 +299,39 @@ pub(super) async fn forecast(
     Asking(identity): Asking,
 ) -> Result<Json<Vec<ForecastDocument>>, Problem> {
     let documents = app.read(identity.name.clone(), move |app| {
-        let mut documents = Vec::new();
-        for snapshot in app.snapshots() {
-            let seen = snapshot.streams.iter().filter(|stream| identity.grant.may_see(stream.name.camera()));
-            documents.extend(seen.map(|stream| ForecastDocument {
-                camera: stream.name.camera().to_owned(),
-                stream: path_name(&stream.name).to_owned(),
-                volume: snapshot.name.clone(),
-                first: stream.first.map(rfc3339),
-                last: stream.last.map(rfc3339),
-                samples: stream.samples,
-                bytes: stream.payload_bytes,
-                overwritten_in_s: stream.overwritten_in.map(|left| left.as_secs_f64()),
-            }));
-        }
-        Ok(documents)
+        let wholes = app.wholes();
+        let seen = wholes.iter().filter(|whole| identity.grant.may_see(whole.name.camera()));
+        Ok(seen.filter_map(forecast_of).collect())
     });
     documents.await.map(Json)
+}
+
+/// `None` for a stream of which nothing can be said now.
+fn forecast_of(whole: &Whole) -> Option<ForecastDocument> {
+    let parts = whole.parts();
+    let oldest = parts.iter().filter(|part| part.stream.first.is_some());
+    let oldest = oldest.min_by_key(|part| part.stream.first).or_else(|| parts.first())?;
+    let part = |part: &Found| PartForecast {
+        volume: part.snapshot.name.clone(),
+        first: part.stream.first.map(rfc3339),
+        last: part.stream.last.map(rfc3339),
+        samples: part.stream.samples,
+        bytes: part.stream.payload_bytes,
+        overwritten_in_s: part.stream.overwritten_in.map(|left| left.as_secs_f64()),
+    };
+    let (first, last) = whole.reach().unzip();
+    Some(ForecastDocument {
+        camera: whole.name.camera().to_owned(),
+        stream: path_name(&whole.name).to_owned(),
+        volume: whole.latest()?.snapshot.name.clone(),
+        first: first.map(rfc3339),
+        last: last.map(rfc3339),
+        samples: parts.iter().map(|part| part.stream.samples).sum(),
+        bytes: parts.iter().map(|part| part.stream.payload_bytes).sum(),
+        overwritten_in_s: oldest.stream.overwritten_in.map(|left| left.as_secs_f64()),
+        volumes: parts.iter().map(part).collect(),
+        missing: whole.missing().iter().map(|missing| missing.volume.clone()).collect(),
+    })
 }
 
 #[cfg(test)]
@@ -323,10 +357,10 @@ mod tests {
 
     #[test]
     fn what_was_recorded_twice_is_bounded_like_the_rest() {
-        let told = bounded(&watched(), &overlapping(|at| at), ENTRIES_MAX);
+        let told = bounded(&watched(), (overlapping(|at| at), Vec::new()), ENTRIES_MAX);
         assert_eq!(told.overlaps.len(), ENTRIES_MAX);
         assert_eq!(told.next, Some(rfc3339(WallTime(ENTRIES_MAX as i64))), "what follows is asked for");
-        let told = bounded(&watched(), &overlapping(|_| 5), ENTRIES_MAX);
+        let told = bounded(&watched(), (overlapping(|_| 5), Vec::new()), ENTRIES_MAX);
         assert_eq!((told.overlaps.len(), told.next), (ENTRIES_MAX, None), "nobody asks the same for ever");
     }
 
@@ -335,7 +369,7 @@ mod tests {
         let entry = |at: i64| Recorded { from: WallTime(at * 10), to: WallTime(at * 10 + 5) };
         let answer = Timeline { recorded: (0..10).map(entry).collect(), ..Timeline::default() };
         for (most, from) in [(10, None), (9, Some(90)), (4, Some(40)), (0, Some(0))] {
-            let told = bounded(&watched(), &answer, most);
+            let told = bounded(&watched(), (answer.clone(), Vec::new()), most);
             assert_eq!((told.entries(), told.next), (most, from.map(|at| rfc3339(WallTime(at)))));
         }
     }

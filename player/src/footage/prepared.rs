@@ -78,6 +78,12 @@ impl Volumes for Volume {
     }
 }
 
+impl Volumes for Vec<Volume> {
+    fn volume(&self, id: VolumeId) -> Option<&Volume> {
+        self.iter().find(|volume| volume.info().id == id)
+    }
+}
+
 impl Volumes for Vec<Arc<Snapshot>> {
     fn volume(&self, id: VolumeId) -> Option<&Volume> {
         self.iter().map(|snapshot| &snapshot.volume).find(|volume| volume.info().id == id)

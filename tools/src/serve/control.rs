@@ -148,6 +148,15 @@ impl Control for Station {
         })
     }
 
+    fn add_hold_in(&self, volume: &str, request: HoldRequest) -> Result<Hold, ControlError> {
+        self.unless_ending(|| {
+            let slot = self.slot(volume);
+            let holder = slot.and_then(|slot| slot.live().as_ref().map(|live| live.writer.holder()));
+            let unknown = || ControlError::Unknown(format!("volume {volume} that is being written"));
+            Ok(holder.ok_or_else(unknown)?.add(request)?)
+        })
+    }
+
     fn lift_hold(&self, id: HoldId) -> Result<Hold, ControlError> {
         self.unless_ending(|| {
             for slot in self.slots() {
