@@ -32,6 +32,13 @@ pub trait Control: Send + Sync + 'static {
     /// [`ControlError::Unknown`], [`ControlError::ReadOnly`], [`ControlError::Failed`].
     fn remove_camera(&self, name: &str) -> Result<(), ControlError>;
 
+    /// Has a camera recorded on its own volume again that went on on another one because that had failed. When this returns it is so
+    /// after any crash, too.
+    ///
+    /// # Errors
+    /// [`ControlError::Unknown`]; [`ControlError::Conflict`] for a camera that was not moved, and where its own volume does not take it.
+    fn return_camera(&self, name: &str) -> Result<(), ControlError>;
+
     /// Connects to an address and says what it offers. Records nothing. Takes some seconds at most.
     ///
     /// # Errors
@@ -78,8 +85,21 @@ pub struct Camera {
     pub read_only: bool,
     /// The volume it is recorded into.
     pub volume: String,
+    /// The volume it is configured for.
+    pub home: String,
+    /// If that is another one: since when and why.
+    pub moved: Option<Moved>,
     /// Its streams, the main one first.
     pub streams: Vec<Stream>,
+}
+
+/// A camera that goes on elsewhere because its own volume failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Since when.
+    pub since: WallTime,
+    /// What was wrong with its own volume.
+    pub why: String,
 }
 
 /// A stream of a camera, and what it is doing.
@@ -255,6 +275,8 @@ pub struct VolumeState {
     pub round: Option<RoundReport>,
     /// How long rounds took since the server was started.
     pub rounds: RoundTimes,
+    /// How many cameras went on elsewhere because it failed, since the server was started.
+    pub failovers: u64,
 }
 
 /// How long rounds took, as a histogram.
@@ -297,6 +319,9 @@ pub enum ControlError {
     /// The configuration file has it, and is changed there alone.
     #[error("{0} stands in the configuration file: change it there, and reload the server")]
     ReadOnly(String),
+    /// As things are now it cannot be done.
+    #[error("{0}")]
+    Conflict(String),
     /// What was given does not do.
     #[error("{0}")]
     Refused(String),

@@ -107,7 +107,9 @@ impl From<Error> for Problem {
 impl From<ControlError> for Problem {
     fn from(error: ControlError) -> Problem {
         let status = match error {
-            ControlError::Exists(_) | ControlError::ReadOnly(_) => StatusCode::CONFLICT,
+            ControlError::Exists(_) | ControlError::ReadOnly(_) | ControlError::Conflict(_) => {
+                StatusCode::CONFLICT
+            }
             ControlError::Unknown(_) => StatusCode::NOT_FOUND,
             ControlError::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
             ControlError::Failed(_) => StatusCode::BAD_GATEWAY,

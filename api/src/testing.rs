@@ -92,7 +92,14 @@ fn camera(name: &str, read_only: bool) -> Camera {
         frames_per_second: 25.0,
         camera_clock_offset_ns: None,
     };
-    Camera { name: name.to_owned(), read_only, volume: "attic".to_owned(), streams: vec![stream] }
+    Camera {
+        name: name.to_owned(),
+        read_only,
+        volume: "attic".to_owned(),
+        home: "attic".to_owned(),
+        moved: None,
+        streams: vec![stream],
+    }
 }
 
 impl Control for FakeControl {
@@ -132,6 +139,11 @@ impl Control for FakeControl {
     fn remove_camera(&self, name: &str) -> Result<(), ControlError> {
         self.changeable(name)?.remove(name);
         Ok(())
+    }
+
+    fn return_camera(&self, name: &str) -> Result<(), ControlError> {
+        let known = self.cameras().iter().any(|camera| camera.name == name);
+        if known { Ok(()) } else { Err(ControlError::Unknown(format!("camera {name}"))) }
     }
 
     fn test_camera(&self, _: &str, _: Option<&Login>) -> Result<Offer, ControlError> {
@@ -185,6 +197,7 @@ impl Control for FakeControl {
             io: None,
             round: None,
             rounds: Default::default(),
+            failovers: 0,
         }]
     }
 }

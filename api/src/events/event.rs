@@ -65,6 +65,8 @@ pub enum EventKind {
     CameraUp,
     /// A camera's stream is not recorded any more.
     CameraDown,
+    /// A camera is recorded on another volume from now on: its own failed, or it returned by order.
+    CameraMoved,
     /// A gap began.
     GapBegan,
     /// A gap ended.

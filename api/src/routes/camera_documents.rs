@@ -1,7 +1,7 @@
 //! Cameras as JSON, in both directions. What goes out never holds a secret.
 
 use crate::auth::Grant;
-use crate::control::{Camera, CameraSettings, Drops, Login, Stream, StreamState, Track};
+use crate::control::{Camera, CameraSettings, Drops, Login, Moved, Stream, StreamState, Track};
 use crate::extract::path_name;
 use crate::problem::Problem;
 use axum::http::StatusCode;
@@ -21,8 +21,24 @@ pub(super) struct CameraDocument {
     read_only: bool,
     /// The volume it is recorded into.
     volume: String,
+    /// The volume it is configured for.
+    home: String,
+    /// Of a camera that goes on elsewhere because its own volume failed: that, in words.
+    moved: Option<MovedDocument>,
     /// Its streams, the main one first.
     streams: Vec<StreamDocument>,
+}
+
+/// That a camera goes on elsewhere until somebody has it return.
+#[derive(Serialize, ToSchema)]
+struct MovedDocument {
+    /// Since when.
+    #[schema(format = DateTime)]
+    since: String,
+    /// What was wrong with its own volume.
+    why: String,
+    /// For people: `recorded on archive since 2026-03-01T12:00:00Z because main failed: its disk fails`.
+    text: String,
 }
 
 /// A stream of a camera.
@@ -122,8 +138,19 @@ impl CameraDocument {
             name: camera.name.clone(),
             read_only: camera.read_only,
             volume: camera.volume.clone(),
+            home: camera.home.clone(),
+            moved: camera.moved.as_ref().map(|moved| MovedDocument::new(camera, moved)),
             streams: camera.streams.iter().map(|stream| StreamDocument::new(stream, grant)).collect(),
         }
+    }
+}
+
+impl MovedDocument {
+    fn new(camera: &Camera, moved: &Moved) -> MovedDocument {
+        let (since, why) = (rfc3339(moved.since), moved.why.clone());
+        let text =
+            format!("recorded on {} since {since} because {} failed: {why}", camera.volume, camera.home);
+        MovedDocument { since, why, text }
     }
 }
 
@@ -208,8 +235,9 @@ fn refused(why: &str) -> Problem {
 mod tests {
     use super::{CameraDocument, rfc3339};
     use crate::auth::{Cameras, Grant, Role};
-    use crate::control::{Camera, Control, StreamState};
+    use crate::control::{Camera, Control, Moved, StreamState};
     use crate::testing::FakeControl;
+    use keha_fs::WallTime;
 
     #[test]
     fn of_a_stream_it_is_told_when_its_last_sample_came_and_what_was_left_out_for_which_reason() {
@@ -225,6 +253,23 @@ mod tests {
         assert_eq!(stream["drops"], drops);
         camera.streams[0].last_sample = None;
         assert!(told(&camera)["last_sample"].is_null());
+    }
+
+    #[test]
+    fn a_camera_that_goes_on_elsewhere_says_since_when_and_why() {
+        let mut camera: Camera = FakeControl::default().cameras().remove(0);
+        let told = |camera: &Camera| {
+            let grant = Grant { role: Role::Viewer, cameras: Cameras::All };
+            serde_json::to_value(CameraDocument::new(camera, &grant)).expect("a document")
+        };
+        assert!(told(&camera)["moved"].is_null());
+        camera.volume = "archive".to_owned();
+        camera.moved =
+            Some(Moved { since: WallTime(1_793_489_400_000_000_000), why: "it is not open".to_owned() });
+        let told = told(&camera);
+        assert_eq!((&told["home"], &told["volume"]), (&"attic".into(), &"archive".into()));
+        let text = "recorded on archive since 2026-11-01T00:10:00Z because attic failed: it is not open";
+        assert_eq!(told["moved"]["text"], text);
     }
 
     #[test]

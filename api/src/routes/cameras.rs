@@ -109,6 +109,19 @@ pub(super) async fn remove(State(app): State<App>, Changed(watched): Changed) ->
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Has a camera recorded on its own volume again that went on on another one because that had failed. It never returns by itself.
+#[utoipa::path(post, path = "/cameras/{camera}/return", tag = "cameras", params(("camera" = String, Path, description = "Its name")),
+    responses((status = 204, description = "It is recorded on its own volume from now on"), (status = 404, description = "There is none of that name"),
+        (status = 409, description = "It was not moved, or its own volume does not take it: it is recorded where it was")))]
+pub(super) async fn bring_home(
+    State(app): State<App>,
+    _: Administrator,
+    Changed(watched): Changed,
+) -> Result<StatusCode, Problem> {
+    app.control(move |control| control.return_camera(&watched.camera)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// Connects to an address and says what it offers. Nothing is recorded or kept.
 #[utoipa::path(post, path = "/camera-tests", tag = "cameras", request_body = CameraTest,
     responses((status = 200, description = "What it offers", body = CameraOffer), (status = 422, description = "It is no address"),

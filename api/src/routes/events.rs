@@ -47,7 +47,7 @@ pub(super) struct EventDocument<'a> {
     id: String,
     #[schema(format = DateTime)]
     at: String,
-    /// `camera_up`, `camera_down`, `gap_began`, `gap_ended`, `hold_added`, `hold_lifted`, `hold_lost`, `disk`, `export_made`, `access_changed`.
+    /// `camera_up`, `camera_down`, `camera_moved`, `gap_began`, `gap_ended`, `hold_added`, `hold_lifted`, `hold_lost`, `disk`, `export_made`, `access_changed`.
     #[schema(value_type = String)]
     kind: EventKind,
     camera: Option<&'a str>,

@@ -127,6 +127,10 @@ impl Collector for Scrape {
         for (name, help, values) in &counters {
             numbers(&mut encoder, MetricType::Counter, name, help, "stream", values)?;
         }
+        let moved = |camera: &Camera| (camera.name.clone(), f64::from(u8::from(camera.moved.is_some())));
+        let moved: Vec<Value> = self.cameras.iter().map(moved).collect();
+        let help = "Whether the camera goes on elsewhere because its own volume failed: 1 or 0";
+        numbers(&mut encoder, MetricType::Gauge, "camera_moved", help, "camera", &moved)?;
         self.drops(&mut encoder)?;
         self.states(&mut encoder)?;
         // Nothing is to come behind the newest footage of others: its age would say nothing but how late it is.
@@ -231,6 +235,10 @@ impl Scrape {
             "volume",
             &written,
         )?;
+        let failovers = |volume: &VolumeState| (volume.name.clone(), volume.failovers as f64);
+        let failovers: Vec<Value> = self.volumes.iter().map(failovers).collect();
+        let help = "Cameras that went on elsewhere because the volume failed";
+        numbers(encoder, MetricType::Counter, "volume_failovers", help, "volume", &failovers)?;
         let gauges = [
             ("volume_well", "Whether the volume is written as it should be: 1 or 0", well),
             (
@@ -324,7 +332,7 @@ mod tests {
         let [door, yard] = &mut cameras[..] else { panic!("two cameras") };
         door.streams[0].state = StreamState::Stopped;
         yard.streams[0].state = StreamState::Waiting { retry_in: Duration::ZERO, reason: "no answer" };
-        let volumes = vec![VolumeState { name, failed, io: None, round: Some(round), rounds }];
+        let volumes = vec![VolumeState { name, failed, io: None, round: Some(round), rounds, failovers: 1 }];
         let of_server = [DOWNLOADS, VIEWERS, CACHE, PREPARED, CHUNK_CACHE, CHUNK_HITS, CHUNK_MISSES];
         let of_server = of_server.map(|family| (family, 1.0)).into();
         let mut registry = Registry::with_prefix("keha");

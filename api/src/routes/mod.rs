@@ -122,6 +122,7 @@ fn described(app: App) -> (Router, OpenApi) {
         .routes(routes!(tokens::remove))
         .routes(routes!(cameras::list, cameras::add))
         .routes(routes!(cameras::show, cameras::change, cameras::remove))
+        .routes(routes!(cameras::bring_home))
         .routes(routes!(cameras::test))
         .routes(routes!(cameras::record))
         .routes(routes!(timeline::of_stream))

@@ -258,6 +258,12 @@ impl Library {
         self.shelves().iter().for_each(|shelf| shelf.outdate());
     }
 
+    /// A volume is left behind whose disk has failed: what was seen of it is given to nobody any more, and its device is let go of as
+    /// soon as the last one has done so who reads it.
+    pub fn forget(&self, volume: &str) {
+        self.shelves().iter().filter(|shelf| shelf.name == volume).for_each(|shelf| shelf.forget());
+    }
+
     fn shelves(&self) -> Vec<Arc<Shelf>> {
         self.shelves.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -102,6 +102,16 @@ impl Shelf {
         self.state().generation += 1;
     }
 
+    /// What was seen of it is of no use any more.
+    pub(super) fn forget(&self) {
+        let mut state = self.state();
+        state.generation += 1;
+        // Closed behind the lock.
+        let latest = state.latest.take();
+        drop(state);
+        drop(latest);
+    }
+
     /// The last snapshot, however old.
     pub(super) fn last(&self) -> Option<Arc<Snapshot>> {
         self.state().latest.as_ref().map(|latest| Arc::clone(&latest.snapshot))

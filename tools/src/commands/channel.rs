@@ -67,6 +67,21 @@ impl Channel {
         }
     }
 
+    /// Has a camera return to this volume.
+    pub(crate) fn bring_home(&self, camera: &str) -> Result<(), NotDone> {
+        match self {
+            Channel::Recorder(socket) => {
+                match ask(socket, &Request::CameraReturn { camera: camera.to_owned() })? {
+                    Answer::Done {} => Ok(()),
+                    _ => Err(other_language(socket)),
+                }
+            }
+            Channel::Own(_) => Err(NotDone::Refused(Failure::failed(
+                "nobody records into this volume: name the camera's own volume, while `keha serve` has it open",
+            ))),
+        }
+    }
+
     /// Erases a range of a stream; it is overwritten when this returns.
     pub(crate) fn erase(&self, request: &EraseRequest) -> Result<Erased, NotDone> {
         match self {

@@ -59,8 +59,9 @@ fn describe_volume(volume: &VolumeEntry) -> String {
     };
     let (engine, depth) = (io::show_engine(volume.io.engine), volume.io.depth);
     let requests = if depth == 1 { "request" } else { "requests" };
+    let others = if volume.takes_over { "" } else { ", takes nobody over" };
     format!(
-        "volume {}: {}, {missing}, {scrub}, io_engine {engine} with {depth} {requests} at once\n",
+        "volume {}: {}, {missing}, {scrub}, io_engine {engine} with {depth} {requests} at once{others}\n",
         volume.name,
         volume.path.display()
     )

@@ -83,8 +83,8 @@ fn config(dir: &Path, volume: &Path) -> anyhow::Result<Config> {
         cache_bytes: CHUNKS_BYTES,
     };
     let (name, scrub) = ("demo".to_owned(), scrub::Every::default().0);
-    let io = io::Io::default();
-    let volumes = vec![VolumeEntry { name, path: volume.to_owned(), size_bytes: None, scrub, io }];
+    let (path, io) = (volume.to_owned(), io::Io::default());
+    let volumes = vec![VolumeEntry { name, path, size_bytes: None, scrub, io, takes_over: true }];
     let camera = |(name, url): (&str, &str)| {
         let entry = Entry::new(name, url);
         Ok(CameraEntry { camera: record::camera(&entry)?, volume: "demo".to_owned(), entry })

@@ -55,6 +55,8 @@ pub(crate) struct VolumeEntry {
     /// In which time all of it is verified once; not at all if `None`.
     pub(crate) scrub: Option<Duration>,
     pub(crate) io: io::Io,
+    /// Cameras of a volume that failed may be recorded here.
+    pub(crate) takes_over: bool,
 }
 
 /// A camera to record, and where.
@@ -97,6 +99,7 @@ struct RawVolume {
     scrub: Option<String>,
     io_engine: Option<String>,
     io_depth: Option<i64>,
+    takes_over: Option<bool>,
 }
 
 pub(super) static FILE: Shape = Shape {
@@ -121,7 +124,7 @@ pub(super) static SERVER: Shape = Shape {
     inside: &[],
 };
 pub(super) static VOLUME: Shape =
-    Shape { keys: &["name", "path", "size", "scrub", "io_engine", "io_depth"], inside: &[] };
+    Shape { keys: &["name", "path", "size", "scrub", "io_engine", "io_depth", "takes_over"], inside: &[] };
 
 /// Reads the file, and the passwords that it points at.
 ///
@@ -243,7 +246,7 @@ fn volumes(raw: Vec<RawVolume>, text: &str, base: &Path) -> Result<Vec<VolumeEnt
     }
     let (mut names, mut paths) = (BTreeSet::new(), BTreeSet::new());
     let mut volumes = Vec::with_capacity(raw.len());
-    for RawVolume { name, path, size, scrub, io_engine, io_depth } in raw {
+    for RawVolume { name, path, size, scrub, io_engine, io_depth, takes_over } in raw {
         let line = keys::line(text, name.span().start);
         let name = name.into_inner();
         let wrong = |why: &str| format!("line {line}: volume {name}: {why}");
@@ -276,7 +279,8 @@ fn volumes(raw: Vec<RawVolume>, text: &str, base: &Path) -> Result<Vec<VolumeEnt
         let engine = engine.map_err(|why| wrong(&format!("io_engine: {why}")))?;
         let depth = io_depth.map_or(Ok(io::Io::default().depth), io::depth);
         let depth = depth.map_err(|why| wrong(&format!("io_depth: {why}")))?;
-        volumes.push(VolumeEntry { name, path, size_bytes, scrub, io: io::Io { engine, depth } });
+        let (io, takes_over) = (io::Io { engine, depth }, takes_over.unwrap_or(true));
+        volumes.push(VolumeEntry { name, path, size_bytes, scrub, io, takes_over });
     }
     Ok(volumes)
 }

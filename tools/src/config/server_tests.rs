@@ -79,7 +79,7 @@ fn a_file_is_read_with_all_its_parts() {
     write(dir.path(), "front.password", "hunter22\n", 0o600);
     let text = format!(
         "[server]\nhttp = \"[::1]:80\"\nbase_path = \"/keha\"\nallowed_origins = [\"https://a.example\"]\ntrusted_proxies = [\"::1\"]\nstate = \"state\"\n\
-         {VOLUME_A}size = \"1GiB\"\nscrub = \"7d\"\nio_engine = \"threads\"\nio_depth = 32\n[[volumes]]\nname = \"shed\"\npath = \"/srv/shed.ring\"\nscrub = \"off\"\n\
+         {VOLUME_A}size = \"1GiB\"\nscrub = \"7d\"\nio_engine = \"threads\"\nio_depth = 32\n[[volumes]]\nname = \"shed\"\npath = \"/srv/shed.ring\"\nscrub = \"off\"\ntakes_over = false\n\
          [[cameras]]\nname = \"front\"\nurl = \"rtsp://h/1\"\nusername = \"u\"\npassword_file = \"front.password\"\n\
          [[cameras]]\nname = \"yard\"\nurl = \"testsrc://\"\nvolume = \"shed\"\nmax_age = \"30d\"\n\
          [[cameras.streams]]\nname = \"sub\"\nurl = \"testsrc://?fps=5\"\n"
@@ -102,6 +102,7 @@ fn a_file_is_read_with_all_its_parts() {
     );
     let io: Vec<_> = config.volumes.iter().map(|v| v.io).collect();
     assert_eq!(io, [Io { engine: IoEngine::Threads, depth: 32 }, Io::default()]);
+    assert!(config.volumes.iter().map(|volume| volume.takes_over).eq([true, false]));
     let cameras: Vec<_> = config.cameras.iter().map(|c| (c.entry.name.as_str(), c.volume.as_str())).collect();
     assert_eq!(cameras, [("front", "attic"), ("yard", "shed")]);
     let streams = config.cameras.iter().flat_map(|camera| camera.camera.streams());

@@ -68,6 +68,11 @@ pub(crate) enum Request {
     StreamSet(RetentionOrder),
     /// Erase a range of footage.
     Erase(EraseOrder),
+    /// Record a camera on the volume that it is configured for again.
+    CameraReturn {
+        /// Its name.
+        camera: String,
+    },
 }
 
 impl Request {
@@ -75,7 +80,10 @@ impl Request {
     fn patience(&self) -> Duration {
         match self {
             Request::Status => PATIENCE,
-            Request::HoldAdd(_) | Request::HoldLift { .. } | Request::StreamSet(_) => HOLD_PATIENCE,
+            Request::HoldAdd(_)
+            | Request::HoldLift { .. }
+            | Request::StreamSet(_)
+            | Request::CameraReturn { .. } => HOLD_PATIENCE,
             Request::Erase(_) => ERASE_PATIENCE,
         }
     }
@@ -299,6 +307,7 @@ mod tests {
             Request::HoldLift { id } => Answer::Hold { id }.render(),
             Request::StreamSet(_) => Answer::Done {}.render(),
             Request::Erase(_) => Answer::Erased(erased().into()).render(),
+            Request::CameraReturn { .. } => Answer::Done {}.render(),
         });
         let server = server::Server::start(&path, answer).expect("a server");
         (dir, path, server)

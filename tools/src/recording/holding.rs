@@ -1,7 +1,8 @@
 //! What a recorder answers about holds and retention, and what it says of them by itself: early, and once for each change.
 
+use super::Returns;
 use crate::control::{Answer, EraseOrder, HoldOrder, RetentionOrder};
-use crate::failure;
+use crate::failure::{self, Failure};
 use keha_fs::{HoldId, HoldRoom, Holder, RetentionReport, Uuid};
 
 /// Makes a hold for whoever asks over the control socket.
@@ -25,6 +26,12 @@ pub(super) fn erase(holder: &Holder, order: &EraseOrder) -> String {
 pub(super) fn retain(holder: &Holder, order: &RetentionOrder) -> String {
     let request = order.request().map_err(anyhow::Error::from);
     answer(request.and_then(|request| Ok(holder.set_retention(request).map(|()| Answer::Done {})?)))
+}
+
+/// Has a camera return to this volume, for whoever asks over the control socket.
+pub(super) fn bring_home(returns: Option<&Returns>, camera: &str) -> String {
+    let none = || Failure::failed("this recorder has one volume: nobody went on elsewhere");
+    answer(returns.ok_or_else(none).and_then(|returns| returns(camera)).map(|()| Answer::Done {}))
 }
 
 fn answer(result: anyhow::Result<Answer>) -> String {

@@ -40,6 +40,9 @@ pub(crate) struct Live {
     control: Option<Server>,
 }
 
+/// Has a camera return to the volume that it is configured for.
+pub(crate) type Returns = Box<dyn Fn(&str) -> anyhow::Result<()> + Send + Sync>;
+
 /// How a volume is opened.
 pub(crate) struct Opening<'a> {
     pub(crate) path: &'a Path,
@@ -77,9 +80,9 @@ impl Live {
         Ok(Live { path: path.to_owned(), writer, recorder, status, control: None })
     }
 
-    /// Answers `keha status` and whoever changes holds from here on.
-    pub(crate) fn listen(&mut self) {
-        match listen(self.writer.info(), Arc::clone(&self.status), self.writer.holder()) {
+    /// Answers `keha status` and whoever changes holds from here on, and whoever has a camera `returns`, where there can be any.
+    pub(crate) fn listen(&mut self, returns: Option<Returns>) {
+        match listen(self.writer.info(), Arc::clone(&self.status), self.writer.holder(), returns) {
             Ok(server) => self.control = Some(server),
             // Footage matters more than being asked about it.
             Err(error) => output::say_always(&format!(
@@ -125,6 +128,12 @@ impl Live {
         Ok(())
     }
 
+    /// [`Live::close`] where nobody waits for it, and the disk may never answer: who asks about this volume meanwhile asks its successor.
+    pub(crate) fn leave_behind(mut self) -> keha_fs::Result<()> {
+        self.control = None;
+        self.close().1
+    }
+
     /// Stops recording, writes everything out, releases the volume. Answers the last status of each stream, and whether all
     /// that was taken is on the disk.
     pub(crate) fn close(self) -> (Vec<StreamStatus>, keha_fs::Result<()>) {
@@ -140,7 +149,12 @@ fn streams(snapshots: Vec<keha_recorder::StreamStatus>) -> Vec<StreamStatus> {
     snapshots.iter().map(StreamStatus::new).collect()
 }
 
-fn listen(volume: &VolumeInfo, status: Arc<Mutex<StatusDocument>>, holder: Holder) -> anyhow::Result<Server> {
+fn listen(
+    volume: &VolumeInfo,
+    status: Arc<Mutex<StatusDocument>>,
+    holder: Holder,
+    returns: Option<Returns>,
+) -> anyhow::Result<Server> {
     let dir = path::own_directory(&path::Environment::of_process())?;
     let socket = path::socket(&dir, volume.id)?;
     let answer = Box::new(move |request| match request {
@@ -149,6 +163,7 @@ fn listen(volume: &VolumeInfo, status: Arc<Mutex<StatusDocument>>, holder: Holde
         Request::HoldLift { id } => holding::lift(&holder, id),
         Request::StreamSet(order) => holding::retain(&holder, &order),
         Request::Erase(order) => holding::erase(&holder, &order),
+        Request::CameraReturn { camera } => holding::bring_home(returns.as_ref(), &camera),
     });
     Server::start(&socket, answer).with_context(|| format!("{}", socket.display()))
 }

@@ -6,12 +6,12 @@
 
 use super::kept::KeptCamera;
 use super::slot::Slot;
-use super::station::{CameraInVolume, Station, wanted_of};
+use super::station::{ASSIGNED, CameraInVolume, Station, wanted_of};
 use crate::failure;
 use crate::recording::Live;
 use crate::secret;
 use keha_api::control::{
-    Camera, CameraSettings, Control, ControlError, Counts, Drops, KeepLogin, Login, Offer, Stream,
+    Camera, CameraSettings, Control, ControlError, Counts, Drops, KeepLogin, Login, Moved, Offer, Stream,
     StreamState, Track, VolumeState,
 };
 use keha_fs::{Error, Hold, HoldId, HoldRequest, StreamName, Tail, WallTime};
@@ -38,7 +38,10 @@ impl Control for Station {
                 let status = statuses.iter().find(|status| status.name == *name);
                 status.map_or_else(|| absent(name, url, since, trouble.clone()), stream)
             });
-            Camera { read_only: wanted.read_only, volume: wanted.volume, streams: streams.collect(), name }
+            let moved = wanted.moved.map(|moved| Moved { since: moved.since(), why: moved.why });
+            let streams = streams.collect();
+            let (read_only, volume, home) = (wanted.read_only, wanted.volume, wanted.home);
+            Camera { name, read_only, volume, home, moved, streams }
         };
         wanted.into_iter().map(camera).collect()
     }
@@ -75,6 +78,8 @@ impl Control for Station {
             self.changeable(name)?;
             self.kept.change(|cameras| drop(cameras.remove(name))).map_err(failed)?;
             self.wanted().remove(name);
+            self.moves.forget(name);
+            self.moves.keep();
             let forgotten = self.stopped.change(|streams| streams.retain(|stream| stream.camera() != name));
             if let Err(error) = forgotten {
                 tracing::error!(%error, camera = name, "which of its streams were stopped is still kept");
@@ -82,6 +87,10 @@ impl Control for Station {
             self.bring_all();
             Ok(())
         })
+    }
+
+    fn return_camera(&self, name: &str) -> Result<(), ControlError> {
+        self.unless_ending(|| self.bring_home(name))
     }
 
     fn test_camera(&self, url: &str, login: Option<&Login>) -> Result<Offer, ControlError> {
@@ -213,10 +222,14 @@ impl Station {
 
     /// Records a camera and keeps it; what was `before` is so again if that fails.
     fn put(&self, name: &str, kept: KeptCamera, before: Option<&KeptCamera>) -> Result<(), ControlError> {
-        let wanted =
-            wanted_of(name, &kept).map_err(|error| ControlError::Refused(failure::line_of(&error)))?;
+        let placed = |camera: &KeptCamera| {
+            let mut wanted = wanted_of(name, camera)?;
+            self.place(&mut wanted);
+            anyhow::Ok(wanted)
+        };
+        let wanted = placed(&kept).map_err(|error| ControlError::Refused(failure::line_of(&error)))?;
         let back = || {
-            let before = before.and_then(|before| wanted_of(name, before).ok());
+            let before = before.and_then(|before| placed(before).ok());
             match before {
                 Some(before) => drop(self.wanted().insert(name.to_owned(), before)),
                 None => drop(self.wanted().remove(name)),
@@ -224,7 +237,7 @@ impl Station {
             self.bring_all();
         };
         self.wanted().insert(name.to_owned(), wanted.clone());
-        if let Err(error) = self.bring_one(&wanted) {
+        if let Err(error) = self.bring_one(&wanted, ASSIGNED) {
             back();
             return Err(ControlError::Refused(failure::line_of(&error)));
         }
@@ -232,6 +245,8 @@ impl Station {
             back();
             return Err(failed(error));
         }
+        self.moves.settle(name, &wanted.home);
+        self.moves.keep();
         Ok(())
     }
 

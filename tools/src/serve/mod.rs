@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! volume:  missing, damaged, in use ----(tried again every 10 s)----> open <---- closed when it takes nothing any more
-//! camera:  wanted in a volume by the file or over HTTP; recorded whenever that volume is open
+//! camera:  wanted in a volume by the file or over HTTP; recorded whenever that volume is open, and on another one once it failed
 //! ```
 //!
 //! Promises: what is wrong with one volume or camera touches no other; a file with an error changes nothing; what is not
@@ -17,7 +17,8 @@
 //! | file | what |
 //! |---|---|
 //! | `station.rs` | which cameras are wanted where, and bringing the volumes to that |
-//! | `slot.rs` | one volume: opened, tried again, closed |
+//! | `slot.rs` | one volume: opened, tried again, closed, left behind |
+//! | `failover/` | whose volume failed goes on on another, and returns by order |
 //! | `kept.rs` | the cameras that were added over HTTP, in the state directory |
 //! | `stopped.rs` | the streams whose recording was stopped over HTTP, there too |
 //! | `control.rs` | what the HTTP interface has done |
@@ -29,6 +30,7 @@
 //! Must not live here: HTTP itself, how a stream is recorded, how a volume is written.
 
 mod control;
+mod failover;
 mod happenings;
 mod http;
 mod kept;
@@ -50,6 +52,8 @@ enum Wake {
     Tried(String),
     Round(String, Box<RoundReport>),
     Event(keha_recorder::Event),
+    /// Something to note as it is.
+    Noted(keha_api::events::NewEvent),
     /// A stream is not to be recorded any more.
     Stopped(keha_fs::StreamName),
 }

@@ -203,6 +203,7 @@ impl Serving {
                 let happened = self.happenings.stopped(stream.as_str());
                 self.note(happened);
             }
+            Wake::Noted(event) => self.note([event]),
             Wake::Event(event) => {
                 let happened = self.happenings.happened(&event);
                 self.note(happened);

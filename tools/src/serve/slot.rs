@@ -1,31 +1,35 @@
-//! One volume of the server: opened on a thread of its own, tried again while it cannot be, closed.
+//! One volume of the server: opened on a thread of its own, tried again while it cannot be, closed. Whether it has failed is judged
+//! elsewhere ([`super::failover`]); here is what is known of it, and letting go of its cameras.
+
+mod leaving;
 
 use super::Wake;
+use super::failover::judge::{Judge, Verdict};
 use super::station::CameraInVolume;
 use crate::config::server::VolumeEntry;
 use crate::failure;
 use crate::opener::opener;
 use crate::recording::document::StreamStatus;
 use crate::recording::view::now;
-use crate::recording::{Live, Opening, Watch};
+use crate::recording::{Live, Opening, Returns, Watch};
 use crate::units::io::Io;
 use crate::units::retention::Wanted;
 use keha_api::control::{RoundTimes, VolumeState};
-use keha_fs::{CreateOptions, RoundReport, StreamName, WallTime};
-use keha_recorder::Recorder;
+use keha_fs::{CreateOptions, Health, RoundReport, StreamName, VolumeInfo, WallTime};
+use keha_recorder::{Coming, Recorder};
+pub(super) use leaving::Left;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 /// What cannot be done now is tried again after this time.
 const RETRY: Duration = Duration::from_secs(10);
 /// For about so many streams a recorder gets threads, whatever is configured: cameras are added while it runs.
 const STREAMS: usize = 32;
-
 /// A volume.
 pub(super) struct Slot {
     pub(super) name: String,
@@ -34,6 +38,8 @@ pub(super) struct Slot {
     state: Mutex<State>,
     /// It is not to be opened any more.
     gone: AtomicBool,
+    /// Counts how often it was opened: what is heard of one that was left behind concerns nobody.
+    opened: Arc<AtomicU64>,
 }
 
 struct State {
@@ -44,6 +50,16 @@ struct State {
     scrub: Option<Duration>,
     /// What does its I/O, from when it is opened next.
     io: Io,
+    /// Cameras of others may be recorded here.
+    takes_over: bool,
+    /// What is thought of it while it is open.
+    judge: Judge,
+    /// A round ended since it was opened.
+    fresh: bool,
+    /// What it is, once it was opened.
+    info: Option<VolumeInfo>,
+    /// How many cameras went on elsewhere because it failed, since the server was started.
+    failovers: u64,
     /// Why it is not open.
     failed: Option<String>,
     /// Since when it is open, or is not.
@@ -88,6 +104,11 @@ impl Slot {
             size_bytes: entry.size_bytes,
             scrub: entry.scrub,
             io: entry.io,
+            takes_over: entry.takes_over,
+            judge: Judge::new(Instant::now()),
+            fresh: false,
+            info: None,
+            failovers: 0,
             failed: Some("it is being opened".to_owned()),
             since: now(),
             troubles: BTreeMap::new(),
@@ -104,6 +125,7 @@ impl Slot {
             live: RwLock::default(),
             state: Mutex::new(state),
             gone: AtomicBool::new(false),
+            opened: Arc::default(),
         }
     }
 
@@ -131,6 +153,7 @@ impl Slot {
             );
         }
         (state.size_bytes, state.scrub, state.io) = (entry.size_bytes, entry.scrub, entry.io);
+        state.takes_over = entry.takes_over;
     }
 
     /// The volume, while it is open. Held as long as something is done with it.
@@ -178,13 +201,14 @@ impl Slot {
             io: self.live.try_read().ok().and_then(|live| Some(live.as_ref()?.writer.io().clone())),
             round: state.round.clone(),
             rounds: state.rounds,
+            failovers: state.failovers,
         }
     }
 
     /// Opens it. The next attempt follows [`RETRY`] later, if need be.
-    pub(super) fn open(&self, wake: &SyncSender<Wake>) {
+    pub(super) fn open(&self, wake: &SyncSender<Wake>, returns: Returns) {
         let name = &self.name;
-        let failed = match self.try_open(wake) {
+        let failed = match self.try_open(wake, returns) {
             Ok(live) => {
                 tracing::info!(volume = name, path = %self.path.display(), "open");
                 *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(live);
@@ -196,7 +220,9 @@ impl Slot {
         match &failed {
             None => {
                 state.watch = Watch::new();
+                state.judge = Judge::new(Instant::now());
                 state.retained.clear();
+                state.info = self.live().as_ref().map(|live| live.writer.info().clone());
             }
             Some(why) if state.failed != failed => {
                 tracing::error!(volume = name, "{why}; the rest is served, and it is tried again every 10 s");
@@ -206,7 +232,7 @@ impl Slot {
         state.set_failed(failed);
     }
 
-    fn try_open(&self, wake: &SyncSender<Wake>) -> anyhow::Result<Live> {
+    fn try_open(&self, wake: &SyncSender<Wake>, returns: Returns) -> anyhow::Result<Live> {
         let (name, path) = (&self.name, &self.path);
         let (size_bytes, scrub, io) = {
             let state = self.state();
@@ -222,13 +248,18 @@ impl Slot {
             })?;
             tracing::info!(volume = name, path = %path.display(), size_bytes, "created");
         }
-        let (rounds, of) = (wake.clone(), name.clone());
-        // The writer waits for nobody: a round that is not looked at in time is replaced by the next.
-        let on_round =
-            Box::new(move |report| drop(rounds.try_send(Wake::Round(of.clone(), Box::new(report)))));
+        self.state().fresh = false;
+        let number = self.opened.fetch_add(1, Ordering::SeqCst) + 1;
+        let (rounds, of, opened) = (wake.clone(), name.clone(), Arc::clone(&self.opened));
+        let on_round = Box::new(move |report| {
+            if opened.load(Ordering::SeqCst) == number {
+                // The writer waits for nobody: a round that is not looked at in time is replaced by the next.
+                drop(rounds.try_send(Wake::Round(of.clone(), Box::new(report))));
+            }
+        });
         let opening = Opening { path, purpose: "serve", scrub, io };
         let mut live = Live::open(&opening, |_| Recorder::with_room(STREAMS), on_round)?;
-        live.listen();
+        live.listen(Some(returns));
         if let Some(events) = live.recorder.take_events() {
             let wake = wake.clone();
             let forward = move || events.into_iter().try_for_each(|event| wake.send(Wake::Event(event)));
@@ -263,27 +294,32 @@ impl Slot {
         self.gone.load(Ordering::SeqCst)
     }
 
-    /// Ends the recording of cameras that are not wanted here.
-    pub(super) fn remove_others(&self, wanted: &BTreeMap<String, CameraInVolume>) {
+    /// Ends the recording of cameras that are not wanted here, all at once. The answer is up to when there is footage of each stream.
+    pub(super) fn remove_others(
+        &self,
+        wanted: &BTreeMap<String, CameraInVolume>,
+    ) -> BTreeMap<StreamName, Option<WallTime>> {
         let live = self.live();
-        let Some(live) = live.as_ref() else { return };
-        let streams = live.recorder.status();
-        let recorded: BTreeSet<&str> = streams.iter().map(|stream| stream.name.camera()).collect();
+        let Some(live) = live.as_ref() else { return BTreeMap::new() };
         let here = |name: &str| wanted.get(name).is_some_and(|camera| camera.volume == self.name);
-        for name in recorded.into_iter().filter(|name| !here(name)) {
-            let removed = StreamName::new(name).map(|name| live.recorder.remove(&name));
-            if let Ok(Err(error)) = removed
-                && !self.is_gone()
-            {
-                tracing::error!(volume = self.name, camera = name, %error, "still recorded");
-            }
+        let streams = live.recorder.status().into_iter().map(|stream| stream.name);
+        let others: BTreeSet<StreamName> = streams.filter(|stream| !here(stream.camera())).collect();
+        let cameras = others.iter().filter_map(|stream| StreamName::new(stream.camera()).ok()).collect();
+        if let Err(error) = live.recorder.remove_all(&cameras)
+            && !self.is_gone()
+        {
+            tracing::error!(volume = self.name, %error, "still recorded");
         }
+        let ended = live.recorder.ended();
+        let left = others.into_iter().map(|stream| (ended.get(&stream).copied(), stream));
+        let left = left.map(|(last, stream)| (stream, last)).collect();
         let mut state = self.state();
         state.troubles.retain(|name, _| here(name));
         state.retained.retain(|name, _| here(name));
+        left
     }
 
-    /// Records a camera as it should be; one that is so already is not touched.
+    /// Records a camera as it should be; one that is so already is not touched. `coming` says what is known of its streams elsewhere.
     ///
     /// # Errors
     /// Why it is not. It is tried again.
@@ -291,10 +327,11 @@ impl Slot {
         &self,
         camera: &CameraInVolume,
         stopped: &BTreeSet<StreamName>,
+        coming: BTreeMap<StreamName, Coming>,
     ) -> anyhow::Result<()> {
         let live = self.live();
         let Some(live) = live.as_ref() else { return Ok(()) };
-        let outcome = self.try_bring(live, camera, stopped);
+        let outcome = self.try_bring(live, camera, stopped, coming);
         if self.is_gone() {
             // Its streams are being stopped: that is no trouble.
             return outcome;
@@ -318,9 +355,16 @@ impl Slot {
         live: &Live,
         camera: &CameraInVolume,
         stopped: &BTreeSet<StreamName>,
+        coming: BTreeMap<StreamName, Coming>,
     ) -> anyhow::Result<()> {
         let name = camera.camera.name();
-        live.recorder.change(&live.writer, &camera.camera, stopped)?;
+        let recorded = live.recorder.identities();
+        let is_new = camera.camera.streams().any(|(name, _)| !recorded.contains_key(name));
+        // Whoever changes something waits for this: a disk that does not answer is not asked.
+        if is_new && self.state().judge.verdict(Instant::now()) != Verdict::Good {
+            anyhow::bail!("the disk of volume {} does not take it now", self.name);
+        }
+        live.recorder.change_with(&live.writer, &camera.camera, stopped, coming)?;
         let known = self.state().retained.get(name.as_str()).copied();
         if known != Some(camera.retention) {
             live.retain(&camera.camera, camera.retention)?;
@@ -332,6 +376,7 @@ impl Slot {
     /// A second has passed: what its streams do, and what it needs. Waits for nobody.
     pub(super) fn tick(&self, now: Instant) -> (Option<crate::recording::Tick>, Option<Need>) {
         let mut state = self.state();
+        state.judge.look(now);
         let live = match self.live.try_read() {
             Ok(live) => live,
             Err(_) => return (None, None),
@@ -340,6 +385,9 @@ impl Slot {
         let Some(live) = live.as_ref() else { return (None, due.then_some(Need::Open)) };
         let tick = state.watch.tick(live, now);
         let dead = tick.streams.iter().any(|stream| stream.state == "volume_stopped");
+        if dead {
+            state.judge.stopped();
+        }
         let need = match (dead, due) {
             (true, _) => (!state.busy).then_some(Need::Close),
             (false, true) => (!state.troubles.is_empty()).then_some(Need::Bring),
@@ -363,6 +411,12 @@ impl Slot {
     pub(super) fn round(&self, report: &RoundReport) -> crate::recording::News {
         let mut state = self.state();
         state.rounds.count(report.took);
+        let error = match &report.health {
+            Health::Failing { error } => Some(error.as_str()),
+            _ => None,
+        };
+        state.judge.round(Instant::now(), error);
+        state.fresh = true;
         state.round = Some(report.clone());
         let live = self.live.try_read();
         state.watch.round(live.ok().as_ref().and_then(|live| live.as_ref()), report)

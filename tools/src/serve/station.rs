@@ -2,8 +2,11 @@
 //!
 //! Changes are made one at a time, whoever asks: the file that is read again, the HTTP interface, a volume that is open again.
 //! Cameras of the file win over those of the same name that were added over HTTP; these stay kept, unrecorded, and it is said.
+//! Where a camera goes on whose volume failed is decided in [`super::failover`].
 
 use super::Wake;
+use super::failover::moved::{Moved, Moves};
+use super::failover::place::{Condition, Refusal};
 use super::kept::{Kept, KeptCamera};
 use super::running::Running;
 use super::slot::{Need, Slot};
@@ -41,24 +44,41 @@ pub(super) struct Station {
     wanted: Mutex<BTreeMap<String, CameraInVolume>>,
     /// Streams that are not to be recorded, until it is said otherwise.
     pub(super) stopped: Stopped,
+    /// Cameras that are recorded elsewhere than they are configured.
+    pub(super) moves: Moves,
+    /// Volumes that refused a camera, and when: they are not asked again for a while.
+    pub(super) refused: Mutex<BTreeMap<Refusal, Instant>>,
+    /// A thread moves cameras.
+    pub(super) moving: AtomicBool,
     /// When the configuration was read last.
     applied: Mutex<WallTime>,
     /// Held through a change.
     changing: Mutex<()>,
     /// All of it ends: nothing is changed any more.
     is_ending: AtomicBool,
-    wake: SyncSender<Wake>,
+    pub(super) wake: SyncSender<Wake>,
 }
 
 /// A camera that is wanted.
 #[derive(Clone)]
 pub(super) struct CameraInVolume {
     pub(super) camera: Camera,
+    /// The volume that it is configured for.
+    pub(super) home: String,
+    /// The volume that it is recorded into.
     pub(super) volume: String,
+    /// If that is another one: since when and why.
+    pub(super) moved: Option<Moved>,
     pub(super) retention: Wanted,
     /// The configuration file has it.
     pub(super) read_only: bool,
 }
+
+/// Which volume streams were recorded into until now, and up to when there is footage of them there.
+pub(super) type WhereLeft = BTreeMap<StreamName, (String, Option<WallTime>)>;
+
+/// Why a camera is recorded into another volume than before, where nobody says more.
+pub(super) const ASSIGNED: &str = "and was assigned to this one";
 
 /// How all ended.
 pub(super) struct Ended {
@@ -75,6 +95,9 @@ impl Station {
             slots: RwLock::default(),
             wanted: Mutex::default(),
             stopped: Stopped::open(state),
+            moves: Moves::open(state),
+            refused: Mutex::default(),
+            moving: AtomicBool::new(false),
             applied: Mutex::new(now()),
             changing: Mutex::default(),
             is_ending: AtomicBool::new(false),
@@ -123,7 +146,7 @@ impl Station {
     }
 
     /// Reads the configuration again; one with an error changes nothing. How it is served is left to `running`.
-    pub(super) fn reload(&self, running: &Running) {
+    pub(super) fn reload(self: &Arc<Self>, running: &Running) {
         let _change = self.change();
         match (self.read)() {
             Ok(config) => {
@@ -136,7 +159,7 @@ impl Station {
     }
 
     /// Makes a configuration that of this server. Volumes and cameras that stay the same are not touched.
-    pub(super) fn apply(&self, config: &Config) {
+    pub(super) fn apply(self: &Arc<Self>, config: &Config) {
         *lock(&self.applied) = now();
         let before = self.slots();
         let after: Vec<Arc<Slot>> = config
@@ -151,23 +174,32 @@ impl Station {
         let gone = before.iter().filter(|slot| !after.iter().any(|other| Arc::ptr_eq(slot, other)));
         for slot in gone {
             slot.leave();
-            slot.close("it is no longer configured");
+            match slot.facts(Instant::now()).condition {
+                Condition::Failed(_) => drop(slot.leave_behind("it is no longer configured")),
+                _ => drop(slot.close("it is no longer configured")),
+            }
         }
         *self.slots.write().unwrap_or_else(PoisonError::into_inner) = after;
         let volumes = config.volumes.iter().map(|entry| (entry.name.clone(), entry.path.clone()));
         self.library.set_volumes(volumes);
-        *self.wanted() = self.all_wanted(config);
+        let wanted = self.all_wanted(config);
+        *self.wanted() = wanted;
         self.bring_all();
+        self.keep_moves();
     }
 
     fn all_wanted(&self, config: &Config) -> BTreeMap<String, CameraInVolume> {
         let mut wanted = BTreeMap::new();
         for camera in &config.cameras {
             let (name, retention) = (camera.entry.name.clone(), camera.entry.retention);
-            let (camera, volume) = (camera.camera.clone(), camera.volume.clone());
-            wanted.insert(name, CameraInVolume { camera, volume, retention, read_only: true });
+            let (camera, home) = (camera.camera.clone(), camera.volume.clone());
+            let volume = home.clone();
+            let camera = CameraInVolume { camera, home, volume, moved: None, retention, read_only: true };
+            wanted.insert(name, camera);
         }
-        let kept = self.kept.read().unwrap_or_else(|error| {
+        let kept = self.kept.read();
+        let all_known = kept.is_ok();
+        let kept = kept.unwrap_or_else(|error| {
             tracing::error!("{error}; the cameras that were added over HTTP are not recorded");
             BTreeMap::new()
         });
@@ -184,47 +216,70 @@ impl Station {
                 Err(error) => tracing::error!("cameras.json: {}", failure::line_of(&error)),
             }
         }
+        if all_known {
+            self.moves
+                .retain(&wanted.iter().map(|(name, camera)| (name.clone(), camera.home.clone())).collect());
+        }
+        wanted.values_mut().for_each(|camera| self.place(camera));
         wanted
     }
 
     /// Brings all volumes to what is wanted: first what ends, so that a camera that moves is not asked twice.
     pub(super) fn bring_all(&self) {
-        let wanted = self.wanted().clone();
         let slots = self.slots();
-        slots.iter().for_each(|slot| slot.remove_others(&wanted));
-        slots.iter().for_each(|slot| self.bring(slot));
+        let left = self.remove_others(&slots);
+        slots.iter().for_each(|slot| self.bring(slot, &left, ASSIGNED));
     }
 
-    /// Brings one camera to what it should be, wherever it was before.
+    /// Brings one camera to what it should be, wherever it was before; if that was another volume, it is here now for that reason.
     ///
     /// # Errors
     /// Why it is not so.
-    pub(super) fn bring_one(&self, camera: &CameraInVolume) -> anyhow::Result<()> {
-        let (wanted, stopped) = (self.wanted().clone(), self.stopped.all());
-        let slots = self.slots();
-        slots.iter().for_each(|slot| slot.remove_others(&wanted));
+    pub(super) fn bring_one(&self, camera: &CameraInVolume, why: &str) -> anyhow::Result<()> {
+        let (stopped, slots) = (self.stopped.all(), self.slots());
+        let left = self.remove_others(&slots);
         let slot = slots.iter().find(|slot| slot.name == camera.volume);
-        slot.map_or(Ok(()), |slot| slot.bring(camera, &stopped))
+        let brought =
+            slot.map_or(Ok(()), |slot| slot.bring(camera, &stopped, self.coming(camera, &left, why)));
+        self.learn();
+        brought
     }
 
     /// Brings one volume to what is wanted in it.
-    fn bring(&self, slot: &Slot) {
-        let wanted = self.wanted().clone();
-        slot.remove_others(&wanted);
+    fn bring(&self, slot: &Slot, left: &WhereLeft, why: &str) {
         let stopped = self.stopped.all();
+        let wanted = self.wanted().clone();
         for camera in wanted.values().filter(|camera| camera.volume == slot.name) {
             // What is wrong with it is said there.
-            let _ = slot.bring(camera, &stopped);
+            let _ = slot.bring(camera, &stopped, self.coming(camera, left, why));
         }
+        self.learn();
+    }
+
+    /// Ends the recording of cameras where they are not wanted any more. The answer is where that was.
+    fn remove_others(&self, slots: &[Arc<Slot>]) -> WhereLeft {
+        let wanted = self.wanted().clone();
+        let of = |slot: &Arc<Slot>| {
+            let left = slot.remove_others(&wanted).into_iter();
+            left.map(|(stream, last)| (stream, (slot.name.clone(), last))).collect::<Vec<_>>()
+        };
+        slots.iter().flat_map(of).collect()
     }
 
     /// A second has passed: what all streams do. What needs time is begun on threads of their own.
     pub(super) fn tick(self: &Arc<Self>, now: Instant) -> Vec<(String, Tick)> {
-        let mut ticks = Vec::new();
+        let (mut ticks, mut needs) = (Vec::new(), Vec::new());
         for slot in self.slots() {
             let (tick, need) = slot.tick(now);
             ticks.extend(tick.map(|tick| (slot.name.clone(), tick)));
-            let Some(need) = need else { continue };
+            needs.extend(need.map(|need| (slot, need)));
+        }
+        let is_moving = self.move_if_due(now);
+        for (slot, need) in needs {
+            // Whoever moves cameras away needs what is in memory, and closes it then.
+            if is_moving && need == Need::Close {
+                continue;
+            }
             slot.begin();
             let (station, of) = (Arc::clone(self), Arc::clone(&slot));
             let spawned =
@@ -237,9 +292,9 @@ impl Station {
         ticks
     }
 
-    fn see_to(&self, slot: &Slot, need: Need) {
+    fn see_to(self: &Arc<Self>, slot: &Slot, need: Need) {
         match need {
-            Need::Open => slot.open(&self.wake),
+            Need::Open => slot.open(&self.wake, self.returns()),
             Need::Close => {
                 tracing::error!(volume = slot.name, "it takes nothing any more, and is opened again");
                 slot.close("it took nothing any more");
@@ -251,9 +306,11 @@ impl Station {
             if slot.is_gone() {
                 slot.close("it is no longer configured");
             }
-            self.bring(slot);
+            let left = self.remove_others(&self.slots());
+            self.bring(slot, &left, ASSIGNED);
         }
         slot.end();
+        self.keep_moves();
         let _ = self.wake.send(Wake::Tried(slot.name.clone()));
     }
 
@@ -291,12 +348,14 @@ impl Station {
 pub(super) fn wanted_of(name: &str, camera: &KeptCamera) -> anyhow::Result<CameraInVolume> {
     Ok(CameraInVolume {
         camera: record::camera(&camera.entry(name))?,
+        home: camera.volume.clone(),
         volume: camera.volume.clone(),
+        moved: None,
         retention: Wanted::default(),
         read_only: false,
     })
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -103,6 +103,7 @@ pub(super) fn rows() -> Vec<Row> {
         row("get", "/api/v1/cameras/{camera}", 200, See),
         row("put", "/api/v1/cameras/{camera}", 204, Change).of("gate", "main").with(|_| json!({"url": "rtsp://gate.example/"})),
         row("delete", "/api/v1/cameras/{camera}", 204, Change).of("gate", "main"),
+        row("post", "/api/v1/cameras/{camera}/return", 204, Administer),
         row("post", "/api/v1/camera-tests", 200, Administer).with(|_| json!({"url": "rtsp://door.example/main"})),
         row("put", "/api/v1/cameras/{camera}/streams/{stream}/recording", 204, Change).with(|_| json!({"on": false})),
         row("get", "/api/v1/cameras/{camera}/streams/{stream}/timeline", 200, See),

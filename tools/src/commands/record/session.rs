@@ -113,7 +113,7 @@ impl Session {
     fn start(job: &Job, live: &mut Live, output: Output) -> anyhow::Result<Session> {
         let mut view = View::start(job.json, output).context("cannot start a thread")?;
         view.started(&live.volume(), live.opened(), &live.streams());
-        live.listen();
+        live.listen(None);
         let mut notifier = Notifier::new();
         notifier.ready();
         Ok(Session { view, notifier, watch: Watch::new() })

@@ -3,6 +3,7 @@
 
 mod document;
 mod list;
+mod returning;
 mod set;
 
 use crate::failure::Exit;
@@ -15,11 +16,14 @@ pub(crate) enum Command {
     List(crate::volume_argument::ReportArguments),
     /// Say how long the footage of a stream stays: quota, minimum and maximum age
     Set(set::Args),
+    /// Record a camera on its own volume again that went on on another one because that had failed
+    Return(returning::Args),
 }
 
 pub(crate) fn run(command: &Command, output: Output) -> anyhow::Result<Exit> {
     match command {
         Command::List(args) => list::run(args, output),
         Command::Set(args) => set::run(args, output),
+        Command::Return(args) => returning::run(args, output),
     }
 }

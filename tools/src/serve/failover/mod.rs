@@ -1,0 +1,15 @@
+//! When a volume fails, its cameras go on on another; they return by order (docs/decisions/0017-volumes-that-fail.md).
+//!
+//! | file | what |
+//! |---|---|
+//! | `judge.rs` | whether a volume has failed: rounds and time in, a verdict out |
+//! | `place.rs` | who goes where: volumes and cameras in, moves out |
+//! | `moved.rs` | who was moved, and the identities of streams, in the state directory |
+//! | `over.rs` | doing it |
+//!
+//! The first two are pure.
+
+pub(super) mod judge;
+pub(super) mod moved;
+mod over;
+pub(super) mod place;

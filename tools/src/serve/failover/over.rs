@@ -1,0 +1,285 @@
+//! Moving cameras whose volume failed, and bringing them back by order: what the plan says is done, what is known of a stream goes
+//! with it, and it is said.
+//!
+//! ```text
+//! end there (all at once, 3.5 s at most) --> begin elsewhere, with what was not durable there --> keep, say
+//!                                                                        \-> leave the volume behind, closing, if nobody is on it
+//! ```
+//!
+//! It runs on a thread of its own, under the lock of changes. It waits for no disk that failed: neither ending a stream nor what it has in
+//! memory needs one, and closing is left to another thread. A volume that refuses a camera is not asked for it again for a while.
+
+use super::moved::Moved;
+use super::place::{CameraFacts, Condition, Move, VolumeFacts, plan};
+use crate::failure;
+use crate::recording::Returns;
+use crate::recording::view::now;
+use crate::serve::Wake;
+use crate::serve::slot::{Left, Slot};
+use crate::serve::station::{CameraInVolume, Station, WhereLeft, lock};
+use crate::units::time;
+use jiff::tz::TimeZone;
+use keha_api::control::{Control, ControlError};
+use keha_api::events::{EventKind, NewEvent};
+use keha_fs::{StreamName, Undone};
+use keha_recorder::{CameFrom, Coming};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// So long a volume is not asked again for a camera that it refused.
+const REFUSED: Duration = Duration::from_secs(60);
+
+/// What streams left where they were, by name.
+type AllLeft = BTreeMap<StreamName, Left>;
+
+impl Station {
+    /// Puts a camera where it is recorded: where it was moved to, or on its own volume.
+    pub(in crate::serve) fn place(&self, camera: &mut CameraInVolume) {
+        camera.moved = self.moves.of(camera.camera.name().as_str(), &camera.home);
+        camera.volume = camera.moved.as_ref().map_or(&camera.home, |moved| &moved.to).clone();
+    }
+
+    /// What is known elsewhere of the streams of a camera that begin; of those that were recorded into another volume until now, why
+    /// they come.
+    pub(in crate::serve) fn coming(
+        &self,
+        camera: &CameraInVolume,
+        left: &WhereLeft,
+        why: &str,
+    ) -> BTreeMap<StreamName, Coming> {
+        let of = |stream: &StreamName| {
+            let from = left.get(stream).map(|(volume, last)| CameFrom {
+                last: *last,
+                why: format!("it was recorded on volume {volume} until then, {why}"),
+                undone: Undone::default(),
+            });
+            (stream.clone(), Coming { id: self.moves.identity(stream), from })
+        };
+        camera.camera.streams().map(|(stream, _)| of(stream)).collect()
+    }
+
+    /// Notes the identities of streams, those that they have where they are configured.
+    pub(in crate::serve) fn learn(&self) {
+        let at_home: BTreeMap<String, String> = {
+            let wanted = self.wanted();
+            let at_home = wanted.iter().filter(|(_, camera)| camera.home == camera.volume);
+            at_home.map(|(name, camera)| (name.clone(), camera.home.clone())).collect()
+        };
+        for slot in self.slots() {
+            for (stream, id) in slot.identities() {
+                // Elsewhere it may be another one of the same name; but that is better than none.
+                if at_home.get(stream.camera()) == Some(&slot.name) || self.moves.identity(&stream).is_none()
+                {
+                    self.moves.learn(stream, id);
+                }
+            }
+        }
+    }
+
+    /// Has what changed of who is where written down. Nobody waits for it: that disk may be the one that failed.
+    pub(in crate::serve) fn keep_moves(self: &Arc<Self>) {
+        if !self.moves.is_changed() {
+            return;
+        }
+        let station = Arc::clone(self);
+        let spawned = thread::Builder::new().name("moved".into()).spawn(move || station.moves.keep());
+        if let Err(error) = spawned {
+            tracing::error!(%error, "cannot start a thread");
+        }
+    }
+
+    /// Begins to move cameras if there are any to be moved. Whether some are being moved.
+    pub(in crate::serve) fn move_if_due(self: &Arc<Self>, at: Instant) -> bool {
+        if self.moving.load(Ordering::SeqCst) {
+            return true;
+        }
+        if self.is_ending() || self.moves_due(at).is_empty() && self.deserted(at).is_empty() {
+            return false;
+        }
+        self.moving.store(true, Ordering::SeqCst);
+        let station = Arc::clone(self);
+        let spawned = thread::Builder::new().name("moving".into()).spawn(move || {
+            let moving = Moving(Arc::clone(&station));
+            station.go_over();
+            drop(moving);
+            station.keep_moves();
+        });
+        if let Err(error) = &spawned {
+            tracing::error!(%error, "cannot start a thread");
+            self.moving.store(false, Ordering::SeqCst);
+        }
+        spawned.is_ok()
+    }
+
+    /// Which cameras are to be moved now, and where. Looks at no disk.
+    fn moves_due(&self, at: Instant) -> Vec<Move> {
+        let volumes: Vec<VolumeFacts> = self.slots().iter().map(|slot| slot.facts(at)).collect();
+        let facts = |(name, camera): (&String, &CameraInVolume)| CameraFacts {
+            name: name.clone(),
+            home: camera.home.clone(),
+            at: camera.volume.clone(),
+            streams: camera.camera.streams().map(|(stream, _)| stream.clone()).collect(),
+        };
+        let cameras: Vec<CameraFacts> = self.wanted().iter().map(facts).collect();
+        let mut refused = lock(&self.refused);
+        refused.retain(|_, since| at.saturating_duration_since(*since) < REFUSED);
+        let refused: BTreeSet<_> = refused.keys().cloned().collect();
+        plan(&volumes, &cameras, &refused)
+    }
+
+    /// Moves the cameras that are to be moved.
+    fn go_over(&self) {
+        let _change = self.change();
+        let moves = self.moves_due(Instant::now());
+        let froms: BTreeSet<&str> = moves.iter().map(|made| made.from.as_str()).collect();
+        let slots = self.slots();
+        let leaving: Vec<&Arc<Slot>> =
+            slots.iter().filter(|slot| froms.contains(slot.name.as_str())).collect();
+        let mut left = AllLeft::new();
+        for slot in &leaving {
+            let theirs = moves.iter().filter(|made| made.from == slot.name);
+            left.extend(slot.let_go(&theirs.filter_map(|made| StreamName::new(&made.camera).ok()).collect()));
+        }
+        for made in &moves {
+            if self.is_ending() {
+                return;
+            }
+            self.go_on(made, &mut left);
+        }
+        for slot in self.deserted(Instant::now()) {
+            let why = moves.iter().find(|made| made.from == slot.name).map(|made| made.why.as_str());
+            let why = why.unwrap_or("nobody is recorded into it");
+            if slot.leave_behind(&format!("it failed, and is opened again: {why}")) {
+                self.library.forget(&slot.name);
+            } else {
+                tracing::warn!(volume = slot.name, "it is still looked at, and stays open");
+            }
+        }
+    }
+
+    /// Volumes that are open and have failed, and into which nobody is recorded: to be opened again they have to be closed first.
+    fn deserted(&self, at: Instant) -> Vec<Arc<Slot>> {
+        let used: BTreeSet<String> = self.wanted().values().map(|camera| camera.volume.clone()).collect();
+        let slots = self.slots().into_iter();
+        slots.filter(|slot| !used.contains(&slot.name) && slot.fails_open(at)).collect()
+    }
+
+    /// Begins to record a camera where it goes.
+    fn go_on(&self, made: &Move, left: &mut AllLeft) {
+        let Move { camera: name, from, to, why } = made;
+        let Some(before) = self.wanted().get(name).cloned() else { return };
+        let Some(slot) = self.slot(to) else { return };
+        let since = now();
+        let moved = (*to != before.home).then(|| {
+            // One that goes further still waits for what failed first.
+            let why = before.moved.as_ref().map_or(why, |moved| &moved.why);
+            Moved::new(&before.home, to, since, why)
+        });
+        let camera = CameraInVolume { volume: to.clone(), moved: moved.clone(), ..before.clone() };
+        self.wanted().insert(name.clone(), camera.clone());
+        let mut coming = self.coming(&camera, &WhereLeft::new(), "");
+        for (stream, coming) in &mut coming {
+            let Left { last, undone } =
+                left.remove(stream).unwrap_or(Left { last: None, undone: Undone::default() });
+            let why = format!("it came over from volume {from}, which failed: {why}");
+            coming.from = Some(CameFrom { last, why, undone });
+        }
+        let wanted_ids: BTreeMap<_, _> =
+            coming.iter().filter_map(|(stream, coming)| Some((stream.clone(), coming.id?))).collect();
+        if let Err(error) = slot.bring(&camera, &self.stopped.all(), coming) {
+            let why = failure::line_of(&error);
+            tracing::error!(camera = name, from, to, "it cannot be recorded there: {why}");
+            lock(&self.refused).insert((name.clone(), to.clone()), Instant::now());
+            self.wanted().insert(name.clone(), before);
+            return;
+        }
+        self.moves.set(name, moved);
+        // Whoever asks from now on is told of what is there.
+        self.library.outdate();
+        let here = slot.identities();
+        let other = wanted_ids.iter().find(|(stream, id)| here.get(*stream).is_some_and(|here| here != *id));
+        let other = other.map_or(String::new(), |(stream, _)| {
+            format!(
+                "; a stream {stream} of another identity was there already, and goes on with this footage"
+            )
+        });
+        let shown = time::local(since, &TimeZone::system());
+        let text = format!("recorded on {to} since {shown} because {from} failed: {why}{other}");
+        tracing::error!(camera = name, from, to, "{text}");
+        self.tell(moved_event(name, &text));
+    }
+
+    /// A camera returns to its own volume. When this returns it survives any crash.
+    ///
+    /// # Errors
+    /// [`ControlError::Unknown`]; [`ControlError::Conflict`]: it was not moved, or its own volume does not take it: it is recorded where it
+    /// was.
+    pub(in crate::serve) fn bring_home(&self, name: &str) -> Result<(), ControlError> {
+        let _change = self.change();
+        let before = self.wanted().get(name).cloned();
+        let before = before.ok_or_else(|| ControlError::Unknown(format!("camera {name}")))?;
+        let Some(moved) = before.moved.clone() else {
+            let why = format!("camera {name} is recorded on its own volume, {}", before.home);
+            return Err(ControlError::Conflict(why));
+        };
+        let home = self.slot(&before.home).map(|slot| slot.facts(Instant::now()).condition);
+        let not_now = |why: &str| {
+            let (volume, home) = (&before.volume, &before.home);
+            ControlError::Conflict(format!("camera {name} stays on {volume}: {home} does not take it: {why}"))
+        };
+        match home {
+            Some(Condition::Good) => {}
+            Some(Condition::Failed(why)) => return Err(not_now(&why)),
+            _ => return Err(not_now("it is just being opened, or slow: ask again")),
+        }
+        self.moves.set(name, None);
+        let mut camera = before.clone();
+        self.place(&mut camera);
+        self.wanted().insert(name.to_owned(), camera.clone());
+        if let Err(error) = self.bring_one(&camera, "and returned by order") {
+            self.moves.set(name, Some(moved));
+            self.wanted().insert(name.to_owned(), before.clone());
+            // What is wrong there is said there.
+            let _ = self.bring_one(&before, "which does not take it");
+            return Err(not_now(&failure::line_of(&error)));
+        }
+        self.library.outdate();
+        let text = format!("recorded on {} again, by order; until now on {}", before.home, before.volume);
+        tracing::warn!(camera = name, "{text}");
+        self.tell(moved_event(name, &text));
+        self.moves.keep();
+        Ok(())
+    }
+
+    /// What has a camera return for whoever asks over the control socket of a volume.
+    pub(in crate::serve) fn returns(self: &Arc<Self>) -> Returns {
+        // The volume's socket belongs to this.
+        let station = Arc::downgrade(self);
+        Box::new(move |camera| {
+            let station = station.upgrade().ok_or(ControlError::Ending)?;
+            Ok(station.return_camera(camera)?)
+        })
+    }
+
+    fn tell(&self, event: NewEvent) {
+        // A loop that is behind by a thousand events has others to tell, and the log has it.
+        let _ = self.wake.try_send(Wake::Noted(event));
+    }
+}
+
+/// That cameras are being moved, until this is dropped, however that went.
+struct Moving(Arc<Station>);
+
+impl Drop for Moving {
+    fn drop(&mut self) {
+        self.0.moving.store(false, Ordering::SeqCst);
+    }
+}
+
+fn moved_event(camera: &str, text: &str) -> NewEvent {
+    let text = failure::one_line(&format!("{camera}: {text}"));
+    NewEvent { kind: EventKind::CameraMoved, camera: Some(camera.to_owned()), user: None, text }
+}

@@ -1,0 +1,125 @@
+//! What counts of a volume when cameras are placed, and letting go of them and of it once it has failed. Nothing here waits for its disk.
+
+use super::{RETRY, Slot};
+use crate::serve::failover::judge::Verdict;
+use crate::serve::failover::place::{Condition, VolumeFacts};
+use keha_fs::{StreamId, StreamName, Undone, VolumeInfo, WallTime};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Who looks at a volume that is left behind has so long to look away.
+const LOOKING: Duration = Duration::from_secs(5);
+
+/// A stream that is not recorded here any more.
+pub(in crate::serve) struct Left {
+    /// Up to when there is footage of it that stands here, as far as is known.
+    pub(in crate::serve) last: Option<WallTime>,
+    /// What else was taken, and may not stand here.
+    pub(in crate::serve) undone: Undone,
+}
+
+impl Slot {
+    /// What counts of it when cameras are placed. Waits for nobody.
+    pub(in crate::serve) fn facts(&self, now: Instant) -> VolumeFacts {
+        let state = self.state();
+        let is_open = self.live.try_read().map(|live| live.is_some()).ok();
+        let condition = match (is_open, state.judge.verdict(now)) {
+            // What it says when it cannot be opened names its path, which is not for everybody.
+            (Some(false), _) if state.tried => Condition::Failed("it is not open".to_owned()),
+            (Some(true), Verdict::Failed(why)) => Condition::Failed(why),
+            (Some(true), Verdict::Good) if state.fresh => Condition::Good,
+            _ => Condition::Unclear,
+        };
+        let round = state.round.as_ref();
+        let known: BTreeSet<StreamName> =
+            round.iter().flat_map(|round| &round.streams).map(|stream| stream.name.clone()).collect();
+        let held = round.map_or(0, |round| round.holds.held_blocks + round.holds.reserved_blocks);
+        // The volume's rule: its blocks are three a stream, and two, and what is held.
+        let admits = |info: &VolumeInfo| {
+            let by_blocks = info.blocks.saturating_sub(held).saturating_sub(2) / 3;
+            u64::from(by_blocks.min(info.streams_max)).saturating_sub(known.len() as u64)
+        };
+        VolumeFacts {
+            name: self.name.clone(),
+            condition,
+            takes_over: state.takes_over,
+            bytes: state.info.as_ref().map_or(0, |info| info.size_bytes),
+            room: state.info.as_ref().map_or(0, admits),
+            known,
+        }
+    }
+
+    /// Whether it is open, and has failed.
+    pub(in crate::serve) fn fails_open(&self, now: Instant) -> bool {
+        let state = self.state();
+        let is_open = self.live.try_read().is_ok_and(|live| live.is_some());
+        is_open && matches!(state.judge.verdict(now), Verdict::Failed(_))
+    }
+
+    /// The identities of the streams that are recorded into it.
+    pub(in crate::serve) fn identities(&self) -> BTreeMap<StreamName, StreamId> {
+        self.live().as_ref().map(|live| live.recorder.identities()).unwrap_or_default()
+    }
+
+    /// Closes it on a thread of its own, which may never end: its disk has failed, and its cameras are elsewhere. It can be opened
+    /// again. False where somebody keeps looking at it.
+    pub(in crate::serve) fn leave_behind(&self, why: &str) -> bool {
+        let end = Instant::now() + LOOKING;
+        let live = loop {
+            match self.live.try_write() {
+                Ok(mut live) => break live.take(),
+                Err(_) if Instant::now() < end => std::thread::sleep(LOOKING / 500),
+                Err(_) => return false,
+            }
+        };
+        self.opened.fetch_add(1, Ordering::SeqCst);
+        let mut state = self.state();
+        state.set_failed(Some(why.to_owned()));
+        (state.fresh, state.next_try) = (false, Instant::now() + RETRY);
+        drop(state);
+        let Some(live) = live else { return true };
+        let name = self.name.clone();
+        let close = move || match live.leave_behind() {
+            Ok(()) => tracing::info!(volume = name, "the volume that failed is closed"),
+            Err(error) => tracing::warn!(volume = name, %error, "the volume that failed is left behind"),
+        };
+        if let Err(error) = std::thread::Builder::new().name("closing".into()).spawn(close) {
+            tracing::error!(%error, "cannot start a thread");
+        }
+        true
+    }
+
+    /// Ends the recording of cameras here, all at once, which go on elsewhere because it failed.
+    pub(in crate::serve) fn let_go(&self, cameras: &BTreeSet<StreamName>) -> BTreeMap<StreamName, Left> {
+        let mut state = self.state();
+        state.failovers += cameras.len() as u64;
+        let round = state.round.clone();
+        drop(state);
+        let live = self.live();
+        let streams = live.as_ref().map(|live| live.recorder.status()).unwrap_or_default();
+        if let Some(live) = live.as_ref()
+            && let Err(error) = live.recorder.remove_all(cameras)
+        {
+            tracing::error!(volume = self.name, %error, "it is left behind");
+        }
+        let durable = round
+            .iter()
+            .flat_map(|round| &round.streams)
+            .map(|stream| (stream.name.clone(), stream.tracks.iter().map(|track| track.wall).max()));
+        let mut left: BTreeMap<StreamName, Left> = durable
+            .filter(|(name, _)| cameras.iter().any(|camera| camera.as_str() == name.camera()))
+            .map(|(name, last)| (name, Left { last, undone: Undone::default() }))
+            .collect();
+        for stream in
+            streams.iter().filter(|stream| cameras.iter().any(|name| name.as_str() == stream.name.camera()))
+        {
+            let entry = left.entry(stream.name.clone());
+            let left = entry.or_insert_with(|| Left { last: None, undone: Undone::default() });
+            if let Some(live) = live.as_ref() {
+                left.undone = live.writer.holder().undone(&stream.name);
+            }
+        }
+        left
+    }
+}
