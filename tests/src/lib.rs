@@ -37,6 +37,7 @@ pub mod server;
 pub mod serving;
 pub mod tried;
 pub mod true_clock;
+pub mod two_volumes;
 pub mod usage;
 pub mod visitor;
 pub mod wait;

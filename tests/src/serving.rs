@@ -56,6 +56,11 @@ impl Serving {
         for (name, url) in cameras {
             writeln!(config, "[[cameras]]\nname = \"{name}\"\nurl = \"{url}\"")?;
         }
+        Self::start_in(dir, &config)
+    }
+
+    /// The same with a configuration of the test's own, in a directory with what it needs.
+    pub fn start_in(dir: tempfile::TempDir, config: &str) -> Result<Serving> {
         std::fs::write(dir.path().join("keha.toml"), config)?;
         let (running, base) = run(&dir.path().join("keha.toml"))?;
         Ok(Serving { running, base, token: None, dir })
@@ -187,6 +192,11 @@ impl Serving {
         let metrics = self.client().get("/api/v1/metrics")?.with_status(200)?.text();
         let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         Ok(line.with_context(|| format!("no {name} in {metrics}"))?.trim().parse()?)
+    }
+
+    /// SIGTERM, and nobody waits.
+    pub fn terminate(&self) -> Result<()> {
+        self.running.signal(nix::sys::signal::Signal::SIGTERM)
     }
 
     /// SIGTERM; it must end by itself, with status 0, and have said that everything is on the disk.

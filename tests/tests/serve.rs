@@ -3,8 +3,9 @@
 use anyhow::Result;
 use keha_tests::points::players::Film;
 use keha_tests::points::{
-    clients, described, downloads, gaps, killed, pages, players, priorities, restarted,
+    clients, described, downloads, gaps, killed, pages, players, priorities, pulled, restarted,
 };
+use keha_tests::tried::where_possible;
 use std::time::Duration;
 
 #[test]
@@ -99,6 +100,16 @@ fn clients_that_come_and_vanish_cost_no_sample_and_leave_nothing() -> Result<()>
         alone: None,
         seed: 51,
     })
+}
+
+#[test]
+fn cameras_of_a_disk_that_is_pulled_away_go_on_on_another_and_return_by_order() -> Result<()> {
+    where_possible(pulled::possible, pulled::whole)
+}
+
+#[test]
+fn cameras_of_a_disk_that_stops_answering_go_on_on_another_and_the_server_ends_all_the_same() -> Result<()> {
+    where_possible(pulled::possible, pulled::for_ever)
 }
 
 #[test]

@@ -12,7 +12,7 @@ use keha_tests::media::ClipKind;
 use keha_tests::points::diskerrors::{self, Refused};
 use keha_tests::points::{
     clients, clock, clocks, copy, corrupt, custody, damage, faults, forecast, frames, holds, inputs, kill,
-    killed, lap, pages, powercut, retention, scrub, stalls,
+    killed, lap, pages, powercut, pulled, retention, scrub, stalls,
 };
 use nix::errno::Errno;
 use std::process::ExitCode;
@@ -30,7 +30,7 @@ enum Run {
     Once(fn(Option<usize>) -> Result<()>),
 }
 
-const POINTS: [Point; 22] = [
+const POINTS: [Point; 23] = [
     (
         "frames",
         Run::Once(|_| {
@@ -143,6 +143,13 @@ const POINTS: [Point; 22] = [
         Run::Once(|seconds| {
             let duration = seconds.map_or(CLIENTS.duration, |seconds| Duration::from_secs(seconds as u64));
             clients::whole(&clients::Trial { duration, alone: Some(duration.min(MEASURED_ALONE)), ..CLIENTS })
+        }),
+    ),
+    (
+        "pulled",
+        Run::Once(|_| {
+            pulled::whole()?;
+            pulled::for_ever()
         }),
     ),
     (

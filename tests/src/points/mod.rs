@@ -27,6 +27,7 @@ pub mod pages;
 pub mod players;
 pub mod powercut;
 pub mod priorities;
+pub mod pulled;
 pub mod restarted;
 pub mod retention;
 mod scene;

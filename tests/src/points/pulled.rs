@@ -1,0 +1,376 @@
+//! A disk is pulled away under `keha serve`, or stops answering: its cameras go on on another volume, nobody else notices, and they
+//! return by order.
+//!
+//! The disk is a partition on a loop device over a file of the faulty filesystem. Pulling it away makes each request to that fail, and has
+//! the device detached, which the kernel does once the last one closes it: as with a disk that is unplugged, whoever has it open has a
+//! device that answers nothing but errors, and whoever looks for it finds none. Plugged in again it has another name.
+//!
+//! Must not live here: the disk ([`crate::faulty`]).
+
+use super::figure;
+use crate::faulty::FaultyDisk;
+use crate::loop_device::{Kind, LoopDevice};
+use crate::media::ClipKind;
+use crate::process::{keha_ok, now_ns};
+use crate::rig::{self, COMMAND_LIMIT, scratch, text};
+use crate::server::{CameraServer, Options};
+use crate::serving::{READY_LIMIT, Serving};
+use crate::two_volumes::{Stands, Thing, missing, together};
+use crate::wait;
+use anyhow::{Context, Result, bail, ensure};
+use keha_fs::{GapReason, WallTime};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use serde_json::Value;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// What is promised: so long after its disk went there is footage of a camera on another one.
+const BACK_NS_MAX: i64 = 5_000_000_000;
+/// The built-in cameras: ten pictures a second, each tenth of them a sync sample, and how many ticks lie between two.
+const URL: &str = "testsrc://?size=320x240&fps=10&gop=10";
+const STEP: i64 = 9_000;
+/// Cameras of the volume that is pulled away, the last one a real one, and those of the other.
+const MOVED: [&str; 3] = ["front", "yard", "gate"];
+const STAYS: [&str; 2] = ["attic", "shed"];
+const VOLUME_BYTES: u64 = 128 << 20;
+
+/// Whether this machine lets such a disk be made.
+pub fn possible() -> Result<()> {
+    crate::faulty::possible()?;
+    ensure!(Path::new("/dev/loop-control").exists(), "a disk that is pulled away needs loop devices");
+    Ok(())
+}
+
+/// The disk, and what is plugged in of it.
+struct Plugged {
+    device: Option<LoopDevice>,
+    /// Waits until nobody has what was pulled away open any more.
+    going: Option<JoinHandle<()>>,
+    disk: FaultyDisk,
+    volume: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Plugged {
+    /// A volume on a partition.
+    fn partition() -> Result<Plugged> {
+        let dir = scratch()?;
+        let image = dir.path().join("disk");
+        std::fs::File::create(&image)?.set_len(VOLUME_BYTES + (4 << 20))?;
+        let disk = FaultyDisk::mount(dir.path(), &image, nix::unistd::getuid().as_raw())?;
+        let device = attach(&disk, false)?;
+        let sgdisk = |arguments: &[&str]| -> Result<String> {
+            let output = Command::new("sgdisk").args(arguments).arg(device.node()).output()?;
+            ensure!(output.status.success(), "sgdisk: {}", String::from_utf8_lossy(&output.stderr));
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        sgdisk(&["--new=1:0:0", "--typecode=1:8200", "--attributes=1:set:63"])?;
+        let info = sgdisk(&["--info=1"])?;
+        let id = info.lines().find_map(|line| line.strip_prefix("Partition unique GUID: "));
+        let id = id.with_context(|| format!("no identity: {info}"))?.trim().to_lowercase();
+        let updated = Command::new("partx").args(["--update", device.node()]).status()?;
+        ensure!(updated.success(), "partx: {updated}");
+        let volume = PathBuf::from(format!("partuuid:{id}"));
+        keha_ok(&["volume", "create", text(&volume)?], COMMAND_LIMIT)?;
+        Ok(Plugged { device: Some(device), going: None, disk, volume, _dir: dir })
+    }
+
+    /// A volume in the file itself.
+    fn file() -> Result<Plugged> {
+        let dir = scratch()?;
+        let image = dir.path().join("disk");
+        rig::create_volume(&image, &format!("{}MiB", VOLUME_BYTES >> 20), 8)?;
+        let disk = FaultyDisk::mount(dir.path(), &image, nix::unistd::getuid().as_raw())?;
+        let volume = disk.volume();
+        Ok(Plugged { device: None, going: None, disk, volume, _dir: dir })
+    }
+
+    /// It is pulled away; answers when, Unix nanoseconds.
+    fn pull(&mut self) -> Result<i64> {
+        let at = i64::try_from(now_ns())?;
+        self.disk.cut();
+        if let Some(device) = self.device.take() {
+            // It goes when the last one has closed it, and waits for that.
+            self.going = Some(std::thread::spawn(move || drop(device)));
+        }
+        Ok(at)
+    }
+
+    /// It is plugged in again. What was not flushed when it went may be lost.
+    fn plug_in(&mut self) -> Result<()> {
+        if let Some(going) = self.going.take() {
+            ensure!(going.join().is_ok(), "the device that was pulled away");
+        }
+        self.disk.restore(&mut StdRng::seed_from_u64(3))?;
+        self.device = Some(attach(&self.disk, true)?);
+        Ok(())
+    }
+}
+
+/// Plugs it in, with or without partitions on it.
+fn attach(disk: &FaultyDisk, partitions: bool) -> Result<LoopDevice> {
+    let kind = Kind { sector_bytes: 512, direct: true, partitions };
+    LoopDevice::attach(&disk.volume(), kind).context("a loop device over the faulty disk")
+}
+
+/// A server with two volumes and cameras on both.
+struct World {
+    serving: Serving,
+    plugged: Plugged,
+    _cameras: CameraServer,
+}
+
+impl World {
+    fn new(plugged: Plugged) -> Result<World> {
+        let dir = scratch()?;
+        let archive = dir.path().join("archive.ring");
+        rig::create_volume(&archive, &format!("{}MiB", VOLUME_BYTES >> 20), 8)?;
+        let mut cameras = CameraServer::start(&Options::default())?;
+        cameras.add("gate", &ClipKind::Small.clip()?)?;
+        let mut config = String::from("[server]\nhttp = \"127.0.0.1:0\"\nstate = \"state\"\n");
+        for (name, path) in [("main", text(&plugged.volume)?), ("archive", text(&archive)?)] {
+            writeln!(config, "[[volumes]]\nname = \"{name}\"\npath = \"{path}\"")?;
+        }
+        let gate = cameras.url("gate");
+        let moved = MOVED.map(|name| (name, if name == "gate" { gate.as_str() } else { URL }, "main"));
+        for (name, url, volume) in moved.into_iter().chain(STAYS.map(|name| (name, URL, "archive"))) {
+            writeln!(config, "[[cameras]]\nname = \"{name}\"\nurl = \"{url}\"\nvolume = \"{volume}\"")?;
+        }
+        let mut serving = Serving::start_in(dir, &config)?;
+        serving.add_token()?;
+        let world = World { serving, plugged, _cameras: cameras };
+        for name in MOVED.into_iter().chain(STAYS) {
+            world.serving.await_footage(name, 3.0)?;
+        }
+        Ok(world)
+    }
+
+    fn archive(&self) -> PathBuf {
+        self.serving.dir().join("archive.ring")
+    }
+
+    fn camera(&self, name: &str) -> Result<Value> {
+        self.serving.client().json(&format!("/api/v1/cameras/{name}"))
+    }
+
+    /// Waits until all that were on the volume that failed are recorded on the other one.
+    fn await_moved(&self) -> Result<()> {
+        for name in MOVED {
+            wait::until(&format!("{name} to be recorded on archive"), READY_LIMIT, || {
+                let camera = self.camera(name)?;
+                let is = camera["volume"] == "archive" && camera["streams"][0]["state"] == "recording";
+                Ok(is.then_some(()))
+            })?;
+            let camera = self.camera(name)?;
+            let told = camera["moved"]["text"].as_str().unwrap_or_default();
+            let says = |what: &str| told.contains(what);
+            ensure!(says("recorded on archive since") && says("because main failed: "), "{camera:#}");
+            ensure!(camera["home"] == "main", "{camera:#}");
+        }
+        Ok(())
+    }
+
+    fn await_volume(&self, name: &str, is_open: bool) -> Result<()> {
+        wait::until(&format!("volume {name} to be open: {is_open}"), READY_LIMIT, || {
+            let volumes = self.serving.client().json("/api/v1/volumes")?;
+            let all = volumes.as_array().context("no volumes")?;
+            let volume = all.iter().find(|volume| volume["name"] == name).context("no such volume")?;
+            Ok((volume["failed"].is_null() == is_open).then_some(()))
+        })
+    }
+
+    /// Waits until a camera has so many samples more, counted since the server was started.
+    fn await_more(&self, camera: &str, samples: u64) -> Result<()> {
+        let before = self.serving.counts(camera)?.samples;
+        wait::until(&format!("more of {camera}"), READY_LIMIT, || {
+            Ok((self.serving.counts(camera)?.samples >= before + samples).then_some(()))
+        })
+    }
+}
+
+/// The disk of one of two volumes is pulled away, and plugged in again; the server is killed and started again in between.
+pub fn whole() -> Result<()> {
+    let mut world = World::new(Plugged::partition()?)?;
+    let pulled = world.plugged.pull()?;
+    world.await_moved()?;
+    for name in MOVED.into_iter().chain(STAYS) {
+        world.await_more(name, 30)?;
+    }
+    it_is_told(&world)?;
+    refused(&world, "front", "main does not take it")?;
+    // It works again, and nobody returns by himself.
+    world.plugged.plug_in()?;
+    world.await_volume("main", true)?;
+    world.await_more("front", 20)?;
+    stays(&world)?;
+    // Nor by a kill.
+    world.serving.kill_and_start_again()?;
+    world.serving.await_ready()?;
+    stays(&world)?;
+    world.await_more("front", 20)?;
+    let killed = i64::try_from(now_ns())?;
+    // By order they do: over HTTP, and by command.
+    let client = world.serving.client();
+    client.change("POST", "/api/v1/cameras/front/return", &Value::Null)?;
+    keha_ok(&["stream", "return", text(&world.plugged.volume)?, "gate"], COMMAND_LIMIT)?;
+    refused(&world, "front", "is recorded on its own volume")?;
+    for name in ["front", "gate"] {
+        world.await_more(name, 20)?;
+        let camera = world.camera(name)?;
+        ensure!(camera["volume"] == "main" && camera["moved"].is_null(), "{camera:#}");
+    }
+    ensure!(world.camera("yard")?["volume"] == "archive", "yard returned by itself");
+    let (archive, main) = (world.archive(), world.plugged.volume.clone());
+    let World { serving, plugged, _cameras } = world;
+    serving.stop_and_keep(|| {
+        rig::assert_check_clean(&archive)?;
+        rig::assert_check_clean(&main)?;
+        nobody_else_noticed(&archive, killed)?;
+        let worst =
+            MOVED.iter().map(|name| seam(&main, &archive, name, pulled)).collect::<Result<Vec<_>>>()?;
+        for name in ["front", "gate"] {
+            returned(&main, name)?;
+        }
+        let worst_s = worst.into_iter().max().unwrap_or_default() as f64 / 1e9;
+        figure(
+            "pulled",
+            &format!("{} cameras go on {worst_s:.2} s after the disk went at the latest", MOVED.len()),
+        );
+        Ok(())
+    })?;
+    drop(plugged);
+    Ok(())
+}
+
+/// The disk stops answering, for ever: its cameras go on elsewhere, and the server ends when it is told to.
+pub fn for_ever() -> Result<()> {
+    let world = World::new(Plugged::file()?)?;
+    let stall = world.plugged.disk.stall();
+    world.await_moved()?;
+    for name in MOVED.into_iter().chain(STAYS) {
+        world.await_more(name, 30)?;
+    }
+    let archive = world.archive();
+    world.serving.terminate()?;
+    // What waits in the kernel for the disk cannot be ended by anybody: all but that is gone.
+    let stat = format!("/proc/{}/stat", world.serving.id());
+    wait::until("the server to end", Duration::from_secs(30), || {
+        let stat = std::fs::read_to_string(&stat)?;
+        let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start().starts_with('Z'));
+        Ok((state == Some(true)).then_some(()))
+    })?;
+    let said = world.serving.stderr();
+    ensure!(said.iter().any(|line| line.contains("everything is on the disk")), "{}", said.join("\n"));
+    world.plugged.disk.cut();
+    drop(stall);
+    rig::assert_check_clean(&archive)?;
+    nobody_else_noticed(&archive, i64::MAX)?;
+    for name in MOVED {
+        let there = Stands::read(&archive, name)?;
+        let why = there.gaps().first().map(|gap| gap.detail.clone()).unwrap_or_default();
+        ensure!(why.contains("did not answer"), "{name}: {why:?}");
+    }
+    Ok(())
+}
+
+/// It is told everywhere.
+fn it_is_told(world: &World) -> Result<()> {
+    let client = world.serving.client();
+    let metrics = client.get("/metrics")?.with_status(200)?.text();
+    for line in ["keha_volume_failovers_total{volume=\"main\"} 3", "keha_camera_moved{camera=\"front\"} 1"] {
+        ensure!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+    ensure!(metrics.contains("keha_volume_failovers_total{volume=\"archive\"} 0"), "{metrics}");
+    let events = client.json("/api/v1/events?kinds=camera_moved")?;
+    let told = events["events"].as_array().context("no events")?;
+    let texts: Vec<&str> = told.iter().filter_map(|event| event["text"].as_str()).collect();
+    for name in MOVED {
+        let begins = format!("{name}: recorded on archive since");
+        let is_it = |text: &&&str| text.starts_with(&begins) && text.contains("because main failed");
+        ensure!(texts.iter().filter(is_it).count() == 1, "{texts:?}");
+    }
+    ensure!(told.len() == MOVED.len(), "{texts:?}");
+    let timeline = client.json("/api/v1/cameras/front/streams/main/timeline")?;
+    let gaps = timeline["gaps"].as_array().context("no gaps")?;
+    ensure!(gaps.iter().any(|gap| gap["reason"] == "other volume"), "{timeline:#}");
+    Ok(())
+}
+
+fn refused(world: &World, camera: &str, says: &str) -> Result<()> {
+    let path = format!("/api/v1/cameras/{camera}/return");
+    match world.serving.client().change("POST", &path, &Value::Null) {
+        Err(error) if format!("{error:#}").contains(says) => Ok(()),
+        other => bail!("{camera} is to stay, for {says:?}: {other:?}"),
+    }
+}
+
+fn stays(world: &World) -> Result<()> {
+    for name in MOVED {
+        let camera = world.camera(name)?;
+        ensure!(camera["volume"] == "archive" && camera["moved"]["why"].is_string(), "{camera:#}");
+    }
+    Ok(())
+}
+
+/// Cameras of the other volume have every picture: one run until the server was killed at `killed`, and one from then on.
+fn nobody_else_noticed(archive: &Path, killed: i64) -> Result<()> {
+    for name in STAYS {
+        let stands = Stands::read(archive, name)?;
+        let runs = together(&[&stands]);
+        let expected = if killed == i64::MAX { 1 } else { 2 };
+        ensure!(runs.len() == expected, "{name} has {} runs", runs.len());
+        for samples in runs.values() {
+            ensure!(missing(samples, STEP) == 0, "{name} lacks {} pictures", missing(samples, STEP));
+        }
+        let reasons: Vec<GapReason> = stands.gaps().iter().map(|gap| gap.reason).collect();
+        ensure!(reasons.iter().all(|reason| *reason == GapReason::RecorderDown), "{name}: {reasons:?}");
+    }
+    Ok(())
+}
+
+/// The seam of a camera: what was not durable on the volume that went stands on the other one, and a new session soon after it. How
+/// soon, in nanoseconds after the disk went.
+fn seam(main: &Path, archive: &Path, name: &str, pulled: i64) -> Result<i64> {
+    let (there, here) = (Stands::read(main, name)?, Stands::read(archive, name)?);
+    ensure!(there.id == here.id, "{name} is another stream on archive");
+    let Some(Thing::Gap(first)) = here.order.first() else { bail!("{name} begins without a word") };
+    let says = "it came over from volume main, which failed: ";
+    ensure!(first.reason == GapReason::OtherVolume && first.detail.starts_with(says), "{name}: {first:?}");
+    let (old, carried) = *here.runs().first().context("nothing was recorded")?;
+    ensure!(there.runs().iter().any(|(run, _)| *run == old), "{name}: what was not durable is lost");
+    ensure!(!carried.is_empty(), "{name}: an empty run");
+    // All that had come until its session ended stands on one of both, without a hole.
+    let all = together(&[&there, &here]);
+    let run = all.get(&old).context("the run")?;
+    let last = run.last().context("a sample")?.wall;
+    ensure!(last.0 > pulled, "{name}: what came after the disk went is lost");
+    if name != "gate" {
+        ensure!(missing(run, STEP) == 0, "{name} lacks {} pictures at the seam", missing(run, STEP));
+    }
+    let mut gaps = here.gaps().into_iter().filter(|gap| gap.reason == GapReason::OtherVolume);
+    let closed = |gap: &&keha_fs::Gap| gap.from > last && gap.to.is_some();
+    let second = gaps.find(closed).with_context(|| format!("{name}: the hole has no reason"))?;
+    let (_, new) = *here.runs().get(1).context("nothing was recorded after the seam")?;
+    let began = new.first().context("an empty run")?.wall;
+    ensure!(second.to.is_some_and(|to| to <= began), "{name}: {second:?}, footage from {began:?}");
+    let took = began.0 - pulled;
+    ensure!(took <= BACK_NS_MAX, "{name} goes on {:.2} s after its disk went", took as f64 / 1e9);
+    Ok(took)
+}
+
+/// A camera that returned says so where it went on.
+fn returned(main: &Path, name: &str) -> Result<()> {
+    let stands = Stands::read(main, name)?;
+    let gap = |gap: &&&keha_fs::Gap| gap.reason == GapReason::OtherVolume && gap.to.is_some();
+    let gaps = stands.gaps();
+    let gap = gaps.iter().rfind(gap).with_context(|| format!("{name} returned without a word"))?;
+    ensure!(gap.detail == "it was recorded on volume archive until then, and returned by order", "{gap:?}");
+    let (_, last) = *stands.runs().last().context("no run")?;
+    let began = last.first().context("an empty run")?.wall;
+    ensure!(gap.to.is_some_and(|to| to <= began) && began > WallTime(0), "{name}: {gap:?}");
+    Ok(())
+}
