@@ -121,7 +121,7 @@ fn whatever_three_volumes_and_a_camera_are_the_invariants_hold_also_where_one_re
             for third in volumes(2).filter(|volume| volume.room != 1) {
                 let all = [first.clone(), second.clone(), third];
                 for front in cameras("front", 3).filter(|camera| camera.streams.len() == 2) {
-                    refusals.iter().for_each(|refused| holds(&all, &[front.clone()], refused));
+                    refusals.iter().for_each(|refused| holds(&all, std::slice::from_ref(&front), refused));
                 }
             }
         }
