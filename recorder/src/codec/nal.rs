@@ -128,10 +128,21 @@ fn inspect_h265(head: &[u8]) -> NalInfo {
     }
 }
 
+/// What stands in `head` behind a header of so many bytes, emulation prevention off, and how much that is: without asking for memory,
+/// for this is done with every picture.
+fn unescaped(head: &[u8], header_len: usize) -> ([u8; HEAD_LEN], usize) {
+    let (mut bytes, mut count) = ([0; HEAD_LEN], 0);
+    for (place, byte) in bytes.iter_mut().zip(Unescape::new(head.iter().copied().skip(header_len))) {
+        *place = byte;
+        count += 1;
+    }
+    (bytes, count)
+}
+
 /// `slice_header()` up to `pic_parameter_set_id` (H.264 7.3.3).
 fn slice_pps_h264(head: &[u8]) -> Option<u8> {
-    let bytes: Vec<u8> = Unescape::new(head.iter().copied().skip(1)).collect();
-    let mut fields = Fields::new("slice header", &bytes);
+    let (bytes, count) = unescaped(head, 1);
+    let mut fields = Fields::new("slice header", bytes.get(..count)?);
     fields.ue("first_mb_in_slice", u32::MAX).ok()?;
     fields.ue("slice_type", 9).ok()?;
     fields.ue("pic_parameter_set_id", 255).ok().and_then(|id| u8::try_from(id).ok())
@@ -139,8 +150,8 @@ fn slice_pps_h264(head: &[u8]) -> Option<u8> {
 
 /// `slice_segment_header()` up to `slice_pic_parameter_set_id` (H.265 7.3.6.1).
 fn slice_pps_h265(head: &[u8], nal_type: u8) -> Option<u8> {
-    let bytes: Vec<u8> = Unescape::new(head.iter().copied().skip(2)).collect();
-    let mut fields = Fields::new("slice segment header", &bytes);
+    let (bytes, count) = unescaped(head, 2);
+    let mut fields = Fields::new("slice segment header", bytes.get(..count)?);
     fields.flag("first_slice_segment_in_pic_flag").ok()?;
     if matches!(nal_type, 16..=23) {
         fields.flag("no_output_of_prior_pics_flag").ok()?;
