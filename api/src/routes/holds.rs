@@ -143,13 +143,15 @@ pub(super) async fn add(
     );
     let name = request.stream.clone();
     let (from, to) = (request.from, request.to);
-    let places = app.read(identity.name.clone(), move |app| {
+    let looking = app.clone();
+    // In one go: it is made also where whoever asks does not wait.
+    let placed = app.change_volumes(move |control| {
         let now = WallTime(i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX));
         // Whoever records knows what is wrong with one of which nothing is recorded.
-        Ok(app.whole(&name).map(|whole| Places::of(&whole, from, to, now)).unwrap_or_default())
+        let places = looking.whole(&name).map(|whole| Places::of(&whole, from, to, now));
+        places.unwrap_or_default().hold(control, &request)
     });
-    let places = places.await?;
-    let placed = app.change_volumes(move |control| places.hold(control, &request)).await?;
+    let placed = placed.await?;
     let ids: Vec<String> = placed.holds.iter().map(|(_, hold)| hold.id.to_string()).collect();
     subject.tell(format!("{}: {text}", ids.join(", ")));
     app.note(EventKind::HoldAdded, Some(&new.camera), &identity.name, text);
