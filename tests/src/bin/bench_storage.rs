@@ -5,7 +5,7 @@
 //! flushes; and a bare program that does nothing but copy each byte once into an aligned buffer, add up its CRC-32C, and write that past the
 //! page cache. The ring's speed is that between rounds, for what was pushed last waits up to a second for its round. Then what is read
 //! of a ring that was written a second at a time, as cameras send. Arguments: megabytes a turn (6000), turns (15), engine (auto, threads
-//! or uring). Use a release build, on a machine that does nothing else.
+//! or uring), and "partition" to have all of the first on partitions of loop devices. Use a release build, on a machine that does nothing else.
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,6 +15,7 @@ use keha_fs::{
     Anchor, ClockSource, Configuration, Item, RunId, Sample, SampleFlags, StreamName, StreamWriter,
     TimeRange, TrackConfiguration, TrackKind, TrackNumber, Uuid, Volume, WallTime, Writer, WriterOptions,
 };
+use keha_tests::ground::Ground;
 use keha_tests::probe::run_silent;
 use keha_tests::process::keha_ok;
 use keha_tests::ratio::Median;
@@ -50,6 +51,7 @@ const BARE_BYTES: usize = 1 << 20;
 const SETTLED_S: u64 = 8;
 /// The ring that is written as fast as it goes. Its blocks are such that one of each stream is enough from one round to the next.
 const RING_MIB: u64 = 8 << 10;
+const BLOCKS: &[&str] = &["--block-size", "32MiB"];
 
 fn main() -> Result<()> {
     let number = |n: usize, default: u64| -> Result<u64> {
@@ -63,9 +65,32 @@ fn main() -> Result<()> {
         Some(other) => bail!("no engine {other}"),
     };
     let dir = scratch()?;
+    let on_partition = match std::env::args().nth(4).as_deref() {
+        None | Some("file") => false,
+        Some("partition") => true,
+        Some(other) => bail!("no place {other}"),
+    };
     println!("{STREAMS} streams, {} MB a turn, {turns} turns; median (95 % interval)", bytes / 1_000_000);
-    writing(dir.path(), engine, bytes, turns)?;
+    if on_partition {
+        return writing_to_partitions(dir.path(), engine, bytes, turns);
+    }
+    let ring = Ring::new(&dir.path().join("write.ring"), engine, RING_MIB, BLOCKS)?;
+    writing(ring, &dir.path().join("other"), bytes, turns)?;
     reading(dir.path(), engine, bytes)
+}
+
+/// As into files, on two partitions of two loop devices.
+fn writing_to_partitions(dir: &Path, engine: IoEngine, bytes: u64, turns: usize) -> Result<()> {
+    Ground::Partition.possible()?;
+    let place = |name: &str, mebibytes: u64| {
+        let dir = dir.join(name);
+        std::fs::create_dir(&dir)?;
+        Ground::Partition.lay(&dir, &format!("{mebibytes}MiB"), STREAMS)
+    };
+    let (ours, other) = (place("ring", RING_MIB)?, place("other", (bytes >> 20) + 64)?);
+    let id = Volume::open(&ours.volume)?.info().id.to_string();
+    let ring = Ring::new(&ours.volume, engine, RING_MIB, &[BLOCKS, &["--overwrite", &id]].concat())?;
+    writing(ring, &other.raw, bytes, turns)
 }
 
 /// What moved so many bytes.
@@ -85,13 +110,12 @@ fn measured(bytes: u64, what: impl FnOnce() -> Result<()>) -> Result<Cost> {
     })
 }
 
-fn writing(dir: &Path, engine: IoEngine, bytes: u64, turns: usize) -> Result<()> {
-    let mut ring = Ring::new(&dir.join("write.ring"), engine, RING_MIB, &["--block-size", "32MiB"])?;
-    let other = dir.join("other");
+/// Writes into the ring, and what it is compared with into `other`.
+fn writing(mut ring: Ring, other: &Path, bytes: u64, turns: usize) -> Result<()> {
     let source = Source::new();
     // The first lap meets blocks that were never written.
     ring.write(&source, RING_MIB << 20)?;
-    bare(&other, &source, bytes)?;
+    bare(other, &source, bytes)?;
     let (mut ours, mut bares, mut fios) = (Vec::new(), Vec::new(), Vec::new());
     let (mut calls, mut amount, mut rounds_a_second) = (Vec::new(), Vec::new(), Vec::new());
     for turn in 0..turns {
@@ -105,9 +129,9 @@ fn writing(dir: &Path, engine: IoEngine, bytes: u64, turns: usize) -> Result<()>
         rounds_a_second.push(rounds as f64 / began.elapsed().as_secs_f64());
         calls.push(requests as f64 / (bytes as f64 / 1e6));
         amount.push((ring.written() - written) as f64 / bytes as f64);
-        bares.push(measured(bytes, || bare(&other, &source, bytes))?);
+        bares.push(measured(bytes, || bare(other, &source, bytes))?);
         let one = (bytes / requests.max(1)).next_multiple_of(4096);
-        fios.push(fio(&other, ring.writer.engine(), bytes, one, requests / rounds.max(1))?);
+        fios.push(fio(other, ring.writer.engine(), bytes, one, requests / rounds.max(1))?);
     }
     let rate = |costs: &[Cost]| Median::of(costs.iter().map(|cost| cost.mb_s));
     let cpu = |costs: &[Cost]| Median::of(costs.iter().map(|cost| cost.cpu_s_per_gb));
