@@ -14,7 +14,7 @@
 //!   configurations that only add parameter sets. What no file can hold (another codec, another size of picture, other parameter
 //!   sets, a clock that was set back, a pause longer than MP4 can say) begins the next part. All formats have the same parts.
 //! - Footage of one stream may stand in several volumes ([`prepare_of`]): a file goes on from one into the other as it goes on over runs
-//!   ([`across`]).
+//!   (`across`).
 //! - All tracks are on one clock, the wall clock of the recording. Time zero is the part's earliest moment; in
 //!   fragmented MP4, before it by as much as pictures are reordered.
 //!

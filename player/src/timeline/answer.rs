@@ -68,7 +68,7 @@ pub fn timeline(
     timeline_of(&[Holding { index, source, stream }], &[], range, resolution)
 }
 
-/// The same of a stream of which several volumes have something: see [`super::across`]. `away` is what is known to stand in volumes that do
+/// The same of a stream of which several volumes have something: see `across.rs`. `away` is what is known to stand in volumes that do
 /// not answer.
 ///
 /// # Errors

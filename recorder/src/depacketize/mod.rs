@@ -6,7 +6,7 @@
 //!   sample is marked `loss`; if nothing is left, the next sample carries the mark.
 //! - Nothing a camera sends panics or ends a track: errors are values with the sequence number of the packet, and
 //!   cost a packet or a sample.
-//! - Payload bytes of video are copied once, behind the others of their sample ([`slab`]): a packet costs no memory of its own,
+//! - Payload bytes of video are copied once, behind the others of their sample (`slab`): a packet costs no memory of its own,
 //!   and a sample is one piece. Sound is not copied: a sample is a piece of the packet it came in.
 //! - Memory is bounded ([`Limits`]).
 //!

@@ -1,16 +1,16 @@
 //! Hundreds of cameras from one thread: what a load of cameras costs the recorder, and not the machine.
 //!
 //! GStreamer's server ([`crate::server`]) makes its packets anew for every client, which for two hundred cameras is more than two
-//! cores' work. Here a clip's packets are made once ([`tape`]) and played to every session over interleaved TCP, each packet in a
+//! cores' work. Here a clip's packets are made once (`tape.rs`) and played to every session over interleaved TCP, each packet in a
 //! write of its own, as cameras send them: numbers, times and source are the session's own, each begins at another GOP and at
 //! another moment of the second, and goes on lap after lap. A receiver that does not keep up makes its camera late, never lossy,
 //! and how late is told.
 //!
 //! | module | what |
 //! |---|---|
-//! | [`tape`] | a clip as RTP packets |
-//! | [`handshake`] | RTSP up to PLAY, on both sides |
-//! | [`session`] | one camera's packets on their way |
+//! | `tape.rs` | a clip as RTP packets |
+//! | `handshake.rs` | RTSP up to PLAY, on both sides |
+//! | `session.rs` | one camera's packets on their way |
 //! | [`drain`] | who reads the sockets and throws away |
 //!
 //! Must not live here: judging what was recorded ([`crate::footage`]); this server keeps no log of what it sent.
