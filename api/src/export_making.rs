@@ -131,7 +131,12 @@ async fn hold(app: &App, needed: &Needed, export: &Export) -> Result<Vec<HoldId>
             held => Ok(held),
         });
         match held.await? {
-            Ok(placed) => holds.extend(placed.holds.into_iter().map(|(_, hold)| hold.id)),
+            Ok(placed) => {
+                if !placed.missing.is_empty() {
+                    tracing::warn!(%stream, missing = ?placed.missing, "not all of the footage of an export is held");
+                }
+                holds.extend(placed.holds.into_iter().map(|(_, hold)| hold.id));
+            }
             Err(error) => tracing::warn!(%stream, %error, "the footage of an export is not held"),
         }
     }

@@ -55,7 +55,7 @@ impl Places {
         for (volume, to) in &self.volumes {
             match control.add_hold_in(volume, HoldRequest { to: *to, ..request.clone() }) {
                 Ok(hold) => placed.holds.push((Some(volume.clone()), hold)),
-                Err(error @ ControlError::Unknown(_)) => {
+                Err(error) if is_away(&error) => {
                     unwritten = Some(error);
                     placed.missing.push(volume.clone());
                 }
@@ -69,6 +69,13 @@ impl Places {
         }
         Ok(placed)
     }
+}
+
+/// Whether it is the volume that cannot do anything now: not written, or its disk fails or does not answer. That keeps nobody from holding the
+/// rest.
+fn is_away(error: &ControlError) -> bool {
+    use keha_fs::Error::{Io, Stopped};
+    matches!(error, ControlError::Unknown(_) | ControlError::Volume(Io { .. } | Stopped(_)))
 }
 
 /// Lifts what was placed; what is to be said.

@@ -268,7 +268,8 @@ mod tests {
             Some(Moved { since: WallTime(1_793_489_400_000_000_000), why: "it is not open".to_owned() });
         let told = told(&camera);
         assert_eq!((&told["home"], &told["volume"]), (&"attic".into(), &"archive".into()));
-        let text = "recorded on archive since 2026-10-31T23:30:00.000000000Z because attic failed: it is not open";
+        let text =
+            "recorded on archive since 2026-10-31T23:30:00.000000000Z because attic failed: it is not open";
         assert_eq!(told["moved"]["text"], text);
     }
 

@@ -130,6 +130,9 @@ impl Gate {
 
     /// When who waits may come to be admitted although nothing else happens.
     pub(super) fn look_again_in(&self, now: Duration) -> Option<Duration> {
+        if self.is_overdue_running() {
+            return None;
+        }
         let overdue = |purpose: ReadPurpose| Some(self.first(purpose)?.since + budget(purpose).patience);
         let soonest =
             [overdue(ReadPurpose::Playback), overdue(ReadPurpose::Bulk)].into_iter().flatten().min()?;
@@ -182,8 +185,13 @@ impl Gate {
         })
     }
 
+    /// Until it is done nothing else that is overdue goes.
+    fn is_overdue_running(&self) -> bool {
+        self.running.values().any(|running| running.overdue)
+    }
+
     fn overdue(&self, order: [Option<ReadPurpose>; 2], now: Duration) -> Option<ReadPurpose> {
-        if now < self.rests_until || self.running.values().any(|running| running.overdue) {
+        if now < self.rests_until || self.is_overdue_running() {
             return None;
         }
         let is_overdue = |purpose: &ReadPurpose| {

@@ -124,6 +124,7 @@ fn who_waits_is_told_when_to_look_again() {
     let (played, _) = ask(&mut gate, Playback, MIB, ms(10));
     assert_eq!(gate.look_again_in(ms(20)), Some(ms(90)));
     assert!(!gate.admit(ms(109)) && gate.admit(ms(110)) && gate.is_admitted(played));
+    assert_eq!(gate.look_again_in(ms(200)), None, "who is done tells the others");
     gate.done(played, ms(310));
     assert_eq!(gate.look_again_in(ms(310)), Some(ms(800)), "it took 200 ms");
     assert!(!gate.admit(ms(1109)) && gate.admit(ms(1110)) && gate.is_admitted(bulk));

@@ -2,11 +2,16 @@
 //!
 //! It is not known beforehand which run comes next: each volume is listed up to the first sample of its next run, and no further, before one
 //! is chosen. Gap records that stand between the runs of a volume are told where that one's turn ends.
+//!
+//! A camera that goes over to another volume takes with it what was not known to be durable, and what that needs before it: the same
+//! samples of the same run may stand in both. Each is given once, from the volume whose turn came first.
 
 use crate::export::archive::{Listing, Places, Source, Streams};
 use crate::library::Whole;
-use keha_fs::{Error, Item, Result, StreamName, StreamSummary, TimeRange, Volume, WallTime};
-use std::collections::VecDeque;
+use keha_fs::{
+    Error, Item, Result, RunId, StreamName, StreamSummary, TimeRange, TrackNumber, Volume, WallTime,
+};
+use std::collections::{HashMap, VecDeque};
 
 /// The most items of a run that are looked at for its first sample: behind that it is taken to begin at once.
 const LOOKED_AT_MAX: usize = 4096;
@@ -97,6 +102,45 @@ struct Runs<'a> {
     turn: Option<usize>,
     /// Where the last item stands.
     place: usize,
+    given: Given,
+}
+
+/// The samples that were given last of a run, and by which volume.
+#[derive(Default)]
+struct Given {
+    run: RunId,
+    places: HashMap<(TrackNumber, i64), usize>,
+    order: VecDeque<(TrackNumber, i64)>,
+}
+
+/// So many samples are remembered: more than are taken over at once.
+const GIVEN_MAX: usize = 1 << 16;
+
+impl Given {
+    /// Whether another volume gave this very sample; else it is remembered.
+    fn has(&mut self, item: &Item, place: usize) -> bool {
+        let (run, sample) = match item {
+            Item::Sample(sample) => (sample.run, (sample.track, sample.ticks)),
+            Item::Listed(row) => (row.run, (row.track, row.ticks)),
+            _ => return false,
+        };
+        if run != self.run {
+            *self = Given { run, ..Given::default() };
+        }
+        match self.places.get(&sample) {
+            Some(by) => *by != place,
+            None => {
+                self.places.insert(sample, place);
+                self.order.push_back(sample);
+                if self.order.len() > GIVEN_MAX
+                    && let Some(oldest) = self.order.pop_front()
+                {
+                    self.places.remove(&oldest);
+                }
+                false
+            }
+        }
+    }
 }
 
 /// One volume's items.
@@ -122,7 +166,7 @@ enum State {
 
 impl<'a> Runs<'a> {
     fn new(lanes: Vec<Lane<'a>>) -> Runs<'a> {
-        Runs { lanes, turn: None, place: 0 }
+        Runs { lanes, turn: None, place: 0, given: Given::default() }
     }
 
     /// Whose run is next.
@@ -156,10 +200,12 @@ impl Source for Runs<'_> {
                 },
             };
             self.turn = Some(number);
+            let others = self.lanes.len() > 1;
             let Some(lane) = self.lanes.get_mut(number) else { return Ok(None) };
             let next = lane.next();
             self.place = lane.place;
             match next {
+                Ok(Some(item)) if others && self.given.has(&item, lane.place) => {}
                 Ok(Some(item)) => return Ok(Some(item)),
                 Ok(None) => self.turn = None,
                 Err(error) => return Err(self.available(number, error)),
@@ -221,5 +267,77 @@ impl<'a> Lane<'a> {
             }
             item => Ok(item),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keha_fs::{ChunkNumber, ConfigurationHash, SampleFlags, SampleRow, Uuid};
+
+    struct Listed(VecDeque<Item>);
+
+    impl Source for Listed {
+        fn next_item(&mut self) -> Result<Option<Item>> {
+            Ok(self.0.pop_front())
+        }
+
+        fn place(&self) -> usize {
+            0
+        }
+    }
+
+    fn run(number: u128) -> RunId {
+        RunId(Uuid::from_u128(number))
+    }
+
+    /// Pictures of a run, a second of ticks each, in this order.
+    fn pictures(number: u128, ticks: &[i64]) -> Vec<Item> {
+        let picture = |ticks: &i64| {
+            Item::Listed(SampleRow {
+                track: TrackNumber(1),
+                ticks: *ticks,
+                wall: WallTime(*ticks),
+                flags: SampleFlags::default(),
+                bytes: 1,
+                run: run(number),
+                configuration: ConfigurationHash::default(),
+                begins: ChunkNumber(1),
+                chunk: ChunkNumber(1),
+                chunk_checksum: 0,
+                place: 0,
+            })
+        };
+        std::iter::once(Item::Run(run(number))).chain(ticks.iter().map(picture)).collect()
+    }
+
+    fn lane(place: usize, items: &[Vec<Item>]) -> Lane<'static> {
+        let first = items.first().and_then(|items| items.iter().find_map(ticks)).map(|(_, at)| WallTime(at));
+        Lane::new(place, first, Box::new(Listed(items.concat().into())))
+    }
+
+    fn ticks(item: &Item) -> Option<(RunId, i64)> {
+        if let Item::Listed(row) = item { Some((row.run, row.ticks)) } else { None }
+    }
+
+    #[test]
+    fn what_was_taken_over_to_another_volume_is_given_once() {
+        // Pictures that are shown before those they need stand behind them.
+        let failed = pictures(1, &[0, 3, 1, 2, 10, 13, 11]);
+        let other = pictures(1, &[10, 13, 11, 12, 20, 23]);
+        let back = pictures(2, &[40, 41]);
+        let mut runs = Runs::new(vec![lane(0, &[failed, back]), lane(1, &[other])]);
+        let mut given = Vec::new();
+        while let Some(item) = runs.next_item().expect("it is read") {
+            given.extend(ticks(&item).map(|(run, at)| (run, at, runs.place())));
+        }
+        let of =
+            |run, ticks: &[i64], place| ticks.iter().map(move |at| (run, *at, place)).collect::<Vec<_>>();
+        let wanted = [
+            of(run(1), &[0, 3, 1, 2, 10, 13, 11], 0),
+            of(run(1), &[12, 20, 23], 1),
+            of(run(2), &[40, 41], 0),
+        ];
+        assert_eq!(given, wanted.concat());
     }
 }

@@ -126,9 +126,12 @@ impl Planner {
                 let other = places.ids.iter().find(|(of, at, _)| (of, *at) == (&name, place));
                 Some(Stood { volume: *places.volumes.get(place)?, id: other.map_or(id, |(.., id)| *id) })
             };
-            let pieces = part.pieces(lane).into_iter().map(piece).collect::<Option<_>>();
+            let pieces: Option<Vec<Stood>> = part.pieces(lane).into_iter().map(piece).collect();
             let unknown = || Error::Invalid(format!("{name}: it stands in a volume that nobody knows"));
-            Ok(FiledStream { id, pieces: pieces.ok_or_else(unknown)?, name })
+            let pieces = pieces.ok_or_else(unknown)?;
+            // Whoever knows the name besides does not count: what is filed is the same where they are not asked.
+            let id = pieces.first().map_or(id, |stood| stood.id);
+            Ok(FiledStream { id, pieces, name })
         });
         let streams = streams.collect::<Result<_>>()?;
         Prepared::new(self.format, streams, part, number, summaries)

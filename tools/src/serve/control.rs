@@ -168,12 +168,18 @@ impl Control for Station {
 
     fn lift_hold(&self, id: HoldId) -> Result<Hold, ControlError> {
         self.unless_ending(|| {
+            let mut failed = None;
             for slot in self.slots() {
                 let Some(holder) = slot.live().as_ref().map(|live| live.writer.holder()) else { continue };
                 match holder.lift(id) {
                     Err(Error::NoSuchHold { .. }) => {}
+                    // It may stand in another one, whose disk answers.
+                    Err(error @ (Error::Io { .. } | Error::Stopped(_))) => failed = Some(error),
                     done => return Ok(done?),
                 }
+            }
+            if let Some(error) = failed {
+                return Err(error.into());
             }
             Err(ControlError::Unknown(format!("hold {} in a volume that is being written", id.0)))
         })

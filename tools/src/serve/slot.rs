@@ -216,13 +216,14 @@ impl Slot {
             }
             Err(error) => Some(failure::line_of(&error)),
         };
+        let info = self.live().as_ref().map(|live| live.writer.info().clone());
         let mut state = self.state();
         match &failed {
             None => {
                 state.watch = Watch::new();
                 state.judge = Judge::new(Instant::now());
                 state.retained.clear();
-                state.info = self.live().as_ref().map(|live| live.writer.info().clone());
+                state.info = info;
             }
             Some(why) if state.failed != failed => {
                 tracing::error!(volume = name, "{why}; the rest is served, and it is tried again every 10 s");

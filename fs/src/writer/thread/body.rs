@@ -150,7 +150,7 @@ impl Body {
             self.shared.lock().asks_waiting -= 1;
         }
         let _gone = match ask {
-            Ask::Admit(name, id, answer) => answer.send(self.admit(&name, id)).is_err(),
+            Ask::Admit(name, id, answer) => self.answer_admission(&name, id, &answer),
             Ask::Hold(request, answer) => answer.send(self.engine.add_hold(&request)).is_err(),
             Ask::Lift(id, answer) => answer.send(self.engine.lift_hold(id)).is_err(),
             Ask::Retain(request, answer) => answer.send(self.retain(&request)).is_err(),
@@ -180,6 +180,20 @@ impl Body {
             tail.set_maximum_age(age);
         }
         Ok(())
+    }
+
+    /// Whether who asked has gone: then nobody has the stream, and the next one may.
+    fn answer_admission(
+        &mut self,
+        name: &StreamName,
+        id: Option<StreamId>,
+        answer: &SyncSender<Result<Admitted>>,
+    ) -> bool {
+        let admitted = self.admit(name, id);
+        let index = admitted.as_ref().ok().map(|admitted| admitted.index);
+        let gone = answer.send(admitted).is_err();
+        index.filter(|_| gone).into_iter().for_each(|index| self.shared.release(index));
+        gone
     }
 
     fn admit(&mut self, name: &StreamName, id: Option<StreamId>) -> Result<Admitted> {

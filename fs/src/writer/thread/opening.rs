@@ -90,12 +90,12 @@ fn open(
         buffer_bytes: options.buffer_bytes,
         path: path.to_owned(),
     });
-    shared.record(Recording::Resting);
     let progress = engine.progress();
     if options.scrub.is_some() {
         let scrubber = Scrubber::new(Arc::clone(&shared), reader, clock, engine.superblock());
         scrubber.start().map_err(|source| Error::io("start the scrub's thread for", path, source))?;
     }
+    shared.record(Recording::Resting);
     let body = Body::new(engine, Arc::clone(&shared), options.flush_interval, on_round);
     Ok((body, Begun { shared, progress, io, info, opened }))
 }

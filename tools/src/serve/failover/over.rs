@@ -189,11 +189,16 @@ impl Station {
         }
         let wanted_ids: BTreeMap<_, _> =
             coming.iter().filter_map(|(stream, coming)| Some((stream.clone(), coming.id?))).collect();
-        if let Err(error) = slot.bring(&camera, &self.stopped.all(), coming) {
+        let brought = slot.bring(&camera, &self.stopped.all(), coming);
+        // What else is wrong with one that is recorded there is said, and tried again.
+        if let Err(error) = brought
+            && !slot.records(&camera)
+        {
             let why = failure::line_of(&error);
             tracing::error!(camera = name, from, to, "it cannot be recorded there: {why}");
             lock(&self.refused).insert((name.clone(), to.clone()), Instant::now());
-            self.wanted().insert(name.clone(), before);
+            self.wanted().insert(name.clone(), before.clone());
+            self.wait_at(from, &before);
             return;
         }
         self.moves.set(name, moved);
@@ -210,6 +215,15 @@ impl Station {
         let text = format!("recorded on {to} since {shown} because {from} failed: {why}{other}");
         tracing::error!(camera = name, from, to, "{text}");
         self.tell(moved_event(name, &text));
+    }
+
+    /// A camera that was let go and is taken nowhere waits where it was: as soon as that volume takes it again it is recorded there.
+    fn wait_at(&self, volume: &str, camera: &CameraInVolume) {
+        if let Some(slot) = self.slot(volume) {
+            let coming = self.coming(camera, &WhereLeft::new(), "");
+            // Why it is not recorded now is said there.
+            let _ = slot.bring(camera, &self.stopped.all(), coming);
+        }
     }
 
     /// A camera returns to its own volume. When this returns it survives any crash.
@@ -239,7 +253,11 @@ impl Station {
         let mut camera = before.clone();
         self.place(&mut camera);
         self.wanted().insert(name.to_owned(), camera.clone());
-        if let Err(error) = self.bring_one(&camera, "and returned by order") {
+        let brought = self.bring_one(&camera, "and returned by order");
+        let is_home = || self.slot(&camera.volume).is_some_and(|slot| slot.records(&camera));
+        if let Err(error) = brought
+            && !is_home()
+        {
             self.moves.set(name, Some(moved));
             self.wanted().insert(name.to_owned(), before.clone());
             // What is wrong there is said there.

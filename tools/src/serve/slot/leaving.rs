@@ -3,6 +3,7 @@
 use super::{RETRY, Slot};
 use crate::serve::failover::judge::Verdict;
 use crate::serve::failover::place::{Condition, VolumeFacts};
+use crate::serve::station::CameraInVolume;
 use keha_fs::{StreamId, StreamName, Undone, VolumeInfo, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
@@ -62,6 +63,12 @@ impl Slot {
         self.live().as_ref().map(|live| live.recorder.identities()).unwrap_or_default()
     }
 
+    /// Whether a camera is recorded into it, be it not in all as it should be.
+    pub(in crate::serve) fn records(&self, camera: &CameraInVolume) -> bool {
+        let here = self.identities();
+        camera.camera.streams().any(|(stream, _)| here.contains_key(stream))
+    }
+
     /// Closes it on a thread of its own, which may never end: its disk has failed, and its cameras are elsewhere. It can be opened
     /// again. False where somebody keeps looking at it.
     pub(in crate::serve) fn leave_behind(&self, why: &str) -> bool {
@@ -115,10 +122,11 @@ impl Slot {
             streams.iter().filter(|stream| cameras.iter().any(|name| name.as_str() == stream.name.camera()))
         {
             let entry = left.entry(stream.name.clone());
-            let left = entry.or_insert_with(|| Left { last: None, undone: Undone::default() });
-            if let Some(live) = live.as_ref() {
-                left.undone = live.writer.holder().undone(&stream.name);
-            }
+            entry.or_insert_with(|| Left { last: None, undone: Undone::default() });
+        }
+        // Also of those that were let go before, and that nobody took.
+        if let Some(live) = live.as_ref() {
+            left.iter_mut().for_each(|(name, left)| left.undone = live.writer.holder().undone(name));
         }
         left
     }
