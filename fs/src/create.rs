@@ -177,12 +177,8 @@ pub(crate) fn empty_structures(
     let mut scrub = vec![0; geometry.scrub_bytes];
     ScrubSlot { volume: superblock.volume, ..ScrubSlot::default() }.seal(&mut scrub);
     structures.extend(geometry.scrub_at().map(|at| (at, scrub.clone())));
-    let mut table = vec![0; geometry.table_bytes];
-    for (index, sector) in (0..).zip(table.chunks_exact_mut(SECTOR_BYTES)) {
-        let rows = TableSector::new(index, RoundNumber(0), Default::default());
-        rows.seal_as(table_magic(superblock.volume), sector);
-    }
-    structures.push((geometry.table_at(), table));
+    let tables = geometry.tables().filter(|(.., bytes)| *bytes > 0);
+    structures.extend(tables.map(|(first, at, bytes)| (at, empty_table(superblock.volume, first, bytes))));
     let mut slot = vec![0; geometry.page_bytes];
     let header = RoundHeader {
         version: FORMAT_VERSION,
@@ -196,8 +192,18 @@ pub(crate) fn empty_structures(
     structures.extend(geometry.logs_at().map(|log_at| (geometry.slot_at(log_at, 1), slot.clone())));
     let mut page = vec![0; geometry.page_bytes];
     superblock.seal(&mut page);
-    structures.extend(geometry.copies_at.into_iter().rev().map(|at| (at, page.clone())));
+    structures.extend(geometry.copies_at.iter().rev().map(|at| (*at, page.clone())));
     structures
+}
+
+/// A part of the block table, from a sector of it on, of blocks that were never taken.
+pub(crate) fn empty_table(volume: VolumeId, first_sector: usize, bytes: usize) -> Vec<u8> {
+    let mut table = vec![0; bytes];
+    for (index, sector) in (first_sector as u32..).zip(table.chunks_exact_mut(SECTOR_BYTES)) {
+        let rows = TableSector::new(index, RoundNumber(0), Default::default());
+        rows.seal_as(table_magic(volume), sector);
+    }
+    table
 }
 
 /// The session of epoch 0: the creation itself.

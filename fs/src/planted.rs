@@ -87,6 +87,16 @@ mod switches {
         SessionNotWritten,
         /// Chunks are written without their predecessor's checksum.
         ChainNotWritten,
+        /// An extent's blocks begin where its table does.
+        ExtentOverTable,
+        /// The table of an extent is not written.
+        ExtentTableNotWritten,
+        /// The superblock says that the volume has grown before the extent's table was flushed.
+        GrownBeforeFlushed,
+        /// The superblock of a volume that has grown is of no later generation.
+        GrowthKeepsGeneration,
+        /// The newest superblock counts wherever it stands.
+        LastCopyBelieved,
         /// `check` reports nothing.
         CheckBlind,
         /// The volume is closed after one round, whatever still waits.

@@ -7,7 +7,11 @@
 //!
 //! Each region begins on the region unit, a power of two between the page size and 1 MiB that depends only on the volume's
 //! size, so that a copy of the superblock can be found when all other metadata is lost.
+//!
+//! A volume that has grown goes on behind that with [`super::extents`]. Where a block, a row or a superblock copy of any volume
+//! stands is asked here and nowhere else.
 
+use super::extents::{EXTENTS, Extent, Sizes};
 use super::hold::HoldSlot;
 use super::round::{GrantedBlock, NamedBlock, RoundHeader, RoundRow};
 use super::scrub::ScrubSlot;
@@ -36,12 +40,16 @@ const REGION_BYTES_MAX: u64 = 1 << 20;
 pub(crate) struct Geometry {
     /// Its whole size.
     pub(crate) size_bytes: u64,
+    /// The size that it was created with.
+    pub(crate) first_size_bytes: u64,
     /// The unit of writing.
     pub(crate) page_bytes: usize,
     /// The size of a block.
     pub(crate) block_bytes: usize,
     /// How many blocks there are.
     pub(crate) blocks: u32,
+    /// With how many it was created.
+    pub(crate) first_blocks: u32,
     /// How many streams there may be.
     pub(crate) streams_max: u32,
     /// The unit on which regions begin.
@@ -60,16 +68,18 @@ pub(crate) struct Geometry {
     pub(crate) sessions_bytes: usize,
     /// The size of a copy of the scrub's place.
     pub(crate) scrub_bytes: usize,
-    /// The size of the block table.
+    /// The size of the block table that it was created with.
     pub(crate) table_bytes: usize,
     /// Front directory, holds, sessions, scrub, round log, table.
     pub(crate) front_at: [u64; 6],
     /// Back directory, holds, sessions, scrub, round log.
     pub(crate) back_at: [u64; 5],
-    /// Superblock copies.
-    pub(crate) copies_at: [u64; 4],
-    /// The three stretches of blocks.
+    /// Superblock copies: four, and one an extent.
+    pub(crate) copies_at: Vec<u64>,
+    /// The three stretches of the blocks that it was created with.
     pub(crate) stretches_at: [u64; 3],
+    /// What it has grown by.
+    pub(crate) extents: Vec<Extent>,
 }
 
 /// The region unit of a volume of this size.
@@ -156,9 +166,11 @@ impl Geometry {
         }
         Some(Geometry {
             size_bytes,
+            first_size_bytes: size_bytes,
             page_bytes,
             block_bytes,
             blocks,
+            first_blocks: blocks,
             streams_max,
             region_bytes: region,
             log_slot_bytes,
@@ -171,9 +183,31 @@ impl Geometry {
             table_bytes,
             front_at: [directory, holds, sessions, scrub, log, table],
             back_at: [back_directory, back_holds, back_sessions, back_scrub, back_log],
-            copies_at: [0, copy_1, copy_2, last_copy],
+            copies_at: vec![0, copy_1, copy_2, last_copy],
             stretches_at,
+            extents: Vec::new(),
         })
+    }
+
+    /// The same volume grown to this size, or a little less; `None` if not one block more fits, or it cannot grow any more.
+    pub(crate) fn grown(&self, size_bytes: u64) -> Option<Geometry> {
+        let extent = Extent::behind(self, size_bytes)?;
+        let mut grown = self.clone();
+        grown.size_bytes = extent.size_bytes;
+        grown.blocks += extent.blocks;
+        grown.copies_at.push(extent.copy_at);
+        grown.extents.push(extent);
+        Some(grown)
+    }
+
+    /// The sizes that it had each time that it grew.
+    pub(crate) fn grown_sizes(&self) -> Sizes {
+        Sizes::new(self.extents.iter().map(|extent| extent.size_bytes).collect()).unwrap_or_default()
+    }
+
+    /// The features that everybody must know who uses a volume of this layout.
+    pub(crate) fn incompat(&self) -> u64 {
+        if self.extents.is_empty() { 0 } else { EXTENTS }
     }
 
     /// The geometry that a superblock describes; `None` if it contradicts itself.
@@ -193,6 +227,7 @@ impl Geometry {
             && geometry.front_at == superblock.front_at
             && geometry.back_at == superblock.back_at
             && geometry.copies_at == superblock.copies_at
+            && (superblock.incompat & EXTENTS != 0) != superblock.grown.is_empty()
             && geometry.stretches_at == superblock.stretches_at
             && geometry.log_slot_bytes == superblock.log_slot_bytes as usize
             && geometry.holds_max == superblock.holds_max
@@ -205,12 +240,19 @@ impl Geometry {
             && geometry.scrub_bytes == superblock.scrub_bytes as usize
             && geometry.table_bytes as u64 == superblock.table_bytes
             && (superblock.zone_bytes, superblock.key_slot_bytes) == (0, 0);
-        agrees.then_some(geometry)
+        let mut grown = agrees.then_some(geometry)?;
+        for size_bytes in superblock.grown.iter() {
+            grown = grown.grown(size_bytes).filter(|grown| grown.size_bytes == size_bytes)?;
+        }
+        Some(grown)
     }
 
     /// Where a block begins.
     pub(crate) fn block_at(&self, block: BlockIndex) -> u64 {
-        let third = self.blocks / 3;
+        if let Some(extent) = self.extents.iter().rev().find(|extent| extent.first_block <= block.0) {
+            return extent.blocks_at + u64::from(block.0 - extent.first_block) * self.block_bytes as u64;
+        }
+        let third = self.first_blocks / 3;
         let stretch = (block.0 / third.max(1)).min(2);
         let within = block.0 - stretch * third;
         self.stretches_at[stretch as usize] + u64::from(within) * self.block_bytes as u64
@@ -226,9 +268,31 @@ impl Geometry {
         [self.front_at[4], self.back_at[4]]
     }
 
-    /// Where the block table begins.
+    /// Where the block table that it was created with begins.
     pub(crate) fn table_at(&self) -> u64 {
         self.front_at[5]
+    }
+
+    /// Where a sector of the block table stands.
+    pub(crate) fn table_sector_at(&self, sector: usize) -> u64 {
+        let extent = self.extents.iter().rev().find(|extent| extent.first_sector <= sector);
+        let (table_at, first) =
+            extent.map_or((self.table_at(), 0), |extent| (extent.table_at, extent.first_sector));
+        table_at + ((sector - first) * SECTOR_BYTES) as u64
+    }
+
+    /// How many sectors of the block table, from this one on, stand side by side: at least one, `most` at most.
+    pub(crate) fn table_run(&self, sector: usize, most: usize) -> usize {
+        let next = self.extents.iter().map(|extent| extent.first_sector).find(|first| *first > sector);
+        next.map_or(most, |next| most.min(next - sector)).max(1)
+    }
+
+    /// All parts of the block table: their first sector, where they begin and their size in bytes.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = (usize, u64, usize)> + '_ {
+        let first = std::iter::once((0, self.table_at(), self.table_bytes));
+        first.chain(
+            self.extents.iter().map(|extent| (extent.first_sector, extent.table_at, extent.table_bytes)),
+        )
     }
 
     /// Where both directories begin.
@@ -285,7 +349,7 @@ mod tests {
             ] {
                 regions.extend(at.map(|at| (at, bytes)));
             }
-            regions.extend(geometry.copies_at.map(|at| (at, Superblock::SIZE as u64)));
+            regions.extend(geometry.copies_at.iter().map(|at| (*at, Superblock::SIZE as u64)));
             let edges = [0, geometry.blocks / 3, geometry.blocks / 3 * 2, geometry.blocks];
             for pair in edges.windows(2) {
                 let first = geometry.block_at(BlockIndex(pair[0]));

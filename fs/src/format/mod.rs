@@ -8,6 +8,7 @@ pub(crate) mod block;
 pub(crate) mod checksum;
 pub(crate) mod chunk;
 pub(crate) mod directory;
+pub(crate) mod extents;
 pub(crate) mod footer;
 pub(crate) mod geometry;
 pub(crate) mod hold;

@@ -1,12 +1,14 @@
 //! The superblock: what a volume is. Written at creation, label and growth, never in operation; several copies.
 
+use super::extents::{EXTENTS, Sizes};
+use super::geometry::Geometry;
 use super::{FORMAT_VERSION, Field, Framed, Text, framed, is_zero, record};
 use crate::types::{Uuid, VolumeId, WallTime};
 
 /// Features that a writer must know.
 pub(crate) const RO_COMPAT: u64 = 0;
 /// Features that every user must know.
-pub(crate) const INCOMPAT: u64 = 0;
+pub(crate) const INCOMPAT: u64 = EXTENTS;
 
 record! {
     /// The superblock. The places in it are derived from the sizes and stand there for those who read without this crate.
@@ -17,7 +19,7 @@ record! {
         page_shift: u8,
         /// Log2 of the block size.
         block_shift: u8,
-        /// Number of blocks.
+        /// Number of blocks that it was created with.
         blocks: u32,
         /// Features that a reader may ignore.
         compat: u64,
@@ -35,7 +37,7 @@ record! {
         generation: u64,
         /// When the volume was created.
         created: WallTime,
-        /// Its whole size in bytes.
+        /// The size that it was created with, in bytes.
         size_bytes: u64,
         /// How many streams it can have.
         streams_max: u32,
@@ -67,12 +69,14 @@ record! {
         front_at: [u64; 6],
         /// Where the back copies of directory, holds, sessions, scrub and round log begin.
         back_at: [u64; 5],
-        /// Where the copies of this superblock stand.
+        /// Where the copies of this superblock stand, but for those at the ends of extents.
         copies_at: [u64; 4],
-        /// Where the three stretches of blocks begin.
+        /// Where the three stretches of blocks that it was created with begin.
         stretches_at: [u64; 3],
         /// A name for people.
         label: Text<64>,
+        /// With the feature `extents` (bit 0 of `incompat`): the size of the whole volume after each time that it grew, in bytes; 0 = none.
+        grown: Sizes,
     }
 }
 
@@ -166,10 +170,24 @@ impl Superblock {
     pub(crate) fn read(bytes: &[u8]) -> Option<Superblock> {
         let (body, _) = framed(Superblock::MAGIC, bytes.get(..Superblock::SIZE)?)?;
         let (record, rest) = body.split_at_checked(Superblock::BYTES)?;
-        let superblock = Superblock::get(record)?;
+        let mut superblock = Superblock::get(record)?;
         let features = superblock.features();
-        let whole = is_zero(rest) || features.read_only().is_some();
-        (whole && features.unsupported().is_none()).then_some(superblock)
+        let mut whole = is_zero(rest);
+        if superblock.incompat & EXTENTS == 0 {
+            // Without the feature these bytes are reserved like the rest.
+            whole &= superblock.grown.is_empty();
+            superblock.grown = Sizes::default();
+        }
+        let readable = whole || features.read_only().is_some();
+        (readable && features.unsupported().is_none()).then_some(superblock)
+    }
+
+    /// The places of all copies, as it has them itself.
+    pub(crate) fn all_copies_at(&self) -> Vec<u64> {
+        match Geometry::of(self) {
+            Some(geometry) => geometry.copies_at,
+            None => self.copies_at.to_vec(),
+        }
     }
 
     /// Its version and feature words.

@@ -240,7 +240,7 @@ pub(super) fn flipped_bits(seed: u64) -> Verdict<u64> {
         image.read_exact_at(&mut bytes, at).map(|()| bytes).map_err(|error| error.to_string())
     };
     let mut flips = 0;
-    for at in geometry.copies_at {
+    for at in geometry.copies_at.iter().copied() {
         flips += refuses_every_flip(&read(at, Superblock::SIZE)?, |bytes| Superblock::read(bytes).is_some())?;
     }
     for at in geometry.directories_at() {

@@ -77,7 +77,8 @@ fn a_damaged_copy_that_cannot_be_repaired_keeps_no_volume_closed() {
 pub(super) fn unwritable_copies(seed: u64) -> Verdict<u64> {
     let (image, model) = full(seed)?;
     let geometry = SHAPE.geometry();
-    let places = geometry.copies_at.into_iter().chain(geometry.directories_at()).chain(geometry.holds_at());
+    let places =
+        geometry.copies_at.iter().copied().chain(geometry.directories_at()).chain(geometry.holds_at());
     let mut judged = 0;
     for at in places {
         let bad = at..at + SECTOR_BYTES as u64;

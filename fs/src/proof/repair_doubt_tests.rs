@@ -68,7 +68,7 @@ fn a_volume_on_a_larger_disk_is_repaired_from_an_inner_superblock() {
         let truth = two_cameras(seed)?;
         let mut image = SimImage::zeroed(2 * truth.image.len_bytes() + (1 << 20));
         let mut bytes = truth.image.to_vec();
-        let [_, first, ..] = truth.geometry.copies_at;
+        let first = truth.geometry.copies_at[1];
         bytes[..512].fill(0);
         let last = truth.geometry.copies_at[3] as usize;
         bytes[last..last + 512].fill(0);
@@ -354,7 +354,7 @@ fn what_may_not_be_written_is_refused_before_it_is_tried() {
         let planned = survey(&image, Path::new("proof"), &RepairOptions::default(), coarse, &mut |_, _| ());
         demand!(matches!(planned, Err(Error::Unsupported { .. })), "a disk that writes 4096 bytes at once");
         let state = recover(&image, Path::new("proof")).map_err(|error| error.to_string())?;
-        for at in truth.geometry.copies_at {
+        for at in truth.geometry.copies_at.iter().copied() {
             let mut bytes = vec![0; Superblock::SIZE];
             Superblock { ro_compat: 1 << 40, ..state.superblock.clone() }.seal(&mut bytes);
             image.write(at, &bytes);

@@ -72,7 +72,7 @@ pub(super) fn repaired(
 pub(super) fn regions(geometry: &Geometry) -> [Vec<(u64, usize)>; 6] {
     let log = geometry.log_slot_bytes * LOG_SLOTS as usize;
     [
-        geometry.copies_at.map(|at| (at, geometry.page_bytes)).to_vec(),
+        geometry.copies_at.iter().map(|at| (*at, geometry.page_bytes)).collect(),
         geometry.directories_at().map(|at| (at, geometry.directory_bytes)).to_vec(),
         geometry.holds_at().map(|at| (at, geometry.holds_bytes)).to_vec(),
         geometry.logs_at().map(|at| (at, log)).to_vec(),

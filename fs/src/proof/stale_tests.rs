@@ -93,7 +93,7 @@ pub(super) fn damaged_copies(seed: u64) -> Verdict<u64> {
     let geometry = Shape::SMALL.geometry();
     let (_, whole, _) = read_all(shared(&image), &model)?;
     let mut judged = 0;
-    for at in geometry.copies_at.into_iter().chain(geometry.directories_at()) {
+    for at in geometry.copies_at.iter().copied().chain(geometry.directories_at()) {
         let mut damaged = image.clone();
         damaged.write(at, &[0; SECTOR_BYTES]);
         let (_, seen, _) = read_all(shared(&damaged), &model)?;
@@ -102,7 +102,7 @@ pub(super) fn damaged_copies(seed: u64) -> Verdict<u64> {
         let state = recover(&written, Path::new("proof")).map_err(|error| error.to_string())?;
         let [one, two] = &state.directories;
         demand!(
-            state.superblocks_good == [true; 4] && one == two && one.is_some(),
+            state.superblocks_good.iter().all(|good| *good) && one == two && one.is_some(),
             "the copy at {at} is not whole again"
         );
         judged += 1;

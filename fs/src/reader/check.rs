@@ -53,7 +53,7 @@ pub(super) fn check(volume: &Volume, progress: &mut dyn FnMut(u32, u32)) -> Chec
 
 fn check_superblock_padding(volume: &Volume, report: &mut CheckReport) {
     let scanner = volume.scanner();
-    for at in scanner.geometry.copies_at {
+    for at in scanner.geometry.copies_at.iter().copied() {
         let mut page = vec![0; scanner.geometry.page_bytes];
         let read = scanner.disk.read_exact_at(&mut page, at).is_ok();
         if read && !page.get(Superblock::SIZE..).is_none_or(is_zero) {

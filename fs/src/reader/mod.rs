@@ -38,6 +38,7 @@ use crate::disk::{FileReader, ReadAt};
 use crate::error::{Error, Result};
 use crate::format::chunk::ChunkKind;
 use crate::format::footer::{ChunkPlace, Footer};
+use crate::format::geometry::Geometry;
 use crate::format::superblock::Superblock;
 use crate::format::table::{Row, TIMES_NOT_MONOTONE};
 use crate::hold::{Guard, Hold, HoldRoom, Use, room};
@@ -95,14 +96,16 @@ impl Clone for Volume {
 
 /// What a superblock says to callers.
 pub(crate) fn volume_info(superblock: &Superblock) -> VolumeInfo {
+    let whole = Geometry::of(superblock).map(|geometry| (geometry.size_bytes, geometry.blocks));
+    let (size_bytes, blocks) = whole.unwrap_or((superblock.size_bytes, superblock.blocks));
     VolumeInfo {
         id: superblock.volume,
         label: superblock.label.as_str().to_owned(),
         format_version: superblock.version,
-        size_bytes: superblock.size_bytes,
+        size_bytes,
         block_bytes: 1 << superblock.block_shift,
         page_bytes: 1 << superblock.page_shift,
-        blocks: superblock.blocks,
+        blocks,
         streams_max: superblock.streams_max,
         created: superblock.created,
     }

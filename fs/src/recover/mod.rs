@@ -4,7 +4,7 @@
 //!
 //! | found | means |
 //! |---|---|
-//! | any superblock copy verifies | the volume is that of the highest generation |
+//! | any superblock copy verifies | the volume is that of the highest generation, see [`superblock`] |
 //! | newest round record that stands, in either copy | only blocks it names or grants are examined |
 //! | no round record stands | every block is examined, but for those that by the table hold nothing or were withdrawn |
 //! | the newest record knows less than the table, or than blocks whose rows are lost | it does not count; blocks of a later take than their row are examined |
@@ -136,7 +136,7 @@ pub(crate) struct Recovered {
     /// Whether the last writer ended without closing.
     pub(crate) after_crash: bool,
     /// Whether each superblock copy stands.
-    pub(crate) superblocks_good: [bool; 4],
+    pub(crate) superblocks_good: Vec<bool>,
     /// Each directory copy, if all of it stands.
     pub(crate) directories: [Option<Directory>; 2],
     /// The entries of the directory in their places; `None` where one stands in neither copy.
@@ -215,7 +215,7 @@ pub(crate) fn recover_as(disk: &dyn ReadAt, path: &Path, found: FoundSuperblock)
 
 /// What is found of a volume's parts.
 struct Found {
-    superblock: (Superblock, [bool; 4]),
+    superblock: (Superblock, Vec<bool>),
     merged: Merged,
     directories: [Option<Directory>; 2],
     record: Option<RoundRecord>,

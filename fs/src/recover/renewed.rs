@@ -99,7 +99,7 @@ fn renewed_once(disk: &dyn ReadAt, before: &Recovered) -> Option<Recovered> {
     }
     blocks::examine_named(&scanner, &mut state, record);
     let record = Some(record.clone());
-    let superblock = (superblock.clone(), before.superblocks_good);
+    let superblock = (superblock.clone(), before.superblocks_good.clone());
     let found = Found { superblock, merged, directories, record, holds, state, findings };
     Some(found.put_together(disk, geometry.clone()))
 }

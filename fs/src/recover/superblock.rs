@@ -1,5 +1,18 @@
 //! Finding the superblock: at the front, at the end, else at the places where the inner copies can be, else at any place where
 //! one can stand in a volume that was larger. A copy counts only where it says itself that a copy stands.
+//!
+//! Which counts of those that stand, once each place was looked at that one of them names:
+//!
+//! | found | counts |
+//! |---|---|
+//! | copies of one volume, of one generation | it |
+//! | copies of one volume, of several generations | the highest of those that stand where the volume had copies when it was created |
+//! | none at those places, some at the ends of extents | the highest of these |
+//! | copies of several volumes | the volume of which the fewest copies are missing, of two alike the one at the front |
+//!
+//! A change is written to the front first and to the ends of extents last, see [`crate::grow`]. So a copy in an extent that is newer
+//! than all those at the volume's first places was left there by another life of the volume, of which a copy was restored over its
+//! front: it does not count, whatever its generation.
 
 use super::{finding, superblock_stands};
 use crate::disk::ReadAt;
@@ -22,11 +35,12 @@ const PLACES_MAX: u64 = 1 << 16;
 /// The superblock that counts.
 pub(crate) struct Found {
     pub(crate) superblock: Superblock,
-    pub(crate) good: [bool; 4],
+    /// Which of its copies stand.
+    pub(crate) good: Vec<bool>,
     pub(crate) findings: Vec<Finding>,
 }
 
-/// Finds the superblock of the highest generation.
+/// Finds the superblock that counts.
 pub(crate) fn find(disk: &dyn ReadAt, path: &Path) -> Result<Found> {
     find_of(disk, path, None)
 }
@@ -55,15 +69,10 @@ pub(crate) fn find_of(disk: &dyn ReadAt, path: &Path, wanted: Option<VolumeId>) 
     if candidates.is_empty() {
         candidates.extend((0..size).step_by(region as usize).take(PLACES_MAX as usize).find_map(read_at));
     }
-    let Some(superblock) = candidates.into_iter().max_by_key(|superblock| superblock.generation) else {
-        return Err(match first_read {
-            Err(source) if source.kind() != std::io::ErrorKind::UnexpectedEof => {
-                Error::io("read", path, source)
-            }
-            _ => Error::NotAVolume { path: path.to_owned(), detail: describe(&bytes, size) },
-        });
-    };
-    Ok(judge(disk, superblock))
+    settle(disk, &candidates).ok_or_else(|| match first_read {
+        Err(source) if source.kind() != std::io::ErrorKind::UnexpectedEof => Error::io("read", path, source),
+        _ => Error::NotAVolume { path: path.to_owned(), detail: describe(&bytes, size) },
+    })
 }
 
 /// The volume that can be seen here without a search of everything, its label, and where its superblocks stand: by the front, the end
@@ -79,34 +88,83 @@ pub(crate) fn likely(disk: &dyn ReadAt) -> Option<(VolumeId, String, Vec<u64>)> 
     };
     let whole = [0, last].into_iter().find_map(|at| read_at(disk, at));
     let known = whole.or_else(|| search(size, region, |at| read_at(disk, at)));
-    let told = known.map(|found| (found.volume, found.label.as_str().to_owned(), found.copies_at.to_vec()));
+    let told = known.map(|found| (found.volume, found.label.as_str().to_owned(), found.all_copies_at()));
     told.or_else(|| [0, last].into_iter().find_map(head))
+}
+
+/// The one that counts of superblocks that were met.
+fn settle(disk: &dyn ReadAt, met: &[Superblock]) -> Option<Found> {
+    let mut volumes: Vec<VolumeId> = Vec::new();
+    for superblock in met {
+        if !volumes.contains(&superblock.volume) {
+            volumes.push(superblock.volume);
+        }
+    }
+    let found = volumes.into_iter().filter_map(|volume| {
+        let mine: Vec<&Superblock> = met.iter().filter(|superblock| superblock.volume == volume).collect();
+        newest(disk, &mine)
+    });
+    found.min_by_key(|found| found.findings.len())
+}
+
+/// The superblock of one volume that counts, where these were met of it.
+fn newest(disk: &dyn ReadAt, met: &[&Superblock]) -> Option<Found> {
+    let volume = met.first()?.volume;
+    let mut places: Vec<u64> = met.iter().flat_map(|superblock| superblock.all_copies_at()).collect();
+    let (mut looked_at, mut standing) = (BTreeSet::new(), Vec::new());
+    while let Some(at) = places.pop() {
+        if !looked_at.insert(at) {
+            continue;
+        }
+        if let Some(copy) = read_at(disk, at).filter(|copy| copy.volume == volume) {
+            places.extend(copy.all_copies_at());
+            standing.push((at, copy));
+        }
+    }
+    let at_first = |(at, copy): &&(u64, Superblock)| copy.copies_at.contains(at);
+    let only_last = planted!(LastCopyBelieved) || !standing.iter().any(|one| at_first(&one));
+    let counting = standing.iter().filter(|one| only_last || at_first(one)).map(|(_, copy)| copy);
+    let alike = |copy: &Superblock| standing.iter().filter(|(_, other)| other == copy).count();
+    let counts = counting.max_by_key(|copy| (copy.generation, alike(copy)));
+    // Where a copy was read once and then no more, what was read counts.
+    let superblock = counts.or_else(|| met.iter().copied().max_by_key(|superblock| superblock.generation))?;
+    let stands = |at: u64| standing.iter().any(|(place, copy)| *place == at && copy == superblock);
+    Some(told(superblock.clone(), stands))
 }
 
 /// Which copies of a superblock stand.
 pub(crate) fn judge(disk: &dyn ReadAt, superblock: Superblock) -> Found {
-    let good = superblock.copies_at.map(|at| superblock_stands(disk, at, &superblock));
-    let bad = superblock.copies_at.into_iter().zip(good).filter(|(_, good)| !good);
-    let detail = "this copy does not verify; another stands in";
+    let expected = superblock.clone();
+    told(superblock, |at| superblock_stands(disk, at, &expected))
+}
+
+fn told(superblock: Superblock, stands: impl Fn(u64) -> bool) -> Found {
+    let places = superblock.all_copies_at();
+    let good: Vec<bool> = places.iter().map(|at| stands(*at)).collect();
+    let bad = places.into_iter().zip(&good).filter(|(_, good)| !**good);
+    let detail = "this copy does not verify, or is older; another stands in";
     let findings = bad.map(|(at, _)| finding("superblock", at, detail.to_owned())).collect();
     Found { superblock, good, findings }
 }
 
 /// A superblock anywhere in a volume of this size or a larger one: every place where one can stand is looked at, so that it takes
-/// as many reads as the disk has MiB. `wanted`: only one of this volume.
+/// as many reads as the disk has MiB, of one of less than 64 GiB [`PLACES_MAX`]: a volume may have been much smaller once.
+/// `wanted`: only one of this volume.
 pub(crate) fn find_anywhere(disk: &dyn ReadAt, wanted: Option<VolumeId>) -> Option<Found> {
     let size = disk.size_bytes();
-    let places = (0..size).step_by(region_bytes(size, 512) as usize);
+    let finer = (size / PLACES_MAX).next_power_of_two().max(512);
+    let places = (0..size).step_by(region_bytes(size, 512).min(finer) as usize);
     let found = places.filter_map(|at| read_at(disk, at));
-    let mine = found.filter(|superblock| wanted.is_none_or(|wanted| wanted == superblock.volume));
-    mine.max_by_key(|superblock| superblock.generation).map(|superblock| judge(disk, superblock))
+    let mine: Vec<Superblock> =
+        found.filter(|superblock| wanted.is_none_or(|wanted| wanted == superblock.volume)).collect();
+    settle(disk, &mine)
 }
 
 /// The volumes of the superblocks that stand at the disk's end and where this one says that its copies do.
 pub(crate) fn volumes_named(disk: &dyn ReadAt, superblock: &Superblock) -> BTreeSet<VolumeId> {
     let region = region_bytes(disk.size_bytes(), 512);
     let last = (disk.size_bytes() / region).saturating_sub(1) * region;
-    let copies = superblock.copies_at.into_iter().chain([last]).filter_map(|at| read_at(disk, at));
+    let copies = superblock.all_copies_at().into_iter().chain([last]).filter_map(|at| read_at(disk, at));
     copies.map(|copy| copy.volume).chain([superblock.volume]).collect()
 }
 
@@ -122,7 +180,7 @@ fn read_at(disk: &dyn ReadAt, at: u64) -> Option<Superblock> {
     let mut bytes = vec![0; Superblock::SIZE];
     disk.read_exact_at(&mut bytes, at).ok()?;
     let superblock = Superblock::read(&bytes)?;
-    superblock.copies_at.contains(&at).then_some(superblock)
+    superblock.all_copies_at().contains(&at).then_some(superblock)
 }
 
 /// Looks where the inner copies of any volume of this size can stand.

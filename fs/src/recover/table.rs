@@ -54,7 +54,7 @@ pub(super) fn load(
     }
     state.chains = Chains::of(&rows);
     state.rows = Rows::from(rows);
-    findings.extend(bad.iter().map(|bad| finding_of(bad, geometry.table_at())));
+    findings.extend(bad.iter().map(|bad| finding_of(bad, geometry.table_sector_at(bad.first as usize))));
     lost
 }
 
@@ -84,22 +84,28 @@ pub(super) fn pages_of(
     rows.iter().all(|(_, row)| row.is_sane(geometry.block_bytes)).then_some(rows)
 }
 
-/// What is to be said of sectors side by side that do not stand; whether they are blank.
-fn finding_of(bad: &Stretch<bool>, table_at: u64) -> Finding {
+/// What is to be said of sectors side by side that do not stand, the first of them `at`; whether they are blank.
+fn finding_of(bad: &Stretch<bool>, at: u64) -> Finding {
     let what = match (bad.count, bad.what) {
         (1, true) => "a sector is blank".to_owned(),
         (1, false) => "a sector does not verify".to_owned(),
         (count, true) => format!("{count} sectors are blank"),
         (count, false) => format!("{count} sectors do not verify"),
     };
-    let at = table_at + u64::from(bad.first) * SECTOR_BYTES as u64;
     finding("block table", at, format!("{what}; rebuilt from the blocks"))
 }
 
 /// Reads sectors of the table, one by one where the stretch cannot be read.
 fn read_stretch(scanner: &Scanner<'_>, first: usize, count: usize) -> Vec<u8> {
-    let at = scanner.geometry.table_at() + (first * SECTOR_BYTES) as u64;
+    let geometry = scanner.geometry;
     let mut bytes = vec![0; count * SECTOR_BYTES];
-    let _what_fails_is_zeros = read_what_can_be(scanner.disk, &mut bytes, at, SECTOR_BYTES);
+    let mut done = 0;
+    while let Some(rest) = bytes.get_mut(done * SECTOR_BYTES..).filter(|rest| !rest.is_empty()) {
+        let run = geometry.table_run(first + done, count - done);
+        let part = rest.get_mut(..run * SECTOR_BYTES).unwrap_or_default();
+        let at = geometry.table_sector_at(first + done);
+        let _what_fails_is_zeros = read_what_can_be(scanner.disk, part, at, SECTOR_BYTES);
+        done += run;
+    }
     bytes
 }

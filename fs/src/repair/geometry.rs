@@ -12,12 +12,16 @@
 //! blocks, and the copies between them, would be written into footage. So a layout counts only where something stands that
 //! depends on the size: any structure behind the blocks, or the blocks on both sides of both inner copies and the last one, with
 //! none of this volume behind it.
+//!
+//! Where the blocks of a volume that has grown are, only a superblock tells: nothing is made from its blocks, lest a part of it be
+//! taken for the whole.
 
 use crate::create::streams_by_default;
 use crate::disk::ReadAt;
 use crate::error::{Error, Result};
 use crate::format::block::{BlockHeader, second_header_at};
 use crate::format::directory::DirectoryHeader;
+use crate::format::extents::EXTENTS;
 use crate::format::geometry::{Geometry, LOG_SLOTS, STREAMS_MAX};
 use crate::format::hold::HoldSlot;
 use crate::format::round::RoundHeader;
@@ -76,6 +80,11 @@ pub(super) fn from_blocks(disk: &dyn ReadAt, path: &Path, wanted: Option<VolumeI
     let evidence = found.get(&volume).map(Vec::as_slice).unwrap_or_default();
     if let Some(detail) = evidence.iter().find_map(|block| block.features.unsupported()) {
         return Err(Error::Unsupported { path: path.to_owned(), detail });
+    }
+    if evidence.iter().any(|block| block.features.incompat & EXTENTS != 0) {
+        let detail =
+            "no superblock verifies, and the volume has grown: where its blocks are only a superblock tells";
+        return Err(refuse(detail.to_owned()));
     }
     if evidence.len() < NEEDED {
         return Err(refuse(format!(
@@ -182,7 +191,7 @@ fn choose(disk: &dyn ReadAt, volume: VolumeId, fitting: Vec<Geometry>) -> Option
         let blocks = *blocks_of.entry(place).or_insert_with(|| Blocks::find(&scanner));
         let [front, back] = structures_found(&scanner);
         let sized = back > 0 || blocks.tell_the_size || planted!(RepairGuessesSize);
-        if !sized || blocks.right * 4 < blocks.of_volume * 3 {
+        if !sized || blocks.grown || blocks.right * 4 < blocks.of_volume * 3 {
             return None;
         }
         let score = (blocks.right, front + back);
@@ -202,19 +211,22 @@ struct Blocks {
     of_volume: usize,
     /// Whether those stand that stand nowhere else in a volume of any other size.
     tell_the_size: bool,
+    /// Whether any was taken when the volume had grown: these are a part of it.
+    grown: bool,
 }
 
 impl Blocks {
     fn find(scanner: &Scanner<'_>) -> Blocks {
         let blocks = scanner.geometry.blocks;
         let step = (blocks / SAMPLES).max(1) as usize;
-        let (mut right, mut of_volume) = (0, 0);
+        let (mut right, mut of_volume, mut grown) = (0, 0, false);
         for block in (0..blocks).step_by(step).map(BlockIndex) {
-            let found = block_of(scanner, scanner.geometry.block_at(block));
-            of_volume += usize::from(found.is_some());
-            right += usize::from(found == Some(block));
+            let Some(found) = header_of(scanner, scanner.geometry.block_at(block)) else { continue };
+            of_volume += 1;
+            right += usize::from(found.block == block);
+            grown |= found.incompat & EXTENTS != 0;
         }
-        Blocks { right, of_volume, tell_the_size: tell_the_size(scanner) }
+        Blocks { right, of_volume, tell_the_size: tell_the_size(scanner), grown }
     }
 }
 
@@ -232,12 +244,16 @@ fn tell_the_size(scanner: &Scanner<'_>) -> bool {
 
 /// Which block of the volume says that it begins here.
 fn block_of(scanner: &Scanner<'_>, at: u64) -> Option<BlockIndex> {
+    header_of(scanner, at).map(|header| header.block)
+}
+
+fn header_of(scanner: &Scanner<'_>, at: u64) -> Option<BlockHeader> {
     let mut page = vec![0; scanner.geometry.page_bytes];
     scanner.disk.read_exact_at(&mut page, at).ok()?;
     let copies = [0, second_header_at(scanner.geometry.page_bytes)];
     let headers = copies.into_iter().filter_map(|at| BlockHeader::unseal(page.get(at..)?));
     let mut mine = headers.map(|(header, _)| header).filter(|header| header.volume == scanner.volume);
-    mine.next().map(|header| header.block)
+    mine.next()
 }
 
 /// How many of the other structures stand where this layout has them: before the blocks, and behind them.

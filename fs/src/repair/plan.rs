@@ -153,15 +153,16 @@ fn superblock(disk: &dyn ReadAt, path: &Path, wanted: Option<VolumeId>) -> Resul
 }
 
 fn superblocks(survey: &mut Survey) {
-    let bad = survey.recovered.superblocks_good.iter().filter(|good| !**good).count();
+    let copies = &survey.recovered.superblocks_good;
+    let (bad, all) = (copies.iter().filter(|good| !**good).count(), copies.len());
     match bad {
         0 => {}
-        4 => survey.step(
+        bad if bad == all => survey.step(
             "superblock",
             "none of its copies verifies: all are made from the blocks; label and creator are lost"
                 .to_owned(),
         ),
-        bad => survey.step("superblock", format!("{bad} of 4 copies are written again")),
+        bad => survey.step("superblock", format!("{bad} of {all} copies are written again")),
     }
 }
 

@@ -38,11 +38,11 @@ impl BadCopies {
         if planted!(CopiesNotRepaired) {
             return BadCopies::default();
         }
-        let copies = recovered.geometry.copies_at.into_iter().zip(recovered.superblocks_good);
+        let copies = recovered.geometry.copies_at.iter().copied().zip(&recovered.superblocks_good);
         let newest = &recovered.directory;
         let differ = recovered.directories.iter().any(|copy| copy.as_ref() != Some(newest));
         BadCopies {
-            superblocks_at: copies.filter(|(_, good)| !good).map(|(at, _)| at).collect(),
+            superblocks_at: copies.filter(|(_, good)| !**good).map(|(at, _)| at).collect(),
             directories: differ.then(|| recovered.directories.clone()),
             ..BadCopies::default()
         }
@@ -149,7 +149,7 @@ impl<D: Disk> Engine<D> {
 }
 
 /// Writes metadata and flushes it: one step of bringing two copies up to date, one after the other.
-pub(super) fn write_flushed<D: Disk>(
+pub(crate) fn write_flushed<D: Disk>(
     writes: &mut Writes<D>,
     at: u64,
     buffer: AlignedBuffer,

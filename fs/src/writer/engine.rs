@@ -468,8 +468,10 @@ pub(crate) fn superblock_of(geometry: &Geometry) -> Superblock {
         version: crate::format::FORMAT_VERSION,
         page_shift: geometry.page_bytes.trailing_zeros() as u8,
         block_shift: geometry.block_bytes.trailing_zeros() as u8,
-        blocks: geometry.blocks,
-        size_bytes: geometry.size_bytes,
+        blocks: geometry.first_blocks,
+        size_bytes: geometry.first_size_bytes,
+        incompat: geometry.incompat(),
+        grown: geometry.grown_sizes(),
         streams_max: geometry.streams_max,
         holds_max: geometry.holds_max,
         region_bytes: geometry.region_bytes as u32,
@@ -483,7 +485,7 @@ pub(crate) fn superblock_of(geometry: &Geometry) -> Superblock {
         table_bytes: geometry.table_bytes as u64,
         front_at: geometry.front_at,
         back_at: geometry.back_at,
-        copies_at: geometry.copies_at,
+        copies_at: std::array::from_fn(|copy| geometry.copies_at.get(copy).copied().unwrap_or_default()),
         stretches_at: geometry.stretches_at,
         ..Superblock::default()
     }

@@ -63,6 +63,7 @@ pub(super) fn submit_sectors<D: Disk>(
         for (sector, place) in (index * per_unit..).zip(buffer.chunks_exact_mut(SECTOR_BYTES)) {
             TableSector::new(sector as u32, round, ledger.sector_rows(sector)).seal_as(magic, place);
         }
-        writes.submit(geometry.table_at() + (index * unit) as u64, Arc::new(buffer), Purpose::Table(index));
+        let at = geometry.table_sector_at(index * per_unit);
+        writes.submit(at, Arc::new(buffer), Purpose::Table(index));
     }
 }

@@ -128,6 +128,7 @@ impl Stream {
             granted_in: core.round,
             taken: core.clock.wall(),
             maximum_age_s: core.ledger.maximum_age_s(self.id),
+            incompat: core.geometry.incompat(),
             ..BlockHeader::default()
         };
         let mut page = core.writes.buffer(core.geometry.page_bytes);
