@@ -16,6 +16,7 @@ mod fault_budget;
 mod forecast;
 mod format;
 mod gap;
+mod grow;
 mod hold;
 pub mod partition;
 mod pieces;
@@ -43,6 +44,7 @@ pub use create::{CreateOptions, create, plan, plan_at};
 pub use error::{Error, Result};
 pub use format::FORMAT_VERSION;
 pub use gap::{Gap, GapReason};
+pub use grow::{GrowOptions, GrowReport, grow, plan_grow};
 pub use hold::{HOLD_LABEL_BYTES_MAX, HeldSpan, Hold, HoldRequest, HoldRoom};
 pub use reader::{
     BlockOutline, ChunkCache, ChunkKey, ChunkReader, Cursor, LoadedChunk, OutlineChunk, OutlineKind,

@@ -64,6 +64,27 @@ pub fn create_file(
     Ok(())
 }
 
+/// Makes an existing file `size_bytes` long, never shorter, with all of its space reserved as [`create_file`] does it, durably. A file
+/// that copies on write is written in place if it was created so.
+///
+/// # Errors
+/// [`Error::Io`], as [`create_file`]; the file is as long as it was then.
+pub(crate) fn extend_file(path: &Path, size_bytes: u64) -> Result<()> {
+    let failed = |source| Error::io("make larger", path, explain(source, path, size_bytes));
+    let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+    let before = file.metadata().map_err(failed)?.len();
+    let length = libc::off_t::try_from(size_bytes).map_err(|_| {
+        Error::Invalid(format!("{}: cannot have a size of {size_bytes} bytes", path.display()))
+    })?;
+    let reserved = reserve(&file, length).and_then(|()| file.sync_all());
+    reserved
+        .inspect_err(|_| {
+            // Of what was reserved before there was no more. That it stays is the lesser error.
+            let _longer = file.set_len(before);
+        })
+        .map_err(failed)
+}
+
 /// Removes the file unless told to keep it.
 struct Unfinished<'a>(Option<&'a Path>);
 

@@ -35,6 +35,7 @@ use std::time::Duration;
 
 pub use buffer::{AlignedBuffer, BUFFER_ALIGNMENT_BYTES};
 pub use create::create_file;
+pub(crate) use create::extend_file;
 pub(crate) use device::Device;
 pub use file::{EngineInUse, EngineKind, FileDisk, FileOptions, IO_DEPTH, IO_DEPTH_MAX, IoEngine};
 pub use lock::LOCK_WAIT;
@@ -131,6 +132,32 @@ impl<T: ReadAt + ?Sized> ReadAt for Arc<T> {
 
     fn will_read(&self, offset: u64, bytes: usize) {
         (**self).will_read(offset, bytes);
+    }
+}
+
+impl<T: Disk + ?Sized> Disk for &mut T {
+    fn size_bytes(&self) -> u64 {
+        (**self).size_bytes()
+    }
+
+    fn alignment_bytes(&self) -> u32 {
+        (**self).alignment_bytes()
+    }
+
+    fn submit(&mut self, operation: Operation) -> Token {
+        (**self).submit(operation)
+    }
+
+    fn poll(&mut self, wait: Duration) -> Option<Completion> {
+        (**self).poll(wait)
+    }
+
+    fn in_flight(&self) -> usize {
+        (**self).in_flight()
+    }
+
+    fn waker(&self) -> Option<Waker> {
+        (**self).waker()
     }
 }
 

@@ -140,6 +140,32 @@ pub(crate) fn empty(path: &Path, disk: &dyn ReadAt, force: bool) -> Result<()> {
     }
 }
 
+/// How far behind the end of a volume another program's begin is looked for, in bytes.
+const NEIGHBOUR_BYTES: u64 = 16 << 20;
+/// Where partitions begin.
+const PARTITIONS_UNIT: usize = 1 << 20;
+
+/// Refuses space from here on that another program has written to, without `force`: it was a partition of its own a moment ago, and may
+/// not have been meant to go.
+///
+/// # Errors
+/// [`Error::NotSafe`], [`Error::Io`].
+pub(crate) fn empty_from(path: &Path, disk: &dyn ReadAt, from: u64, force: bool) -> Result<()> {
+    let end = disk.size_bytes().min(from.saturating_add(NEIGHBOUR_BYTES));
+    for at in (from..end).step_by(PARTITIONS_UNIT) {
+        let found = signature::begins(disk, at)
+            .map_err(|source| Error::io("read what lies behind the volume on", path, source))?;
+        if let Some(name) = found.filter(|_| !force) {
+            let detail = format!(
+                "the space behind the volume, {at} bytes from its begin, carries a signature of {name}: look what it is, and give --force to take \
+                 it in and lose it"
+            );
+            return Err(Error::NotSafe { path: path.to_owned(), detail });
+        }
+    }
+    Ok(())
+}
+
 fn is_device(path: &Path, number: u64) -> bool {
     std::fs::metadata(path).is_ok_and(|found| found.file_type().is_block_device() && found.rdev() == number)
 }

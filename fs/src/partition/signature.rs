@@ -8,7 +8,7 @@ use std::io;
 
 use crate::disk::ReadAt;
 use crate::format::SECTOR_BYTES;
-use crate::format::superblock::Head;
+use crate::format::superblock::{Head, Superblock};
 
 /// All places below are in here, or at the end.
 const FRONT_BYTES: usize = 264 << 10;
@@ -86,6 +86,20 @@ pub(super) fn foreign(disk: &dyn ReadAt) -> io::Result<Option<&'static str>> {
         return Ok(found);
     }
     at_end(disk, size)
+}
+
+/// The name of what begins at a place of a device, a Keha volume included.
+///
+/// # Errors
+/// The device cannot be read.
+pub(super) fn begins(disk: &dyn ReadAt, at: u64) -> io::Result<Option<&'static str>> {
+    let rest = disk.size_bytes().saturating_sub(at);
+    let mut front = vec![0; usize::try_from(rest).unwrap_or(FRONT_BYTES).min(FRONT_BYTES)];
+    disk.read_exact_at(&mut front, at)?;
+    let volume = front.get(..SECTOR_BYTES).and_then(Superblock::read);
+    // A copy at the place where it belongs is no begin.
+    let keha = volume.filter(|volume| !volume.all_copies_at().contains(&at)).map(|_| "a Keha volume");
+    Ok(keha.or_else(|| in_front(&front, |_| true)))
 }
 
 fn in_front(front: &[u8], counts: impl Fn(usize) -> bool) -> Option<&'static str> {

@@ -50,7 +50,11 @@ pub(super) fn resumed_beside_a_neighbour(seed: u64) -> Verdict<u64> {
 }
 
 pub(super) fn power_cuts(seed: u64) -> Verdict<u64> {
-    let shape = Shape::random(&mut SimRng::new(seed));
+    power_cuts_on(Shape::random(&mut SimRng::new(seed)), seed)
+}
+
+/// [`power_cuts`] on a volume of this shape.
+pub(super) fn power_cuts_on(shape: Shape, seed: u64) -> Verdict<u64> {
     let mut driver = Driver::new(shape, seed, Cuts { one_in: 40, plans: 8, deep_one_in: 40 })?;
     for step in 0..250 {
         driver.step().map_err(|why| format!("step {step}: {why}"))?;
@@ -64,7 +68,11 @@ fn after_a_power_cut_at_every_single_event_of_a_short_recording_the_same_holds()
 }
 
 pub(super) fn every_event(seed: u64) -> Verdict<u64> {
-    let shape = Shape::SMALL;
+    every_event_on(Shape::SMALL, seed)
+}
+
+/// [`every_event`] on a volume of this shape.
+pub(super) fn every_event_on(shape: Shape, seed: u64) -> Verdict<u64> {
     let mut driver = Driver::new(shape, seed, Cuts { one_in: 1, plans: 20, deep_one_in: 0 })?;
     driver.admit("cam0")?;
     driver.push(0, 900)?;

@@ -37,10 +37,11 @@ struct Recipe {
     make: fn() -> Verdict<SimImage>,
 }
 
-const RECIPES: [Recipe; 3] = [
+const RECIPES: [Recipe; 4] = [
     Recipe { name: "closed", make: closed },
     Recipe { name: "crashed", make: crashed },
     Recipe { name: "large-pages", make: large_pages },
+    Recipe { name: "grown", make: grown },
 ];
 
 /// Two cameras over more than a lap, with everything that a stream may have, and a hold.
@@ -106,8 +107,27 @@ fn large_pages() -> Verdict<SimImage> {
         block_bytes: 32 << 10,
         streams: 2,
         alignment_bytes: 4096,
+        grown_bytes: [0; 2],
     };
     Ok(recorded(shape, 9003)?.close()?.0)
+}
+
+/// Recorded over a lap, grown twice, and recorded on after each time.
+fn grown() -> Verdict<SimImage> {
+    let shape = Shape { size_bytes: 448 << 10, ..Shape::SMALL };
+    let (mut image, mut model) = recorded(shape, 9004)?.close()?;
+    for grown_bytes in [[528 << 10, 0], [528 << 10, 720 << 10]] {
+        let shape = Shape { grown_bytes, ..shape };
+        image = super::grow_tests::grown(&image, shape.whole_bytes(), 0)?;
+        let mut driver = Driver::on(image, shape, model, 9005, Cuts::NONE)?;
+        for turn in 0..30 {
+            driver.push_any(turn)?;
+            driver.push(0, 4_000)?;
+            driver.round()?;
+        }
+        (image, model) = driver.close()?;
+    }
+    Ok(image)
 }
 
 /// Makes a volume. What is random in it by design is given fixed values.

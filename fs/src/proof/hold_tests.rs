@@ -13,7 +13,14 @@ use std::time::Duration;
 pub(super) fn shape(seed: u64) -> Shape {
     let page_bytes = if seed.is_multiple_of(2) { 512 } else { 1024 };
     let alignment_bytes = page_bytes as u32;
-    Shape { size_bytes: 640 << 10, page_bytes, block_bytes: 16 << 10, streams: 2, alignment_bytes }
+    Shape {
+        size_bytes: 640 << 10,
+        page_bytes,
+        block_bytes: 16 << 10,
+        streams: 2,
+        alignment_bytes,
+        grown_bytes: [0; 2],
+    }
 }
 
 /// Two streams, and a ring that is full.

@@ -119,7 +119,12 @@ proptest! {
 
 /// Two laps with all that changes in between, and the order of overwriting watched.
 pub(super) fn laps(seed: u64) -> Verdict<u64> {
-    let mut driver = Driver::new(Shape::SMALL, seed, Cuts::NONE)?;
+    laps_on(Shape::SMALL, seed)
+}
+
+/// [`laps`] on a volume of this shape.
+pub(super) fn laps_on(shape: Shape, seed: u64) -> Verdict<u64> {
+    let mut driver = Driver::new(shape, seed, Cuts::NONE)?;
     driver.admit("cam0")?;
     driver.admit("cam1")?;
     for turn in 0..4 {

@@ -32,6 +32,8 @@ pub(super) struct Shape {
     pub(super) streams: u32,
     /// What the disk reads and writes at once.
     pub(super) alignment_bytes: u32,
+    /// To which sizes it has grown; 0 = not.
+    pub(super) grown_bytes: [u64; 2],
 }
 
 impl Shape {
@@ -42,6 +44,7 @@ impl Shape {
         block_bytes: 16 << 10,
         streams: 2,
         alignment_bytes: 512,
+        grown_bytes: [0; 2],
     };
 
     /// A disk that takes only 4 KiB at once; a power cut may still tear these.
@@ -51,7 +54,16 @@ impl Shape {
         block_bytes: 64 << 10,
         streams: 2,
         alignment_bytes: 4096,
+        grown_bytes: [0; 2],
     };
+
+    /// A small volume that has grown twice, the first time by less than a page of the table has rows.
+    pub(super) const GROWN: Shape =
+        Shape { size_bytes: 352 << 10, grown_bytes: [400 << 10, 640 << 10], ..Shape::SMALL };
+
+    /// The same with large pages: a page of the table has the rows of all blocks.
+    pub(super) const GROWN_OF_LARGE_SECTORS: Shape =
+        Shape { grown_bytes: [1600 << 10, 2400 << 10], ..Shape::OF_LARGE_SECTORS };
 
     /// One of the shapes that are tried.
     pub(super) fn random(rng: &mut SimRng) -> Shape {
@@ -64,10 +76,17 @@ impl Shape {
         Shape { size_bytes: size_kib << 10, page_bytes, streams, ..Shape::SMALL }
     }
 
+    /// How large it is by now.
+    pub(super) fn whole_bytes(&self) -> u64 {
+        self.grown_bytes.into_iter().fold(self.size_bytes, u64::max)
+    }
+
     /// Where everything stands.
     pub(super) fn geometry(&self) -> Geometry {
-        Geometry::derive(self.size_bytes, self.page_bytes, self.block_bytes, self.streams)
-            .unwrap_or_else(|| panic!("{self:?} is no volume"))
+        let first = Geometry::derive(self.size_bytes, self.page_bytes, self.block_bytes, self.streams);
+        let grown = self.grown_bytes.into_iter().filter(|size| *size > 0);
+        let whole = grown.fold(first, |geometry, size| geometry?.grown(size));
+        whole.unwrap_or_else(|| panic!("{self:?} is no volume"))
     }
 }
 

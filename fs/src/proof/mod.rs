@@ -20,6 +20,8 @@ mod fixture_tests;
 mod footer_tests;
 mod future_tests;
 mod fuzz;
+mod grow_tests;
+mod grown_tests;
 mod hold_doubt_tests;
 mod hold_fault_tests;
 mod hold_tests;

@@ -244,6 +244,11 @@ fn beside_a_writer_that_goes_round_the_ring_nothing_is_found() {
 pub(super) fn finds_nothing(seed: u64) -> Verdict<u64> {
     let mut rng = SimRng::new(seed);
     let shape = Shape::random(&mut rng);
+    finds_nothing_on(shape, seed, rng)
+}
+
+/// [`finds_nothing`] on a volume of this shape.
+pub(super) fn finds_nothing_on(shape: Shape, seed: u64, mut rng: SimRng) -> Verdict<u64> {
     let before = super::judged();
     let mut driver = Driver::new(shape, seed, Cuts::NONE)?;
     let (geometry, clock) = (shape.geometry(), Arc::clone(&driver.clock));

@@ -56,7 +56,7 @@ pub(crate) use rows::{Page, Rows};
 pub(crate) use stretches::{Stretch, note};
 pub(crate) use superblock::{
     Found as FoundSuperblock, find_anywhere as find_superblock_anywhere, find_of as find_superblock_of,
-    judge as judge_superblock, likely, volumes_named,
+    highest_generation, judge as judge_superblock, likely, volumes_named,
 };
 pub(crate) use totals::{Total, Totals};
 pub(crate) use verdict::{Header, Source, Verdict, judge};

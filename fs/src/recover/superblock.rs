@@ -168,6 +168,15 @@ pub(crate) fn volumes_named(disk: &dyn ReadAt, superblock: &Superblock) -> BTree
     copies.map(|copy| copy.volume).chain([superblock.volume]).collect()
 }
 
+/// The highest generation of a volume that any superblock of it says: here where it says that its copies stand, and at the disk's end.
+pub(crate) fn highest_generation(disk: &dyn ReadAt, superblock: &Superblock) -> u64 {
+    let region = region_bytes(disk.size_bytes(), 512);
+    let last = (disk.size_bytes() / region).saturating_sub(1) * region;
+    let copies = superblock.all_copies_at().into_iter().chain([last]).filter_map(|at| read_at(disk, at));
+    let mine = copies.filter(|copy| copy.volume == superblock.volume).map(|copy| copy.generation);
+    mine.max().unwrap_or_default().max(superblock.generation)
+}
+
 /// Why the volume of the superblock that stands here cannot be read, if so. `wanted`: only of this volume.
 fn unsupported_at(disk: &dyn ReadAt, at: u64, wanted: Option<VolumeId>) -> Option<String> {
     let mut bytes = vec![0; Superblock::SIZE];

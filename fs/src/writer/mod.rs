@@ -5,7 +5,7 @@
 //! and closing.
 
 mod carry;
-mod copies;
+pub(crate) mod copies;
 mod core;
 mod draft;
 pub(crate) mod engine;
@@ -23,7 +23,7 @@ mod sessions;
 mod stream;
 mod table;
 mod thread;
-mod writes;
+pub(crate) mod writes;
 
 pub use carry::{Carried, Undone};
 pub use erase::EraseRequest;

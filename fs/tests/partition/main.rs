@@ -6,6 +6,7 @@
 mod common;
 mod disk;
 mod finding;
+mod grow;
 mod guards;
 #[path = "../../../tests/src/loop_device.rs"]
 mod loop_device;

@@ -6,9 +6,9 @@ use keha_fs::{CreateOptions, Item, TimeRange, Volume, create};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-const FRAMES: i64 = 60;
+pub(crate) const FRAMES: i64 = 60;
 
-fn record(path: &Path) {
+pub(crate) fn record(path: &Path) {
     let writer = open(path);
     let mut stream = configured(&writer, &name("yard"));
     for index in 0..FRAMES {
@@ -19,7 +19,7 @@ fn record(path: &Path) {
 }
 
 /// How many samples there are, all as they were recorded, and nothing damaged.
-fn read(path: &Path) -> i64 {
+pub(crate) fn read(path: &Path) -> i64 {
     let volume = Volume::open(path).expect("a volume");
     let stream = volume.stream(&name("yard")).expect("the stream");
     let mut cursor = volume.read(stream.id, TimeRange::default()).expect("footage");

@@ -200,7 +200,7 @@ impl Driver {
 
     /// A lap and more: every block is overwritten; all is judged.
     pub(in crate::proof) fn lap(&mut self) -> Verdict {
-        let bytes = self.shape.size_bytes as usize;
+        let bytes = self.shape.whole_bytes() as usize;
         let mut pushed = 0;
         while pushed < bytes {
             for which in 0..self.feeds.len() {
