@@ -39,9 +39,12 @@ fn the_guide_leads_from_a_bare_disk_to_a_recording_volume() {
     let mut blocks = commands(&guide);
     let last = blocks.pop().expect("blocks");
     assert!(blocks.len() > 4 && blocks[0].contains("/dev/sdX") && last.contains("gdisk"), "{blocks:?}");
-    // The last one is about a disk whose table is damaged in front.
+    let grows = blocks.pop().expect("blocks");
+    assert!(grows.contains("volume grow"), "{grows}");
+    // Before the last but one the disk has become larger; the last one is about a disk whose table is damaged in front.
+    let larger = "truncate --size=192M disk\nlosetup --set-capacity $DISK\n";
     let damage = "dd if=/dev/zero of=$DISK bs=4096 count=5 conv=fsync\n";
-    let all = [blocks.concat().as_str(), damage, last].concat();
+    let all = [blocks.concat().as_str(), larger, grows, damage, last].concat();
     for sector_bytes in [512, 4096] {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let Some(disk) = Disk::new(dir.path(), sector_bytes) else { return };
@@ -65,8 +68,13 @@ fn the_guide_leads_from_a_bare_disk_to_a_recording_volume() {
             .expect("bash runs");
         assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
         let said = stdout(&output);
-        for says in ["would create partuuid:", "created partuuid:", &format!("number 1 on {}", disk.0.node())]
-        {
+        for says in [
+            "would create partuuid:",
+            "created partuuid:",
+            "would grow partuuid:",
+            "grew partuuid:",
+            &format!("number 1 on {}", disk.0.node()),
+        ] {
             assert!(said.contains(says), "{says:?}: {said}{}", stderr(&output));
         }
     }

@@ -18,6 +18,9 @@ fn wrong_usage_is_one_line_and_status_2() {
         (&["volume", "create", "a.ring", "--size", "1GiB", "--block-size", "8GiB"], "256MiB"),
         (&["volume", "create", "a.ring", "--size", "1GiB", "--force"], "are for partitions"),
         (&["volume", "create", "partuuid:0"], "not the identity of a partition"),
+        (&["volume", "grow"], "KEHA_VOLUME"),
+        (&["volume", "grow", "a.ring", "--size", "0"], "0 is no size"),
+        (&["volume", "grow", "a.ring", "--force"], "is for partitions"),
         (&["volume", "info", "partuuid:0"], "not the identity of a partition"),
         (&["volume", "info"], "KEHA_VOLUME"),
         (&["volume", "info", ""], "KEHA_VOLUME"),
@@ -70,6 +73,7 @@ fn the_help_of_every_command_is_as_published() {
         "volume blocks",
         "volume dump",
         "volume check",
+        "volume grow",
     ] {
         let mut arguments: Vec<&str> = command.split_whitespace().collect();
         arguments.push("--help");

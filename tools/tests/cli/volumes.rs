@@ -2,7 +2,9 @@
 
 use crate::support::{assert_refused, keha, names, run, stderr, stdout, volume};
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 
 #[test]
 fn a_volume_is_created_and_looked_into() {
@@ -139,4 +141,51 @@ fn a_stream_or_block_that_is_not_there_is_said() {
         2,
         "the volume has blocks 0 to",
     );
+}
+
+#[test]
+fn a_volume_grows_when_nobody_records_into_it() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = volume(dir.path(), "64MiB");
+    let mut recorder = keha()
+        .current_dir(dir.path())
+        .env("KEHA_RUNTIME_DIR", dir.path())
+        .args(["record", path, "--json", "--camera", "front=testsrc://?size=320x240"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary runs");
+    let mut lines = BufReader::new(recorder.stdout.take().expect("its output")).lines();
+    let mut seen = |event: &str| lines.by_ref().map_while(Result::ok).any(|line| line.contains(event));
+    assert!(seen("\"started\"") && seen("\"round\""));
+    assert_refused(
+        &run(dir.path(), &["-q", "volume", "grow", path, "--size", "128MiB"]),
+        1,
+        "already open for writing",
+    );
+    recorder.kill().expect("killed");
+    recorder.wait().expect("it ends");
+    assert_eq!(fs::metadata(dir.path().join(path)).expect("there").len(), 64 << 20);
+
+    assert_refused(&run(dir.path(), &["volume", "grow", path]), 1, "no room for one more block");
+    let dry = run(dir.path(), &["volume", "grow", path, "--size", "128MiB", "--dry-run", "--json"]);
+    let planned: serde_json::Value = serde_json::from_slice(&dry.stdout).expect("one document");
+    assert_eq!(
+        (planned["schema"].as_str(), planned["dry_run"].as_bool()),
+        (Some("keha.volume-grow/1"), Some(true))
+    );
+    assert_eq!(planned["volume"]["size_bytes"], 128 << 20);
+    assert_eq!(fs::metadata(dir.path().join(path)).expect("there").len(), 64 << 20, "a plan writes nothing");
+
+    let grown = run(dir.path(), &["volume", "grow", path, "--size", "128MiB"]);
+    assert!(
+        grown.status.success() && stdout(&grown).starts_with("grew a.ring: from 64 MiB in "),
+        "{}",
+        stderr(&grown)
+    );
+    let info = run(dir.path(), &["volume", "info", path, "--json"]);
+    let info: serde_json::Value = serde_json::from_slice(&info.stdout).expect("one document");
+    assert_eq!(info["volume"], planned["volume"]);
+    let check = run(dir.path(), &["volume", "check", path]);
+    assert_eq!(check.status.code(), Some(0), "{}{}", stdout(&check), stderr(&check));
 }

@@ -1,5 +1,6 @@
 //! `keha volume ...`: create volumes and look into them. Looking writes nothing and needs no lock: it works beside a
-//! recorder, and on an image that is damaged or cut short. Only `check --repair` writes, and only to what nobody else writes.
+//! recorder, and on an image that is damaged or cut short. Only `check --repair` and `grow` write to what is there, and only
+//! where nobody else does.
 
 mod blocks;
 mod check;
@@ -9,6 +10,7 @@ mod dump;
 #[cfg(test)]
 mod example;
 mod findings;
+mod grow;
 mod info;
 mod map;
 mod partition;
@@ -34,6 +36,8 @@ pub(crate) enum Command {
     Dump(dump::Args),
     /// Verify every live byte; with --repair, put right what describes the volume
     Check(check::Args),
+    /// Take in what the volume's file or partition has become larger by, or make its file larger
+    Grow(grow::Args),
     /// Copy footage whole into another volume
     Copy(copy::Args),
 }
@@ -45,6 +49,7 @@ pub(crate) fn run(command: Command, output: Output) -> anyhow::Result<Exit> {
         Command::Blocks(args) => blocks::run(&args, output),
         Command::Dump(args) => dump::run(&args, output),
         Command::Check(args) => check::run(&args, output),
+        Command::Grow(args) => grow::run(&args, output),
         Command::Copy(args) => copy::run(&args, output),
     }
 }
