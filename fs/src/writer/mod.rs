@@ -175,7 +175,8 @@ impl Writer {
     /// Holds a range of a stream: the ring does not overwrite it until the hold is lifted or expires. When this returns, the
     /// hold survives any crash. A range that reaches into the future is held as it is recorded, with room set aside for it by
     /// the stream's bit rate; if that is not enough and there is no more, the hold ends there and says so. It waits for the
-    /// writer's thread: a round or two, a minute at most where the disk does not answer.
+    /// writer's thread: a round or two, a minute at most where the disk does not answer; what was waited for in vain is not begun any more,
+    /// or lifted again as soon as it is made.
     ///
     /// # Errors
     /// [`Error::NoSuchStream`]; [`Error::NotRecorded`] if nothing is there and nothing is to come; [`Error::NoRoomToHold`];

@@ -1,9 +1,11 @@
 //! What the writer's thread does, over and over: takes in what came, makes a round when one is due, answers who asked.
 
+use super::answer::Answer;
 use super::{Admitted, Ask, Pulse, ROUND_LONG, Shared, WAKE_BYTES};
 use crate::admission::Recording;
 use crate::disk::FileDisk;
 use crate::error::{Error, Result};
+use crate::hold::{Hold, HoldRequest};
 use crate::report::{Health, RoundReport};
 use crate::retention::RetentionRequest;
 use crate::retention::erase::Erased;
@@ -11,7 +13,6 @@ use crate::types::{StreamId, StreamName};
 use crate::writer::engine::Engine;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 /// How soon a round follows one in which a stream found no block granted.
@@ -31,7 +32,7 @@ pub(super) struct Body {
     /// Holds to be made or lifted, after the next regular round: who asks often must not turn the ring.
     holds_asked: VecDeque<Ask>,
     /// Who waits for an erasure.
-    erasing: Option<SyncSender<Result<Erased>>>,
+    erasing: Option<Answer<Result<Erased>>>,
 }
 
 /// Tells the handles when the thread is gone, however it went.
@@ -151,7 +152,7 @@ impl Body {
         }
         let _gone = match ask {
             Ask::Admit(name, id, answer) => self.answer_admission(&name, id, &answer),
-            Ask::Hold(request, answer) => answer.send(self.engine.add_hold(&request)).is_err(),
+            Ask::Hold(request, answer) => self.answer_hold(&request, &answer),
             Ask::Lift(id, answer) => answer.send(self.engine.lift_hold(id)).is_err(),
             Ask::Retain(request, answer) => answer.send(self.retain(&request)).is_err(),
             Ask::Scrub(outcome, answer) => {
@@ -173,6 +174,20 @@ impl Body {
         self.answer_erased();
     }
 
+    /// Whether who asked has gone: then nothing is held, for nobody would know of it.
+    fn answer_hold(&mut self, request: &HoldRequest, answer: &Answer<Result<Hold>>) -> bool {
+        if !answer.is_awaited() {
+            return true;
+        }
+        let Err(given_back) = answer.send(self.engine.add_hold(request)) else { return false };
+        if let Ok(Hold { id, .. }) = given_back
+            && let Err(error) = self.engine.lift_hold(id)
+        {
+            tracing::warn!(%id, %error, "nobody waits for this hold any more, and it stands: lift it");
+        }
+        true
+    }
+
     fn retain(&mut self, request: &RetentionRequest) -> Result<()> {
         self.engine.set_retention(request)?;
         let ages: Vec<u64> = self.engine.maximum_ages().collect();
@@ -187,7 +202,7 @@ impl Body {
         &mut self,
         name: &StreamName,
         id: Option<StreamId>,
-        answer: &SyncSender<Result<Admitted>>,
+        answer: &Answer<Result<Admitted>>,
     ) -> bool {
         let admitted = self.admit(name, id);
         let index = admitted.as_ref().ok().map(|admitted| admitted.index);

@@ -1,12 +1,13 @@
 //! Who waits for an erasure is answered whatever else is asked meanwhile: without the thread, ask by ask.
 
+use super::super::answer::{Answer, Answered, answer};
 use super::super::{Ask, Inbox, Pulse, Shared};
 use super::Body;
 use crate::clock::SimClock;
 use crate::configuration::{Configuration, TrackConfiguration, TrackKind};
 use crate::create::{CreateOptions, create};
 use crate::disk::{FileDisk, FileOptions, FileReader};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hold::{Hold, HoldRequest};
 use crate::retention::erase::Erased;
 use crate::sample::{Anchor, ClockSource, Sample, SampleFlags};
@@ -17,7 +18,6 @@ use crate::writer::{EraseRequest, Input, StoredConfiguration};
 use bytes::Bytes;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -83,8 +83,8 @@ fn frame(number: i64) -> Input {
 }
 
 /// Asks as another thread would, and has it answered.
-fn ask<T>(body: &mut Body, ask: impl FnOnce(SyncSender<Result<T>>) -> Ask) -> Receiver<Result<T>> {
-    let (answer, answered) = sync_channel(1);
+fn ask<T>(body: &mut Body, ask: impl FnOnce(Answer<Result<T>>) -> Ask) -> Answered<Result<T>> {
+    let (answer, answered) = answer();
     body.shared.lock().asks_waiting += 1;
     body.answer(ask(answer));
     answered
@@ -124,11 +124,11 @@ fn all_who_wait_to_hold_or_lift_are_answered_after_one_round() {
         label: "a download".to_owned(),
         expires: None,
     };
-    let queue = |body: &mut Body, holds: i64| -> Vec<Receiver<Result<Hold>>> {
+    let queue = |body: &mut Body, holds: i64| -> Vec<Answered<Result<Hold>>> {
         let wanted =
             (0..holds).map(|number| request(if number % 2 == 0 { &front } else { &back }, number * 3));
         let asked = wanted.map(|request| {
-            let (answer, answered) = sync_channel(1);
+            let (answer, answered) = answer();
             body.shared.lock().asks_waiting += 1;
             body.take_ask(Ask::Hold(request, answer));
             answered
@@ -140,18 +140,59 @@ fn all_who_wait_to_hold_or_lift_are_answered_after_one_round() {
     body.engine.round();
     body.answer_asked();
     let holds: Vec<Hold> =
-        asked.iter().map(|answered| answered.try_recv().expect("an answer").expect("it is held")).collect();
+        asked.iter().map(|answered| answered.now().expect("an answer").expect("it is held")).collect();
     for hold in holds {
-        let lifted: Receiver<Result<Hold>> = ask(&mut body, |answer| Ask::Lift(hold.id, answer));
-        lifted.try_recv().expect("an answer").expect("it is lifted");
+        let lifted: Answered<Result<Hold>> = ask(&mut body, |answer| Ask::Lift(hold.id, answer));
+        lifted.now().expect("an answer").expect("it is lifted");
     }
     // Where each takes its time, the next round is not kept waiting.
     body.interval = Duration::ZERO;
     let asked = queue(&mut body, 3);
     body.engine.round();
     body.answer_asked();
-    assert_eq!(asked.iter().filter(|answered| answered.try_recv().is_ok()).count(), 1);
+    assert_eq!(asked.iter().filter(|answered| answered.now().is_ok()).count(), 1);
     assert_eq!(body.holds_asked.len(), 2);
+    body.close().expect("closed");
+}
+
+/// It was made when the disk answered again, and nobody knew of it.
+#[test]
+fn what_nobody_waits_for_any_more_is_not_held() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut body, [front, _], _) = recorded(folder.path(), Duration::from_secs(3600));
+    let request = HoldRequest {
+        stream: front,
+        from: wall(3),
+        to: wall(5),
+        label: "a download".to_owned(),
+        expires: None,
+    };
+    let holds = |body: &Body| body.engine.hold_room().holds;
+    let queue = |body: &mut Body, answer| {
+        body.shared.lock().asks_waiting += 1;
+        body.take_ask(Ask::Hold(request.clone(), answer));
+    };
+    // He went before it was begun.
+    let (given, asked) = answer();
+    queue(&mut body, given);
+    drop(asked);
+    body.engine.round();
+    body.answer_asked();
+    assert_eq!((holds(&body), body.shared.lock().asks_waiting), (0, 0));
+    // And while it was made: there is no room for the answer.
+    let (given, asked) = answer();
+    given.send(Err(Error::Invalid("in the way".to_owned()))).expect("somebody waits");
+    queue(&mut body, given);
+    body.engine.round();
+    body.answer_asked();
+    assert_eq!(holds(&body), 0);
+    drop(asked);
+    let (given, asked) = answer();
+    queue(&mut body, given);
+    body.engine.round();
+    body.answer_asked();
+    let held: Hold = asked.now().expect("an answer").expect("it is held");
+    assert!(holds(&body) == 1 && body.engine.lift_hold(held.id).is_ok());
     body.close().expect("closed");
 }
 
@@ -163,8 +204,8 @@ fn who_waits_for_an_erasure_is_answered_also_when_it_ends_while_a_hold_is_made()
     for turn in 0..6 {
         let (from, to) = (wall(turn * 3), wall(turn * 3 + 2));
         let request = EraseRequest { stream: front.clone(), from, to };
-        let erased: Receiver<Result<Erased>> = ask(&mut body, |answer| Ask::Erase(request, answer));
-        let mut answer = erased.try_recv().ok();
+        let erased: Answered<Result<Erased>> = ask(&mut body, |answer| Ask::Erase(request, answer));
+        let mut answer = erased.now().ok();
         // No round of its own: only those that holds make.
         for _ in 0..200 {
             if answer.is_some() {
@@ -175,12 +216,12 @@ fn who_waits_for_an_erasure_is_answered_also_when_it_ends_while_a_hold_is_made()
             next += 1;
             let label = "case".to_owned();
             let request = HoldRequest { stream: back.clone(), from, to, label, expires: None };
-            let held: Receiver<Result<Hold>> = ask(&mut body, |answer| Ask::Hold(request, answer));
-            let hold = held.try_recv().expect("an answer").expect("it is held");
+            let held: Answered<Result<Hold>> = ask(&mut body, |answer| Ask::Hold(request, answer));
+            let hold = held.now().expect("an answer").expect("it is held");
             within_holds += u64::from(answer.is_none());
-            let lifted: Receiver<Result<Hold>> = ask(&mut body, |answer| Ask::Lift(hold.id, answer));
-            lifted.try_recv().expect("an answer").expect("it is lifted");
-            answer = erased.try_recv().ok();
+            let lifted: Answered<Result<Hold>> = ask(&mut body, |answer| Ask::Lift(hold.id, answer));
+            lifted.now().expect("an answer").expect("it is lifted");
+            answer = erased.now().ok();
         }
         let answer = answer.expect("whoever waits for an erasure is told what came of it");
         let erased = answer.expect("it is erased");

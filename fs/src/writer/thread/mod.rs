@@ -3,6 +3,7 @@
 //! The thread opens the volume itself (`opening`): nobody else writes to its disk. Samples are handed over under one short
 //! lock and the thread is woken only when much has gathered or a round is due: a camera's frame costs no context switch.
 
+mod answer;
 mod body;
 mod opening;
 
@@ -21,6 +22,7 @@ use crate::sample::Sample;
 use crate::scrub::{Order, Outcome};
 use crate::tail::TailBuffer;
 use crate::types::{HoldId, StreamId, StreamName, WallTime};
+use answer::{Answer, answer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
@@ -37,8 +39,8 @@ const WAKE_BYTES: usize = 4 << 20;
 const CLOSE_PATIENCE: Duration = Duration::from_secs(40);
 /// A round that takes longer leaves nothing of the disk to the scrub.
 const ROUND_LONG: Duration = Duration::from_millis(500);
-/// How long whoever asks for a hold waits for it.
-const ASK_PATIENCE: Duration = Duration::from_secs(60);
+/// How long whoever asks for a hold waits for it: less than those wait who ask by way of a socket, so that they are told.
+const ASK_PATIENCE: Duration = Duration::from_secs(50);
 /// How long whoever asks for an erasure waits: as long as terabytes take.
 pub(super) const ERASE_PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// So many requests may wait: who asks beyond that is told to come again.
@@ -58,12 +60,12 @@ pub(super) struct Admitted {
 
 /// What is asked of the thread, and where the answer goes.
 pub(super) enum Ask {
-    Admit(StreamName, Option<StreamId>, SyncSender<Result<Admitted>>),
-    Hold(HoldRequest, SyncSender<Result<Hold>>),
-    Lift(HoldId, SyncSender<Result<Hold>>),
-    Retain(RetentionRequest, SyncSender<Result<()>>),
+    Admit(StreamName, Option<StreamId>, Answer<Result<Admitted>>),
+    Hold(HoldRequest, Answer<Result<Hold>>),
+    Lift(HoldId, Answer<Result<Hold>>),
+    Retain(RetentionRequest, Answer<Result<()>>),
     Scrub(Option<Outcome>, SyncSender<Order>),
-    Erase(EraseRequest, SyncSender<Result<Erased>>),
+    Erase(EraseRequest, Answer<Result<Erased>>),
 }
 
 #[derive(Default)]
@@ -147,7 +149,7 @@ impl Shared {
     }
 
     /// Has the thread do something between two rounds, and waits for it, though not for ever: the disk may not answer.
-    pub(super) fn ask<T>(&self, ask: impl FnOnce(SyncSender<Result<T>>) -> Ask) -> Result<T> {
+    pub(super) fn ask<T>(&self, ask: impl FnOnce(Answer<Result<T>>) -> Ask) -> Result<T> {
         self.ask_for(ASK_PATIENCE, ask)
     }
 
@@ -155,9 +157,9 @@ impl Shared {
     pub(super) fn ask_for<T>(
         &self,
         patience: Duration,
-        ask: impl FnOnce(SyncSender<Result<T>>) -> Ask,
+        ask: impl FnOnce(Answer<Result<T>>) -> Ask,
     ) -> Result<T> {
-        let (answer, answered) = sync_channel(1);
+        let (answer, answered) = answer();
         {
             let mut inbox = self.lock();
             if let Some(why) = &inbox.stopped {
@@ -172,7 +174,7 @@ impl Shared {
             inbox.asks.push(ask(answer));
         }
         self.wake.notify_one();
-        match answered.recv_timeout(patience) {
+        match answered.within(patience) {
             Ok(answer) => answer,
             Err(RecvTimeoutError::Disconnected) => Err(Error::Stopped(self.why_stopped())),
             Err(RecvTimeoutError::Timeout) => {
