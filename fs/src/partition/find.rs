@@ -1,17 +1,30 @@
 //! From an identity, or a node, to a partition on which its disk's table and the kernel agree.
 //!
+//! By an identity all disks are asked, each on a thread of its own (`survey`): neither opening a node nor reading a table is done where
+//! whoever opens a volume waits for it. What is asked of the kernel in `/sys` needs no disk.
+//!
 //! What must not live here: parsing (`table`), and whether it may be written (`guard`).
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+use std::sync::LazyLock;
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::Partition;
+use super::survey::{Askers, Patience};
 use super::sysfs::BlockDevice;
 use super::table::{Entry, Flaw, Table};
 use crate::disk::{FileReader, ReadAt};
 use crate::error::{Error, Result};
+
+/// How long disks are waited for: to spin up; and where the partition is found, so that a clone of it is noticed.
+const PATIENCE: Patience =
+    Patience { until_found: Duration::from_secs(15), once_found: Duration::from_secs(1) };
+
+/// Those who wait for disks, in this process.
+static ASKERS: LazyLock<Askers> = LazyLock::new(Askers::default);
 
 /// An entry, and the disk whose table has it.
 struct Found {
@@ -28,6 +41,8 @@ struct Survey {
     read: Vec<String>,
     /// The others, each with the reason.
     unread: Vec<String>,
+    /// Those of them that do not answer.
+    silent: Vec<String>,
     found: Vec<Found>,
 }
 
@@ -35,10 +50,8 @@ struct Survey {
 pub(super) fn by_id(path: &Path, id: Uuid) -> Result<Partition> {
     let disks =
         BlockDevice::disks().map_err(|source| Error::io("list the disks in /sys for", path, source))?;
-    let mut survey = Survey::default();
-    for disk in disks {
-        survey.read(disk, id);
-    }
+    let mut survey = Survey::of(disks, id);
+    let silent = survey.silent.join(", ");
     let no_device = |detail| Error::NoDevice { path: path.to_owned(), detail };
     let mut found = survey.found.drain(..);
     match (found.next(), found.next()) {
@@ -46,7 +59,15 @@ pub(super) fn by_id(path: &Path, id: Uuid) -> Result<Partition> {
             drop(found);
             Err(no_device(survey.nothing()))
         }
-        (Some(only), None) => only.agreed().map_err(no_device),
+        (Some(only), None) => {
+            if !silent.is_empty() {
+                let path = path.display();
+                tracing::warn!(
+                    "{path}: taken, though it is not known whether {silent} has the same identity, which does not answer"
+                );
+            }
+            only.agreed().map_err(no_device)
+        }
         (Some(one), Some(other)) => {
             let all = [one, other].into_iter().chain(found);
             let places =
@@ -120,14 +141,40 @@ fn table_of(disk: &BlockDevice) -> Result<(Table, u32), String> {
 }
 
 impl Survey {
-    fn read(&mut self, disk: BlockDevice, id: Uuid) {
-        let name = disk.node().display().to_string();
-        let holders = disk.holders();
-        if !holders.is_empty() {
-            self.unread.push(format!("{name}: it is part of {}", holders.join(", ")));
-            return;
+    /// What the disks there are say of an identity.
+    fn of(disks: Vec<BlockDevice>, id: Uuid) -> Survey {
+        let mut survey = Survey::default();
+        let mut asked = Vec::with_capacity(disks.len());
+        for disk in disks {
+            let holders = disk.holders();
+            match holders.is_empty() {
+                true => asked.push((disk.sequence(), disk)),
+                false => {
+                    let name = disk.node().display().to_string();
+                    survey.unread.push(format!("{name}: it is part of {}", holders.join(", ")));
+                }
+            }
         }
-        let (table, sector_bytes) = match table_of(&disk) {
+        let has_it = |answer: &Result<(Table, u32), String>| {
+            answer.as_ref().is_ok_and(|(table, _)| table.entries().iter().any(|entry| entry.id == id))
+        };
+        let answers = ASKERS.ask(&asked, table_of, has_it, PATIENCE);
+        for ((_, disk), answer) in asked.into_iter().zip(answers) {
+            match answer {
+                Ok(answer) => survey.read(disk, answer, id),
+                Err(why) => {
+                    let name = disk.node().display().to_string();
+                    survey.unread.push(format!("{name}: {why}"));
+                    survey.silent.push(name);
+                }
+            }
+        }
+        survey
+    }
+
+    fn read(&mut self, disk: BlockDevice, answer: Result<(Table, u32), String>, id: Uuid) {
+        let name = disk.node().display().to_string();
+        let (table, sector_bytes) = match answer {
             Ok(read) => read,
             Err(why) => return self.unread.push(why),
         };

@@ -9,21 +9,25 @@
 //! | one entry, and the kernel has none such, or has it elsewhere | refused; `partx` makes the kernel read the table again |
 //! | one entry, and the node is missing or another device | refused; `mknod` makes it |
 //! | two entries or more, on one disk or several (a cloned disk) | refused, all are named |
+//! | one entry, and another disk does not answer | the node, with a word in the log |
+//! | no entry, and a disk does not answer | refused; that one is named |
 //! | primary table whole | it counts, as it does for the kernel |
 //! | primary table damaged or gone, backup whole | the backup counts: read with a word in the log, never written |
 //!
 //! Promises: nothing is written here, ever; no table makes it panic or take more than a few hundred KiB; a device's name is
-//! never remembered: disks are found again wherever they are plugged in. All disks are read each time, although udev keeps links by
-//! this identity: a link names one of two clones and does not say so.
+//! never remembered: disks are found again wherever they are plugged in. All disks are read each time, all at once, although udev keeps
+//! links by this identity: a link names one of two clones and does not say so. A disk that hangs is waited for once, for a second where the
+//! partition is found on another one: volumes of other disks are opened all the same.
 //!
 //! A disk that is claimed whole (multipath, RAID) is passed over: what claims it is a disk of its own.
 //!
-//! `table` parses, without I/O of its own; `sysfs` asks the kernel; `find` puts both together. `guard` is what a device must be
+//! `table` parses, without I/O of its own; `sysfs` asks the kernel; `survey` waits for disks; `find` puts all together. `guard` is what a device must be
 //! before it is written to, `signature` what other programs leave on theirs. What must not live here: what stands in a volume.
 
 mod find;
 pub(crate) mod guard;
 mod signature;
+mod survey;
 mod sysfs;
 mod table;
 #[cfg(test)]

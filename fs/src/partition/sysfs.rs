@@ -53,6 +53,11 @@ impl BlockDevice {
         self.text(what)?.parse().map_err(io::Error::other)
     }
 
+    /// What tells it from any other one that had its name before, where the kernel counts them.
+    pub(super) fn sequence(&self) -> String {
+        format!("{} {}", self.name, self.text("diskseq").or_else(|_| self.text("dev")).unwrap_or_default())
+    }
+
     /// What people and errors call it.
     pub(super) fn node(&self) -> PathBuf {
         // A name with a slash has an exclamation mark here.
