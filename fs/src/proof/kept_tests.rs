@@ -8,7 +8,8 @@ use super::material::Shape;
 use super::{Verdict, demand, for_seeds};
 use crate::error::Error;
 use crate::reader::{ChunkCache, ChunkKey, Cursor, LoadedChunk, Volume};
-use crate::report::{Item, TimeRange};
+use crate::report::{ErasedSpan, Item, TimeRange};
+use crate::sample::{Anchor, SampleFlags, StoredSample};
 use crate::types::StreamId;
 use std::collections::HashMap;
 use std::path::Path;
@@ -47,6 +48,55 @@ pub(super) fn rest(cursor: &mut Cursor<'_>) -> (Vec<Item>, String) {
     }
 }
 
+/// What is told of footage of which some was erased, in a form that does not depend on whether whoever reads knows where the pieces stood
+/// that were erased, or finds what stands there now:
+///
+/// - He who knows meets them piece by piece, and tells of each: stretches that follow each other are one here.
+/// - What follows a stretch up to the next place where decoding can begin is of no use, and he leaves it out; the other one has it where it
+///   begins a chunk. Left out here.
+/// - Runs, configurations and anchors are told before the first sample that needs them, whichever that is: here each sample has its own.
+#[derive(Debug, PartialEq)]
+enum Settled {
+    Sample(StoredSample, Option<Anchor>),
+    Erased(ErasedSpan),
+    Other(Item),
+}
+
+fn settled(items: &[Item]) -> Verdict<Vec<Settled>> {
+    let (mut all, mut anchors, mut broken) = (Vec::<Settled>::new(), HashMap::new(), false);
+    let (mut run, mut configuration) = (None, None);
+    for item in items {
+        match item {
+            Item::Run(id) => {
+                run = Some(*id);
+                anchors.clear();
+            }
+            Item::Configuration(hash, _) => configuration = Some(*hash),
+            Item::Anchor(anchor) => _ = anchors.insert(anchor.track, *anchor),
+            Item::Sample(sample) => {
+                demand!(run.is_none_or(|run| run == sample.run), "{sample:?} of another run than {run:?}");
+                let mine = configuration.is_none_or(|hash| hash == sample.configuration);
+                demand!(mine, "{sample:?} without its configuration");
+                broken &= !sample.flags.contains(SampleFlags::SYNC);
+                if !broken {
+                    all.push(Settled::Sample(sample.clone(), anchors.get(&sample.track).copied()));
+                }
+            }
+            Item::Erased(span) => {
+                broken = true;
+                match all.last_mut() {
+                    Some(Settled::Erased(last)) if last.expired == span.expired => {
+                        (last.from, last.to) = (last.from.min(span.from), last.to.max(span.to));
+                    }
+                    _ => all.push(Settled::Erased(*span)),
+                }
+            }
+            other => all.push(Settled::Other(other.clone())),
+        }
+    }
+    Ok(all)
+}
+
 /// The same range read from the disk, by way of what is kept, and that ahead.
 struct Readings<'v>([Option<Cursor<'v>>; 3]);
 
@@ -70,24 +120,18 @@ impl<'v> Readings<'v> {
         Ok(())
     }
 
-    /// Demands that all that comes yet is the same footage, where some of it was erased since the volume was looked at: one that knows
-    /// where something stood meets what is there now piece by piece, and what is left at the border may be told in other stretches, or
-    /// be left out.
+    /// Demands that all that comes yet is the same, where some of it was erased since the volume was looked at, but for what [`settled`]
+    /// leaves out.
     fn end_of_old_look(&mut self) -> Verdict {
         let ends: Vec<(Vec<Item>, String)> = self.0.iter_mut().flatten().map(rest).collect();
-        for (items, how) in &ends {
-            let [given, read] = [items, &ends[0].0].map(|items| {
-                items
-                    .iter()
-                    .filter(|item| matches!(item, Item::Sample(_) | Item::Damage(_)))
-                    .collect::<Vec<_>>()
-            });
-            let (few, many) = if given.len() < read.len() { (given, read) } else { (read, given) };
-            let mut others = many.iter();
-            let strange = few.iter().find(|item| !others.any(|other| other == *item));
-            demand!(strange.is_none(), "given or read, but not both: {strange:?}");
-            demand!(many.len() <= few.len() + few.len() / 4 + 10, "{} of {} samples", few.len(), many.len());
-            demand!(*how == ends[0].1, "{how}, {}", ends[0].1);
+        let Some(((read, how), others)) = ends.split_first() else { return Ok(()) };
+        let read = settled(read)?;
+        for (given, ended) in others {
+            let given = settled(given)?;
+            let differs = given.iter().zip(&read).find(|(given, read)| given != read);
+            demand!(differs.is_none(), "given and read differ: {differs:?}");
+            demand!(given.len() == read.len(), "{} of {}", given.len(), read.len());
+            demand!(ended == how, "{ended}, {how}");
         }
         Ok(())
     }
