@@ -80,7 +80,7 @@ struct Stored {
 }
 
 fn stored(app: &App) -> Vec<Stored> {
-    let streams = app.snapshots().into_iter().flat_map(|snapshot| snapshot.streams.clone());
+    let streams = app.snapshots().into_iter().flat_map(|snapshot| snapshot.streams.to_vec());
     let stored = streams.map(|stream| Stored {
         name: stream.name,
         first: stream.first,

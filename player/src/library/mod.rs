@@ -9,20 +9,22 @@
 //! than `WAIT_MAX`, it is tried once a second, and a stream that is found elsewhere is given from there.
 //!
 //! A camera may have been recorded into one volume and then into another: [`Whole`] is all of a stream, and what of it is missing for
-//! now.
+//! now. What a volume has that does not answer is known by what its tables said last, also once it was left behind ([`Known`]).
 //!
 //! What must not live here: HTTP, writing, cameras.
 
 mod fresh;
+mod seen;
 mod shelf;
 #[cfg(test)]
 mod tests;
 mod whole;
 
+pub use seen::Known;
 pub use whole::{Missing, Whole};
 
 use crate::chunks::{Chunks, ChunksUse};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::timeline::{Holding, Index};
 use keha_fs::{ChunkCache, StreamName, StreamSummary, Volume, WallTime};
 use shelf::{Open, Patience, Shelf};
@@ -46,9 +48,9 @@ pub struct Snapshot {
     /// The volume; reads beside its writer.
     pub volume: Volume,
     /// What its tables say, for timelines.
-    pub index: Index,
+    pub index: Arc<Index>,
     /// Its streams, by name: looked at once, for that takes all of the table.
-    pub streams: Vec<StreamSummary>,
+    pub streams: Arc<Vec<StreamSummary>>,
     /// Which file it is of.
     file: Option<shelf::FileId>,
 }
@@ -191,15 +193,29 @@ impl Library {
     /// # Errors
     /// [`keha_fs::Error::NoSuchStream`] if no volume knows it; what is wrong with a volume, if it may be there and is in no other.
     pub fn find_all(&self, name: &StreamName, age_max: Duration) -> Result<Whole> {
+        let (whole, failed) = self.look_for(name, age_max);
+        match whole.parts().is_empty() {
+            true => Err(failed.unwrap_or_else(|| no_stream(name))),
+            false => Ok(whole),
+        }
+    }
+
+    /// The same where it may be that nothing of it can be had: of a stream that nobody knows nothing is missing, either.
+    pub fn find_any(&self, name: &StreamName, age_max: Duration) -> Whole {
+        self.look_for(name, age_max).0
+    }
+
+    /// What there is of a stream, and what was wrong with a volume that may have some.
+    fn look_for(&self, name: &StreamName, age_max: Duration) -> (Whole, Option<Error>) {
         let (mut parts, mut missing, mut failed) = (Vec::new(), Vec::new(), None);
-        let (mut shelves, patience) = (self.begun(age_max), patience());
+        let (shelves, patience) = (self.begun(age_max), patience());
+        let known = |shelf: Arc<Shelf>| (shelf.seen().map(|seen| seen.stream(name)), shelf);
+        let mut shelves: Vec<_> = shelves.into_iter().map(known).collect();
         // First where it was last.
-        shelves.sort_by_cached_key(|shelf| {
-            let last = shelf.last();
-            std::cmp::Reverse(last.and_then(|last| last.stream(name).map(|stream| stream.last)))
+        shelves.sort_by_cached_key(|(known, _)| {
+            std::cmp::Reverse(known.as_ref().and_then(|known| known.as_ref().map(Known::last)))
         });
-        for shelf in shelves {
-            let known = shelf.last().map(|last| Found::of(&last, name));
+        for (known, shelf) in shelves {
             let patience = match known {
                 _ if parts.is_empty() => patience,
                 Some(Some(_)) => Patience::SinceBegun(WAIT_MAX),
@@ -213,10 +229,7 @@ impl Library {
                 }
             }
         }
-        if parts.is_empty() {
-            return Err(failed.unwrap_or_else(|| no_stream(name)));
-        }
-        Ok(Whole::new(name.clone(), parts, missing))
+        (Whole::new(name.clone(), parts, missing), failed)
     }
 
     /// All streams of all volumes, by name, each as [`Library::find_all`] gives it; also those that are known of a volume which does not
@@ -226,20 +239,21 @@ impl Library {
         let mut streams: BTreeMap<StreamName, (Vec<Found>, Vec<Missing>)> = BTreeMap::new();
         let mut unknown = Vec::new();
         for shelf in shelves {
-            let known = shelf.last();
+            let seen = shelf.seen();
             let answer = shelf.snapshot(age_max, patience);
             if let Err(error) = &answer {
                 tracing::warn!(volume = shelf.name, %error, "a volume cannot be read");
             }
-            match (answer, known) {
+            match (answer, seen) {
                 (Ok(snapshot), _) => {
                     for (name, found) in Found::each_of(&snapshot) {
                         streams.entry(name).or_default().0.push(found);
                     }
                 }
-                (Err(_), Some(known)) => {
-                    for (name, found) in Found::each_of(&known) {
-                        let missing = Missing { volume: shelf.name.clone(), known: Some(found) };
+                (Err(_), Some(seen)) => {
+                    for known in seen.known() {
+                        let name = known.stream.name.clone();
+                        let missing = Missing { volume: shelf.name.clone(), known: Some(known) };
                         streams.entry(name).or_default().1.push(missing);
                     }
                 }
@@ -258,8 +272,8 @@ impl Library {
         self.shelves().iter().for_each(|shelf| shelf.outdate());
     }
 
-    /// A volume is left behind whose disk has failed: what was seen of it is given to nobody any more, and its device is let go of as
-    /// soon as the last one has done so who reads it.
+    /// A volume is left behind whose disk has failed: it is given to nobody any more as it was before now, and its device is let go of as
+    /// soon as the last one has done so who reads it. What its tables said is kept, to tell what is missing with it.
     pub fn forget(&self, volume: &str) {
         self.shelves().iter().filter(|shelf| shelf.name == volume).for_each(|shelf| shelf.forget());
     }

@@ -4,12 +4,16 @@
 //! own, one at a time, and who asks waits for it only so long: a volume that hangs costs one thread, whoever asks and however often.
 //! While it is taken, the one before serves for [`STALE_MAX`]. What went wrong is told to all who ask within [`FAILED_AGAIN`] without
 //! another try, unless something changed.
+//!
+//! A volume that is forgotten is given to nobody as it was before, also where a snapshot was being taken just then: who waits for that
+//! waits for the next one. What its tables said stays known ([`Seen`]).
 
 use super::Snapshot;
+use super::seen::Seen;
 use crate::error::{Error, Result};
 use crate::time::now;
 use crate::timeline::Index;
-use keha_fs::Volume;
+use keha_fs::{Volume, WallTime};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -41,10 +45,14 @@ pub(super) struct Shelf {
 struct State {
     latest: Option<Latest>,
     failed: Option<Failed>,
+    /// What its tables said last, whatever became of it.
+    seen: Option<Seen>,
     /// Since when a snapshot is being taken.
     taking: Option<Instant>,
     /// Grows with each change that a snapshot has to tell.
     generation: u64,
+    /// How often it was forgotten, and when the last time.
+    forgotten: (u64, WallTime),
 }
 
 #[derive(Clone)]
@@ -63,8 +71,9 @@ struct Failed {
 struct Taken {
     at: Instant,
     cost: Duration,
-    /// That of the shelf before.
+    /// Those of the shelf before.
     generation: u64,
+    forgotten: u64,
 }
 
 impl Taken {
@@ -102,19 +111,22 @@ impl Shelf {
         self.state().generation += 1;
     }
 
-    /// What was seen of it is of no use any more.
+    /// It is given to nobody any more as it was before now.
     pub(super) fn forget(&self) {
         let mut state = self.state();
         state.generation += 1;
+        state.forgotten = (state.forgotten.0 + 1, now());
+        let at = state.forgotten.1;
+        state.seen = state.seen.take().map(|seen| seen.ended(at));
         // Closed behind the lock.
         let latest = state.latest.take();
         drop(state);
         drop(latest);
     }
 
-    /// The last snapshot, however old.
-    pub(super) fn last(&self) -> Option<Arc<Snapshot>> {
-        self.state().latest.as_ref().map(|latest| Arc::clone(&latest.snapshot))
+    /// What its tables said last, however long ago.
+    pub(super) fn seen(&self) -> Option<Seen> {
+        self.state().seen.clone()
     }
 
     /// Has a snapshot taken, if there is none that is young enough. Does not wait for it.
@@ -151,7 +163,8 @@ impl Shelf {
         if let Some(begun) = state.taking {
             return begun;
         }
-        let taken = Taken { at: Instant::now(), cost: Duration::ZERO, generation: state.generation };
+        let (generation, forgotten) = (state.generation, state.forgotten.0);
+        let taken = Taken { at: Instant::now(), cost: Duration::ZERO, generation, forgotten };
         let shelf = Arc::clone(self);
         let before = state.latest.as_ref().map(|latest| Arc::clone(&latest.snapshot));
         let taker = std::thread::Builder::new().name("keha-snapshot".to_owned());
@@ -172,14 +185,23 @@ impl Shelf {
         let result = self.read(before);
         let taken = Taken { cost: taken.at.elapsed(), ..taken };
         let mut state = self.state();
+        let (forgotten, at) = state.forgotten;
+        let mut let_go = None;
         match result {
+            // It was read before it was left behind: it may be dead by now, and its device is let go of.
+            Ok(snapshot) if taken.forgotten != forgotten => {
+                state.seen = Some(Seen::of(&snapshot).ended(at));
+                let_go = Some(snapshot);
+            }
             Ok(snapshot) => {
+                state.seen = Some(Seen::of(&snapshot));
                 state.latest = Some(Latest { snapshot: Arc::new(snapshot), taken });
                 state.failed = None;
             }
             Err(error) => state.failed = Some(Failed { error: error.into(), taken }),
         }
         drop(state);
+        drop(let_go);
         drop(ending);
     }
 
@@ -194,8 +216,8 @@ impl Shelf {
             Some(before) => before.index.renewed(&volume),
             None => Index::new(&volume),
         };
-        let index = index.looked_at(looked_at);
-        Ok(Snapshot { name: self.name.clone(), streams: volume.streams(), volume, index, file })
+        let (index, streams) = (Arc::new(index.looked_at(looked_at)), Arc::new(volume.streams()));
+        Ok(Snapshot { name: self.name.clone(), streams, volume, index, file })
     }
 
     fn busy(&self, begun: Instant) -> Error {

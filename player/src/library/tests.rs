@@ -196,3 +196,58 @@ fn the_same_file_is_looked_at_again_and_another_one_is_opened() {
     assert_eq!(names(), ["gate"]);
     assert_eq!(*again.lock().expect("no panic"), [false, true, true, true, false]);
 }
+
+#[test]
+fn a_volume_that_was_left_behind_is_missing_to_those_alone_who_are_in_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (attic, cellar) =
+        (volume(directory.path(), "attic", &["front"]), volume(directory.path(), "cellar", &["yard"]));
+    let library = Library::new([attic, cellar.clone()]);
+    assert_eq!(library.all(ANY_AGE).len(), 2);
+    std::fs::rename(&cellar.1, cellar.1.with_extension("away")).expect("moved");
+    library.forget("cellar");
+    let name = |name| StreamName::new(name).expect("a name");
+    let missing = |stream| {
+        let whole = library.find_any(&name(stream), ANY_AGE);
+        whole.missing().iter().map(|missing| (missing.volume.clone(), missing.known.is_some())).collect()
+    };
+    let [front, yard, nobody]: [Vec<(String, bool)>; 3] = ["front", "yard", "nobody"].map(missing);
+    assert_eq!((front, yard, nobody), (Vec::new(), vec![("cellar".to_owned(), true)], Vec::new()));
+    assert!(library.find_all(&name("front"), ANY_AGE).is_ok());
+    let all = library.all(ANY_AGE);
+    let all: Vec<(&str, usize, usize)> =
+        all.iter().map(|whole| (whole.name.as_str(), whole.parts().len(), whole.missing().len())).collect();
+    assert_eq!(all, [("front", 1, 0), ("yard", 0, 1)]);
+    std::fs::rename(cellar.1.with_extension("away"), &cellar.1).expect("moved");
+    library.outdate();
+    assert!(library.find_all(&name("yard"), ANY_AGE).is_ok_and(|whole| whole.missing().is_empty()));
+}
+
+/// It was given as if it were alive, with its device held open.
+#[test]
+fn what_was_being_read_of_a_volume_when_it_was_left_behind_is_given_to_nobody() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let hung = Arc::new(Mutex::new(()));
+    let (gate, read) = (Arc::clone(&hung), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&read);
+    let library = opened([volume(directory.path(), "attic", &["front"])], move |path| {
+        let opened = Volume::open(path);
+        count.fetch_add(1, Ordering::SeqCst);
+        drop(gate.lock());
+        opened
+    });
+    let attic = shelf(&library, "attic");
+    let disk = hung.lock().expect("free");
+    attic.begin(ANY_AGE);
+    while read.load(Ordering::SeqCst) == 0 {
+        std::thread::yield_now();
+    }
+    std::fs::remove_file(directory.path().join("attic")).expect("gone");
+    library.forget("attic");
+    drop(disk);
+    let error = library.snapshot("attic", ANY_AGE).err().expect("it is dead");
+    assert!(matches!(error, crate::Error::Volume(keha_fs::Error::Io { .. })), "{error}");
+    // What was read tells what it had all the same.
+    let whole = library.find_any(&StreamName::new("front").expect("a name"), ANY_AGE);
+    assert!(whole.missing().first().is_some_and(|missing| missing.known.is_some()));
+}

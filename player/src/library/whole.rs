@@ -3,7 +3,7 @@
 //! The parts stand in the order of their volumes' identities: it is the same in any process, whatever a configuration calls them. What comes
 //! when is said by the footage (docs/decisions/0018-streams-over-several-volumes.md).
 
-use super::Found;
+use super::{Found, Known};
 use crate::error::Result;
 use crate::timeline::{Day, Holding, PAUSE_NS, Recorded, Timeline, coalesce, days_of, timeline_of};
 use jiff::tz::TimeZone;
@@ -25,12 +25,12 @@ pub struct Missing {
     /// Its name.
     pub volume: String,
     /// What it had when it answered last; `None` if it never did since the server was started.
-    pub known: Option<Found>,
+    pub known: Option<Known>,
 }
 
 impl Missing {
     /// `None` for a volume that has nothing of it, as far as is known.
-    pub(super) fn of(volume: &str, known: Option<Option<Found>>) -> Option<Missing> {
+    pub(super) fn of(volume: &str, known: Option<Option<Known>>) -> Option<Missing> {
         let known = match known {
             Some(None) => return None,
             known => known.flatten(),
@@ -103,13 +103,10 @@ impl Whole {
         first.zip(self.parts.iter().filter_map(|part| part.stream.last).max())
     }
 
-    /// What of it is known to stand in volumes that do not answer, by the tables that they had.
+    /// What of it is known to stand in volumes that do not answer, by the tables that they had, and by when they failed.
     pub fn away(&self) -> Vec<Recorded> {
         let known = self.missing.iter().filter_map(|missing| missing.known.as_ref());
-        let walls = known.flat_map(|known| {
-            let rows = known.snapshot.index.rows_of(known.stream.id).iter();
-            rows.filter(|row| row.samples > 0).filter_map(|row| row.wall)
-        });
+        let walls = known.flat_map(Known::footage);
         coalesce(walls.map(|(from, to)| Recorded { from, to }).collect(), PAUSE_NS)
     }
 
