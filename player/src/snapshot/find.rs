@@ -39,13 +39,23 @@ pub fn find(
     Ok(find_of(&[Holding { index, source, stream }], moment)?.map(|(_, name)| name))
 }
 
-/// The same of a stream of which several volumes have something; in which of them it stands, too.
+/// The same of a stream of which several volumes have something; in which of them it stands, too. For the newest it is looked first into the
+/// one that has the latest footage by its table, and into no other that has nothing newer than what is found: that is asked for again and
+/// again while a stream is recorded.
 ///
 /// # Errors
 /// As [`find`].
 pub fn find_of(holdings: &[Holding<'_>], moment: Moment) -> Result<Option<(usize, SnapshotName)>> {
     let mut best: Option<(Nearness, usize, SnapshotName)> = None;
-    for (part, holding) in holdings.iter().enumerate() {
+    let mut parts: Vec<(usize, &Holding<'_>)> = holdings.iter().enumerate().collect();
+    if moment == Moment::Newest {
+        parts.sort_by_key(|(_, holding)| Reverse(latest(holding)));
+    }
+    for (part, holding) in parts {
+        let found = best.as_ref().map(|(.., name)| name.at);
+        if moment == Moment::Newest && found.is_some_and(|found| latest(holding) < Some(found)) {
+            break;
+        }
         if let Some((near, name)) = nearest(holding, moment)?
             && best.as_ref().is_none_or(|(known, ..)| near >= *known)
         {
@@ -53,6 +63,12 @@ pub fn find_of(holdings: &[Holding<'_>], moment: Moment) -> Result<Option<(usize
         }
     }
     Ok(best.map(|(_, part, name)| (part, name)))
+}
+
+/// The latest moment of which there may be a picture, by the table.
+fn latest(holding: &Holding<'_>) -> Option<WallTime> {
+    let rows = holding.index.rows_of(holding.stream).iter().filter(|row| row.sync_samples > 0);
+    rows.filter_map(|row| row.wall).map(|(_, to)| to).max()
 }
 
 /// How well a picture stands for a moment: the greatest is the one.
@@ -105,4 +121,68 @@ fn newest(index: &Index, source: &dyn TimelineSource, stream: StreamId) -> Resul
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keha_fs::{BlockOutline, BlockState, OutlineChunk, OutlineSync, StreamRow, TrackNumber, Uuid};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    const STREAM: StreamId = StreamId(Uuid::from_u128(1));
+
+    /// A volume with a picture at each of these moments, a block each; how often it is read.
+    struct Volume(Vec<i64>, AtomicUsize);
+
+    impl TimelineSource for Volume {
+        fn streams(&self) -> Vec<StreamId> {
+            vec![STREAM]
+        }
+
+        fn is_live(&self) -> bool {
+            true
+        }
+
+        fn rows(&self, _: StreamId) -> Vec<StreamRow> {
+            let row = |at: &i64| StreamRow {
+                state: BlockState::Sealed,
+                samples: 1,
+                sync_samples: 1,
+                wall: Some((WallTime(*at), WallTime(*at))),
+                ..StreamRow::default()
+            };
+            self.0.iter().map(row).collect()
+        }
+
+        fn outline(&self, _: StreamId, row: &StreamRow) -> keha_fs::Result<BlockOutline> {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            let (from, to) = row.wall.expect("a moment");
+            let chunk = OutlineChunk {
+                number: None,
+                kind: OutlineKind::Media,
+                run: RunId::default(),
+                from,
+                to,
+                configuration: Default::default(),
+                bytes: 1,
+            };
+            let sync = OutlineSync { chunk: 0, entry: 0, wall: from, track: TrackNumber(1) };
+            Ok(BlockOutline { chunks: vec![chunk], syncs: vec![sync], ..BlockOutline::default() })
+        }
+    }
+
+    #[test]
+    fn the_newest_picture_is_looked_for_where_it_is_recorded_and_nowhere_else() {
+        let volume = |moments: &[i64]| Volume(moments.to_vec(), AtomicUsize::new(0));
+        let volumes = [volume(&[10, 20]), volume(&[30, 40]), volume(&[25]), volume(&[])];
+        let indices: Vec<Index> = volumes.iter().map(|volume| Index::new(volume)).collect();
+        let holdings = indices.iter().zip(&volumes);
+        let holdings: Vec<Holding<'_>> =
+            holdings.map(|(index, source)| Holding { index, source, stream: STREAM }).collect();
+        let found = find_of(&holdings, Moment::Newest).expect("found");
+        assert_eq!(found, Some((1, SnapshotName { run: RunId::default(), at: WallTime(40) })));
+        let read: Vec<usize> = volumes.iter().map(|volume| volume.1.load(Ordering::SeqCst)).collect();
+        assert_eq!(read, [0, 1, 0, 0]);
+        assert_eq!(find_of(&holdings[3..], Moment::Newest).expect("nothing"), None);
+    }
 }
