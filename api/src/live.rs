@@ -8,7 +8,7 @@ use keha_player::live::{LiveHub, LiveOptions, LiveSource};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How old what is known of the volumes may be where only the one that has a stream is looked for.
+/// How old what is known of a volume may be that is opened anew.
 const AGE_MAX: Duration = Duration::from_secs(10);
 
 /// The hub of a server.
@@ -28,6 +28,11 @@ impl LiveSource for Recorded {
     }
 
     fn volume(&self, stream: &StreamName) -> keha_player::Result<Volume> {
-        self.library.open_now(stream, AGE_MAX)
+        // Where it goes on, not where it has most: the other one may have failed, and never answer.
+        let cameras = self.control.cameras();
+        match cameras.into_iter().find(|camera| camera.name == stream.camera()) {
+            Some(camera) => self.library.open_now_in(&camera.volume, AGE_MAX),
+            None => self.library.open_now(stream, AGE_MAX),
+        }
     }
 }

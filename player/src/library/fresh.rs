@@ -3,7 +3,7 @@
 //! Opening reads what is written of every open block, so it is shared: one volume is opened at a time, and whoever asked before that
 //! was begun gets it too. However many ask at once, two are opened. Nothing is kept once nobody waits.
 
-use super::Library;
+use super::{Library, Snapshot};
 use crate::error::{Error, Result};
 use keha_fs::{StreamName, Volume};
 use std::collections::BTreeMap;
@@ -55,12 +55,24 @@ impl Library {
     /// # Errors
     /// As [`Library::find`] and [`Volume::open`]; [`Error::Busy`] where it just failed for somebody else.
     pub fn open_now(&self, stream: &StreamName, age_max: Duration) -> Result<Volume> {
-        let found = self.find(stream, age_max)?;
+        self.opened_now(&self.find(stream, age_max)?.snapshot)
+    }
+
+    /// The same of the volume of this name.
+    ///
+    /// # Errors
+    /// As [`Library::snapshot`] and [`Library::open_now`].
+    pub fn open_now_in(&self, volume: &str, age_max: Duration) -> Result<Volume> {
+        let snapshot = self.snapshot(volume, age_max)?;
+        self.opened_now(&snapshot)
+    }
+
+    fn opened_now(&self, snapshot: &Snapshot) -> Result<Volume> {
         let shelves = self.shelves();
-        let shelf = shelves.iter().find(|shelf| shelf.name == found.snapshot.name);
-        let gone = || Error::Invalid(format!("there is no volume {} any more", found.snapshot.name));
+        let shelf = shelves.iter().find(|shelf| shelf.name == snapshot.name);
+        let gone = || Error::Invalid(format!("there is no volume {} any more", snapshot.name));
         let path = &shelf.ok_or_else(gone)?.path;
-        self.opening.ask(path).open(|| (self.open)(path, found.snapshot.still_at(path)))
+        self.opening.ask(path).open(|| (self.open)(path, snapshot.still_at(path)))
     }
 }
 

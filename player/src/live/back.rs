@@ -1,14 +1,20 @@
 //! What is read of the disk to join it to the tail, and no more: not what an earlier run recorded whose clock was ahead, and nothing
 //! once nobody watches any more.
 //!
+//! It is read on a thread of its own, and waited for only so long: a disk that hangs keeps nobody from what is in memory, nor from a stream
+//! that went over to another volume. At most two threads of a stream hang with it.
+//!
 //! What must not live here: where a mux begins in the tail (`start`), what of the items read is given (`join`).
 
 use super::LiveSource;
 use super::join::{Joined, join};
 use super::mux::Mux;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use keha_fs::{Item, SamplePlace, StoredSample, StreamName, TailItem, TimeRange, WallTime};
 use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 /// The disk is read from this long before what is looked for: by then the run had something on it, or it has nothing to begin with.
 const READ_BACK_NS: i64 = 5_000_000_000;
@@ -16,6 +22,12 @@ const READ_BACK_NS: i64 = 5_000_000_000;
 const READ_ON_NS: i64 = 1_000_000_000;
 /// What is missing for longer is not read from the disk: viewers want what is now.
 const MISSED_NS_MAX: i64 = 60_000_000_000;
+/// How long the disk is waited for at a time.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// So many items are read ahead.
+const AHEAD: usize = 2;
+/// So many may be reading for a stream: one that was broken off, and one that hangs.
+const READERS_MAX: usize = 2;
 /// After so many items it is asked whether somebody watches still.
 const ASKED_EVERY: usize = 64;
 
@@ -47,26 +59,80 @@ pub(super) fn newest(now: WallTime) -> Wanted {
     Wanted { last: None, range }
 }
 
+/// Where it is read from.
+pub(super) struct Disk {
+    pub(super) source: Arc<dyn LiveSource>,
+    pub(super) name: StreamName,
+    /// Those who are reading have this, too.
+    readers: Arc<()>,
+}
+
+/// What is read, and the end of it.
+type Given = Result<Option<Item>>;
+
+impl Disk {
+    pub(super) fn new(source: Arc<dyn LiveSource>, name: StreamName) -> Disk {
+        Disk { source, name, readers: Arc::default() }
+    }
+
+    /// Begins to read a range.
+    fn begin(&self, range: TimeRange) -> Result<Receiver<Given>> {
+        if Arc::strong_count(&self.readers) > READERS_MAX {
+            return Err(Error::Busy("the disk does not answer those who asked before".to_owned()));
+        }
+        let (give, given) = sync_channel(AHEAD);
+        let (source, name, reads) = (Arc::clone(&self.source), self.name.clone(), Arc::clone(&self.readers));
+        let reader = std::thread::Builder::new().name("keha-live-disk".to_owned());
+        let spawned = reader.spawn(move || {
+            let end = give_all(&*source, &name, range, &give);
+            // Whoever waits for it may have gone.
+            let _gone = give.send(end.map(|()| None));
+            drop(reads);
+        });
+        spawned.map_err(|error| Error::Busy(format!("no thread can be started to read a disk: {error}")))?;
+        Ok(given)
+    }
+}
+
+fn give_all(
+    source: &dyn LiveSource,
+    name: &StreamName,
+    range: TimeRange,
+    give: &SyncSender<Given>,
+) -> Result<()> {
+    let volume = source.volume(name)?;
+    let stream = volume.stream(name)?;
+    let mut cursor = volume.read(stream.id, range)?;
+    while let Some(item) = cursor.next_item()? {
+        if give.send(Ok(Some(item))).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Reads it, up to the first of the samples in `tail`, for as long as `is_watched`; no more than `bytes_max` are held.
 ///
 /// # Errors
-/// As [`LiveSource::volume`] and [`keha_fs::Volume::read`].
+/// As [`LiveSource::volume`] and [`keha_fs::Volume::read`]; [`Error::Busy`] where the disk does not answer.
 pub(super) fn read(
-    (source, name): (&dyn LiveSource, &StreamName),
+    from: &Disk,
     wanted: Wanted,
     tail: &[TailItem],
     mux: &mut Mux,
     is_watched: impl Fn() -> bool,
     bytes_max: usize,
 ) -> Result<Joined> {
-    let volume = source.volume(name)?;
-    let stream = volume.stream(name)?;
-    let mut cursor = volume.read(stream.id, wanted.range)?;
+    let given = from.begin(wanted.range)?;
     let mut read = 0_usize;
     let disk = || {
         let goes_on = !read.is_multiple_of(ASKED_EVERY) || is_watched();
         read += 1;
-        if goes_on { cursor.next_item() } else { Ok(None) }
+        if !goes_on {
+            return Ok(None);
+        }
+        let silent = |_| Error::Busy(format!("the disk does not answer for {} s", PATIENCE.as_secs()));
+        given.recv_timeout(PATIENCE).map_err(silent)?
     };
     let mux = RefCell::new(mux);
     let learn = |item: &Item| {
@@ -75,5 +141,5 @@ pub(super) fn read(
         }
     };
     let entry = |sample: &StoredSample| mux.borrow().entry(sample);
-    Ok(join(wanted.last, disk, tail, entry, learn, bytes_max)?)
+    join(wanted.last, disk, tail, entry, learn, bytes_max)
 }

@@ -1,6 +1,6 @@
 //! The thread of one stream: follows its tail, has it muxed, gives what comes of it to the viewers.
 
-use super::back;
+use super::back::{self, Disk};
 use super::join::{Joined, place};
 use super::message::Message;
 use super::mux::Mux;
@@ -21,7 +21,7 @@ const PENDING_MAX: usize = 4096;
 /// What feeds the viewers of one stream.
 pub(super) struct Follower {
     name: StreamName,
-    source: Arc<dyn LiveSource>,
+    disk: Disk,
     channel: Arc<Channel>,
     registry: Arc<Registry>,
     options: LiveOptions,
@@ -60,8 +60,8 @@ impl Follower {
         options: LiveOptions,
     ) -> Follower {
         Follower {
+            disk: Disk::new(source, name.clone()),
             name,
-            source,
             channel,
             registry,
             options,
@@ -88,10 +88,17 @@ impl Follower {
     fn turn(&mut self) {
         let Some(tail) = &mut self.tail else { return self.attach() };
         match tail.follow(None, TURN) {
+            TailRead::Items(items) if items.is_empty() && self.went_elsewhere() => self.reattach(),
             TailRead::Items(items) => self.take(items),
             TailRead::Behind => self.behind(),
             TailRead::Ended => self.ended(),
         }
+    }
+
+    /// Whether another writer has the stream by now, of another volume perhaps: one whose disk hangs may never say that it ends.
+    fn went_elsewhere(&self) -> bool {
+        let Some(tail) = &self.tail else { return false };
+        self.disk.source.tail(&self.name).is_some_and(|now| !now.is_same(tail))
     }
 
     /// The tail has dropped what follows. Where that is so right behind a look at the disk, another one would take as long.
@@ -101,7 +108,7 @@ impl Follower {
     }
 
     fn attach(&mut self) {
-        self.tail = self.source.tail(&self.name);
+        self.tail = self.disk.source.tail(&self.name);
         if self.tail.is_none() {
             self.wait(None);
             self.registry.rest(TURN);
@@ -118,11 +125,7 @@ impl Follower {
     /// Nobody writes the stream now. Whoever writes it next may be another writer, of another volume even.
     fn ended(&mut self) {
         self.wait(None);
-        let Some(tail) = &self.tail else { return };
-        if tail.await_writer(TURN) {
-            return;
-        }
-        if self.source.tail(&self.name).is_some_and(|now| !now.is_same(tail)) {
+        if self.tail.as_ref().is_some_and(|tail| !tail.await_writer(TURN)) && self.went_elsewhere() {
             self.reattach();
         }
     }
@@ -237,9 +240,9 @@ impl Follower {
 
     /// What the disk has before these items.
     fn read(&mut self, wanted: back::Wanted, items: &[TailItem]) -> crate::error::Result<Joined> {
-        let Follower { name, source, registry, options, mux, .. } = self;
+        let Follower { name, disk, registry, options, mux, .. } = self;
         let is_watched = || registry.wants(name, options.linger);
-        back::read((&**source, name), wanted, items, mux, is_watched, options.group_bytes_max)
+        back::read(disk, wanted, items, mux, is_watched, options.group_bytes_max)
     }
 
     fn give(&mut self, items: Vec<TailItem>) {

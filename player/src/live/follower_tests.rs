@@ -317,3 +317,51 @@ fn little_waits_while_it_is_not_known_where_to_begin() {
     }
     assert_eq!(follower.pending, (7..10).map(sample).collect::<Vec<_>>());
 }
+
+/// A stream that goes from one volume over to another one, and whether the disk of the first hangs then.
+struct Moving {
+    volumes: [Arc<Source>; 2],
+    at: Mutex<usize>,
+    hangs: Mutex<()>,
+}
+
+impl LiveSource for Moving {
+    fn tail(&self, stream: &StreamName) -> Option<Tail> {
+        self.volumes[*self.at.lock().unwrap()].tail(stream)
+    }
+
+    fn volume(&self, stream: &StreamName) -> crate::error::Result<Volume> {
+        drop(self.hangs.lock());
+        self.volumes[0].volume(stream)
+    }
+}
+
+/// Whoever watched saw nothing more: the thread read the disk that had failed, or waited for its writer to end.
+#[test]
+fn a_stream_that_goes_over_to_another_volume_is_gone_on_with_though_the_disk_of_the_first_hangs() {
+    let moving = Arc::new(Moving {
+        volumes: [Source::new(NEVER, *b"ulaw"), Source::new(NEVER, *b"ulaw")],
+        at: Mutex::default(),
+        hangs: Mutex::default(),
+    });
+    let hung = moving.hangs.lock().unwrap();
+    let (mut follower, mut viewer) = following(&moving.volumes[0], LiveOptions::default());
+    follower.disk = Disk::new(Arc::clone(&moving) as Arc<dyn LiveSource>, name());
+    moving.volumes[0].record(4);
+    follower.turn();
+    follower.turn();
+    assert_eq!(told(&mut viewer), "if");
+    moving.volumes[1].begin(2, now());
+    moving.volumes[1].record(6);
+    *moving.at.lock().unwrap() = 1;
+    let mut all = String::new();
+    for _ in 0..4 {
+        follower.turn();
+        all.push_str(&told(&mut viewer));
+    }
+    assert!(all.contains("if"), "{all}: it begins anew");
+    moving.volumes[1].record(2);
+    follower.turn();
+    assert_eq!(told(&mut viewer), "ff", "and goes on");
+    drop(hung);
+}
