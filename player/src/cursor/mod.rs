@@ -29,17 +29,22 @@
 //!
 //! Where clocks were set back several runs cover a moment: a seek chooses the one that was recorded last, steps pass through all.
 //!
+//! Of a stream that stands in several volumes, [`Across`] is the same.
+//!
 //! What must not live here: HTTP, decoding, pacing, a clock, several streams.
 
+mod across;
 mod gop;
 mod joins;
 mod mark;
 mod page;
+mod runs;
 mod seek;
 mod walk;
 #[cfg(test)]
 mod walk_tests;
 
+pub use across::Across;
 pub use gop::{GOP_PART_BYTES, GOP_PART_SAMPLES, Gop};
 pub use joins::Discontinuity;
 pub use mark::Mark;
@@ -94,6 +99,8 @@ pub struct Cursor<'a> {
     walk: Walk<'a>,
     is_wanted: &'a dyn Fn() -> bool,
     at: Option<At>,
+    /// As long as it stands nowhere: the chunk that a step begins with, instead of the first or the last.
+    begin: Option<Spot>,
     /// The bytes of the sample it stands on were read, and do not verify.
     lost: bool,
     /// The last step was one by keyframe: what lies around it will not be read.
@@ -111,7 +118,8 @@ impl<'a> Cursor<'a> {
     /// A cursor over a stream of a volume; `index` is of the same look at it. Reads nothing.
     pub fn new(volume: &'a Volume, index: &'a Index, stream: StreamId) -> Cursor<'a> {
         let walk = Walk::new(volume, stream, index.rows_of(stream));
-        Cursor { volume, index, stream, walk, is_wanted: &|| true, at: None, lost: false, sparse: false }
+        let (is_wanted, at, begin) = (&|| true, None, None);
+        Cursor { volume, index, stream, walk, is_wanted, at, begin, lost: false, sparse: false }
     }
 
     /// The same for as long as this says so, which is asked at every chunk: then steps and seeks fail with [`Error::Cancelled`].
@@ -195,6 +203,15 @@ impl<'a> Cursor<'a> {
         }
         self.at.iter().for_each(|at| at.page.tell(met));
         let mut spot = self.spot();
+        if let (None, Some(begin)) = (spot, self.begin) {
+            self.ask()?;
+            let page = self.page(begin)?;
+            page.tell(met);
+            if let Some(index) = page.find(None, direction, step) {
+                return Ok(Some(At { page, index }));
+            }
+            spot = Some(begin);
+        }
         while let Some(next) = self.walk.next(spot, direction, false, met)? {
             self.ask()?;
             let page = self.page(next)?;
@@ -213,7 +230,7 @@ impl<'a> Cursor<'a> {
 
     fn next_keyframe(&self, direction: Direction, met: &mut Met) -> Result<Option<At>> {
         // First what is left of the chunk it stands in.
-        let mut next = match self.spot() {
+        let mut next = match self.spot().or(self.begin) {
             Some(spot) => Some(spot),
             None => self.walk.next(None, direction, true, met)?,
         };

@@ -9,6 +9,7 @@ use keha_fs::{
     Configuration, Sample, SampleFlags, StreamName, TimeRange, TrackConfiguration, TrackKind, VolumeId,
     WallTime,
 };
+use keha_player::cursor::{Across, Direction, Mark, Nearest, Step};
 use keha_player::footage::{FootageRequest, Format, Prepared, prepare_of};
 use keha_player::hls::{Uris, vod};
 use keha_player::library::{Library, Snapshot, Whole};
@@ -125,13 +126,23 @@ fn a_file_is_the_same_whatever_the_volumes_are_called_and_in_which_order_they_st
 
 #[test]
 fn what_a_volume_that_does_not_answer_has_is_missing_and_told_and_the_rest_is_given() {
+    for forgotten in [false, true] {
+        what_does_not_answer_is_missing(forgotten);
+    }
+}
+
+/// Once it was left behind, nothing told any more what it had.
+fn what_does_not_answer_is_missing(forgotten: bool) {
     let clip = h264_aac();
     let rings = went_and_came_back(clip);
     let library = library(&rings);
     let all = prepared(&front(&library), Format::Mp4);
     let (there, away) = (rings[1].path(), rings[1].path().with_extension("away"));
     std::fs::rename(&there, &away).unwrap();
-    library.outdate();
+    match forgotten {
+        true => library.forget("cellar"),
+        false => library.outdate(),
+    }
     let whole = front(&library);
     let missing: Vec<&str> = whole.missing().iter().map(|missing| missing.volume.as_str()).collect();
     assert_eq!((whole.parts().len(), missing), (1, vec!["cellar"]));
@@ -316,6 +327,58 @@ fn given(whole: &Whole, range: TimeRange) -> Vec<Vec<u8>> {
     all
 }
 
+/// All packets that are stepped to, by run and number; from a mark on again and again, as by one who asks for pages.
+fn stepped(whole: &Whole, direction: Direction) -> Vec<(u128, i64)> {
+    let (mut all, mut cursor) = (Vec::new(), Across::new(whole.parts(), &|| true));
+    while let Some(moment) = cursor.step(direction, Step::Picture).unwrap() {
+        all.push((moment.row.run.0.as_u128(), moment.row.ticks / 160));
+        if all.len() % 17 == 0 {
+            let volume = cursor.volume().unwrap();
+            cursor = Across::new(whole.parts(), &|| true);
+            let again = cursor.resume(volume, Mark::of(&moment.row)).unwrap().unwrap();
+            assert_eq!((again.row, again.keyframe), (moment.row, moment.keyframe));
+        }
+    }
+    all
+}
+
+/// What was not known to be durable when its volume failed was taken over to another one: it stands in both.
+#[test]
+fn what_was_taken_over_to_another_volume_is_stepped_to_once() {
+    let rings = rings(2);
+    let sound = h264_aac().configuration.tracks.iter().find(|track| track.track == SOUND).unwrap().clone();
+    let configuration = Configuration { tracks: vec![sound], session: Vec::new() };
+    let clip = Clip { configuration, samples: Vec::new() };
+    for (ring, run, from_s, packets) in [(0, 1, 0, 0..100), (1, 1, 0, 80..150), (0, 2, 60, 0..30)] {
+        rings[ring].record(&["front"], |cameras| {
+            cameras[0].begin(&clip, run, NOON.plus_ns(from_s * SECOND_NS));
+            for packet in packets {
+                let data = vec![Bytes::from(vec![packet as u8; 160])];
+                let sample = Sample { track: SOUND, ticks: packet * 160, flags: SampleFlags::SYNC, data };
+                cameras[0].sample(sample);
+            }
+        });
+    }
+    let whole = front(&library(&rings));
+    let all: Vec<(u128, i64)> = (0..150).map(|at| (1, at)).chain((0..30).map(|at| (2, at))).collect();
+    assert_eq!(stepped(&whole, Direction::Forwards), all);
+    assert!(stepped(&whole, Direction::Backwards).into_iter().rev().eq(all));
+    let mut cursor = Across::new(whole.parts(), &|| true);
+    let mut told = Vec::new();
+    while let Some(moment) = cursor.step(Direction::Forwards, Step::Picture).unwrap() {
+        told.extend(moment.discontinuity.map(|told| (moment.row.run.0.as_u128(), told.as_str().to_owned())));
+    }
+    assert_eq!(told, [(2, "run".to_owned())], "a seam at which nothing is missing is none");
+    let mut sought = |at_s: i64, nearest| {
+        let wall = NOON.plus_ns(at_s * SECOND_NS);
+        let found = cursor.seek(wall, nearest, Step::Picture).unwrap();
+        found.map(|moment| moment.row.run.0.as_u128())
+    };
+    assert_eq!(sought(30, Nearest::AtOrBefore), Some(1));
+    assert_eq!(sought(30, Nearest::AtOrAfter), Some(2));
+    assert_eq!((sought(-5, Nearest::AtOrBefore), sought(100, Nearest::AtOrAfter)), (None, None));
+}
+
 /// What is recorded of some stretches.
 fn covered(stretches: &[Stretch]) -> Vec<Recorded> {
     let each = stretches.iter().map(|stretch| Recorded { from: stretch.from, to: stretch.last() });
@@ -359,6 +422,11 @@ proptest! {
             packets.collect::<Vec<_>>()
         };
         prop_assert!(given(&whole, TimeRange::default()) == packets(&|_| true));
+        let each = all.iter().enumerate().filter(|(_, stretch)| Some(stretch.ring) != failed);
+        let each = each.flat_map(|(place, stretch)| (0..stretch.packets).map(move |at| (place as u128 + 1, at)));
+        prop_assert_eq!(stepped(&whole, Direction::Forwards), each.clone().collect::<Vec<_>>());
+        let back = stepped(&whole, Direction::Backwards);
+        prop_assert!(back.into_iter().rev().eq(each));
         let (from, to) = (NOON.plus_ns(from * 1_000_000), NOON.plus_ns((from + length) * 1_000_000));
         let range = TimeRange { from: Some(from), to: Some(to) };
         // Where it begins while two volumes have it, which of them comes first is said by what each begins with.
