@@ -6,11 +6,12 @@ use crate::extract::{Json, Query, Watched, moment, path_name};
 use crate::problem::Problem;
 use axum::extract::State;
 use axum::http::StatusCode;
-use keha_fs::WallTime;
-use keha_player::cursor::{Cursor, Direction, Mark, Moment, Nearest, Step};
-use keha_player::library::Found;
+use keha_fs::{Uuid, VolumeId, WallTime};
+use keha_player::cursor::{Across, Direction, Mark, Moment, Nearest, Step};
+use keha_player::library::Whole;
 use keha_player::units::time::rfc3339;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
 
 /// The most pictures of an answer; what follows is asked for by `next`.
@@ -71,6 +72,8 @@ pub(super) struct PicturesDocument {
     pictures: Vec<PictureDocument>,
     /// Where there may be more, `after` for what follows.
     next: Option<String>,
+    /// Volumes that do not answer and may have pictures of it: those are not told.
+    missing: Vec<String>,
 }
 
 /// A picture.
@@ -98,7 +101,7 @@ struct PictureDocument {
 #[utoipa::path(get, path = "/cameras/{camera}/streams/{stream}/pictures", tag = "footage", params(Wanted,
         ("camera" = String, Path, description = "Its name"), ("stream" = String, Path, description = "`main`, or the name of a further stream")),
     responses((status = 200, description = "The pictures; none if there is none that way", body = PicturesDocument), (status = 404, description = "Nothing was ever recorded of it"),
-        (status = 410, description = "The picture to begin behind is not recorded any more"), (status = 422, description = "The moment, the mark or the limit does not do")))]
+        (status = 410, description = "The picture to begin behind is not recorded any more"), (status = 503, description = "It may stand in a volume that does not answer"), (status = 422, description = "The moment, the mark or the limit does not do")))]
 pub(super) async fn list(
     State(app): State<App>,
     watched: Watched,
@@ -107,10 +110,10 @@ pub(super) async fn list(
     let asked = wanted.asked()?;
     let document = app.read_while(watched.identity.name.clone(), move |app, is_wanted| {
         let whole = app.whole(&watched.stream)?;
-        let none = || Problem::new(StatusCode::NOT_FOUND, "nothing of this stream is recorded");
-        let (pictures, next) = told(whole.latest().ok_or_else(none)?, &asked, is_wanted)?;
+        let (pictures, next) = told(&whole, &asked, is_wanted)?;
         let stream = path_name(&watched.stream).to_owned();
-        Ok(PicturesDocument { camera: watched.camera, stream, pictures, next })
+        let missing = whole.missing().iter().map(|missing| missing.volume.clone()).collect();
+        Ok(PicturesDocument { camera: watched.camera, stream, pictures, next, missing })
     });
     document.await.map(Json)
 }
@@ -126,7 +129,23 @@ struct Asked {
 enum Begin {
     End,
     At(WallTime),
-    After(Mark),
+    /// In this volume; in the one with the latest footage where a mark of an earlier version names none.
+    After(Option<VolumeId>, Mark),
+}
+
+/// The mark of a picture, and of the volume that it stands in: chunks of different volumes have the same numbers.
+fn mark_of(volume: Option<VolumeId>, mark: Mark) -> String {
+    volume.map_or_else(|| mark.to_string(), |volume| format!("{mark}-{}", volume.0.simple()))
+}
+
+fn parsed(text: &str) -> Result<Begin, String> {
+    let volume = text.rsplit_once('-').filter(|(_, volume)| volume.len() == 32);
+    let volume = volume.and_then(|(mark, volume)| Some((mark, VolumeId(Uuid::try_parse(volume).ok()?))));
+    let parsed = match volume {
+        Some((mark, volume)) => Begin::After(Some(volume), mark.parse()?),
+        None => Begin::After(None, text.parse()?),
+    };
+    Ok(parsed)
 }
 
 impl Wanted {
@@ -135,7 +154,7 @@ impl Wanted {
         let begin = match (&self.at, &self.after) {
             (None, None) => Begin::End,
             (Some(at), None) => Begin::At(moment("at", at)?),
-            (None, Some(mark)) => Begin::After(mark.parse().map_err(|why| refused(format!("after: {why}")))?),
+            (None, Some(mark)) => parsed(mark).map_err(|why| refused(format!("after: {why}")))?,
             (Some(_), Some(_)) => return Err(refused("at, after: give one of them".to_owned())),
         };
         let limit = self.limit.unwrap_or(PICTURES);
@@ -156,13 +175,12 @@ impl Wanted {
 
 /// The pictures, and the mark to go on behind.
 fn told(
-    found: &Found,
+    whole: &Whole,
     asked: &Asked,
     is_wanted: &dyn Fn() -> bool,
 ) -> Result<(Vec<PictureDocument>, Option<String>), Problem> {
     let Asked { begin, direction, step, limit } = asked;
-    let snapshot = &found.snapshot;
-    let mut cursor = Cursor::new(&snapshot.volume, &snapshot.index, found.stream.id).while_wanted(is_wanted);
+    let mut cursor = Across::new(whole.parts(), is_wanted);
     let mut next = match begin {
         Begin::End => cursor.step(*direction, *step)?,
         Begin::At(wall) => {
@@ -172,15 +190,19 @@ fn told(
             };
             cursor.seek(*wall, nearest, *step)?
         }
-        Begin::After(mark) => {
-            let why = "the picture to begin behind is not recorded any more: begin at a moment";
-            cursor.resume(*mark)?.ok_or_else(|| Problem::new(StatusCode::GONE, why))?;
+        Begin::After(volume, mark) => {
+            let latest = || whole.latest().map(|latest| latest.volume().info().id);
+            let resumed = match volume.or_else(latest) {
+                Some(volume) => cursor.resume(volume, *mark)?,
+                None => None,
+            };
+            resumed.ok_or_else(|| gone(whole, *volume))?;
             cursor.step(*direction, *step)?
         }
     };
     let mut pictures = Vec::new();
     while let Some(moment) = next {
-        let mark = Mark::of(&moment.row).to_string();
+        let mark = mark_of(cursor.volume(), Mark::of(&moment.row));
         pictures.push(document(&moment, &mark));
         if pictures.len() >= *limit {
             return Ok((pictures, Some(mark)));
@@ -194,6 +216,18 @@ fn told(
         };
     }
     Ok((pictures, None))
+}
+
+/// The picture to begin behind is not there: not now, or not any more.
+fn gone(whole: &Whole, volume: Option<VolumeId>) -> Problem {
+    let is_there = |volume| whole.parts().iter().any(|part| part.volume().info().id == volume);
+    if volume.is_some_and(|volume| !is_there(volume)) && !whole.missing().is_empty() {
+        let names: Vec<&str> = whole.missing().iter().map(|missing| missing.volume.as_str()).collect();
+        let why = format!("{}: no answer, and the picture to begin behind may stand there", names.join(", "));
+        return Problem::wait(StatusCode::SERVICE_UNAVAILABLE, &why, Duration::from_secs(10));
+    }
+    let why = "the picture to begin behind is not recorded any more: begin at a moment";
+    Problem::new(StatusCode::GONE, why)
 }
 
 fn document(moment: &Moment, mark: &str) -> PictureDocument {
