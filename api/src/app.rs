@@ -145,6 +145,11 @@ impl App {
         self.services.library.find_all(stream, AGE_MAX)
     }
 
+    /// The same where nothing of it may be there, but for volumes that do not answer. Blocks.
+    pub(crate) fn any(&self, stream: &StreamName) -> Whole {
+        self.services.library.find_any(stream, AGE_MAX)
+    }
+
     /// All that there is of all streams. Blocks.
     pub(crate) fn wholes(&self) -> Vec<Whole> {
         self.services.library.all(AGE_MAX)
@@ -157,13 +162,22 @@ impl App {
 
     /// All volumes that can be read. Blocks.
     pub(crate) fn snapshots(&self) -> Vec<Arc<Snapshot>> {
-        let all = self.services.library.snapshots(AGE_MAX);
-        let readable = all.into_iter().filter_map(|(name, snapshot)| {
-            snapshot
-                .inspect_err(|error| tracing::warn!(volume = name, %error, "a volume cannot be read"))
-                .ok()
-        });
-        readable.collect()
+        self.snapshots_and_missing().0
+    }
+
+    /// The same, and the names of the others. Blocks.
+    pub(crate) fn snapshots_and_missing(&self) -> (Vec<Arc<Snapshot>>, Vec<String>) {
+        let (mut readable, mut missing) = (Vec::new(), Vec::new());
+        for (name, snapshot) in self.services.library.snapshots(AGE_MAX) {
+            match snapshot {
+                Ok(snapshot) => readable.push(snapshot),
+                Err(error) => {
+                    tracing::warn!(volume = name, %error, "a volume cannot be read");
+                    missing.push(name);
+                }
+            }
+        }
+        (readable, missing)
     }
 }
 

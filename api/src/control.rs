@@ -328,6 +328,9 @@ pub enum ControlError {
     /// It was tried and failed.
     #[error("{0}")]
     Failed(String),
+    /// It may stand in these volumes, which do not answer.
+    #[error("{}: no answer, and it may stand there", .0.join(", "))]
+    Away(Vec<String>),
     /// Recording is being ended: nothing is changed any more.
     #[error("the server is being stopped: ask again when it is back")]
     Ending,

@@ -3,7 +3,9 @@
 //! - All are placed, or none is left: where one volume refuses, what was placed in others is lifted again, and the error says what could not be.
 //! - What cannot be placed for now is told, not refused: volumes that do not answer, and those that nobody writes. Their footage may stand in
 //!   evidence all the same; what else there is of it must not wait for them.
-//! - What is still to come is held in the volume that has the stream's latest footage. Holds elsewhere end now.
+//! - Where nothing can be held, and a volume does not answer that may have it, that is what is said: not that there is nothing.
+//! - What is still to come is held in the volume that has the stream's latest footage. Holds elsewhere end now. Where the stream goes over to
+//!   another volume meanwhile, whoever records holds it there, too.
 
 use crate::control::{Control, ControlError};
 use keha_fs::{Hold, HoldRequest, TimeRange, WallTime};
@@ -45,10 +47,16 @@ impl Places {
         Places { volumes, missing: whole.missing_in(range) }
     }
 
+    /// The names of the volumes that are known to have part of it.
+    pub(crate) fn volumes(&self) -> impl Iterator<Item = &str> {
+        self.volumes.iter().map(|(volume, _)| volume.as_str())
+    }
+
     /// Places a hold in each. Where there is none, whoever records says what is wrong with that. Blocks.
     ///
     /// # Errors
-    /// The first volume's that refuses; [`ControlError::Failed`] where what was placed elsewhere by then could not be lifted.
+    /// The first volume's that refuses; [`ControlError::Failed`] where what was placed elsewhere by then could not be lifted;
+    /// [`ControlError::Away`].
     pub(crate) fn hold(&self, control: &dyn Control, request: &HoldRequest) -> Result<Placed, ControlError> {
         let mut placed = Placed { missing: self.missing.clone(), ..Placed::default() };
         let mut unwritten = None;
@@ -64,7 +72,13 @@ impl Places {
         }
         match unwritten {
             Some(error) if placed.holds.is_empty() => return Err(error),
-            None if placed.holds.is_empty() => placed.holds.push((None, control.add_hold(request.clone())?)),
+            None if placed.holds.is_empty() => match control.add_hold(request.clone()) {
+                Ok(hold) => placed.holds.push((None, hold)),
+                Err(error) if is_nowhere(&error) && !placed.missing.is_empty() => {
+                    return Err(ControlError::Away(placed.missing));
+                }
+                Err(error) => return Err(error),
+            },
             _ => {}
         }
         Ok(placed)
@@ -76,6 +90,12 @@ impl Places {
 fn is_away(error: &ControlError) -> bool {
     use keha_fs::Error::{Io, Stopped};
     matches!(error, ControlError::Unknown(_) | ControlError::Volume(Io { .. } | Stopped(_)))
+}
+
+/// Whether nothing of it is known to be anywhere.
+fn is_nowhere(error: &ControlError) -> bool {
+    use keha_fs::Error::{NoSuchStream, NotRecorded};
+    matches!(error, ControlError::Unknown(_) | ControlError::Volume(NoSuchStream { .. } | NotRecorded { .. }))
 }
 
 /// Lifts what was placed; what is to be said.

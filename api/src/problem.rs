@@ -113,6 +113,10 @@ impl From<ControlError> for Problem {
             ControlError::Unknown(_) => StatusCode::NOT_FOUND,
             ControlError::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
             ControlError::Failed(_) => StatusCode::BAD_GATEWAY,
+            ControlError::Away(_) => {
+                let why = error.to_string();
+                return Problem::wait(StatusCode::SERVICE_UNAVAILABLE, &why, Duration::from_secs(10));
+            }
             ControlError::Ending => {
                 let why = "the server is being stopped";
                 return Problem::wait(StatusCode::SERVICE_UNAVAILABLE, why, Duration::from_secs(10));

@@ -1,7 +1,8 @@
 //! `/holds`: footage that is not overwritten until it is said otherwise.
 
-use super::App;
+use super::{App, told_missing};
 use crate::audit::Subject;
+use crate::control::ControlError;
 use crate::events::EventKind;
 use crate::extract::{Json, Path, moment, path_name};
 use crate::gate::Asking;
@@ -9,6 +10,7 @@ use crate::placing::Places;
 use crate::problem::Problem;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use keha_fs::{Hold, HoldId, HoldRequest, StreamId, StreamName, Uuid, WallTime};
 use keha_player::library::Snapshot;
@@ -83,15 +85,13 @@ struct PlacedHold {
     volume: Option<String>,
 }
 
-/// The holds on cameras that may be seen, in the order of their making.
+/// The holds on cameras that may be seen, in the order of their making. What is held in volumes that do not answer is not known: `X-Keha-Missing-Volumes` names them.
 #[utoipa::path(get, path = "/holds", tag = "holds", responses((status = 200, description = "The holds", body = Vec<HoldDocument>)))]
-pub(super) async fn list(
-    State(app): State<App>,
-    Asking(identity): Asking,
-) -> Result<Json<Vec<HoldDocument>>, Problem> {
-    let documents = app.read(identity.name.clone(), move |app| {
+pub(super) async fn list(State(app): State<App>, Asking(identity): Asking) -> Result<Response, Problem> {
+    let told = app.read(identity.name.clone(), move |app| {
         let mut documents = Vec::new();
-        for snapshot in app.snapshots() {
+        let (snapshots, missing) = app.snapshots_and_missing();
+        for snapshot in snapshots {
             for hold in snapshot.volume.holds() {
                 let name = name_of(&snapshot, hold.stream);
                 let seen = match &name {
@@ -101,16 +101,18 @@ pub(super) async fn list(
                 documents.extend(seen.then(|| document(&snapshot.name, name.as_ref(), &hold)));
             }
         }
-        Ok(documents)
+        Ok((documents, missing))
     });
-    documents.await.map(Json)
+    let (documents, missing) = told.await?;
+    Ok(told_missing(Json(documents).into_response(), &missing))
 }
 
 /// Holds a range of a stream, in each volume that has part of it: in all of them, or, where one refuses, in none. When this is answered, the
 /// holds survive any crash.
 #[utoipa::path(post, path = "/holds", tag = "holds", request_body = NewHold,
     responses((status = 201, description = "It is held", body = MadeHold), (status = 404, description = "Nothing is there, and nothing is to come"),
-        (status = 409, description = "There is no room to hold it"), (status = 422, description = "The range, the label or the expiry does not do")))]
+        (status = 409, description = "There is no room to hold it"), (status = 422, description = "The range, the label or the expiry does not do"),
+        (status = 503, description = "Nothing is there, and a volume does not answer that may have it")))]
 pub(super) async fn add(
     State(app): State<App>,
     Asking(identity): Asking,
@@ -141,20 +143,19 @@ pub(super) async fn add(
         rfc3339(request.to),
         request.label
     );
-    let name = request.stream.clone();
-    let (from, to) = (request.from, request.to);
     let looking = app.clone();
-    // In one go: it is made also where whoever asks does not wait.
+    // In one go: it is made and told of also where whoever asks does not wait.
     let placed = app.change_volumes(move |control| {
         let now = WallTime(i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX));
         // Whoever records knows what is wrong with one of which nothing is recorded.
-        let places = looking.whole(&name).map(|whole| Places::of(&whole, from, to, now));
-        places.unwrap_or_default().hold(control, &request)
+        let places = Places::of(&looking.any(&request.stream), request.from, request.to, now);
+        let placed = places.hold(control, &request)?;
+        let ids: Vec<String> = placed.holds.iter().map(|(_, hold)| hold.id.to_string()).collect();
+        subject.tell(format!("{}: {text}", ids.join(", ")));
+        looking.note(EventKind::HoldAdded, Some(request.stream.camera()), &identity.name, text);
+        Ok((ids, placed))
     });
-    let placed = placed.await?;
-    let ids: Vec<String> = placed.holds.iter().map(|(_, hold)| hold.id.to_string()).collect();
-    subject.tell(format!("{}: {text}", ids.join(", ")));
-    app.note(EventKind::HoldAdded, Some(&new.camera), &identity.name, text);
+    let (ids, placed) = placed.await?;
     let hold = |(volume, hold): (Option<String>, Hold)| PlacedHold { id: hold.id.to_string(), volume };
     let made = MadeHold {
         id: ids.into_iter().next().unwrap_or_default(),
@@ -166,7 +167,8 @@ pub(super) async fn add(
 
 /// Lifts a hold: its footage is overwritten in its turn.
 #[utoipa::path(delete, path = "/holds/{hold}", tag = "holds", params(("hold" = String, Path, description = "Its identity")),
-    responses((status = 204, description = "Done"), (status = 404, description = "There is none of that identity")))]
+    responses((status = 204, description = "Done"), (status = 404, description = "There is none of that identity"),
+        (status = 503, description = "There is none, but it may stand in a volume that does not answer")))]
 pub(super) async fn lift(
     State(app): State<App>,
     Asking(identity): Asking,
@@ -176,13 +178,18 @@ pub(super) async fn lift(
     let none = || Problem::new(StatusCode::NOT_FOUND, "there is no such hold: see /api/v1/holds");
     let id = HoldId(hold.parse::<Uuid>().map_err(|_| none())?);
     let camera = app.read(identity.name.clone(), move |app| {
-        let held = app.snapshots().into_iter().find_map(|snapshot| {
+        let (snapshots, missing) = app.snapshots_and_missing();
+        let held = snapshots.into_iter().find_map(|snapshot| {
             let hold = snapshot.volume.holds().into_iter().find(|hold| hold.id == id)?;
             let name = name_of(&snapshot, hold.stream);
             subject.tell(in_words(name.as_ref(), &hold));
             Some(name)
         });
-        held.ok_or_else(none)
+        let unknown = || match missing.is_empty() {
+            true => none(),
+            false => ControlError::Away(missing).into(),
+        };
+        held.ok_or_else(unknown)
     });
     let camera = camera.await?;
     let may = match &camera {
