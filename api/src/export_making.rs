@@ -3,7 +3,7 @@
 //! | step | if it fails, or the client is gone |
 //! |---|---|
 //! | noted | nothing was held |
-//! | held, where whoever asks may change all cameras of it | goes on without: `held` is false; where the server ends, it is removed |
+//! | held, where whoever asks may change all cameras of it | goes on without, or with part of it: `held` is false; where the server ends, it is removed |
 //! | the holds noted | they are lifted, and the export is removed |
 //! | told | the same: nobody knows of it |
 //!
@@ -21,6 +21,7 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use keha_fs::{HoldId, HoldRequest, StreamName, Uuid, WallTime};
 use keha_player::units::time::rfc3339;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -76,21 +77,25 @@ async fn make(
         move |new| *new = Some(export)
     })
     .await?;
-    let holds = if export.cameras().into_iter().all(|camera| identity.grant.may_change(camera)) {
+    let held = if export.cameras().into_iter().all(|camera| identity.grant.may_change(camera)) {
         match hold(app, needed, &export).await {
-            Ok(holds) => holds,
+            Ok(held) => held,
             Err(ending) => {
                 undo(app, id).await;
                 return Err(ending);
             }
         }
     } else {
-        Vec::new()
+        Held::default()
     };
-    let export = Export { holds: holds.iter().map(HoldId::to_string).collect(), ..export };
+    let Held { holds, not_held } = held;
+    let not_held = not_held.into_iter().collect();
+    let export = Export { holds: holds.iter().map(HoldId::to_string).collect(), not_held, ..export };
     if !holds.is_empty() {
-        let noted = export.holds.clone();
-        let noted = change(app, &id, move |known| known.as_mut().map(|known| known.holds = noted).is_some());
+        let noted = (export.holds.clone(), export.not_held.clone());
+        let noted = change(app, &id, move |known| {
+            known.as_mut().map(|known| (known.holds, known.not_held) = noted).is_some()
+        });
         let noted = noted.await;
         // Somebody may have removed it already.
         if !matches!(noted, Ok(true)) {
@@ -110,12 +115,20 @@ async fn make(
     Ok((id, export))
 }
 
+/// What was held of an export.
+#[derive(Default)]
+struct Held {
+    holds: Vec<HoldId>,
+    /// The names of volumes that have part of it, and hold nothing.
+    not_held: BTreeSet<String>,
+}
+
 /// Holds what an export needs, where there is room; without, it may be overwritten before it was downloaded.
 ///
 /// # Errors
 /// Where the server is being stopped: whoever asks may ask the next one. What was held ends with the export.
-async fn hold(app: &App, needed: &Needed, export: &Export) -> Result<Vec<HoldId>, Problem> {
-    let mut holds = Vec::new();
+async fn hold(app: &App, needed: &Needed, export: &Export) -> Result<Held, Problem> {
+    let mut all = Held::default();
     let expires = i64::try_from(export.expires.as_nanosecond()).ok().map(WallTime);
     for (stream, places) in &needed.streams {
         let request = HoldRequest {
@@ -125,22 +138,29 @@ async fn hold(app: &App, needed: &Needed, export: &Export) -> Result<Vec<HoldId>
             label: format!("export by {}", export.user),
             expires,
         };
-        let places = places.clone();
-        let held = app.change_volumes(move |control| match places.hold(control, &request) {
+        let asked = places.clone();
+        let held = app.change_volumes(move |control| match asked.hold(control, &request) {
             Err(ControlError::Ending) => Err(ControlError::Ending),
             held => Ok(held),
         });
         match held.await? {
             Ok(placed) => {
-                if !placed.missing.is_empty() {
-                    tracing::warn!(%stream, missing = ?placed.missing, "not all of the footage of an export is held");
+                // What did not answer when it was prepared is not in it.
+                let mine = places.volumes().filter(|volume| placed.missing.iter().any(|name| name == volume));
+                let mine: Vec<String> = mine.map(str::to_owned).collect();
+                if !mine.is_empty() {
+                    tracing::warn!(%stream, missing = ?mine, "not all of the footage of an export is held");
                 }
-                holds.extend(placed.holds.into_iter().map(|(_, hold)| hold.id));
+                all.not_held.extend(mine);
+                all.holds.extend(placed.holds.into_iter().map(|(_, hold)| hold.id));
             }
-            Err(error) => tracing::warn!(%stream, %error, "the footage of an export is not held"),
+            Err(error) => {
+                tracing::warn!(%stream, %error, "the footage of an export is not held");
+                all.not_held.extend(places.volumes().map(str::to_owned));
+            }
         }
     }
-    Ok(holds)
+    Ok(all)
 }
 
 async fn remove(app: &App, id: String) -> Result<(), Problem> {

@@ -63,11 +63,17 @@ pub(crate) struct Export {
     /// The volumes that it is made from, by their identities; all that have something where none is noted.
     #[serde(default)]
     pub(crate) volumes: Vec<String>,
+    /// All that were looked at when it was made: also those that have nothing of its range, or another part.
+    #[serde(default)]
+    pub(crate) looked_at: Vec<String>,
     /// The names of those that did not answer then, and may have part of it.
     #[serde(default)]
     pub(crate) missing: Vec<String>,
     /// Holds that keep its footage.
     pub(crate) holds: Vec<String>,
+    /// The names of volumes in which its footage was to be held, and is not.
+    #[serde(default)]
+    pub(crate) not_held: Vec<String>,
     /// Its length and BLAKE3, once known.
     pub(crate) measured: Option<Measured>,
     /// Why it could not be made the last time that it was tried.
@@ -93,10 +99,14 @@ impl Export {
         })
     }
 
-    /// The volumes that it is made from, if they were noted.
-    pub(crate) fn volumes(&self) -> Option<Vec<VolumeId>> {
-        let noted = self.volumes.iter().filter_map(|id| Some(VolumeId(id.parse::<Uuid>().ok()?)));
-        Some(noted.collect()).filter(|noted: &Vec<VolumeId>| !noted.is_empty())
+    /// The volumes that it is made from, as far as that was noted.
+    pub(crate) fn needed(&self) -> Vec<VolumeId> {
+        ids(&self.volumes).collect()
+    }
+
+    /// The volumes that it was looked for in, as far as that was noted.
+    pub(crate) fn looked_at(&self) -> Vec<VolumeId> {
+        ids(&self.volumes).chain(ids(&self.looked_at)).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// The cameras that it shows, each once.
@@ -248,6 +258,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn ids(noted: &[String]) -> impl Iterator<Item = VolumeId> + '_ {
+    noted.iter().filter_map(|id| Some(VolumeId(id.parse::<Uuid>().ok()?)))
+}
+
 fn camera_of(stream: &str) -> &str {
     stream.split('/').next().unwrap_or_default()
 }
@@ -279,8 +293,10 @@ mod tests {
             tag: "x".to_owned(),
             file_name: "door.mkv".to_owned(),
             volumes: Vec::new(),
+            looked_at: Vec::new(),
             missing: Vec::new(),
             holds: Vec::new(),
+            not_held: Vec::new(),
             measured: None,
             failed: None,
         }

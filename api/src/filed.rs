@@ -1,6 +1,7 @@
 //! A file of footage: prepared, and the volumes that it is written from.
 
 use crate::app::App;
+use crate::exports::Export;
 use crate::prepared::{Asked, Kept};
 use crate::problem::Problem;
 use axum::http::StatusCode;
@@ -22,40 +23,73 @@ pub(crate) struct Filed {
     pub(crate) missing: Vec<String>,
 }
 
-/// Lays a file out, or finds it laid out: of all that there is of its streams, or of what these volumes have alone. Blocks, for as long as it
-/// is wanted.
+/// Lays a file out, or finds it laid out: of all that there is of its streams. Blocks, for as long as it is wanted.
 ///
 /// # Errors
-/// 503 where one of the volumes that are named does not answer.
+/// What is wrong with the request, and with the volumes.
 pub(crate) fn filed(
     app: &App,
     request: &FootageRequest,
-    only: Option<&[VolumeId]>,
     is_wanted: &dyn Fn() -> bool,
 ) -> Result<Filed, Problem> {
+    let streams = streams_of(app, request)?;
+    let missing = missing(&streams, request);
+    laid_out(app, request, streams, missing, is_wanted)
+}
+
+/// The same of an export: of the volumes alone that were looked at when it was made. Whatever another one has that did not answer then, it
+/// is the same file.
+///
+/// # Errors
+/// 503 where one of those volumes does not answer, and the file cannot be had without; 410 where it comes out as another one.
+pub(crate) fn filed_again(
+    app: &App,
+    export: &Export,
+    is_wanted: &dyn Fn() -> bool,
+) -> Result<Filed, Problem> {
+    let request = export.request().ok_or_else(Problem::changed)?;
+    let mut streams = streams_of(app, &request)?;
+    let missing = missing(&streams, &request);
+    let there: BTreeSet<VolumeId> = each_part(&streams).map(|(id, _)| id).collect();
+    // One that nobody knows any more is another thing: then the file comes out as another one.
+    let is_away = |id: &VolumeId| !missing.is_empty() && !there.contains(id);
+    let why = format!("{}: no answer, and it may have part of it", missing.join(", "));
+    let later = || Problem::wait(StatusCode::SERVICE_UNAVAILABLE, &why, Duration::from_secs(10));
+    let (needed, looked_at) = (export.needed(), export.looked_at());
+    if needed.iter().any(is_away) {
+        return Err(later());
+    }
+    for whole in &mut streams {
+        let within = whole.in_volumes(&looked_at);
+        // Nothing is noted of those that were made by an earlier version and have nothing of a stream.
+        if !within.parts().is_empty() {
+            *whole = within;
+        }
+    }
+    let filed = laid_out(app, &request, streams, missing.clone(), is_wanted);
+    match filed {
+        Ok(filed) if filed.prepared.entity_tag() == export.tag => Ok(filed),
+        // What they had may have been another part, or the name of what has none.
+        _ if looked_at.iter().any(is_away) => Err(later()),
+        Ok(_) => Err(Problem::changed()),
+        Err(problem) => Err(problem),
+    }
+}
+
+fn streams_of(app: &App, request: &FootageRequest) -> Result<Vec<Whole>, Problem> {
     if request.streams.is_empty() {
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "streams: name at least one"));
     }
-    let mut streams = Vec::with_capacity(request.streams.len());
-    for name in &request.streams {
-        streams.push(app.whole(name)?);
-    }
-    let missing = missing(&streams, request);
-    if let Some(only) = only {
-        let there: BTreeSet<VolumeId> = each_part(&streams).map(|(id, _)| id).collect();
-        // One that nobody knows any more is another thing: then the file comes out as another one.
-        if only.iter().any(|id| !there.contains(id)) && !missing.is_empty() {
-            let why = format!("{}: no answer, and it may have part of it", missing.join(", "));
-            return Err(Problem::wait(StatusCode::SERVICE_UNAVAILABLE, &why, Duration::from_secs(10)));
-        }
-        for whole in &mut streams {
-            let within = whole.in_volumes(only);
-            // One that has nothing of the range is in none of them.
-            if !within.parts().is_empty() {
-                *whole = within;
-            }
-        }
-    }
+    Ok(request.streams.iter().map(|name| app.whole(name)).collect::<keha_player::Result<_>>()?)
+}
+
+fn laid_out(
+    app: &App,
+    request: &FootageRequest,
+    streams: Vec<Whole>,
+    missing: Vec<String>,
+    is_wanted: &dyn Fn() -> bool,
+) -> Result<Filed, Problem> {
     let volumes: BTreeMap<VolumeId, Arc<Snapshot>> = each_part(&streams).collect();
     let standing = volumes.values().map(|snapshot| {
         let ids = streams.iter().filter_map(|whole| {

@@ -11,7 +11,7 @@
 
 use crate::app::App;
 use crate::exports::{Export, Measured, Measuring};
-use crate::filed::{Filed, filed, in_bulk};
+use crate::filed::{Filed, filed_again, in_bulk};
 use crate::problem::Problem;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -97,11 +97,7 @@ fn make(
     (id, export): (&str, &Export),
     is_wanted: &dyn Fn() -> bool,
 ) -> Result<Option<Measured>, Problem> {
-    let request = export.request().ok_or_else(Problem::changed)?;
-    let Filed { volumes, prepared, .. } = filed(app, &request, export.volumes().as_deref(), is_wanted)?;
-    if prepared.entity_tag() != export.tag {
-        return Err(Problem::changed());
-    }
+    let Filed { volumes, prepared, .. } = filed_again(app, export, is_wanted)?;
     match prepared.measure_while(&in_bulk(&volumes), MARKS_APART, is_wanted) {
         Ok((measured, marks)) => {
             app.exports.marks.keep(id, &marks);
@@ -153,6 +149,8 @@ mod tests {
             volumes: Vec::new(),
             missing: Vec::new(),
             holds: Vec::new(),
+            not_held: Vec::new(),
+            looked_at: Vec::new(),
             measured: None,
             failed: None,
         };
@@ -203,7 +201,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let (app, mut export) = exporting(directory.path());
         let request = export.request().expect("a request");
-        export.tag = filed(&app, &request, None, &|| true).expect("a file").prepared.entity_tag();
+        export.tag = filed(&app, &request, &|| true).expect("a file").prepared.entity_tag();
         app.exports.change("x", export.created, |known| *known = Some(export.clone())).expect("noted");
         let others = app.desk.fill();
         measure(&app, "x");

@@ -257,7 +257,7 @@ async fn what_was_erased_meanwhile_is_not_given() {
         let range = TimeRange { from: Some(at(0)), to };
         let request =
             FootageRequest { streams: vec![stream.clone()], range, format: Format::Mp4, part: None };
-        crate::filed::filed(&app, &request, None, &|| true).map(|filed| filed.prepared)
+        crate::filed::filed(&app, &request, &|| true).map(|filed| filed.prepared)
     };
     let file = |to| ask(to).expect("a file");
     assert!(Arc::ptr_eq(&file(Some(at(5))), &file(Some(at(5)))));

@@ -116,7 +116,7 @@ async fn files_and_playlists_are_of_all_volumes() {
     let streams = ["door", "yard"].map(|name| StreamName::new(name).expect("a name")).to_vec();
     let request = FootageRequest { streams, range: TimeRange::default(), format: Format::Mp4, part: None };
     let app = world.app.clone();
-    let filed = tokio::task::spawn_blocking(move || filed(&app, &request, None, &|| true)).await;
+    let filed = tokio::task::spawn_blocking(move || filed(&app, &request, &|| true)).await;
     let filed = filed.expect("no panic").expect("a file");
     assert_eq!((filed.prepared.samples(), filed.volumes.len()), (1500, 2));
 }
@@ -209,4 +209,117 @@ async fn a_range_is_held_in_each_volume_that_has_part_of_it_or_in_none() {
     world.away(true);
     let (status, made) = world.post("/api/v1/holds", both()).await;
     assert_eq!((status, &made["missing"]), (StatusCode::CREATED, &json!(["cellar"])), "{made}");
+}
+
+/// The yard stood in a volume that was away: once that was back the file came out as another one, and was 410 for ever.
+#[tokio::test]
+async fn an_export_of_several_streams_stays_what_it_is_when_a_volume_is_back() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let attic = footage(directory.path(), &["door"]);
+    let cellar = footage_in("cellar", NOON.plus_ns(12_000_000_000), directory.path(), &["door", "yard"]);
+    let shed = footage_in("shed", NOON.plus_ns(-3_600_000_000_000), directory.path(), &["yard"]);
+    let (control, path) = (Arc::new(FakeControl::default()), cellar.1.clone());
+    let library = Library::new([attic, cellar, shed]);
+    let app = app((directory.path(), ""), false, Arc::clone(&control), library);
+    let server = Server::with(directory, app.clone(), true);
+    let world = World { server, app, control, cellar: path };
+    world.away(true);
+    let wanted =
+        json!({"streams": ["door", "yard"], "from": "2026-03-01T12:00:00Z", "to": "2026-03-01T12:00:30Z"});
+    let (status, part) = world.post("/api/v1/exports", wanted).await;
+    assert_eq!((status, &part["missing"]), (StatusCode::CREATED, &json!(["cellar"])), "{part}");
+    let file = format!("/api/v1/exports/{}/file", part["id"].as_str().expect("an id"));
+    let (status, before) = world.headers(&file).await;
+    assert_eq!(status, StatusCode::OK);
+    world.away(false);
+    let (status, now) = world.headers(&file).await;
+    assert_eq!(
+        (status, &now["etag"], &now["content-length"]),
+        (status, &before["etag"], &before["content-length"])
+    );
+    assert_eq!(status, StatusCode::OK, "it is what it was");
+}
+
+#[tokio::test]
+async fn an_export_of_which_a_part_is_held_says_so() {
+    let world = World::new();
+    let wanted = json!({"streams": ["door"], "from": "2026-03-01T12:00:00Z", "to": "2026-03-01T12:00:30Z"});
+    let held =
+        |export: &Value| (export["held"].clone(), export["holding"].clone(), export["not_held"].clone());
+    let (_, all) = world.post("/api/v1/exports", wanted.clone()).await;
+    assert_eq!(held(&all), (json!(true), json!("all"), json!([])), "{all}");
+    world.control.unwritten.lock().expect("no panic").insert("cellar".to_owned());
+    let (_, part) = world.post("/api/v1/exports", wanted.clone()).await;
+    assert_eq!(held(&part), (json!(false), json!("part"), json!(["cellar"])), "{part}");
+    let (_, shown) = world.get(&format!("/api/v1/exports/{}", part["id"].as_str().expect("an id"))).await;
+    assert_eq!(held(&shown), held(&part));
+    world.control.refuse_holds(true);
+    let (_, none) = world.post("/api/v1/exports", wanted).await;
+    assert_eq!((&none["held"], &none["holding"]), (&json!(false), &json!("none")), "{none}");
+}
+
+/// It was answered that all was held, or that there was no such hold.
+#[tokio::test]
+async fn holds_name_the_volumes_that_could_not_be_looked_into() {
+    let world = World::new();
+    let (_, headers) = world.headers("/api/v1/holds").await;
+    assert_eq!(headers.get(MISSING), None);
+    world.away(true);
+    let yard = json!({"camera": "yard", "from": "2026-03-01T12:00:00Z", "to": "2026-03-01T12:00:30Z"});
+    let (status, made) = world.post("/api/v1/holds", yard).await;
+    assert_eq!((status, &made["missing"]), (StatusCode::CREATED, &json!(["cellar"])), "{made}");
+    let (status, headers) = world.headers("/api/v1/holds").await;
+    assert_eq!(
+        (status, headers.get(MISSING).map(|it| it.as_bytes())),
+        (StatusCode::OK, Some(&b"cellar"[..]))
+    );
+    let hold = format!("/api/v1/holds/{}", keha_fs::Uuid::from_u128(7));
+    let lift = async || {
+        let root = basic_of("root");
+        let answer = world.server.ask(Method::DELETE, &hold, &[("authorization", &root)], None).await;
+        (answer.status, answer.body)
+    };
+    let (status, body) = lift().await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(body["detail"].as_str().is_some_and(|why| why.contains("cellar")), "{body}");
+    world.away(false);
+    assert_eq!(lift().await.0, StatusCode::NOT_FOUND);
+}
+
+/// The list had the pictures of one volume alone, and a mark of another one stood for another picture there.
+#[tokio::test]
+async fn pictures_are_of_all_volumes_and_marks_say_of_which() {
+    let world = World::new();
+    let path = format!("{DOOR}/pictures?step=picture&limit=333");
+    for direction in ["forwards", "backwards"] {
+        let (mut all, mut after) = (Vec::new(), String::new());
+        loop {
+            let (status, body) = world.get(&format!("{path}&direction={direction}{after}")).await;
+            assert_eq!(status, StatusCode::OK, "{body}");
+            let pictures = body["pictures"].as_array().expect("a list");
+            all.extend(pictures.iter().map(|picture| picture["at"].as_str().expect("a moment").to_owned()));
+            assert_eq!(body["missing"], json!([]));
+            match body["next"].as_str() {
+                Some(next) => after = format!("&after={next}"),
+                None => break,
+            }
+        }
+        if direction == "backwards" {
+            all.reverse();
+        }
+        assert!(all.len() == 1000 && all.windows(2).all(|pair| pair[0] < pair[1]), "{direction}");
+    }
+    let mark = async |query: &str| {
+        let (_, body) = world.get(&format!("{path}&{query}")).await;
+        body["pictures"][0]["mark"].as_str().expect("a mark").to_owned()
+    };
+    let (attic, cellar) = (mark("at=2026-03-01T12:00:05Z").await, mark("at=2026-03-01T12:00:15Z").await);
+    world.away(true);
+    let behind = async |mark: &str| world.get(&format!("{path}&after={mark}")).await;
+    let (status, body) = behind(&attic).await;
+    assert_eq!((status, &body["missing"]), (StatusCode::OK, &json!(["cellar"])), "{body}");
+    let (status, body) = behind(&cellar).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+    world.away(false);
+    assert_eq!(behind(&cellar).await.0, StatusCode::OK);
 }

@@ -8,7 +8,7 @@ use crate::downloads;
 use crate::export_making::{Needed, made, removed};
 use crate::exports::Export;
 use crate::extract::{Json, Path, moment};
-use crate::filed::{Filed, filed};
+use crate::filed::{Filed, filed, filed_again};
 use crate::gate::Asking;
 use crate::measuring::measure;
 use crate::placing::Places;
@@ -78,8 +78,12 @@ pub(super) struct ExportDocument {
     failed: Option<String>,
     /// Volumes that did not answer when it was made and may have part of its range: that is not in it.
     missing: Vec<String>,
-    /// Whether a hold keeps its footage from being overwritten: only of whoever may change all of its cameras, where there is room.
+    /// Whether holds keep all of its footage from being overwritten: only of whoever may change all of its cameras, where there is room.
     held: bool,
+    /// How much of it holds keep: `all`, `part`, `none`.
+    holding: &'static str,
+    /// Volumes in which its footage was to be held and is not: they were not being written, or had no room.
+    not_held: Vec<String>,
     /// The file's length.
     bytes: Option<u64>,
     /// The file's BLAKE3.
@@ -117,9 +121,8 @@ pub(super) async fn add(
         ));
     }
     let asked = request.clone();
-    let filed =
-        app.read_while(identity.name.clone(), move |app, is_wanted| filed(app, &asked, None, is_wanted));
-    let Filed { prepared, streams, missing, .. } = filed.await?;
+    let filed = app.read_while(identity.name.clone(), move |app, is_wanted| filed(app, &asked, is_wanted));
+    let Filed { volumes, prepared, streams, missing } = filed.await?;
     let created = Timestamp::now();
     let range = request.range;
     let export = Export {
@@ -134,8 +137,10 @@ pub(super) async fn add(
         tag: prepared.entity_tag(),
         file_name: prepared.file_name(),
         volumes: prepared.volumes().iter().map(ToString::to_string).collect(),
+        looked_at: volumes.iter().map(|volume| volume.volume.info().id.to_string()).collect(),
         missing,
         holds: Vec::new(),
+        not_held: Vec::new(),
         measured: None,
         failed: None,
     };
@@ -180,22 +185,18 @@ pub(super) async fn file(
 ) -> Result<Response, Problem> {
     let export = told(&subject, known(&app, &identity, &id)?);
     let place = app.downloads.place(&identity.name)?;
-    let request = export.request().ok_or_else(Problem::changed)?;
+    let asked = export.clone();
     // The place goes along with the work: it is taken until that ends, also where the client is gone.
     let marked = headers.contains_key(header::RANGE).then(|| id.clone());
-    let only = export.volumes();
     let (volumes, prepared, marks, place) = app
         .read_while(identity.name.clone(), move |app, is_wanted| {
-            let Filed { volumes, prepared, .. } = filed(app, &request, only.as_deref(), is_wanted)?;
+            let Filed { volumes, prepared, .. } = filed_again(app, &asked, is_wanted)?;
             // What has a table finds its bytes without.
             let marks =
                 marked.filter(|_| prepared.bytes().is_none()).and_then(|id| app.exports.marks.read(&id));
             Ok((volumes, prepared, marks, place))
         })
         .await?;
-    if prepared.entity_tag() != export.tag {
-        return Err(Problem::changed());
-    }
     if export.measured.is_none() {
         measure(&app, &id);
     }
@@ -306,6 +307,11 @@ impl ExportDocument {
             (Some(_), None) => "ready",
             (None, None) => "measuring",
         };
+        let holding = match (export.holds.is_empty(), export.not_held.is_empty()) {
+            (true, _) => "none",
+            (false, true) => "all",
+            (false, false) => "part",
+        };
         ExportDocument {
             id: id.to_owned(),
             user: export.user.clone(),
@@ -320,7 +326,9 @@ impl ExportDocument {
             state,
             failed: export.failed.clone(),
             missing: export.missing.clone(),
-            held: !export.holds.is_empty(),
+            held: holding == "all",
+            holding,
+            not_held: export.not_held.clone(),
             bytes: export.measured.as_ref().map(|measured| measured.bytes),
             blake3: export.measured.as_ref().map(|measured| measured.blake3.clone()),
         }

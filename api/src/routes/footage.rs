@@ -156,7 +156,7 @@ async fn answer(
     // The place goes along with the work: it is taken until that ends, also where the client is gone.
     let (filed, place) = app
         .read_while(identity.name.clone(), move |app, is_wanted| {
-            Ok((filed(app, &request, None, is_wanted)?, place))
+            Ok((filed(app, &request, is_wanted)?, place))
         })
         .await?;
     let Filed { volumes, prepared, streams, missing } = filed;
