@@ -5,7 +5,8 @@
 //! | all, in time | all are given |
 //! | what is looked for is found | the others are waited for a moment longer: one that is a clone is to be noticed |
 //! | it is not found | the others are waited for as long as a disk takes to spin up |
-//! | one does not answer | it is told, with since when; it is asked again once the thread that waits for it has its answer, and by none before |
+//! | one does not answer | it is told, with since when; it is asked again once those who wait for it have their answer, and by none before |
+//! | somebody else asks just now | both are answered |
 //!
 //! So a disk that hangs costs one thread, and whoever opens something waits for it once. What must not live here: what is read.
 
@@ -24,35 +25,41 @@ pub(super) struct Patience {
     pub(super) once_found: Duration,
 }
 
-/// Those who wait for disks.
+/// Those who wait for disks: each for one, since when.
 #[derive(Clone, Default)]
-pub(super) struct Askers(Arc<Mutex<BTreeMap<String, Instant>>>);
+pub(super) struct Askers(Arc<Mutex<BTreeMap<Waiting, Instant>>>);
+
+/// A disk, and how many waited for one before.
+type Waiting = (String, u64);
 
 /// A disk that is waited for, until this is dropped.
 struct Waits {
     askers: Askers,
-    disk: String,
+    waiting: Waiting,
 }
 
 impl Drop for Waits {
     fn drop(&mut self) {
-        self.askers.lock().remove(&self.disk);
+        self.askers.lock().remove(&self.waiting);
     }
 }
 
 impl Askers {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Waiting, Instant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to wait for a disk; since when another one does, if so.
-    fn wait(&self, disk: &str) -> Result<Waits, Instant> {
-        let mut waiting = self.lock();
-        if let Some(since) = waiting.get(disk) {
-            return Err(*since);
+    /// Begins to wait for a disk; since when another one does who has waited for so long.
+    fn wait(&self, disk: &str, long: Duration) -> Result<Waits, Instant> {
+        let mut all = self.lock();
+        let since = all.iter().filter(|((of, _), _)| of == disk).map(|(_, since)| *since).min();
+        if let Some(since) = since.filter(|since| since.elapsed() >= long) {
+            return Err(since);
         }
-        waiting.insert(disk.to_owned(), Instant::now());
-        Ok(Waits { askers: self.clone(), disk: disk.to_owned() })
+        let last = all.keys().filter(|(of, _)| of == disk).map(|(_, number)| *number).max();
+        let waiting = (disk.to_owned(), last.map_or(0, |last| last.wrapping_add(1)));
+        all.insert(waiting.clone(), Instant::now());
+        Ok(Waits { askers: self.clone(), waiting })
     }
 
     /// Asks disks, each with what it is told apart by. The answers are in their order; in words why there is none.
@@ -68,7 +75,7 @@ impl Askers {
         let began = Instant::now();
         let mut answers: Vec<Option<Result<T, String>>> = Vec::with_capacity(disks.len());
         for (place, (id, disk)) in disks.iter().enumerate() {
-            let begun = self.wait(id).map_err(silent).and_then(|waits| {
+            let begun = self.wait(id, patience.once_found).map_err(silent).and_then(|waits| {
                 let (disk, give) = (disk.clone(), give.clone());
                 let asks = move || {
                     let answer = read(&disk);
@@ -140,6 +147,22 @@ mod tests {
         let answers = askers.ask(&disks, read, |answer| *answer == 1, SOON);
         assert_eq!(answers[0], Ok(1));
         assert_eq!(asked(0), 2, "it is asked again");
+    }
+
+    /// One of them was told that the disk does not answer.
+    #[test]
+    fn those_who_ask_at_once_are_all_answered() {
+        let (askers, disks) = (Askers::default(), [disk(1)]);
+        let slow = disks[0].1.0.0.lock().unwrap();
+        thread::scope(|scope| {
+            let all = [(); 3].map(|()| scope.spawn(|| askers.ask(&disks, read, |_| true, SOON)));
+            while disks[0].1.0.1.load(Ordering::SeqCst) < 3 {
+                thread::yield_now();
+            }
+            drop(slow);
+            all.into_iter().for_each(|asked| assert_eq!(asked.join().unwrap(), [Ok(1)]));
+        });
+        assert!(askers.lock().is_empty());
     }
 
     #[test]
