@@ -63,13 +63,14 @@ impl Known {
         walls.any(|(min, max)| min <= to && max >= from)
     }
 
-    /// What of it is known to stand there: what the tables say, and what was recorded from then on until the volume failed.
-    pub(super) fn footage(&self) -> impl Iterator<Item = (WallTime, WallTime)> + '_ {
-        let since = self.since().and_then(|(from, to)| Some((from, to?)));
-        self.walls().chain(since.filter(|(from, to)| from < to))
+    /// What was recorded there from the last look on until the volume failed, as far as that is known. It may have ended earlier.
+    pub(super) fn until_it_failed(&self) -> Option<(WallTime, WallTime)> {
+        let (from, to) = self.since()?;
+        to.map(|to| (from, to)).filter(|(from, to)| from < to)
     }
 
-    fn walls(&self) -> impl Iterator<Item = (WallTime, WallTime)> + '_ {
+    /// What its tables say.
+    pub(super) fn walls(&self) -> impl Iterator<Item = (WallTime, WallTime)> + '_ {
         let rows = self.index.rows_of(self.stream.id).iter();
         rows.filter(|row| row.samples > 0).filter_map(|row| row.wall)
     }
@@ -145,8 +146,7 @@ mod tests {
         let failed = going_on.ended(WallTime(3600 * S)).ended(WallTime(9000 * S));
         assert!(may_have(&failed, 3000, 4000) && !may_have(&failed, 3601, 4000));
         let known = failed.known().next().expect("a stream");
-        let footage: Vec<i64> = known.footage().map(|(_, to)| to.0 / S).collect();
-        assert_eq!(footage, [60, 3600]);
-        assert_eq!(stopped.known().next().map(|known| known.footage().count()), Some(1));
+        assert_eq!(known.until_it_failed(), Some((WallTime(60 * S), WallTime(3600 * S))));
+        assert_eq!(stopped.known().next().and_then(|known| known.until_it_failed()), None);
     }
 }

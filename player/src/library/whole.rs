@@ -103,11 +103,24 @@ impl Whole {
         first.zip(self.parts.iter().filter_map(|part| part.stream.last).max())
     }
 
-    /// What of it is known to stand in volumes that do not answer, by the tables that they had, and by when they failed.
+    /// What of it is known to stand in volumes that do not answer, by the tables that they had. Where one failed behind that it is taken to
+    /// have been recorded there until then, or until another one has footage.
     pub fn away(&self) -> Vec<Recorded> {
         let known = self.missing.iter().filter_map(|missing| missing.known.as_ref());
-        let walls = known.flat_map(Known::footage);
+        let walls = known.flat_map(|known| {
+            let since = known.until_it_failed().and_then(|(from, to)| self.until_elsewhere(from, to));
+            known.walls().chain(since)
+        });
         coalesce(walls.map(|(from, to)| Recorded { from, to }).collect(), PAUSE_NS)
+    }
+
+    /// From a moment on to where a volume that answers has footage. `None` where that is not known: a block that has some from before it.
+    fn until_elsewhere(&self, from: WallTime, to: WallTime) -> Option<(WallTime, WallTime)> {
+        let rows = self.parts.iter().flat_map(|part| part.snapshot.index.rows_of(part.stream.id));
+        let walls = rows.filter(|row| row.samples > 0).filter_map(|row| row.wall);
+        let later = walls.filter(|(_, max)| *max > from).map(|(min, _)| min).min();
+        let to = later.map_or(to, |later| later.min(to));
+        (from < to).then_some((from, to))
     }
 
     /// When it has footage: [`crate::timeline::timeline_of`].
