@@ -97,6 +97,8 @@ mod switches {
         GrowthKeepsGeneration,
         /// The newest superblock counts wherever it stands.
         LastCopyBelieved,
+        /// Of two volumes in one place the one counts that misses the fewest superblocks, wherever they stand.
+        FewestMissingCount,
         /// `check` reports nothing.
         CheckBlind,
         /// The volume is closed after one round, whatever still waits.

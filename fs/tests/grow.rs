@@ -29,7 +29,10 @@ fn record(path: &Path, frames: std::ops::Range<i64>) {
 
 /// The numbers of the frames that are there, all as they were recorded, and nothing damaged.
 fn read(path: &Path) -> Vec<i64> {
-    let volume = Volume::open(path).expect("a volume");
+    read_of(&Volume::open(path).expect("a volume"))
+}
+
+fn read_of(volume: &Volume) -> Vec<i64> {
     let stream = volume.stream(&name("yard")).expect("the stream");
     let mut cursor = volume.read(stream.id, TimeRange::default()).expect("footage");
     let mut seen = Vec::new();
@@ -46,6 +49,22 @@ fn read(path: &Path) -> Vec<i64> {
     }
     assert_eq!(volume.check(&mut |_, _| ()).expect("a check").findings, []);
     seen
+}
+
+#[test]
+fn a_look_from_before_it_grew_is_renewed_to_all_that_is_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = volume_in(&folder);
+    record(&path, 0..400);
+    let mut look = Volume::open(&path).expect("a volume");
+    grow(&path, &to(3 * SIZE), &mut go_on).expect("grown");
+    record(&path, 400..900);
+    look.refresh().expect("another look");
+    assert_eq!(look.findings(), []);
+    assert_eq!(
+        (read_of(&look), look.info().blocks),
+        (read(&path), Volume::open(&path).expect("a volume").info().blocks)
+    );
 }
 
 #[test]

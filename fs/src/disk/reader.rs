@@ -6,10 +6,11 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSliceMut, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -38,7 +39,8 @@ pub struct FileReader {
     file: File,
     direct: bool,
     alignment_bytes: u32,
-    size_bytes: u64,
+    /// The largest size that it was seen to have: a volume may grow while it is open here.
+    size_bytes: AtomicU64,
     /// The same through the page cache, once it is wanted; `None` where it cannot be opened.
     remembered: OnceLock<Option<File>>,
     pool: Arc<BufferPool>,
@@ -73,6 +75,7 @@ impl FileReader {
         let Opened { file, direct, alignment_bytes, size_bytes } =
             direct::open(path, Access::Read, prefer_direct)?;
         let pool = Arc::new(BufferPool::new(IDLE_BYTES_MAX));
+        let size_bytes = AtomicU64::new(size_bytes);
         Ok(Self { file, direct, alignment_bytes, size_bytes, remembered: OnceLock::new(), pool })
     }
 
@@ -96,6 +99,11 @@ impl FileReader {
     /// The unit in which the device is read; callers need not keep to it.
     pub fn alignment_bytes(&self) -> u32 {
         self.alignment_bytes
+    }
+
+    /// Whether the file reaches to there. It is asked anew only where it did not.
+    fn reaches(&self, end: Option<u64>) -> bool {
+        end.is_some_and(|end| end <= self.size_bytes.load(Ordering::Relaxed) || end <= self.size_bytes())
     }
 
     /// Reads until at least `wanted` bytes are there; the last unit of a file may be cut short.
@@ -157,13 +165,14 @@ impl FileReader {
 
 impl ReadAt for FileReader {
     fn size_bytes(&self) -> u64 {
-        self.size_bytes
+        // Reads are positioned: nobody minds where this leaves the file.
+        let now = (&self.file).seek(SeekFrom::End(0)).unwrap_or_default();
+        self.size_bytes.fetch_max(now, Ordering::Relaxed).max(now)
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let end = offset.checked_add(buffer.len() as u64);
-        if end.is_none_or(|end| end > self.size_bytes) {
-            return Err(beyond_end(offset, buffer.len(), self.size_bytes));
+        if !self.reaches(offset.checked_add(buffer.len() as u64)) {
+            return Err(beyond_end(offset, buffer.len(), self.size_bytes()));
         }
         if self.accepts(buffer, offset) {
             return self.fill(buffer, offset, buffer.len());
@@ -185,8 +194,8 @@ impl ReadAt for FileReader {
 
     fn read_pieces_at(&self, lengths: &[usize], offset: u64) -> io::Result<Vec<Bytes>> {
         let bytes = lengths.iter().fold(0, |sum: usize, length| sum.saturating_add(*length));
-        if offset.checked_add(bytes as u64).is_none_or(|end| end > self.size_bytes) {
-            return Err(beyond_end(offset, bytes, self.size_bytes));
+        if !self.reaches(offset.checked_add(bytes as u64)) {
+            return Err(beyond_end(offset, bytes, self.size_bytes()));
         }
         let mut pieces: Vec<Pooled> =
             lengths.iter().map(|length| BufferPool::take_pooled(&self.pool, *length)).collect();
@@ -236,6 +245,21 @@ mod tests {
         for (lengths, offset) in [(&[4096, 4096][..], 299_008), (&[4096, 4096], u64::MAX - 4096)] {
             assert!(reader.read_pieces_at(lengths, offset).is_err(), "{lengths:?} at {offset}");
         }
+    }
+
+    #[test]
+    fn a_file_that_grew_is_read_to_its_new_end() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("a.ring");
+        std::fs::write(&path, vec![1; 8192]).expect("written");
+        let reader = FileReader::open(&path).expect("it opens");
+        let mut read = [0; 512];
+        assert!(reader.read_exact_at(&mut read, 12_288).is_err(), "there is nothing yet");
+        std::fs::write(&path, vec![2; 16_384]).expect("it grows");
+        reader.read_exact_at(&mut read, 12_288).expect("it is there");
+        assert_eq!((read, reader.size_bytes()), ([2; 512], 16_384));
+        assert!(reader.read_pieces_at(&[4096], 12_288).is_ok());
+        assert!(reader.read_exact_at(&mut read, 16_384).is_err(), "and no more");
     }
 
     #[test]

@@ -210,6 +210,12 @@ pub(crate) fn grow_on<D: Disk>(
 ) -> Result<()> {
     growth.extend(&mut disk, &options.path)?;
     let recovered = recover_to_write(&*reader, &options.path, options.pause)?;
+    if recovered.superblock != growth.after {
+        let what =
+            "the superblock (what was just written there is not what counts; nothing more was written)"
+                .to_owned();
+        return Err(Error::Corrupt { what, at: 0 });
+    }
     let (mut engine, _) = Engine::open_to_repair(disk, reader, clock, options, recovered)?;
     engine.close()
 }

@@ -151,11 +151,17 @@ const PARTITIONS_UNIT: usize = 1 << 20;
 /// # Errors
 /// [`Error::NotSafe`], [`Error::Io`].
 pub(crate) fn empty_from(path: &Path, disk: &dyn ReadAt, from: u64, force: bool) -> Result<()> {
+    if force {
+        return Ok(());
+    }
     let end = disk.size_bytes().min(from.saturating_add(NEIGHBOUR_BYTES));
-    for at in (from..end).step_by(PARTITIONS_UNIT) {
+    // A volume's end need not stand where a partition can begin.
+    let unit = PARTITIONS_UNIT as u64;
+    let places = [from].into_iter().chain((from.next_multiple_of(unit)..end).step_by(PARTITIONS_UNIT));
+    for at in places.filter(|at| *at < end) {
         let found = signature::begins(disk, at)
             .map_err(|source| Error::io("read what lies behind the volume on", path, source))?;
-        if let Some(name) = found.filter(|_| !force) {
+        if let Some(name) = found {
             let detail = format!(
                 "the space behind the volume, {at} bytes from its begin, carries a signature of {name}: look what it is, and give --force to take \
                  it in and lose it"

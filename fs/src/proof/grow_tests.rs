@@ -8,7 +8,7 @@ use super::repair_tests::{NOW, plan, repaired};
 use super::{Verdict, demand, for_seeds};
 use crate::clock::SimClock;
 use crate::disk::ReadAt;
-use crate::disk::sim::{CrashPlan, CrashPoint, Errno, Kinds, SimDisk, SimImage, SimRng};
+use crate::disk::sim::{CrashPlan, CrashPoint, Errno, Kinds, Repeat, SimDisk, SimImage, SimRng};
 use crate::error::Error;
 use crate::format::extents::{EXTENTS, EXTENTS_MAX};
 use crate::format::superblock::Superblock;
@@ -80,6 +80,7 @@ pub(super) fn grown(image: &SimImage, bytes: u64, seed: u64) -> Verdict<SimImage
 
 /// What a volume must hold, and the sizes that it may have.
 struct Expected<'a> {
+    volume: VolumeId,
     model: &'a Model,
     whole: BTreeSet<i64>,
     blocks: [u32; 2],
@@ -93,7 +94,8 @@ impl<'a> Expected<'a> {
         let growth = planned(&on_disk_of(image, to, 0)).map_err(|error| error.to_string())?;
         let grown_bytes = if to == THEN_TO { [[TO, 0], [TO, THEN_TO]] } else { [[0; 2], [TO, 0]] };
         let shapes = grown_bytes.map(|grown_bytes| Shape { grown_bytes, ..Shape::SMALL });
-        Ok(Expected { model, whole, blocks: [volume.info().blocks, growth.geometry.blocks], shapes })
+        let (id, blocks) = (volume.info().id, [volume.info().blocks, growth.geometry.blocks]);
+        Ok(Expected { volume: id, model, whole, blocks, shapes })
     }
 
     /// That an image is the old volume or the new one; which.
@@ -158,9 +160,14 @@ fn crashed(seed: u64) -> Verdict<(SimImage, Model)> {
 }
 
 fn cut_everywhere(image: &SimImage, model: &Model, to: u64, seed: u64) -> Verdict<u64> {
-    let expected = Expected::of(image, to, model)?;
     let behind = if seed.is_multiple_of(2) { 0 } else { seed };
-    let disk = SimDisk::from_image(on_disk_of(image, to, behind), seed);
+    cut_everywhere_on(&on_disk_of(image, to, behind), image, model, to, seed)
+}
+
+/// The same on this disk, at whose front the volume stands.
+fn cut_everywhere_on(larger: &SimImage, image: &SimImage, model: &Model, to: u64, seed: u64) -> Verdict<u64> {
+    let expected = Expected::of(image, to, model)?;
+    let disk = SimDisk::from_image(larger.clone(), seed);
     let control = disk.control();
     let points: Arc<Mutex<Vec<CrashPoint>>> = Arc::default();
     let met = Arc::clone(&points);
@@ -194,7 +201,9 @@ fn cut_everywhere(image: &SimImage, model: &Model, to: u64, seed: u64) -> Verdic
 fn goes_on(expected: &Expected<'_>, cut: &SimImage, has_grown: bool, seed: u64) -> Verdict<u64> {
     let opened = opened_and_closed(cut, seed)?;
     demand!(expected.is_whole(&opened)? == has_grown, "opening it for writing changed its size");
-    let (mended, _) = repaired(cut, &RepairOptions::default(), seed)?;
+    // Where another volume left a superblock, repairing asks which is meant.
+    let options = RepairOptions { volume: Some(expected.volume), ..RepairOptions::default() };
+    let (mended, _) = repaired(cut, &options, seed)?;
     demand!(expected.is_whole(&mended)? == has_grown, "repairing it changed its size");
     // Recorded on over all of it, at once.
     let shape = expected.shapes[usize::from(has_grown)];
@@ -219,23 +228,40 @@ fn a_disk_that_fails_while_the_volume_grows_leaves_the_old_or_the_new_one() {
     for_seeds("growing on a failing disk", 12_100, 3, failing);
 }
 
-/// The n-th operation of growing fails, once or for good.
+/// Each place that growing writes to refuses that for good; and each write and flush fails, once and for good.
 pub(super) fn failing(seed: u64) -> Verdict<u64> {
     let (image, model) = full_volume(seed)?;
     let expected = Expected::of(&image, TO, &model)?;
     let larger = on_disk_of(&image, TO, seed);
+    let geometry = planned(&larger).map_err(|error| error.to_string())?.geometry;
+    let table = geometry.extents.last().filter(|extent| extent.table_bytes > 0).map(|extent| extent.table_at);
     let mut judged = 0;
-    for place in planned(&larger).map_err(|error| error.to_string())?.geometry.copies_at {
+    for place in geometry.copies_at.iter().copied().chain(table) {
         let disk = SimDisk::from_image(larger.clone(), seed);
         let control = disk.control();
         control.fail_range(place..place + SECTOR_BYTES as u64, Errno::EIO, Kinds::WRITES);
-        demand!(grow(disk).is_err(), "the copy at {place} cannot be written, and nobody is told");
+        demand!(grow(disk).is_err(), "{place} cannot be written, and nobody is told");
         let left = control.crash(CrashPlan::None);
         let has_grown = expected.is_one_of(&left)?;
-        demand!(has_grown == (place > 0), "the copy at {place} decides");
+        demand!(has_grown == (place > 0 && Some(place) != table), "what is written at {place} decides");
         let opened = opened_and_closed(&left, seed)?;
         demand!(expected.is_whole(&opened)? == has_grown, "opening it for writing changed its size");
         judged += 2;
+    }
+    let disk = SimDisk::from_image(larger.clone(), seed);
+    let control = disk.control();
+    grow(disk)?;
+    let written = Kinds { reads: false, ..Kinds::ALL };
+    for nth in 0..control.submitted() {
+        for repeat in [Repeat::Once, Repeat::Forever] {
+            let disk = SimDisk::from_image(larger.clone(), seed);
+            let control = disk.control();
+            control.fail_nth(nth, Errno::EIO, repeat, written);
+            let told = grow(disk);
+            let has_grown = expected.is_one_of(&control.crash(CrashPlan::None))?;
+            demand!(told.is_err() || has_grown, "operation {nth} fails, and growing says that it is done");
+            judged += 1;
+        }
     }
     Ok(judged)
 }
@@ -277,27 +303,40 @@ pub(super) fn another_life(seed: u64) -> Verdict<u64> {
 
 #[test]
 fn another_volume_whose_end_appears_behind_this_one_is_not_taken_for_it() {
-    for_seeds("another volume's end", 12_300, 2, |seed| {
-        let (image, model) = full_volume(seed)?;
-        let expected = Expected::of(&image, TO, &model)?;
-        let (other, _) = full_volume(seed | 1 << 40)?;
-        // The whole disk was another volume's; this one was made on a part of it, which has become the whole again.
-        let mut disk = grown(&other, TO, seed)?;
+    for_seeds("another volume's end", 12_300, 2, another_end);
+}
+
+/// The whole disk was another volume's, created in that size or grown to it; this one was made on a part of it, which has become the
+/// whole again. Also where copies of this one are rotten.
+pub(super) fn another_end(seed: u64) -> Verdict<u64> {
+    let (image, model) = full_volume(seed)?;
+    let expected = Expected::of(&image, TO, &model)?;
+    let mut at_once = Driver::new(Shape { size_bytes: TO, ..Shape::SMALL }, seed | 1 << 40, Cuts::NONE)?;
+    at_once.admit("cam0")?;
+    at_once.lap()?;
+    let (at_once, _) = at_once.close()?;
+    let (other, _) = full_volume(seed | 1 << 41)?;
+    let mut judged = 0;
+    for mut disk in [at_once, grown(&other, TO, seed)?] {
+        let copies =
+            recover(&disk, Path::new("proof")).map_err(|error| error.to_string())?.geometry.copies_at;
+        let at = *copies.last().ok_or("no copies")?;
         let mut last = vec![0; SECTOR_BYTES];
-        let at = planned(&on_disk_of(&image, TO, 0)).map_err(|error| error.to_string())?.geometry.copies_at;
-        let at = *at.last().ok_or("no copies")?;
         disk.read_exact_at(&mut last, at).map_err(|error| error.to_string())?;
         let stale = Superblock::read(&last).ok_or("no superblock at the end")?;
         Superblock { generation: 99, ..stale }.seal(&mut last);
         disk.write(at, &last);
         disk.write(0, &image.to_vec());
         demand!(!expected.is_one_of(&disk)?, "it has grown by itself");
-        let on = SimDisk::from_image(disk, seed);
-        let control = on.control();
-        grow(on)?;
-        demand!(expected.is_whole(&control.crash(CrashPlan::None))?, "it does not grow");
-        Ok(3)
-    });
+        judged += cut_everywhere_on(&disk, &image, &model, TO, seed)?;
+        let own = recover(&image, Path::new("proof")).map_err(|error| error.to_string())?.geometry.copies_at;
+        for rotten in own.iter().skip(1).take(2) {
+            disk.write(*rotten, &[0xff; SECTOR_BYTES]);
+            demand!(!expected.is_one_of(&disk)?, "it is the other one with a rotten copy at {rotten}");
+            judged += 1;
+        }
+    }
+    Ok(judged)
 }
 
 #[test]

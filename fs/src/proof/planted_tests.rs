@@ -188,6 +188,7 @@ const AGED_LOST: Scenario = scenario("maximum ages and rebuilding", age_tests::r
 const GROWING: Scenario = scenario("growing, every event", grow_tests::every_event, 12_000..12_003);
 const GROWN_LAPS: Scenario = scenario("laps, grown", grown_tests::laps, 13_100..13_102);
 const ANOTHER_LIFE: Scenario = scenario("another life", grow_tests::another_life, 12_200..12_202);
+const ANOTHER_END: Scenario = scenario("another volume's end", grow_tests::another_end, 12_300..12_301);
 
 /// A bug, or several where one check stands behind another, and where it is to be found.
 type Plant = (&'static [Bug], &'static [Scenario]);
@@ -380,6 +381,7 @@ const PLANTS: &[Plant] = &[
     (&[Bug::GrowthKeepsGeneration], &[GROWING]),
     (&[Bug::ExtentOverTable], &[GROWN_LAPS]),
     (&[Bug::LastCopyBelieved], &[ANOTHER_LIFE]),
+    (&[Bug::FewestMissingCount], &[ANOTHER_END]),
 ];
 
 /// What became of a plant: where it was caught after how many images, and why; else what is wrong. What the same case finds in the

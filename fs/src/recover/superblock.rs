@@ -8,7 +8,11 @@
 //! | copies of one volume, of one generation | it |
 //! | copies of one volume, of several generations | the highest of those that stand where the volume had copies when it was created |
 //! | none at those places, some at the ends of extents | the highest of these |
-//! | copies of several volumes | the volume of which the fewest copies are missing, of two alike the one at the front |
+//! | copies of several volumes | the one at the front, if more of it stands than that; else the one of which the fewest copies are missing |
+//!
+//! A former volume's end may lie behind what was made in its place, with all that is described there and a copy that names others: it
+//! must not come back because copies of the volume at the front are damaged, or older while it grows. A front alone, put over another
+//! volume by accident, does not make that volume its own.
 //!
 //! A change is written to the front first and to the ends of extents last, see [`crate::grow`]. So a copy in an extent that is newer
 //! than all those at the volume's first places was left there by another life of the volume, of which a copy was restored over its
@@ -104,11 +108,12 @@ fn settle(disk: &dyn ReadAt, met: &[Superblock]) -> Option<Found> {
         let mine: Vec<&Superblock> = met.iter().filter(|superblock| superblock.volume == volume).collect();
         newest(disk, &mine)
     });
-    found.min_by_key(|found| found.findings.len())
+    let (counts, _) = found.min_by_key(|(found, at_front)| (!at_front, found.findings.len()))?;
+    Some(counts)
 }
 
-/// The superblock of one volume that counts, where these were met of it.
-fn newest(disk: &dyn ReadAt, met: &[&Superblock]) -> Option<Found> {
+/// The superblock of one volume that counts, where these were met of it; and whether the volume is the one at the front, of which more stands.
+fn newest(disk: &dyn ReadAt, met: &[&Superblock]) -> Option<(Found, bool)> {
     let volume = met.first()?.volume;
     let mut places: Vec<u64> = met.iter().flat_map(|superblock| superblock.all_copies_at()).collect();
     let (mut looked_at, mut standing) = (BTreeSet::new(), Vec::new());
@@ -129,7 +134,9 @@ fn newest(disk: &dyn ReadAt, met: &[&Superblock]) -> Option<Found> {
     // Where a copy was read once and then no more, what was read counts.
     let superblock = counts.or_else(|| met.iter().copied().max_by_key(|superblock| superblock.generation))?;
     let stands = |at: u64| standing.iter().any(|(place, copy)| *place == at && copy == superblock);
-    Some(told(superblock.clone(), stands))
+    let at_front =
+        standing.len() > 1 && standing.iter().any(|(at, _)| *at == 0) && !planted!(FewestMissingCount);
+    Some((told(superblock.clone(), stands), at_front))
 }
 
 /// Which copies of a superblock stand.
