@@ -9,9 +9,9 @@ use super::driver::Cuts;
 use super::words::{deeds, recorder};
 use super::{
     Verdict, age_tests, crash_tests, cut_tests, damage_tests, erase_beside_tests, erase_left_tests,
-    erase_tests, fault_tests, fuzz, hold_tests, hostile_tests, judged, lap_tests, nth_tests, number,
-    overwriting_tests, race_tests, reader_tests, repair_tests, retention_tests, scrub_tests, sector_tests,
-    sequence_tests, stale_tests, swap_tests,
+    erase_tests, fault_tests, fuzz, grow_tests, grown_tests, hold_tests, hostile_tests, judged, lap_tests,
+    nth_tests, number, overwriting_tests, race_tests, reader_tests, repair_tests, retention_tests,
+    scrub_tests, sector_tests, sequence_tests, stale_tests, swap_tests,
 };
 use crate::disk::sim::{CrashPlan, SimRng};
 use std::collections::BTreeSet;
@@ -52,6 +52,9 @@ fn parts() -> Vec<Part> {
         part("power cuts", ENDLESS, 20.0, |case| crash_tests::power_cuts(100_000 + case)),
         part("discarded suffixes", ENDLESS, 3.0, |case| crash_tests::discarded_suffixes(100_000 + case)),
         part("laps", ENDLESS, 1.0, |case| lap_tests::laps(100_000 + case)),
+        part("growing", ENDLESS, 2.0, |case| grow_tests::every_event(100_000 + case)),
+        part("grown, power cuts", ENDLESS, 2.0, |case| grown_tests::power_cuts(100_000 + case)),
+        part("grown, holds and erasures", ENDLESS, 1.0, |case| grown_tests::held_and_erased(100_000 + case)),
         part("failing I/O", ENDLESS, 3.0, |case| fault_tests::failing_io(100_000 + case)),
         part("bad places", ENDLESS, 2.0, |case| fault_tests::bad_places(100_000 + case)),
         part("moved sync samples", ENDLESS, 1.0, |case| fault_tests::moved_syncs(100_000 + case)),
