@@ -1,19 +1,29 @@
 //! What a recorder answers about holds and retention, and what it says of them by itself: early, and once for each change.
 
-use super::Returns;
+use super::Above;
 use crate::control::{Answer, EraseOrder, HoldOrder, RetentionOrder};
 use crate::failure::{self, Failure};
 use keha_fs::{HoldId, HoldRoom, Holder, RetentionReport, Uuid};
 
 /// Makes a hold for whoever asks over the control socket.
-pub(super) fn add(holder: &Holder, order: &HoldOrder) -> String {
+pub(super) fn add(holder: &Holder, order: &HoldOrder, above: Option<&dyn Above>) -> String {
     let request = order.request().map_err(anyhow::Error::from);
-    answer(request.and_then(|request| Ok(Answer::Hold { id: holder.add(request)?.id.0 })))
+    answer(request.and_then(|request| {
+        let hold = holder.add(request.clone())?;
+        if let Some(above) = above {
+            above.held(&request, &hold);
+        }
+        Ok(Answer::Hold { id: hold.id.0 })
+    }))
 }
 
 /// Lifts a hold for whoever asks over the control socket.
-pub(super) fn lift(holder: &Holder, id: Uuid) -> String {
-    answer(holder.lift(HoldId(id)).map(|hold| Answer::Hold { id: hold.id.0 }).map_err(anyhow::Error::from))
+pub(super) fn lift(holder: &Holder, id: Uuid, above: Option<&dyn Above>) -> String {
+    let lifted = holder.lift(HoldId(id));
+    if let (Ok(hold), Some(above)) = (&lifted, above) {
+        above.lifted(hold.id);
+    }
+    answer(lifted.map(|hold| Answer::Hold { id: hold.id.0 }).map_err(anyhow::Error::from))
 }
 
 /// Erases footage for whoever asks over the control socket; answers when that is done.
@@ -29,9 +39,9 @@ pub(super) fn retain(holder: &Holder, order: &RetentionOrder) -> String {
 }
 
 /// Has a camera return to this volume, for whoever asks over the control socket.
-pub(super) fn bring_home(returns: Option<&Returns>, camera: &str) -> String {
+pub(super) fn bring_home(above: Option<&dyn Above>, camera: &str) -> String {
     let none = || Failure::failed("this recorder has one volume: nobody went on elsewhere");
-    answer(returns.ok_or_else(none).and_then(|returns| returns(camera)).map(|()| Answer::Done {}))
+    answer(above.ok_or_else(none).and_then(|above| above.bring_home(camera)).map(|()| Answer::Done {}))
 }
 
 fn answer(result: anyhow::Result<Answer>) -> String {

@@ -24,7 +24,10 @@ use crate::units::io::Io;
 use crate::units::retention::Wanted;
 use anyhow::Context;
 use document::{IoDocument, OpenDocument, StatusDocument, StreamStatus};
-use keha_fs::{Holder, RetentionRequest, RoundReport, Volume, VolumeInfo, Writer, WriterOptions};
+use keha_fs::{
+    Hold, HoldId, HoldRequest, Holder, RetentionRequest, RoundReport, Volume, VolumeInfo, Writer,
+    WriterOptions,
+};
 use keha_recorder::{Camera, Recorder, StartError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,8 +43,17 @@ pub(crate) struct Live {
     control: Option<Server>,
 }
 
-/// Has a camera return to the volume that it is configured for.
-pub(crate) type Returns = Box<dyn Fn(&str) -> anyhow::Result<()> + Send + Sync>;
+/// Whoever has several volumes, for what is asked of one over its control socket.
+pub(crate) trait Above: Send + Sync {
+    /// Has a camera return to the volume that it is configured for.
+    fn bring_home(&self, camera: &str) -> anyhow::Result<()>;
+
+    /// A hold was made in the volume.
+    fn held(&self, request: &HoldRequest, hold: &Hold);
+
+    /// A hold of it was lifted.
+    fn lifted(&self, id: HoldId);
+}
 
 /// How a volume is opened.
 pub(crate) struct Opening<'a> {
@@ -80,9 +92,9 @@ impl Live {
         Ok(Live { path: path.to_owned(), writer, recorder, status, control: None })
     }
 
-    /// Answers `keha status` and whoever changes holds from here on, and whoever has a camera `returns`, where there can be any.
-    pub(crate) fn listen(&mut self, returns: Option<Returns>) {
-        match listen(self.writer.info(), Arc::clone(&self.status), self.writer.holder(), returns) {
+    /// Answers `keha status` and whoever changes holds from here on, and has done what only those above it can do, where there are any.
+    pub(crate) fn listen(&mut self, above: Option<Box<dyn Above>>) {
+        match listen(self.writer.info(), Arc::clone(&self.status), self.writer.holder(), above) {
             Ok(server) => self.control = Some(server),
             // Footage matters more than being asked about it.
             Err(error) => output::say_always(&format!(
@@ -153,17 +165,17 @@ fn listen(
     volume: &VolumeInfo,
     status: Arc<Mutex<StatusDocument>>,
     holder: Holder,
-    returns: Option<Returns>,
+    above: Option<Box<dyn Above>>,
 ) -> anyhow::Result<Server> {
     let dir = path::own_directory(&path::Environment::of_process())?;
     let socket = path::socket(&dir, volume.id)?;
     let answer = Box::new(move |request| match request {
         Request::Status => status.lock().unwrap_or_else(PoisonError::into_inner).render(),
-        Request::HoldAdd(order) => holding::add(&holder, &order),
-        Request::HoldLift { id } => holding::lift(&holder, id),
+        Request::HoldAdd(order) => holding::add(&holder, &order, above.as_deref()),
+        Request::HoldLift { id } => holding::lift(&holder, id, above.as_deref()),
         Request::StreamSet(order) => holding::retain(&holder, &order),
         Request::Erase(order) => holding::erase(&holder, &order),
-        Request::CameraReturn { camera } => holding::bring_home(returns.as_ref(), &camera),
+        Request::CameraReturn { camera } => holding::bring_home(above.as_deref(), &camera),
     });
     Server::start(&socket, answer).with_context(|| format!("{}", socket.display()))
 }

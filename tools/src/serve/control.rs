@@ -150,7 +150,11 @@ impl Control for Station {
                 let Some(holder) = slot.live().as_ref().map(|live| live.writer.holder()) else { continue };
                 match holder.add(request.clone()) {
                     Err(Error::NoSuchStream { .. }) => {}
-                    done => return Ok(done?),
+                    done => {
+                        let hold = done?;
+                        self.going_on.holds.note(&slot.name, &request, &hold);
+                        return Ok(hold);
+                    }
                 }
             }
             Err(ControlError::Unknown(format!("stream {name} in a volume that is being written")))
@@ -162,7 +166,9 @@ impl Control for Station {
             let slot = self.slot(volume);
             let holder = slot.and_then(|slot| slot.live().as_ref().map(|live| live.writer.holder()));
             let unknown = || ControlError::Unknown(format!("volume {volume} that is being written"));
-            Ok(holder.ok_or_else(unknown)?.add(request)?)
+            let hold = holder.ok_or_else(unknown)?.add(request.clone())?;
+            self.going_on.holds.note(volume, &request, &hold);
+            Ok(hold)
         })
     }
 
@@ -175,7 +181,11 @@ impl Control for Station {
                     Err(Error::NoSuchHold { .. }) => {}
                     // It may stand in another one, whose disk answers.
                     Err(error @ (Error::Io { .. } | Error::Stopped(_))) => failed = Some(error),
-                    done => return Ok(done?),
+                    done => {
+                        let hold = done?;
+                        self.going_on.holds.lifted(hold.id);
+                        return Ok(hold);
+                    }
                 }
             }
             if let Some(error) = failed {

@@ -19,6 +19,7 @@
 //! | `station.rs` | which cameras are wanted where, and bringing the volumes to that |
 //! | `slot.rs` | one volume: opened, tried again, closed, left behind |
 //! | `failover/` | whose volume failed goes on on another, and returns by order |
+//! | `to_come/` | holds of what is still to come go where their streams go |
 //! | `kept.rs` | the cameras that were added over HTTP, in the state directory |
 //! | `stopped.rs` | the streams whose recording was stopped over HTTP, there too |
 //! | `control.rs` | what the HTTP interface has done |
@@ -39,6 +40,7 @@ mod running;
 mod slot;
 mod station;
 mod stopped;
+mod to_come;
 
 pub(crate) use run::{Job, run};
 

@@ -11,7 +11,7 @@ use crate::failure;
 use crate::opener::opener;
 use crate::recording::document::StreamStatus;
 use crate::recording::view::now;
-use crate::recording::{Live, Opening, Returns, Watch};
+use crate::recording::{Above, Live, Opening, Watch};
 use crate::units::io::Io;
 use crate::units::retention::Wanted;
 use keha_api::control::{RoundTimes, VolumeState};
@@ -33,7 +33,7 @@ const STREAMS: usize = 32;
 /// A volume.
 pub(super) struct Slot {
     pub(super) name: String,
-    path: PathBuf,
+    pub(super) path: PathBuf,
     live: RwLock<Option<Live>>,
     state: Mutex<State>,
     /// It is not to be opened any more.
@@ -206,9 +206,9 @@ impl Slot {
     }
 
     /// Opens it. The next attempt follows [`RETRY`] later, if need be.
-    pub(super) fn open(&self, wake: &SyncSender<Wake>, returns: Returns) {
+    pub(super) fn open(&self, wake: &SyncSender<Wake>, above: Box<dyn Above>) {
         let name = &self.name;
-        let failed = match self.try_open(wake, returns) {
+        let failed = match self.try_open(wake, above) {
             Ok(live) => {
                 tracing::info!(volume = name, path = %self.path.display(), "open");
                 *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(live);
@@ -233,7 +233,7 @@ impl Slot {
         state.set_failed(failed);
     }
 
-    fn try_open(&self, wake: &SyncSender<Wake>, returns: Returns) -> anyhow::Result<Live> {
+    fn try_open(&self, wake: &SyncSender<Wake>, above: Box<dyn Above>) -> anyhow::Result<Live> {
         let (name, path) = (&self.name, &self.path);
         let (size_bytes, scrub, io) = {
             let state = self.state();
@@ -260,7 +260,7 @@ impl Slot {
         });
         let opening = Opening { path, purpose: "serve", scrub, io };
         let mut live = Live::open(&opening, |_| Recorder::with_room(STREAMS), on_round)?;
-        live.listen(Some(returns));
+        live.listen(Some(above));
         if let Some(events) = live.recorder.take_events() {
             let wake = wake.clone();
             let forward = move || events.into_iter().try_for_each(|event| wake.send(Wake::Event(event)));

@@ -11,6 +11,7 @@ use super::kept::{Kept, KeptCamera};
 use super::running::Running;
 use super::slot::{Need, Slot};
 use super::stopped::Stopped;
+use super::to_come::{GoingOn, ToCome};
 use crate::commands::record;
 use crate::config::server::Config;
 use crate::failure;
@@ -46,6 +47,8 @@ pub(super) struct Station {
     pub(super) stopped: Stopped,
     /// Cameras that are recorded elsewhere than they are configured.
     pub(super) moves: Moves,
+    /// Holds of what is still to come, which go where their streams go.
+    pub(super) going_on: GoingOn,
     /// Volumes that refused a camera, and when: they are not asked again for a while.
     pub(super) refused: Mutex<BTreeMap<Refusal, Instant>>,
     /// A thread moves cameras.
@@ -96,6 +99,7 @@ impl Station {
             wanted: Mutex::default(),
             stopped: Stopped::open(state),
             moves: Moves::open(state),
+            going_on: GoingOn::new(ToCome::open(state)),
             refused: Mutex::default(),
             moving: AtomicBool::new(false),
             applied: Mutex::new(now()),
@@ -275,6 +279,7 @@ impl Station {
             needs.extend(need.map(|need| (slot, need)));
         }
         let is_moving = self.move_if_due(now);
+        self.hold_on(now);
         for (slot, need) in needs {
             // Whoever moves cameras away needs what is in memory, and closes it then.
             if is_moving && need == Need::Close {
@@ -294,7 +299,10 @@ impl Station {
 
     fn see_to(self: &Arc<Self>, slot: &Slot, need: Need) {
         match need {
-            Need::Open => slot.open(&self.wake, self.returns()),
+            Need::Open => {
+                slot.open(&self.wake, self.above(slot));
+                self.learn_holds(slot);
+            }
             Need::Close => {
                 tracing::error!(volume = slot.name, "it takes nothing any more, and is opened again");
                 slot.close("it took nothing any more");

@@ -12,14 +12,13 @@
 use super::moved::Moved;
 use super::place::{CameraFacts, Condition, Move, VolumeFacts, plan};
 use crate::failure;
-use crate::recording::Returns;
 use crate::recording::view::now;
 use crate::serve::Wake;
 use crate::serve::slot::{Left, Slot};
 use crate::serve::station::{CameraInVolume, Station, WhereLeft, lock};
 use crate::units::time;
 use jiff::tz::TimeZone;
-use keha_api::control::{Control, ControlError};
+use keha_api::control::ControlError;
 use keha_api::events::{EventKind, NewEvent};
 use keha_fs::{StreamName, Undone};
 use keha_recorder::{CameFrom, Coming};
@@ -270,16 +269,6 @@ impl Station {
         self.tell(moved_event(name, &text));
         self.moves.keep();
         Ok(())
-    }
-
-    /// What has a camera return for whoever asks over the control socket of a volume.
-    pub(in crate::serve) fn returns(self: &Arc<Self>) -> Returns {
-        // The volume's socket belongs to this.
-        let station = Arc::downgrade(self);
-        Box::new(move |camera| {
-            let station = station.upgrade().ok_or(ControlError::Ending)?;
-            Ok(station.return_camera(camera)?)
-        })
     }
 
     fn tell(&self, event: NewEvent) {
