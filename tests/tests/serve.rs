@@ -108,6 +108,12 @@ fn cameras_of_a_disk_that_is_pulled_away_go_on_on_another_and_return_by_order() 
 }
 
 #[test]
+fn a_partition_of_a_disk_that_stops_answering_keeps_none_of_another_disk_from_being_recorded_into()
+-> Result<()> {
+    where_possible(pulled::possible, pulled::beside)
+}
+
+#[test]
 fn cameras_of_a_disk_that_stops_answering_go_on_on_another_and_the_server_ends_all_the_same() -> Result<()> {
     where_possible(pulled::possible, pulled::for_ever)
 }

@@ -14,14 +14,14 @@ use crate::media::ClipKind;
 use crate::process::{keha_ok, now_ns};
 use crate::rig::{self, COMMAND_LIMIT, scratch, text};
 use crate::server::{CameraServer, Options};
-use crate::serving::{READY_LIMIT, Serving};
+use crate::serving::{READY_LIMIT, Serving, moment_text};
 use crate::two_volumes::{Stands, Thing, missing, together};
 use crate::wait;
 use anyhow::{Context, Result, bail, ensure};
 use keha_fs::{GapReason, WallTime};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -195,12 +195,14 @@ impl World {
 /// The disk of one of two volumes is pulled away, and plugged in again; the server is killed and started again in between.
 pub fn whole() -> Result<()> {
     let mut world = World::new(Plugged::partition()?)?;
+    hold_what_is_to_come(&world)?;
     let pulled = world.plugged.pull()?;
     world.await_moved()?;
     for name in MOVED.into_iter().chain(STAYS) {
         world.await_more(name, 30)?;
     }
     it_is_told(&world)?;
+    it_is_held(&world)?;
     refused(&world, "front", "main does not take it")?;
     // It works again, and nobody returns by himself.
     world.plugged.plug_in()?;
@@ -212,6 +214,7 @@ pub fn whole() -> Result<()> {
     world.serving.await_ready()?;
     stays(&world)?;
     world.await_more("front", 20)?;
+    it_is_held(&world)?;
     let killed = i64::try_from(now_ns())?;
     // By order they do: over HTTP, and by command.
     let client = world.serving.client();
@@ -246,6 +249,24 @@ pub fn whole() -> Result<()> {
     Ok(())
 }
 
+/// The disk of a partition stops answering: a volume on another partition is opened and recorded into all the same.
+pub fn beside() -> Result<()> {
+    let (hung, other) = (Plugged::partition()?, Plugged::partition()?);
+    let stall = hung.disk.stall();
+    let dir = scratch()?;
+    let mut config = String::from("[server]\nhttp = \"127.0.0.1:0\"\nstate = \"state\"\n");
+    writeln!(config, "[[volumes]]\nname = \"main\"\npath = \"{}\"", text(&other.volume)?)?;
+    writeln!(config, "[[cameras]]\nname = \"front\"\nurl = \"{URL}\"")?;
+    let serving = Serving::start_in(dir, &config)?;
+    let recorded = serving.await_footage("front", 2.0);
+    // Until it is answered nothing can end who waits for it.
+    drop(stall);
+    recorded?;
+    serving.stop_and_keep(|| rig::assert_check_clean(&other.volume).map(drop))?;
+    drop((hung, other));
+    Ok(())
+}
+
 /// The disk stops answering, for ever: its cameras go on elsewhere, and the server ends when it is told to.
 pub fn for_ever() -> Result<()> {
     let world = World::new(Plugged::file()?)?;
@@ -277,6 +298,31 @@ pub fn for_ever() -> Result<()> {
     Ok(())
 }
 
+const LABEL: &str = "for an hour";
+
+/// What a camera records from now on is held, in the volume that is about to fail.
+fn hold_what_is_to_come(world: &World) -> Result<()> {
+    let to = moment_text(i64::try_from(now_ns())?.saturating_add(3_600_000_000_000))?;
+    let wanted = json!({ "camera": MOVED[0], "from": "-1s", "to": to, "label": LABEL });
+    let made = world.serving.client().change("POST", "/api/v1/holds", &wanted)?;
+    ensure!(made["holds"].as_array().is_some_and(|holds| holds.len() == 1), "{made:#}");
+    ensure!(made["holds"][0]["volume"] == "main", "{made:#}");
+    Ok(())
+}
+
+/// It is held on the other volume by now, once.
+fn it_is_held(world: &World) -> Result<()> {
+    let holds = || -> Result<Vec<Value>> {
+        let all = world.serving.client().json("/api/v1/holds")?;
+        let mine = |hold: &&Value| hold["label"] == LABEL && hold["volume"] == "archive";
+        Ok(all.as_array().context("no holds")?.iter().filter(mine).cloned().collect())
+    };
+    wait::until("the hold to go on on archive", READY_LIMIT, || Ok((!holds()?.is_empty()).then_some(())))?;
+    let holds = holds()?;
+    ensure!(holds.len() == 1 && holds[0]["growing"] == true, "{holds:#?}");
+    Ok(())
+}
+
 /// It is told everywhere.
 fn it_is_told(world: &World) -> Result<()> {
     let client = world.serving.client();
@@ -297,6 +343,11 @@ fn it_is_told(world: &World) -> Result<()> {
     let timeline = client.json("/api/v1/cameras/front/streams/main/timeline")?;
     let gaps = timeline["gaps"].as_array().context("no gaps")?;
     ensure!(gaps.iter().any(|gap| gap["reason"] == "other volume"), "{timeline:#}");
+    // What is gone with the volume is told, and of nobody who was not on it.
+    ensure!(gaps.iter().any(|gap| gap["reason"] == "volume not there"), "{timeline:#}");
+    ensure!(timeline["missing"] == json!(["main"]), "{timeline:#}");
+    let stays = client.json("/api/v1/cameras/attic/streams/main/timeline")?;
+    ensure!(stays["missing"] == json!([]), "{stays:#}");
     Ok(())
 }
 
