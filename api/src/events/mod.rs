@@ -6,6 +6,7 @@
 //!
 //! - `event`: events and their identifiers, as they are written and told. Pure.
 //! - `log`: the last [`KEPT_MAX`] in memory, what a query gives of them. Pure.
+//! - `filing`: a thread that writes them down, for which nobody waits.
 //! - `file`: the same on disk: JSON lines, a file of so many and the one before it. A line that was torn by a crash, or that a newer
 //!   version wrote, is passed over.
 //! - [`Events`]: both, and those who wait for more.
@@ -17,6 +18,7 @@
 
 mod event;
 mod file;
+mod filing;
 mod log;
 
 pub use event::{Event, EventId, EventKind, NewEvent};
@@ -24,6 +26,7 @@ pub use log::{After, Found, KEPT_MAX, Query};
 
 use crate::auth::Grant;
 use file::EventFile;
+use filing::Filing;
 use log::Log;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,13 +37,9 @@ pub const GIVEN_MAX: usize = 1000;
 
 /// The log of a server.
 pub struct Events {
-    inner: Mutex<Inner>,
+    log: Mutex<Log>,
     latest: watch::Sender<EventId>,
-}
-
-struct Inner {
-    log: Log,
-    file: EventFile,
+    filing: Filing,
 }
 
 impl Events {
@@ -56,32 +55,42 @@ impl Events {
             log.begins_late();
         }
         let latest = watch::Sender::new(log.latest());
-        Ok(Events { inner: Mutex::new(Inner { log, file }), latest })
+        let path = directory.join("events.jsonl");
+        let filing = Filing::start(file).map_err(|source| crate::Error::Io {
+            op: "start a thread for",
+            path,
+            source,
+        })?;
+        Ok(Events { log: Mutex::new(log), latest, filing })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that something happened now. Writes a line; does not wait for the disk.
+    /// How many events could not be written: the disk did not answer, and too many waited for it.
+    pub fn unwritten(&self) -> u64 {
+        self.filing.unwritten()
+    }
+
+    /// Notes that something happened now. It is written soon; nobody waits for the disk.
     pub fn note(&self, event: NewEvent) -> EventId {
         self.note_at(event, jiff::Timestamp::now())
     }
 
     fn note_at(&self, event: NewEvent, now: jiff::Timestamp) -> EventId {
-        let mut inner = self.lock();
-        let Inner { log, file } = &mut *inner;
+        let mut log = self.lock();
         let event = log.add(event, now);
-        file.append(&event);
         let id = event.id;
-        // Under the lock: so the latest never goes back.
+        // Under the lock: so they are written in their order, and the latest never goes back.
+        self.filing.file(event);
         self.latest.send_replace(id);
         id
     }
 
     /// Events that a query asks for, what is missing of them, and from where to ask again.
     pub fn query(&self, query: &Query) -> Found {
-        self.lock().log.look(query)
+        self.lock().look(query)
     }
 
     /// Follows what happens from behind an event on; `None`: from now on.
@@ -126,17 +135,17 @@ impl Follower {
     }
 
     fn look(&mut self) -> Option<Told> {
-        let inner = self.events.lock();
+        let log = self.events.lock();
         if let Some(After::Id(after)) = self.query.from
-            && inner.log.lost_after(after)
+            && log.lost_after(after)
         {
-            self.query.from = Some(After::Id(inner.log.before_first()));
+            self.query.from = Some(After::Id(log.before_first()));
             return Some(Told::Missed);
         }
-        let given = inner.log.query(&self.query);
+        let given = log.query(&self.query);
         // Events of other kinds are not looked at again.
         let full = given.len() >= self.query.limit.min(GIVEN_MAX);
-        let reached = given.last().filter(|_| full).map_or(inner.log.latest(), |event| event.id);
+        let reached = given.last().filter(|_| full).map_or(log.latest(), |event| event.id);
         if let Some(After::Id(after)) = &mut self.query.from {
             *after = reached.max(*after);
         }

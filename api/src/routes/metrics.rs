@@ -38,6 +38,12 @@ const CHUNK_HITS: Family =
 const CHUNK_MISSES: Family =
     (MetricType::Counter, "chunk_cache_misses", "How often footage that was wanted was not kept in memory");
 
+const UNWRITTEN: Family = (
+    MetricType::Counter,
+    "events_unwritten",
+    "Events that are told, and not written: the disk of the state directory did not answer",
+);
+
 /// What was counted, in OpenMetrics' text form. For administrators of all cameras: give Prometheus a token. The same at `/metrics` and
 /// at `/api/v1/metrics`.
 #[utoipa::path(get, path = "/metrics", tag = "system",
@@ -59,6 +65,7 @@ pub(super) async fn show(
         (CHUNK_CACHE, chunks.bytes as f64),
         (CHUNK_HITS, chunks.hits as f64),
         (CHUNK_MISSES, chunks.misses as f64),
+        (UNWRITTEN, app.services.events.unwritten() as f64),
     ];
     let of_server = values.into();
     let now = WallTime(i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX));
@@ -333,7 +340,8 @@ mod tests {
         door.streams[0].state = StreamState::Stopped;
         yard.streams[0].state = StreamState::Waiting { retry_in: Duration::ZERO, reason: "no answer" };
         let volumes = vec![VolumeState { name, failed, io: None, round: Some(round), rounds, failovers: 1 }];
-        let of_server = [DOWNLOADS, VIEWERS, CACHE, PREPARED, CHUNK_CACHE, CHUNK_HITS, CHUNK_MISSES];
+        let of_server =
+            [DOWNLOADS, VIEWERS, CACHE, PREPARED, CHUNK_CACHE, CHUNK_HITS, CHUNK_MISSES, UNWRITTEN];
         let of_server = of_server.map(|family| (family, 1.0)).into();
         let mut registry = Registry::with_prefix("keha");
         let now = WallTime(3_000_000_000);
