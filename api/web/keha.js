@@ -113,6 +113,8 @@ class View {
     part('.name').textContent = camera.name;
     this.canvas.onclick = (event) => this.play(this.from + (event.offsetX / this.canvas.clientWidth) * this.span);
     this.back.onclick = () => this.goLive();
+    this.moved = part('.moved');
+    part('.moved button').onclick = () => this.returnHome();
     this.steps = { backwards: part('.previous'), forwards: part('.next') };
     Object.entries(this.steps).forEach(([direction, button]) => { button.onclick = () => this.step(direction); });
     // What was stepped to is played on from there.
@@ -126,6 +128,29 @@ class View {
     const rate = main.state === 'recording' ? ` ${(main.bits_per_second / 1e6).toFixed(1)} Mbit/s` : '';
     this.root.querySelector('.state').textContent = (main.reason ?? main.state) + rate;
     this.root.querySelector('.state').title = main.last_error ?? '';
+    this.moved.hidden = !camera.moved;
+    this.moved.querySelector('button').hidden = !Page.mayReturn;
+    if (!camera.moved || this.refused) return;
+    const { since, why } = camera.moved;
+    this.moved.querySelector('span').textContent =
+      `recorded on ${camera.volume} since ${new Date(since).toLocaleString()} because ${camera.home} failed: ${why}`;
+  }
+
+  // Records it on its own volume again, which had failed. It never returns by itself.
+  async returnHome() {
+    const [text, button] = ['span', 'button'].map((part) => this.moved.querySelector(part));
+    button.disabled = true;
+    try {
+      await ask(`cameras/${this.name}/return`, { method: 'POST', headers: Page.forgery() });
+      this.moved.hidden = true;
+    } catch (error) {
+      text.textContent = error.message;
+      // It is there to be read before what is so is shown again.
+      this.refused = true;
+      setTimeout(() => { this.refused = false; }, 10000);
+    } finally {
+      button.disabled = false;
+    }
   }
 
   note(text) {
@@ -254,14 +279,19 @@ class Page {
   async begin() {
     try {
       const session = await ask('session');
-      this.token = session.forgery_token;
-      this.logout.hidden = !this.token;
+      Page.token = session.forgery_token;
+      Page.mayReturn = session.grant.role === 'admin' && session.grant.cameras === 'all';
+      this.logout.hidden = !Page.token;
       this.login.hidden = true;
       this.refresh();
     } catch (error) {
       this.login.hidden = !(error instanceof Unknown);
       if (!(error instanceof Unknown)) this.say(error.message);
     }
+  }
+
+  static forgery() {
+    return Page.token ? { 'x-keha-forgery-token': Page.token } : {};
   }
 
   async logIn(form) {
@@ -276,7 +306,7 @@ class Page {
   }
 
   async logOut() {
-    await ask('session', { method: 'DELETE', headers: { 'x-keha-forgery-token': this.token } });
+    await ask('session', { method: 'DELETE', headers: Page.forgery() });
     location.reload();
   }
 
