@@ -59,4 +59,6 @@ pub use scrub::{ScrubDamage, ScrubPass, ScrubReport};
 pub use session::{Opener, Session, SessionEnd, SessionLog};
 pub use tail::{SamplePlace, Tail, TailItem, TailRead};
 pub use types::*;
-pub use writer::{Carried, EraseRequest, Holder, Rejected, StreamWriter, Undone, Writer, WriterOptions};
+pub use writer::{
+    Carried, Carrying, EraseRequest, Holder, Rejected, StreamWriter, Undone, Writer, WriterOptions,
+};

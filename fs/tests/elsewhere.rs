@@ -89,15 +89,46 @@ fn what_was_not_durable_goes_on_in_another_volume_as_the_same_stream_with_run_cl
     let undone = main.holder().undone(&name("front"));
     assert_eq!(undone.span(), Some((BEGIN, BEGIN.plus_ns(22 * 40_000_000))));
     let mut over = archive.stream_as(&name("front"), Some(id)).expect("admitted");
-    let carried = over.carry(undone).expect("it is taken");
+    let mut carrying = undone.carrying(1);
+    assert!(over.carry(&mut carrying));
     let to = Some(BEGIN.plus_ns(22 * 40_000_000));
-    assert_eq!(carried, Carried { samples: 23, samples_lost: 0, bytes_lost: 0, to });
+    assert_eq!(carrying.end(), Carried { samples: 23, to, ..Carried::default() });
     drop(over);
     main.close().expect("closed");
     archive.close().expect("closed");
     let (there, here) = (stands(&first, "front"), stands(&second, "front"));
     assert_eq!((there.1.len(), there.0), (23, id));
     assert_eq!(there, here);
+}
+
+/// It said that all of it was lost.
+#[test]
+fn of_what_finds_no_room_the_first_part_is_taken_and_the_rest_is_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (first, second) = (volume(&folder, "first.ring"), volume(&folder, "second.ring"));
+    let main = open(&first);
+    let hour = Duration::from_secs(3600);
+    let options = WriterOptions { flush_interval: hour, buffer_bytes: 8_000, ..WriterOptions::default() };
+    let archive = Writer::open(&second, options, Box::new(|_| ())).expect("the volume opens for writing");
+    let mut stream = main.stream(&name("front")).expect("admitted");
+    record(&mut stream, RunId::random(), 0..40);
+    drop(stream);
+    let undone = main.holder().undone(&name("front"));
+    let (samples, bytes) = undone.lost_if_left();
+    let mut over = archive.stream(&name("front")).expect("admitted");
+    let mut carrying = undone.carrying(1);
+    assert!(!over.carry(&mut carrying) && !over.carry(&mut carrying), "no round makes room");
+    let carried = carrying.end();
+    assert!(carried.samples > 0 && carried.samples_lost > 0, "{carried:?}");
+    assert_eq!(carried.samples + carried.samples_lost, samples);
+    assert!(carried.bytes_lost < bytes && carried.why_lost.as_deref() == Some("there was no room for them"));
+    assert_eq!(carried.to, Some(BEGIN.plus_ns((carried.samples as i64 - 1) * 40_000_000)));
+    // What is sent now has room.
+    record(&mut over, RunId::random(), 0..10);
+    drop(over);
+    main.close().expect("closed");
+    archive.close().expect("closed");
+    assert_eq!(stands(&second, "front").1.len() as u64, carried.samples + 10);
 }
 
 #[test]

@@ -19,17 +19,23 @@ pub(crate) struct Before {
     pub(crate) reason: GapReason,
     /// More about it.
     pub(crate) detail: String,
+    /// From when on there is none, where that is known although nothing is known of before.
+    pub(crate) from: Option<WallTime>,
+    /// Samples that were lost since.
+    pub(crate) samples_lost: u64,
+    /// Their bytes.
+    pub(crate) bytes_lost: u64,
 }
 
 impl Before {
     pub(crate) fn new(reason: GapReason, detail: String) -> Before {
-        Before { last: None, reason, detail }
+        Before { last: None, reason, detail, from: None, samples_lost: 0, bytes_lost: 0 }
     }
 }
 
 impl From<(WallTime, GapReason)> for Before {
     fn from((last, reason): (WallTime, GapReason)) -> Before {
-        Before { last: Some(last), reason, detail: String::new() }
+        Before { last: Some(last), ..Before::new(reason, String::new()) }
     }
 }
 
@@ -53,10 +59,16 @@ impl GapLedger {
     /// The ledger of a stream with the moment of its newest footage and the reason why there is none since (the recorder was
     /// down, the stream was stopped, or recorded on another volume), and the gap to write for that.
     pub(crate) fn new(before: Option<Before>, started: WallTime) -> (GapLedger, Option<Gap>) {
-        let last = before.as_ref().and_then(|before| before.last);
-        let footage_end = last.map(|last| last.plus_ns(AFTER_LAST_SAMPLE_NS));
+        let end =
+            |before: &Before| before.last.map(|last| last.plus_ns(AFTER_LAST_SAMPLE_NS)).or(before.from);
+        let footage_end = before.as_ref().and_then(end);
         let mut ledger = GapLedger { started, footage_end, open: None, count: 0 };
-        let gap = before.and_then(|before| ledger.interrupted(started, before.reason, &before.detail));
+        let gap = before.and_then(|before| {
+            let Before { samples_lost, bytes_lost, .. } = before;
+            let gap = ledger.interrupted(started, before.reason, &before.detail);
+            ledger.lost(samples_lost, bytes_lost);
+            gap.map(|gap| Gap { samples_lost, bytes_lost, ..gap })
+        });
         (ledger, gap)
     }
 

@@ -40,4 +40,4 @@ pub use camera::{BadCamera, BadUrl, Camera, CameraUrl, Credentials, MASK, Secret
 pub use event::{Event, EventKind};
 pub use offer::{NoOffer, Offer, OfferedTrack, offer};
 pub use status::{Drops, StreamState, StreamStatus, TrackStatus};
-pub use supervisor::{CameFrom, Coming, Recorder, StartError};
+pub use supervisor::{Begins, CameFrom, Coming, Crossing, Recorder, StartError};

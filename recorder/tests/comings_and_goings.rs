@@ -231,7 +231,7 @@ fn a_camera_goes_over_to_another_volume_and_back_and_says_so() {
     let undone = one.writer.holder().undone(&name("front"));
     let (_, last) = undone.span().expect("nothing of it is durable");
     let coming = |why: &str, undone, last| {
-        let from = CameFrom { last, why: why.to_owned(), undone };
+        let from = CameFrom { last, why: why.to_owned(), undone, ..CameFrom::default() };
         BTreeMap::from([(name("front"), Coming { id: Some(id), from: Some(from) })])
     };
     let none = BTreeSet::new();

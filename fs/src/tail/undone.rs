@@ -140,6 +140,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_durable_already_is_not_lost_when_it_is_not_carried() {
+        let undone = crate::writer::Undone::new(tail(12).undone(7));
+        assert_eq!(undone.lost_if_left(), (5, 5));
+        assert_eq!(undone.span(), Some((WallTime(7_000_000), WallTime(11_000_000))));
+        let carried = undone.carrying(1).end();
+        assert_eq!((carried.samples, carried.samples_lost, carried.bytes_lost), (0, 5, 5));
+        assert!(carried.why_lost.is_some());
+    }
+
+    #[test]
+    fn what_stands_in_a_volume_is_not_written_into_it_again() {
+        let undone = || crate::writer::Undone::new(tail(12).undone(7));
+        let later = undone().after(WallTime(8_000_000));
+        assert_eq!(later.lost_if_left(), (3, 3));
+        assert_eq!(later.span(), Some((WallTime(9_000_000), WallTime(11_000_000))));
+        assert!(undone().after(WallTime(11_000_000)).is_empty());
+    }
+
+    #[test]
     fn what_is_not_in_memory_any_more_is_left_out() {
         let tail = tail(12);
         tail.evict(7);

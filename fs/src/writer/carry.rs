@@ -4,22 +4,24 @@
 //! They keep run, ticks, clock and bytes. Before them go those of their group that are durable there already, as far as they are still in
 //! memory: without them nobody could decode the rest. So the same sample may stand in both volumes, by the same run, track and ticks.
 //!
+//! ```text
+//! Undone --carrying--> Carrying --carry: as much as there is room for, again and again--> all is taken
+//!                            \--end: what is left is lost, and counted--> Carried
+//! ```
+//!
+//! Nothing here waits: who carries decides how long. What is carried has a part of the memory before the disk, a fair one for each stream
+//! of those that come together (`room`): what others send, and what follows in the stream itself, has the rest.
+//!
 //! Must not live here: which volume, and when.
 
+use super::room::Standing;
 use super::{Holder, Rejected, StreamWriter};
 use crate::configuration::Configuration;
-use crate::error::Result;
 use crate::sample::Anchor;
 use crate::tail::{UndoneItem, UndoneSample};
 use crate::types::{RunId, StreamName, TrackNumber, WallTime};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// How long to wait for room in the queue to the other disk, over all samples: who records waits for this.
-const PATIENCE: Duration = Duration::from_millis(500);
-/// How often it is looked.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// What is to be written again elsewhere.
 #[derive(Clone, Debug, Default)]
@@ -29,37 +31,34 @@ pub struct Undone {
     span: Option<(WallTime, WallTime)>,
 }
 
+/// What is being written again elsewhere.
+#[derive(Debug)]
+pub struct Carrying {
+    left: VecDeque<UndoneItem>,
+    told: Told,
+    carried: Carried,
+    /// How many streams come over at the same time.
+    together: usize,
+}
+
 /// What became of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Carried {
     /// Samples that were taken; those that stand in the other volume, too, among them.
     pub samples: u64,
-    /// Samples that were not: there was no room for them.
+    /// Samples that were not, of those that are not known to be durable in the other volume either.
     pub samples_lost: u64,
     /// Their bytes.
     pub bytes_lost: u64,
+    /// Why they were not.
+    pub why_lost: Option<String>,
     /// The wall time of the last sample that was taken.
     pub to: Option<WallTime>,
 }
 
 impl Undone {
-    /// Whether there is nothing.
-    pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
-
-    /// The wall time of the first and the last sample that are not known to be durable.
-    pub fn span(&self) -> Option<(WallTime, WallTime)> {
-        self.span
-    }
-}
-
-impl Holder {
-    /// What of a stream was taken and is not known to be durable. Whoever asks has ended its recording before: what comes after is not
-    /// in it. Nothing here waits for the disk.
-    pub fn undone(&self, stream: &StreamName) -> Undone {
-        let Some((tail, durable)) = self.shared.tail_and_durable(stream) else { return Undone::default() };
-        let items = tail.undone(durable);
+    /// All this, in the order of recording.
+    pub(crate) fn new(items: Vec<UndoneItem>) -> Undone {
         let new = items.iter().filter_map(|item| match item {
             UndoneItem::Sample(sample) if !sample.is_durable => Some(wall(sample)),
             _ => None,
@@ -69,43 +68,122 @@ impl Holder {
         });
         Undone { items, span }
     }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The wall time of the first and the last sample that are not known to be durable.
+    pub fn span(&self) -> Option<(WallTime, WallTime)> {
+        self.span
+    }
+
+    /// What of it is of later than that: what goes on in the volume that it was meant for needs nothing of what stands there.
+    #[must_use]
+    pub fn after(self, last: WallTime) -> Undone {
+        let is_later = |item: &UndoneItem| match item {
+            UndoneItem::Sample(sample) => wall(sample) > last,
+            UndoneItem::Gap(gap) => gap.from > last,
+        };
+        Undone::new(self.items.into_iter().filter(is_later).collect())
+    }
+
+    /// How many samples there are that are not known to be durable, and their bytes.
+    pub fn lost_if_left(&self) -> (u64, u64) {
+        self.items.iter().fold((0, 0), |(samples, bytes), item| match item {
+            UndoneItem::Sample(sample) if !sample.is_durable => {
+                (samples + 1, bytes + sample.sample.len() as u64)
+            }
+            _ => (samples, bytes),
+        })
+    }
+
+    /// Begins to write it elsewhere, where so many streams come over at the same time.
+    pub fn carrying(self, together: usize) -> Carrying {
+        Carrying { left: self.items.into(), told: Told::default(), carried: Carried::default(), together }
+    }
+}
+
+impl Carrying {
+    /// What became of it. What is left is lost.
+    pub fn end(self) -> Carried {
+        let mut carried = self.carried;
+        for item in self.left {
+            // What is durable elsewhere is not lost.
+            if let UndoneItem::Sample(sample) = item
+                && !sample.is_durable
+            {
+                carried.samples_lost += 1;
+                carried.bytes_lost += sample.sample.len() as u64;
+            }
+        }
+        if carried.samples_lost == 0 {
+            carried.why_lost = None;
+        } else {
+            carried.why_lost.get_or_insert_with(|| "there was no room for them".to_owned());
+        }
+        carried
+    }
+}
+
+impl Holder {
+    /// What of a stream was taken and is not known to be durable. Whoever asks has ended its recording before: what comes after is not
+    /// in it. Nothing here waits for the disk.
+    pub fn undone(&self, stream: &StreamName) -> Undone {
+        let Some((tail, durable)) = self.shared.tail_and_durable(stream) else { return Undone::default() };
+        Undone::new(tail.undone(durable))
+    }
+
+    /// The streams that were recorded since the volume was opened.
+    pub fn recorded(&self) -> Vec<StreamName> {
+        self.shared.recorded()
+    }
 }
 
 impl StreamWriter {
-    /// Takes what was not durable elsewhere, before anything else is given. Waits half a second at most for room.
-    ///
-    /// # Errors
-    /// [`crate::Error::Invalid`] where a configuration cannot be stored here. What came before it is taken.
-    pub fn carry(&mut self, undone: Undone) -> Result<Carried> {
-        let until = Instant::now() + PATIENCE;
-        let (mut carried, mut told, mut is_lost) = (Carried::default(), Told::default(), false);
-        for item in undone.items {
-            match item {
-                // One that is open is closed where recording goes on.
-                UndoneItem::Gap(gap) if gap.to.is_some() && !is_lost => self.gap(&gap),
-                UndoneItem::Gap(_) => {}
-                UndoneItem::Sample(sample) => {
-                    let bytes = sample.sample.len() as u64;
-                    let wall = wall(&sample);
-                    if is_lost || !self.carry_sample(*sample, &mut told, until)? {
-                        // The rest of a group is of no use without it, and what follows would be a hole that nobody explains.
-                        is_lost = true;
-                        carried.samples_lost += 1;
-                        carried.bytes_lost += bytes;
-                        continue;
+    /// Takes as much of what was not durable elsewhere as there is room for, before anything else is given. Whether that is all, or the
+    /// rest can never be taken; else some more may be a little later.
+    pub fn carry(&mut self, carrying: &mut Carrying) -> bool {
+        while carrying.carried.why_lost.is_none() {
+            let Some(item) = carrying.left.pop_front() else { return true };
+            let sample = match item {
+                UndoneItem::Gap(gap) => {
+                    // One that is open is closed where recording goes on.
+                    if gap.to.is_some() {
+                        self.gap(&gap);
                     }
-                    carried.samples += 1;
-                    carried.to = carried.to.max(Some(wall));
+                    continue;
                 }
-            }
+                UndoneItem::Sample(sample) => sample,
+            };
+            let wall = wall(&sample);
+            let why = match self.carry_sample(&sample, &mut carrying.told, carrying.together) {
+                Ok(()) => {
+                    carrying.carried.samples += 1;
+                    carrying.carried.to = carrying.carried.to.max(Some(wall));
+                    continue;
+                }
+                Err(NotCarried::NoRoom) => None,
+                Err(NotCarried::Never(why)) => Some(why),
+            };
+            // The rest of a group is of no use without it, and what follows would be a hole that nobody explains.
+            carrying.left.push_front(UndoneItem::Sample(sample));
+            let Some(why) = why else { return false };
+            carrying.carried.why_lost = Some(why);
         }
-        Ok(carried)
+        true
     }
 
-    fn carry_sample(&mut self, undone: UndoneSample, told: &mut Told, until: Instant) -> Result<bool> {
-        let UndoneSample { run, anchor, configuration, .. } = &undone;
+    fn carry_sample(
+        &mut self,
+        undone: &UndoneSample,
+        told: &mut Told,
+        together: usize,
+    ) -> Result<(), NotCarried> {
+        let UndoneSample { run, anchor, configuration, .. } = undone;
         if !told.configuration.as_ref().is_some_and(|told| Arc::ptr_eq(told, configuration)) {
-            self.configure(configuration)?;
+            self.configure(configuration).map_err(|error| NotCarried::Never(error.to_string()))?;
             told.configuration = Some(Arc::clone(configuration));
         }
         if told.run != Some(*run) {
@@ -115,18 +193,23 @@ impl StreamWriter {
         if told.anchors.insert(anchor.track, *anchor) != Some(*anchor) {
             self.anchor(*anchor);
         }
-        loop {
-            match self.push(undone.sample.clone()) {
-                Ok(()) => return Ok(true),
-                Err(Rejected::Full) if Instant::now() < until => std::thread::sleep(PAUSE),
-                Err(_) => return Ok(false),
-            }
-        }
+        self.give(undone.sample.clone(), Standing::Carried { together }).map_err(|rejected| match rejected {
+            Rejected::Full => NotCarried::NoRoom,
+            other => NotCarried::Never(other.to_string()),
+        })
     }
 }
 
+/// Why a sample was not carried.
+enum NotCarried {
+    /// There may be room a little later.
+    NoRoom,
+    /// It never will be.
+    Never(String),
+}
+
 /// What the samples before have given already.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Told {
     configuration: Option<Arc<Configuration>>,
     run: Option<RunId>,

@@ -21,8 +21,7 @@ use crate::clock::Clock;
 use crate::disk::{Disk, ReadAt};
 use crate::error::{Error, Result};
 use crate::fault_budget::FaultBudget;
-use crate::format::Text;
-use crate::format::directory::{Directory, DirectoryEntry};
+use crate::format::directory::Directory;
 use crate::format::geometry::{Geometry, record_capacity};
 use crate::format::superblock::Superblock;
 use crate::format::table::Row;
@@ -86,7 +85,7 @@ pub(crate) struct Engine<D> {
     pub(super) recent_takes: [u64; 4],
     pub(super) path: PathBuf,
     pub(super) manner: Manner,
-    stream_id: fn(VolumeId, &StreamName) -> StreamId,
+    pub(super) stream_id: fn(VolumeId, &StreamName) -> StreamId,
 }
 
 impl<D: Disk> Engine<D> {
@@ -259,55 +258,6 @@ impl<D: Disk> Engine<D> {
         let error = self.core.writes.last_error();
         let source = error.map_or_else(|| std::io::Error::other("the disk fails"), copy_error);
         Error::io(operation, &self.path, source)
-    }
-
-    /// The stream of this name, admitted if it is new: its place among the streams.
-    #[cfg(test)]
-    pub(crate) fn admit(&mut self, name: &StreamName) -> Result<usize> {
-        self.admit_as(name, None)
-    }
-
-    /// The same; one that is new is given this identity, if one is named.
-    pub(crate) fn admit_as(&mut self, name: &StreamName, id: Option<StreamId>) -> Result<usize> {
-        if let Some(index) = self.streams.iter().position(|stream| stream.name == *name) {
-            return Ok(index);
-        }
-        if let Some(other) = self.streams.iter().find(|stream| Some(stream.id) == id) {
-            let (id, other) = (other.id, &other.name);
-            return Err(Error::Invalid(format!(
-                "the stream {id}, which is {name} elsewhere, is {other} here"
-            )));
-        }
-        let streams_max = self.core.geometry.streams_max;
-        let streams = self.streams.len() as u64 + 1;
-        if streams > u64::from(streams_max) || u64::from(self.core.geometry.blocks) < 3 * streams + 2 {
-            return Err(Error::StreamsFull {
-                streams_max: streams_max.min((self.core.geometry.blocks - 2) / 3),
-            });
-        }
-        // What is set aside for holds to come, and what was withdrawn, leaves as little room as what is held.
-        let room = self.hold_room();
-        let held_blocks = room.held_blocks.saturating_add(room.reserved_blocks);
-        let bad_blocks = self.core.ledger.bad_blocks();
-        let needed = 3 * streams + 2 + u64::from(held_blocks) + u64::from(bad_blocks);
-        if held_blocks > 0 && u64::from(self.core.geometry.blocks) < needed {
-            return Err(Error::HeldTooMuch { held_blocks });
-        }
-        let id = id.unwrap_or_else(|| (self.stream_id)(self.core.volume, name));
-        let name_text = Text::new(name.as_str())
-            .ok_or_else(|| Error::Invalid(format!("the stream name {name} is too long")))?;
-        let entry = DirectoryEntry {
-            stream: id,
-            created: self.core.clock.wall(),
-            name: name_text,
-            ..DirectoryEntry::default()
-        };
-        let mut directory = self.next_directory();
-        directory.entries.push(DirectoryEntry { generation: directory.generation, ..entry });
-        self.change_directory(directory)?;
-        let index = self.streams.len();
-        self.streams.push(Stream::new(index, id, name.clone(), Default::default()));
-        Ok(index)
     }
 
     /// Identity and latest moment of a stream.

@@ -4,6 +4,7 @@
 //! knows neither threads nor time of its own. Nothing in a handle blocks on the disk, but for opening, admitting a stream
 //! and closing.
 
+mod admitting;
 mod carry;
 pub(crate) mod copies;
 mod core;
@@ -25,7 +26,7 @@ mod table;
 mod thread;
 pub(crate) mod writes;
 
-pub use carry::{Carried, Undone};
+pub use carry::{Carried, Carrying, Undone};
 pub use erase::EraseRequest;
 #[cfg(test)]
 pub(crate) use stream::Input;
@@ -37,8 +38,8 @@ use crate::error::{Error, Result};
 use crate::gap::Gap;
 use crate::hold::{Hold, HoldRequest};
 use crate::report::{OpenReport, RoundReport, VolumeInfo};
-use crate::retention::RetentionRequest;
 use crate::retention::erase::Erased;
+use crate::retention::{Retention, RetentionRequest};
 use crate::sample::{Anchor, SAMPLE_BYTES_MAX, Sample};
 use crate::session::Opener;
 use crate::tail::{Tail, TailBuffer};
@@ -156,7 +157,20 @@ impl Writer {
     /// # Errors
     /// As [`Writer::stream`]; [`Error::Invalid`] also where the identity is that of a stream which has another name here.
     pub fn stream_as(&self, name: &StreamName, id: Option<StreamId>) -> Result<StreamWriter> {
-        let admitted = self.thread.admit(name, id)?;
+        self.stream_within(name, id, thread::ASK_PATIENCE)
+    }
+
+    /// The same where the disk may not answer: waits no longer than `patience`.
+    ///
+    /// # Errors
+    /// As [`Writer::stream_as`]; [`Error::Io`] with `TimedOut` where it takes longer: nobody has the stream then.
+    pub fn stream_within(
+        &self,
+        name: &StreamName,
+        id: Option<StreamId>,
+        patience: Duration,
+    ) -> Result<StreamWriter> {
+        let admitted = self.thread.admit(name, id, patience)?;
         Ok(StreamWriter {
             shared: Arc::clone(self.thread.shared()),
             index: admitted.index,
@@ -170,6 +184,15 @@ impl Writer {
             pending: Pending::default(),
             tail: admitted.tail,
         })
+    }
+
+    /// Admits those of these streams that may be, as [`Writer::stream_as`] would one by one, but at the cost of one: for many that are about
+    /// to be recorded. Who is not told of here is refused there. Waits no longer than `patience`.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Stopped`].
+    pub fn admit_all(&self, streams: Vec<(StreamName, Option<StreamId>)>, patience: Duration) -> Result<()> {
+        self.thread.shared().ask_for(patience, |answer| thread::Ask::AdmitAll(streams, answer))
     }
 
     /// Holds a range of a stream: the ring does not overwrite it until the hold is lifted or expires. When this returns, the
@@ -271,7 +294,22 @@ impl Holder {
     /// # Errors
     /// As there.
     pub fn set_retention(&self, request: RetentionRequest) -> Result<()> {
-        self.shared.ask(|answer| thread::Ask::Retain(request, answer))
+        let RetentionRequest { stream, retention } = request;
+        self.change_retention(&stream, thread::ASK_PATIENCE, move |_| retention)
+    }
+
+    /// The same where what is to be depends on what is; waits no longer than `patience`.
+    ///
+    /// # Errors
+    /// As [`Writer::set_retention`].
+    pub fn change_retention(
+        &self,
+        stream: &StreamName,
+        patience: Duration,
+        change: impl FnOnce(Retention) -> Retention + Send + 'static,
+    ) -> Result<()> {
+        let change = Box::new(change);
+        self.shared.ask_for(patience, |answer| thread::Ask::Retain(stream.clone(), change, answer))
     }
 }
 
@@ -370,6 +408,10 @@ impl StreamWriter {
     /// # Errors
     /// [`Rejected`]; the sample is not recorded then.
     pub fn push(&mut self, sample: Sample) -> std::result::Result<(), Rejected> {
+        self.give(sample, room::Standing::Own)
+    }
+
+    fn give(&mut self, sample: Sample, standing: room::Standing) -> std::result::Result<(), Rejected> {
         let bytes = sample.len();
         let configured = self.configured.as_ref().is_some_and(|(_, tracks)| tracks.contains(&sample.track));
         if !configured || self.run.is_none() || !self.anchored.contains(&sample.track) {
@@ -378,7 +420,7 @@ impl StreamWriter {
         if bytes == 0 || bytes > SAMPLE_BYTES_MAX {
             return Err(Rejected::Size);
         }
-        self.shared.send_sample(self.index, &mut self.pending, sample, &self.tail)
+        self.shared.send_sample(self.index, &mut self.pending, sample, &self.tail, standing)
     }
 
     /// The newest samples of this stream from memory, for readers in this process.

@@ -9,7 +9,7 @@ use crate::format::directory::Directory;
 use crate::retention::age::{Ages, ClockWatch};
 use crate::retention::quota::blocks_of;
 use crate::retention::{Retention, RetentionReport, RetentionRequest};
-use crate::types::StreamId;
+use crate::types::{StreamId, StreamName};
 use std::collections::BTreeMap;
 
 /// What the writer knows of retention.
@@ -53,6 +53,13 @@ impl<D: Disk> Engine<D> {
         self.change_directory(directory)?;
         self.limit();
         Ok(())
+    }
+
+    /// How long a stream's footage stays.
+    pub(crate) fn retention_of(&self, stream: &StreamName) -> Result<Retention> {
+        let stream = self.stream_of(stream)?;
+        let entry = self.directory.entries.iter().find(|entry| entry.stream == stream);
+        Ok(entry.map(|entry| Retention::of(&entry.retention)).unwrap_or_default())
     }
 
     /// A stream's maximum age in seconds, 0 = none.

@@ -13,11 +13,26 @@ pub(crate) struct Budget {
     pub(crate) stream_bytes_min: usize,
 }
 
+/// Which part of the budget what is carried over from other volumes may take: the rest is for what is sent now.
+const CARRIED_PART: usize = 2;
+
+/// What a sample is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It was sent just now.
+    Own,
+    /// It is carried over from another volume, where so many streams come over at the same time.
+    Carried { together: usize },
+}
+
 /// What waits of each stream, in bytes ([`crate::sample::Sample::queued_bytes`]), and of all.
 #[derive(Default)]
 pub(crate) struct Room {
     streams: Vec<usize>,
     all: usize,
+    /// What of it is carried over. It came first: it goes first.
+    carried: Vec<usize>,
+    carried_all: usize,
 }
 
 impl Room {
@@ -25,7 +40,36 @@ impl Room {
     pub(crate) fn admit(&mut self, index: usize) {
         if self.streams.len() <= index {
             self.streams.resize(index + 1, 0);
+            self.carried.resize(index + 1, 0);
         }
+    }
+
+    /// [`Room::take`] for a sample of any standing. All that is carried has a part of the budget, of which each stream has as much as the
+    /// others, whichever comes first.
+    pub(crate) fn take_as(
+        &mut self,
+        standing: Standing,
+        index: usize,
+        bytes: usize,
+        budget: Budget,
+        recorded: usize,
+    ) -> Result<(), Rejected> {
+        let Standing::Carried { together } = standing else {
+            return self.take(index, bytes, budget, recorded);
+        };
+        let carried = self.carried.get(index).copied().unwrap_or_default();
+        let part = budget.bytes / CARRIED_PART;
+        let share = part / recorded.max(together).max(1);
+        let full = carried.saturating_add(bytes) > share || self.carried_all.saturating_add(bytes) > part;
+        if carried > 0 && full {
+            return Err(Rejected::Full);
+        }
+        self.take(index, bytes, budget, recorded)?;
+        if let Some(carried) = self.carried.get_mut(index) {
+            *carried = carried.saturating_add(bytes);
+            self.carried_all = self.carried_all.saturating_add(bytes);
+        }
+        Ok(())
     }
 
     /// Counts a sample in if its stream has room for it while so many are `recorded`.
@@ -57,6 +101,11 @@ impl Room {
             let bytes = bytes.min(*waiting);
             *waiting -= bytes;
             self.all = self.all.saturating_sub(bytes);
+        }
+        if let Some(carried) = self.carried.get_mut(index) {
+            let bytes = bytes.min(*carried);
+            *carried -= bytes;
+            self.carried_all = self.carried_all.saturating_sub(bytes);
         }
     }
 
@@ -130,6 +179,40 @@ mod tests {
             assert!(room.all() <= most, "{} bytes wait", room.all());
         }
         cameras.iter().map(|camera| camera.left_out).collect()
+    }
+
+    /// Forty streams come over, each with more than there is room for, and no round ends. Each gets in as much as the others; those that
+    /// were here before have their share as if nobody had come, and what is sent now of those that came has room, too.
+    #[test]
+    fn what_is_carried_over_takes_no_room_from_what_is_sent() {
+        const OWN: usize = 4;
+        const COME: usize = 40;
+        const BYTES: usize = 4_000;
+        let mut room = Room::default();
+        let fill = |room: &mut Room, standing, index, recorded| {
+            room.admit(index);
+            let most = 2 * BUDGET.bytes / BYTES;
+            (0..most).take_while(|_| room.take_as(standing, index, BYTES, BUDGET, recorded).is_ok()).count()
+                * BYTES
+        };
+        // They are admitted one after the other, and the first ones do not know of how many there will be but by being told.
+        let standing = Standing::Carried { together: COME };
+        let carried: Vec<usize> =
+            (OWN..OWN + COME).map(|index| fill(&mut room, standing, index, index + 1)).collect();
+        let (least, most) = (carried.iter().min().unwrap(), carried.iter().max().unwrap());
+        assert!(*least > 150_000 && most - least <= most / 8, "{carried:?}");
+        assert!(carried.iter().sum::<usize>() <= BUDGET.bytes / CARRIED_PART, "{carried:?}");
+        let share = BUDGET.bytes / (OWN + COME);
+        for index in 0..OWN {
+            assert!(fill(&mut room, Standing::Own, index, OWN + COME) > share - BYTES);
+        }
+        for index in OWN..OWN + COME {
+            let sent = fill(&mut room, Standing::Own, index, OWN + COME);
+            assert!(sent > share / 3, "{sent} bytes of {share}");
+        }
+        // What is durable makes room for more that is carried.
+        room.give_back(OWN, usize::MAX);
+        assert!(fill(&mut room, standing, OWN, OWN + COME) > 0);
     }
 
     const BUDGET: Budget = Budget { bytes: 16 << 20, stream_bytes_min: 64 << 10 };

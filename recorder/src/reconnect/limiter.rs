@@ -1,4 +1,5 @@
-//! At most eight connections begin in any second, over all cameras.
+//! At most eight connections begin in any second, over all cameras, but for those of cameras that come over from a volume that failed:
+//! they were connected a moment ago, and lose footage while they wait.
 //!
 //! Pure: an attempt to record asks when it may begin and is given a turn, in the order of asking. A probe only ever takes a
 //! turn that nobody waits for, so that cameras that are away do not hold up one that is back. Turns are never given back.

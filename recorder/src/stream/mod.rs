@@ -72,6 +72,8 @@ pub(crate) struct StreamTask<S> {
     policy: Reconnect,
     stop: watch::Receiver<bool>,
     group: Arc<SessionGroup>,
+    /// The next attempt waits for no turn.
+    at_once: bool,
 }
 
 /// How an attempt ended.
@@ -103,7 +105,13 @@ impl<S: Sink> StreamTask<S> {
             policy: Reconnect::default(),
             stop,
             group,
+            at_once: false,
         }
+    }
+
+    /// The first connection begins at once, however many others do: the camera was recorded until now, and footage is missing meanwhile.
+    pub(crate) fn at_once(self) -> StreamTask<S> {
+        StreamTask { at_once: true, ..self }
     }
 
     /// Records until told to stop.

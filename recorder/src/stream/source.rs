@@ -37,9 +37,12 @@ impl<S: Sink> StreamTask<S> {
     }
 
     async fn attempt_rtsp(&mut self, url: &Url, credentials: Option<&Credentials>) -> Outcome {
-        let StreamTask { shared, group, stop, .. } = self;
+        let StreamTask { shared, group, stop, at_once, .. } = self;
+        let at_once = std::mem::take(at_once);
         let opening = async {
-            shared.turn().await;
+            if !at_once {
+                shared.turn().await;
+            }
             let began = shared.clock.now();
             (began, open(url, credentials, group, shared.turn()).await)
         };

@@ -161,15 +161,28 @@ struct Story {
 
 impl Story {
     fn begin(url: &str, sink: Keeping) -> Story {
+        Story::begin_as(url, sink, 0, |task| task)
+    }
+
+    /// The same, while so many connections wait for their turn.
+    fn begin_as(
+        url: &str,
+        sink: Keeping,
+        others: usize,
+        change: impl Fn(StreamTask<Keeping>) -> StreamTask<Keeping>,
+    ) -> Story {
         let (sender, events) = sync_channel(1_000);
         let shared = Arc::new(Shared::new(sender));
+        for _ in 0..others {
+            shared.limiter.lock().unwrap().turn(shared.clock.elapsed());
+        }
         let name = StreamName::new("front").unwrap();
         let url = CameraUrl::parse(url).unwrap();
         let cell = Arc::new(Mutex::new(StatusCell::new(name.clone(), url.clone(), shared.clock.now().wall)));
         let (stop, stopping) = watch::channel(false);
         let task = StreamTask::new(name, url, sink.clone(), None, shared, Arc::clone(&cell), stopping);
         let runtime = crate::supervisor::runtime(1).unwrap();
-        let task = runtime.spawn(task.run());
+        let task = runtime.spawn(change(task).run());
         Story { sink, cell, events, stop, runtime, task }
     }
 
@@ -223,6 +236,18 @@ fn a_clean_stop_writes_all_that_arrived_and_no_gap() {
     assert!(sink.kept().gaps.is_empty());
     assert_eq!((status.state, status.samples, status.bytes), (StreamState::Stopped, 40, 6_400));
     assert_eq!((status.tracks.len(), status.lost_packets), (1, 0));
+}
+
+/// The fortieth camera of a volume that failed waited four seconds for its turn.
+#[test]
+fn a_camera_that_comes_over_connects_however_many_others_do() {
+    let camera = Camera::start(listen(), vec![Script::PlayAndStay(40)]);
+    let url = format!("rtsp://{}/live", camera.address);
+    // All turns of the next ten minutes are given away.
+    let story = Story::begin_as(&url, Keeping::default(), 8 * 600, StreamTask::at_once);
+    story.until(|kind| *kind == EventKind::Recording);
+    story.until_samples(40);
+    story.end();
 }
 
 #[test]

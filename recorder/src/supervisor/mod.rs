@@ -23,7 +23,8 @@ use crate::event::Event;
 use crate::gaps::Before;
 use crate::status::{StatusCell, StreamState, StreamStatus};
 use crate::stream::{Shared, StreamTask};
-pub use coming::{CameFrom, Coming};
+use coming::Arrival;
+pub use coming::{Begins, CameFrom, Coming, Crossing};
 use keha_fs::{GapReason, StreamId, StreamName, Tail, WallTime, Writer};
 use member::{Member, Task};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +44,9 @@ const THREADS_MAX: usize = 4;
 /// cameras, is taken in one go; being woken for each packet was most of what recording cost
 /// (docs/decisions/0006-sockets-are-looked-at-every-ten-milliseconds.md). Arrival is noted up to this late.
 pub(crate) const PAUSE: Duration = Duration::from_millis(10);
+
+/// How long a volume is waited for until it takes a stream, where others wait, too.
+const ADMITTED: Duration = Duration::from_secs(5);
 
 /// Why recording cannot start, or cannot be changed.
 #[derive(Debug, thiserror::Error)]
@@ -138,7 +142,8 @@ impl Recorder {
         self.change_with(writer, camera, stopped, BTreeMap::new())
     }
 
-    /// The same. Of streams that begin, it is told what is known of them elsewhere.
+    /// The same. Of streams that begin, it is told what is known of them elsewhere. What they carry goes out behind this, and before
+    /// what their sessions bring. Others wait for whoever calls this: a volume that does not answer is waited for only a little.
     ///
     /// # Errors
     /// As [`Recorder::change`].
@@ -299,20 +304,27 @@ impl Recorder {
         let (mut admitted, mut ready) = (Vec::new(), Vec::new());
         for (camera, name, url) in streams {
             let Coming { id, from } = coming.remove(name).unwrap_or_default();
-            let sink = writer.stream_as(name, id);
+            let sink = writer.stream_within(name, id, ADMITTED);
             let sink = sink.map_err(|source| StartError::Volume { name: name.clone(), source })?;
             admitted.push((camera, name, url, sink, from));
         }
         for (camera, name, url, mut sink, from) in admitted {
-            let before = match (from, ended.get(name), sink.last_recorded()) {
-                (Some(from), ..) if !stopped.contains(name) => {
-                    Some(from.begin(&mut sink, ended.get(name).copied()))
-                }
+            let here = ended.get(name).copied();
+            let mut arrival = from.map(|from| Arrival::begin(from, &mut sink, here));
+            if stopped.contains(name)
+                && let Some(mut arrival) = arrival.take()
+            {
+                // Nobody records it: what it carries is taken as far as there is room now.
+                let now = std::time::Instant::now();
+                arrival.step(&mut sink, now, now);
+                ended.extend(arrival.settle(&mut sink).map(|last| (name.clone(), last)));
+            }
+            let before = match (ended.get(name), sink.last_recorded()) {
                 // What this recorder ended may not be on the disk yet.
-                (_, Some(end), last) => {
+                (Some(end), last) => {
                     Some(Before::from((last.map_or(*end, |last| last.max(*end)), GapReason::Stopped)))
                 }
-                (_, None, last) => last.map(|last| Before::from((last, GapReason::RecorderDown))),
+                (None, last) => last.map(|last| Before::from((last, GapReason::RecorderDown))),
             };
             let (stop, stopping) = watch::channel(false);
             let now = self.shared.clock.now().wall;
@@ -323,8 +335,22 @@ impl Recorder {
             }
             let cell = Arc::new(Mutex::new(cell));
             let (id, tail, shared) = (sink.id(), sink.tail(), Arc::clone(&self.shared));
-            let task =
-                StreamTask::new(name.clone(), url.clone(), sink, before, shared, Arc::clone(&cell), stopping);
+            let (told, of, from) = (Arc::clone(&cell), name.clone(), url.clone());
+            let task = async move {
+                let at_once = arrival.is_some();
+                let before = match arrival {
+                    None => before,
+                    Some(arrival) => {
+                        let before = arrival.run(&mut sink, &stopping).await;
+                        let mut cell = told.lock().unwrap_or_else(PoisonError::into_inner);
+                        cell.status.last_sample = before.last;
+                        Some(before)
+                    }
+                };
+                let task = StreamTask::new(of, from, sink, before, shared, told, stopping);
+                let task = if at_once { task.at_once() } else { task };
+                task.run().await;
+            };
             let (camera, name, url) = (camera.clone(), name.clone(), url.clone());
             ready.push((Member { camera, name, id, url, cell, tail, task: None }, stop, task));
         }
@@ -339,7 +365,7 @@ impl Recorder {
                 let last = member.status().status.last_sample;
                 ended.extend(last.map(|last| (member.name.clone(), last)));
             } else {
-                member.task = Some(Task { stop, handle: runtime.spawn(task.run()) });
+                member.task = Some(Task { stop, handle: runtime.spawn(task) });
             }
             match members.iter_mut().find(|known| known.name == member.name) {
                 Some(known) => *known = member,

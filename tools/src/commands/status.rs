@@ -122,7 +122,28 @@ fn text(document: &Value, zone: &TimeZone) -> String {
         ]);
     }
     text.push_str(&table.render());
+    text.push_str(&moved_text(document, zone));
     text
+}
+
+/// Cameras that are recorded elsewhere than they are configured: nothing is said while there are none.
+fn moved_text(document: &Value, zone: &TimeZone) -> String {
+    let moved = document.pointer("/moved").and_then(Value::as_array);
+    let lines = moved.into_iter().flatten().map(|moved| {
+        let field = |name: &str| moved.get(name).map(plain).unwrap_or_else(|| "-".into());
+        format!(
+            "moved: camera {} is recorded on {} since {} because {} failed: {}; once that works: keha stream return {} {}\n",
+            field("camera"),
+            field("volume"),
+            local(&field("since"), zone).unwrap_or_else(|| field("since")),
+            field("home"),
+            field("why"),
+            field("home_path"),
+            field("camera"),
+        )
+    });
+    let text: String = lines.collect();
+    if text.is_empty() { text } else { "\n".to_owned() + &text }
 }
 
 /// What does the I/O; an older recorder does not tell.

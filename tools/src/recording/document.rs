@@ -157,6 +157,24 @@ pub(crate) struct StatusDocument {
     /// The last flush round; none in the first second.
     pub(crate) round: Option<RoundDocument>,
     pub(crate) streams: Vec<StreamStatus>,
+    /// Cameras of this volume that are recorded on another one, and of another that are recorded here: because theirs failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) moved: Vec<MovedDocument>,
+}
+
+/// A camera that goes on elsewhere until somebody has it return.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct MovedDocument {
+    pub(crate) camera: String,
+    /// The name of the volume that it is configured for.
+    pub(crate) home: String,
+    /// The name of the volume that it is recorded into.
+    pub(crate) volume: String,
+    pub(crate) since: Moment,
+    /// What was wrong with its own volume.
+    pub(crate) why: String,
+    /// Where its own volume lies: what `keha stream return` is given.
+    pub(crate) home_path: String,
 }
 
 impl StatusDocument {
@@ -180,6 +198,7 @@ impl StatusDocument {
             io: None,
             round: None,
             streams: Vec::new(),
+            moved: Vec::new(),
         }
     }
 
@@ -416,6 +435,14 @@ pub(crate) mod tests {
         status.io = Some(IoDocument { engine: "threads".into(), depth: 4, why: Some("a filter".into()) });
         status.round = Some(RoundDocument::new(&round(Health::Good)));
         status.streams = vec![stream_status()];
+        status.moved = vec![MovedDocument {
+            camera: "gate".into(),
+            home: "main".into(),
+            volume: "archive".into(),
+            since: NOW,
+            why: "its disk fails: Input/output error".into(),
+            home_path: "/srv/main.ring".into(),
+        }];
         status
     }
 

@@ -23,11 +23,8 @@ use crate::output::document::{Moment, VolumeDocument};
 use crate::units::io::Io;
 use crate::units::retention::Wanted;
 use anyhow::Context;
-use document::{IoDocument, OpenDocument, StatusDocument, StreamStatus};
-use keha_fs::{
-    Hold, HoldId, HoldRequest, Holder, RetentionRequest, RoundReport, Volume, VolumeInfo, Writer,
-    WriterOptions,
-};
+use document::{IoDocument, MovedDocument, OpenDocument, StatusDocument, StreamStatus};
+use keha_fs::{Hold, HoldId, HoldRequest, Holder, RoundReport, VolumeInfo, Writer, WriterOptions};
 use keha_recorder::{Camera, Recorder, StartError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -118,24 +115,27 @@ impl Live {
         streams(self.recorder.status())
     }
 
+    /// These cameras are recorded elsewhere than they are configured, and that concerns this volume: for `keha status`.
+    pub(crate) fn set_moved(&self, moved: Vec<MovedDocument>) {
+        self.status().moved = moved;
+    }
+
     /// The answer to `keha status`.
     fn status(&self) -> MutexGuard<'_, StatusDocument> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says how long the footage of a camera's streams stays, where that is given.
+    /// Says how long the footage of a camera's streams stays, where that is given. Waits so long at most for each of them.
     ///
     /// # Errors
     /// Those of the volume.
-    pub(crate) fn retain(&self, camera: &Camera, wanted: Wanted) -> anyhow::Result<()> {
+    pub(crate) fn retain(&self, camera: &Camera, wanted: Wanted, patience: Duration) -> anyhow::Result<()> {
         if !wanted.is_any() {
             return Ok(());
         }
-        let known = Volume::open(&self.path)?.streams();
+        let holder = self.writer.holder();
         for (name, _) in camera.streams() {
-            let now = known.iter().find(|stream| stream.name == *name);
-            let retention = wanted.over(now.map(|stream| stream.retention).unwrap_or_default());
-            self.writer.set_retention(RetentionRequest { stream: name.clone(), retention })?;
+            holder.change_retention(name, patience, move |now| wanted.over(now))?;
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! What the HTTP interface has done by whoever records: [`Control`] over a [`Station`].
 //!
 //! Cameras of the configuration file are read-only here; the others live in the state directory. What is added is recorded
-//! first and kept then: a camera that cannot be recorded is refused, and one that is answered for survives a crash. While the station
-//! ends nothing is changed: what fails then fails for that, whatever it says.
+//! first and kept then: a camera that cannot be recorded is refused, and one that is answered for survives a crash. What is waited for
+//! until it is kept holds up nothing but who changes cameras, too: that disk may be the one that fails. While the station ends nothing is changed: what fails then fails for that, whatever it says.
 
 use super::kept::KeptCamera;
 use super::slot::Slot;
@@ -48,7 +48,7 @@ impl Control for Station {
 
     fn add_camera(&self, name: &str, settings: &CameraSettings) -> Result<(), ControlError> {
         self.unless_ending(|| {
-            let _change = self.change();
+            let _edit = self.edit();
             if self.wanted().contains_key(name) {
                 return Err(ControlError::Exists(name.to_owned()));
             }
@@ -64,7 +64,7 @@ impl Control for Station {
         keep: KeepLogin,
     ) -> Result<(), ControlError> {
         self.unless_ending(|| {
-            let _change = self.change();
+            let _edit = self.edit();
             let before = self.changeable(name)?;
             let volume = self.volume_for(settings.volume.as_deref().or(Some(before.volume.as_str())))?;
             let kept = KeptCamera::new(settings, volume.name.clone()).or_login_of(&before, keep)?;
@@ -74,17 +74,20 @@ impl Control for Station {
 
     fn remove_camera(&self, name: &str) -> Result<(), ControlError> {
         self.unless_ending(|| {
-            let _change = self.change();
+            let _edit = self.edit();
             self.changeable(name)?;
             self.kept.change(|cameras| drop(cameras.remove(name))).map_err(failed)?;
-            self.wanted().remove(name);
-            self.moves.forget(name);
+            {
+                let _change = self.change();
+                self.wanted().remove(name);
+                self.moves.forget(name);
+                self.stopped.change(|streams| streams.retain(|stream| stream.camera() != name));
+                self.bring_all();
+            }
             self.moves.keep();
-            let forgotten = self.stopped.change(|streams| streams.retain(|stream| stream.camera() != name));
-            if let Err(error) = forgotten {
+            if let Err(error) = self.stopped.keep() {
                 tracing::error!(%error, camera = name, "which of its streams were stopped is still kept");
             }
-            self.bring_all();
             Ok(())
         })
     }
@@ -113,7 +116,7 @@ impl Control for Station {
 
     fn set_recording(&self, stream: &StreamName, on: bool) -> Result<(), ControlError> {
         self.unless_ending(|| {
-            let _change = self.change();
+            let change = self.change();
             let unknown = || ControlError::Unknown(format!("stream {stream}"));
             let wanted = self.wanted().get(stream.camera()).cloned().ok_or_else(unknown)?;
             if !wanted.camera.streams().any(|(name, _)| name == stream) {
@@ -132,14 +135,17 @@ impl Control for Station {
             if !on {
                 self.tell_stopped(stream);
             }
-            let kept = self.stopped.change(|streams| {
+            self.stopped.change(|streams| {
                 if on {
                     streams.remove(stream)
                 } else {
                     streams.insert(stream.clone())
                 };
             });
-            kept.map_err(|error| failed(format!("it is so only until the server is started again: {error}")))
+            drop(change);
+            self.stopped
+                .keep()
+                .map_err(|error| failed(format!("it is so only until the server is started again: {error}")))
         })
     }
 
@@ -252,12 +258,16 @@ impl Station {
             }
             self.bring_all();
         };
-        self.wanted().insert(name.to_owned(), wanted.clone());
-        if let Err(error) = self.bring_one(&wanted, ASSIGNED) {
-            back();
-            return Err(ControlError::Refused(failure::line_of(&error)));
+        {
+            let _change = self.change();
+            self.wanted().insert(name.to_owned(), wanted.clone());
+            if let Err(error) = self.bring_one(&wanted, ASSIGNED) {
+                back();
+                return Err(ControlError::Refused(failure::line_of(&error)));
+            }
         }
         if let Err(error) = self.kept.change(|cameras| drop(cameras.insert(name.to_owned(), kept))) {
+            let _change = self.change();
             back();
             return Err(failed(error));
         }

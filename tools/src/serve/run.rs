@@ -75,7 +75,7 @@ pub(crate) fn run(job: Job, output: Output) -> anyhow::Result<Exit> {
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     output.say(&format!("keha: serving at {scheme}://{}{}/", http.address(), settings.base_path));
     {
-        let _change = station.change();
+        let _edit = station.edit();
         station.apply(&config);
     }
     let Config { server, .. } = config;

@@ -1,15 +1,18 @@
 //! One volume of the server: opened on a thread of its own, tried again while it cannot be, closed. Whether it has failed is judged
 //! elsewhere ([`super::failover`]); here is what is known of it, and letting go of its cameras.
 
+mod anew;
 mod leaving;
+mod retaining;
 
 use super::Wake;
 use super::failover::judge::{Judge, Verdict};
 use super::station::CameraInVolume;
 use crate::config::server::VolumeEntry;
+use crate::control::FileIdentity;
 use crate::failure;
 use crate::opener::opener;
-use crate::recording::document::StreamStatus;
+use crate::recording::document::{MovedDocument, StreamStatus};
 use crate::recording::view::now;
 use crate::recording::{Above, Live, Opening, Watch};
 use crate::units::io::Io;
@@ -68,6 +71,14 @@ struct State {
     troubles: BTreeMap<String, (WallTime, String)>,
     /// What was said of retention, by camera.
     retained: BTreeMap<String, Wanted>,
+    /// Why it could not be said, by camera.
+    unretained: BTreeMap<String, String>,
+    /// Streams of which nothing is waited for any more: what was not durable was given elsewhere.
+    given: BTreeSet<StreamName>,
+    /// Which file or device it was when it was opened.
+    lies_on: Option<FileIdentity>,
+    /// A thread looks whether it lies on another one now, or when one does so next.
+    looking: Looking,
     /// A thread is at it.
     busy: bool,
     tried: bool,
@@ -85,6 +96,15 @@ pub(super) enum Need {
     Close,
     /// To have its cameras brought to what they should be.
     Bring,
+}
+
+/// Whether somebody looks if it lies on another device now.
+#[derive(Clone, Copy, Debug)]
+enum Looking {
+    /// Somebody does, for as long as it takes.
+    Now,
+    /// Nobody, before then.
+    At(Instant),
 }
 
 impl State {
@@ -113,6 +133,10 @@ impl Slot {
             since: now(),
             troubles: BTreeMap::new(),
             retained: BTreeMap::new(),
+            unretained: BTreeMap::new(),
+            given: BTreeSet::new(),
+            lies_on: None,
+            looking: Looking::At(Instant::now()),
             busy: false,
             tried: false,
             next_try: Instant::now(),
@@ -217,12 +241,16 @@ impl Slot {
             Err(error) => Some(failure::line_of(&error)),
         };
         let info = self.live().as_ref().map(|live| live.writer.info().clone());
+        let lies_on = anew::lies_on(&self.path);
         let mut state = self.state();
         match &failed {
             None => {
                 state.watch = Watch::new();
                 state.judge = Judge::new(Instant::now());
                 state.retained.clear();
+                state.unretained.clear();
+                state.given.clear();
+                state.lies_on = lies_on;
                 state.info = info;
             }
             Some(why) if state.failed != failed => {
@@ -317,6 +345,7 @@ impl Slot {
         let mut state = self.state();
         state.troubles.retain(|name, _| here(name));
         state.retained.retain(|name, _| here(name));
+        state.unretained.retain(|name, _| here(name));
         left
     }
 
@@ -358,7 +387,6 @@ impl Slot {
         stopped: &BTreeSet<StreamName>,
         coming: BTreeMap<StreamName, Coming>,
     ) -> anyhow::Result<()> {
-        let name = camera.camera.name();
         let recorded = live.recorder.identities();
         let is_new = camera.camera.streams().any(|(name, _)| !recorded.contains_key(name));
         // Whoever changes something waits for this: a disk that does not answer is not asked.
@@ -366,11 +394,6 @@ impl Slot {
             anyhow::bail!("the disk of volume {} does not take it now", self.name);
         }
         live.recorder.change_with(&live.writer, &camera.camera, stopped, coming)?;
-        let known = self.state().retained.get(name.as_str()).copied();
-        if known != Some(camera.retention) {
-            live.retain(&camera.camera, camera.retention)?;
-            self.state().retained.insert(name.to_string(), camera.retention);
-        }
         Ok(())
     }
 
@@ -391,10 +414,24 @@ impl Slot {
         }
         let need = match (dead, due) {
             (true, _) => (!state.busy).then_some(Need::Close),
-            (false, true) => (!state.troubles.is_empty()).then_some(Need::Bring),
+            (false, true) => {
+                (!state.troubles.is_empty() || !state.unretained.is_empty()).then_some(Need::Bring)
+            }
             (false, false) => None,
         };
         (Some(tick), need)
+    }
+
+    /// These of its cameras, or of those that are recorded here, are recorded elsewhere than they are configured. Waits for nobody.
+    pub(super) fn set_moved(&self, moved: Vec<MovedDocument>) {
+        if let Ok(live) = self.live.try_read() {
+            live.iter().for_each(|live| live.set_moved(moved.clone()));
+        }
+    }
+
+    /// Where it lies.
+    pub(super) fn path(&self) -> &std::path::Path {
+        &self.path
     }
 
     /// Somebody sees to what it needs.

@@ -1,10 +1,13 @@
 //! Which cameras are wanted in which volume, and bringing the volumes to that.
 //!
-//! Changes are made one at a time, whoever asks: the file that is read again, the HTTP interface, a volume that is open again.
+//! Changes are made one at a time, whoever asks: the file that is read again, the HTTP interface, a volume that is open again, one that
+//! failed ([`Station::change`]). No file of the state directory is waited for meanwhile; who changes which cameras there are holds
+//! [`Station::edit`] through that.
 //! Cameras of the file win over those of the same name that were added over HTTP; these stay kept, unrecorded, and it is said.
 //! Where a camera goes on whose volume failed is decided in [`super::failover`].
 
 use super::Wake;
+use super::failover::AllLeft;
 use super::failover::moved::{Moved, Moves};
 use super::failover::place::{Condition, Refusal};
 use super::kept::{Kept, KeptCamera};
@@ -19,9 +22,9 @@ use crate::recording::document::StreamStatus;
 use crate::recording::view::now;
 use crate::recording::{News, Tick};
 use crate::units::retention::Wanted;
-use keha_fs::{RoundReport, StreamName, WallTime};
+use keha_fs::{Health, RoundReport, StreamName, WallTime};
 use keha_player::library::Library;
-use keha_recorder::Camera;
+use keha_recorder::{Camera, Coming};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,11 +54,15 @@ pub(super) struct Station {
     pub(super) going_on: GoingOn,
     /// Volumes that refused a camera, and when: they are not asked again for a while.
     pub(super) refused: Mutex<BTreeMap<Refusal, Instant>>,
+    /// What streams left whose volume was closed to be opened anew.
+    pub(super) left_over: Mutex<AllLeft>,
     /// A thread moves cameras.
     pub(super) moving: AtomicBool,
     /// When the configuration was read last.
     applied: Mutex<WallTime>,
-    /// Held through a change.
+    /// Held through a change of which cameras there are, with all that is read and kept for it.
+    editing: Mutex<()>,
+    /// Held through a change of what is recorded.
     changing: Mutex<()>,
     /// All of it ends: nothing is changed any more.
     is_ending: AtomicBool,
@@ -76,6 +83,9 @@ pub(super) struct CameraInVolume {
     /// The configuration file has it.
     pub(super) read_only: bool,
 }
+
+/// The cameras that were added over HTTP, by name.
+type KeptCameras = BTreeMap<String, KeptCamera>;
 
 /// Which volume streams were recorded into until now, and up to when there is footage of them there.
 pub(super) type WhereLeft = BTreeMap<StreamName, (String, Option<WallTime>)>;
@@ -101,15 +111,23 @@ impl Station {
             moves: Moves::open(state),
             going_on: GoingOn::new(ToCome::open(state)),
             refused: Mutex::default(),
+            left_over: Mutex::default(),
             moving: AtomicBool::new(false),
             applied: Mutex::new(now()),
+            editing: Mutex::default(),
             changing: Mutex::default(),
             is_ending: AtomicBool::new(false),
             wake,
         }
     }
 
-    /// One change at a time: whoever makes one holds this.
+    /// One change of which cameras there are at a time: whoever makes one holds this, and [`Station::change`] only while what is recorded
+    /// changes.
+    pub(super) fn edit(&self) -> MutexGuard<'_, ()> {
+        lock(&self.editing)
+    }
+
+    /// One change at a time: whoever makes one holds this, and waits for no file of the state directory.
     pub(super) fn change(&self) -> MutexGuard<'_, ()> {
         lock(&self.changing)
     }
@@ -151,7 +169,7 @@ impl Station {
 
     /// Reads the configuration again; one with an error changes nothing. How it is served is left to `running`.
     pub(super) fn reload(self: &Arc<Self>, running: &Running) {
-        let _change = self.change();
+        let _edit = self.edit();
         match (self.read)() {
             Ok(config) => {
                 running.take_over(&config.server);
@@ -162,8 +180,18 @@ impl Station {
         }
     }
 
-    /// Makes a configuration that of this server. Volumes and cameras that stay the same are not touched.
+    /// Makes a configuration that of this server. Volumes and cameras that stay the same are not touched. Whoever asks holds
+    /// [`Station::edit`].
     pub(super) fn apply(self: &Arc<Self>, config: &Config) {
+        let kept = self.kept.read();
+        {
+            let _change = self.change();
+            self.change_to(config, kept);
+        }
+        self.keep_moves();
+    }
+
+    fn change_to(self: &Arc<Self>, config: &Config, kept: keha_api::Result<KeptCameras>) {
         *lock(&self.applied) = now();
         let before = self.slots();
         let after: Vec<Arc<Slot>> = config
@@ -186,13 +214,16 @@ impl Station {
         *self.slots.write().unwrap_or_else(PoisonError::into_inner) = after;
         let volumes = config.volumes.iter().map(|entry| (entry.name.clone(), entry.path.clone()));
         self.library.set_volumes(volumes);
-        let wanted = self.all_wanted(config);
+        let wanted = self.all_wanted(config, kept);
         *self.wanted() = wanted;
         self.bring_all();
-        self.keep_moves();
     }
 
-    fn all_wanted(&self, config: &Config) -> BTreeMap<String, CameraInVolume> {
+    fn all_wanted(
+        &self,
+        config: &Config,
+        kept: keha_api::Result<KeptCameras>,
+    ) -> BTreeMap<String, CameraInVolume> {
         let mut wanted = BTreeMap::new();
         for camera in &config.cameras {
             let (name, retention) = (camera.entry.name.clone(), camera.entry.retention);
@@ -201,7 +232,6 @@ impl Station {
             let camera = CameraInVolume { camera, home, volume, moved: None, retention, read_only: true };
             wanted.insert(name, camera);
         }
-        let kept = self.kept.read();
         let all_known = kept.is_ok();
         let kept = kept.unwrap_or_else(|error| {
             tracing::error!("{error}; the cameras that were added over HTTP are not recorded");
@@ -243,9 +273,26 @@ impl Station {
         let (stopped, slots) = (self.stopped.all(), self.slots());
         let left = self.remove_others(&slots);
         let slot = slots.iter().find(|slot| slot.name == camera.volume);
-        let brought =
-            slot.map_or(Ok(()), |slot| slot.bring(camera, &stopped, self.coming(camera, &left, why)));
+        let brought = slot.map_or(Ok(()), |slot| {
+            self.bring_to(slot, camera, &stopped, self.coming(camera, &left, why))?;
+            slot.retain(camera);
+            Ok(())
+        });
         self.learn();
+        brought
+    }
+
+    fn bring_to(
+        &self,
+        slot: &Slot,
+        camera: &CameraInVolume,
+        stopped: &BTreeSet<StreamName>,
+        coming: BTreeMap<StreamName, Coming>,
+    ) -> anyhow::Result<()> {
+        let brought = slot.bring(camera, stopped, coming);
+        if slot.records(camera) {
+            self.arrived(camera);
+        }
         brought
     }
 
@@ -253,15 +300,20 @@ impl Station {
     fn bring(&self, slot: &Slot, left: &WhereLeft, why: &str) {
         let stopped = self.stopped.all();
         let wanted = self.wanted().clone();
-        for camera in wanted.values().filter(|camera| camera.volume == slot.name) {
-            // What is wrong with it is said there.
-            let _ = slot.bring(camera, &stopped, self.coming(camera, left, why));
-        }
+        let here = || wanted.values().filter(|camera| camera.volume == slot.name);
+        // What is wrong with it is said there.
+        let brought = |camera: &&CameraInVolume| {
+            self.bring_to(slot, camera, &stopped, self.coming(camera, left, why)).is_ok()
+        };
+        // All are recorded before anything else is asked of the disk.
+        let brought: Vec<_> = here().filter(brought).collect();
+        brought.into_iter().for_each(|camera| slot.retain(camera));
         self.learn();
     }
 
     /// Ends the recording of cameras where they are not wanted any more. The answer is where that was.
     fn remove_others(&self, slots: &[Arc<Slot>]) -> WhereLeft {
+        self.forget_left_over();
         let wanted = self.wanted().clone();
         let of = |slot: &Arc<Slot>| {
             let left = slot.remove_others(&wanted).into_iter();
@@ -273,13 +325,18 @@ impl Station {
     /// A second has passed: what all streams do. What needs time is begun on threads of their own.
     pub(super) fn tick(self: &Arc<Self>, now: Instant) -> Vec<(String, Tick)> {
         let (mut ticks, mut needs) = (Vec::new(), Vec::new());
-        for slot in self.slots() {
+        let slots = self.slots();
+        for slot in &slots {
             let (tick, need) = slot.tick(now);
             ticks.extend(tick.map(|tick| (slot.name.clone(), tick)));
-            needs.extend(need.map(|need| (slot, need)));
+            needs.extend(need.map(|need| (Arc::clone(slot), need)));
         }
+        self.show_moved(&slots);
         let is_moving = self.move_if_due(now);
         self.hold_on(now);
+        if !is_moving {
+            slots.iter().filter(|slot| slot.begin_look(now)).for_each(|slot| self.look(slot));
+        }
         for (slot, need) in needs {
             // Whoever moves cameras away needs what is in memory, and closes it then.
             if is_moving && need == Need::Close {
@@ -297,12 +354,25 @@ impl Station {
         ticks
     }
 
-    fn see_to(self: &Arc<Self>, slot: &Slot, need: Need) {
-        match need {
-            Need::Open => {
-                slot.open(&self.wake, self.above(slot));
-                self.learn_holds(slot);
+    /// Looks on a thread of its own, which may take as long as disks do, whether a volume that failed lies on another device now.
+    fn look(self: &Arc<Self>, slot: &Arc<Slot>) {
+        let (station, of) = (Arc::clone(self), Arc::clone(slot));
+        let look = move || {
+            if of.is_another() {
+                station.open_anew(&of);
             }
+            of.end_look();
+        };
+        if let Err(error) = thread::Builder::new().name("looking".into()).spawn(look) {
+            tracing::error!(%error, "cannot start a thread");
+            slot.end_look();
+        }
+    }
+
+    fn see_to(self: &Arc<Self>, slot: &Slot, need: Need) {
+        let is_opened = matches!(need, Need::Open);
+        match need {
+            Need::Open => slot.open(&self.wake, self.above(slot)),
             Need::Close => {
                 tracing::error!(volume = slot.name, "it takes nothing any more, and is opened again");
                 slot.close("it took nothing any more");
@@ -318,13 +388,22 @@ impl Station {
             self.bring(slot, &left, ASSIGNED);
         }
         slot.end();
-        self.keep_moves();
         let _ = self.wake.send(Wake::Tried(slot.name.clone()));
+        // What a state directory on a disk that hangs holds up comes last: its cameras are recorded.
+        self.keep_moves();
+        if is_opened {
+            self.learn_holds(slot);
+        }
     }
 
     /// A round of a volume ended.
-    pub(super) fn round(&self, volume: &str, report: &RoundReport) -> Option<News> {
-        self.slot(volume).map(|slot| slot.round(report))
+    pub(super) fn round(self: &Arc<Self>, volume: &str, report: &RoundReport) -> Option<News> {
+        let news = self.slot(volume).map(|slot| slot.round(report));
+        if report.health != Health::Good {
+            // Its cameras do not wait for the next second.
+            self.move_if_due(Instant::now());
+        }
+        news
     }
 
     /// Stops everything: what has arrived is written out. All volumes at once.
@@ -367,3 +446,7 @@ pub(super) fn wanted_of(name: &str, camera: &KeptCamera) -> anyhow::Result<Camer
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+#[path = "station_tests.rs"]
+mod tests;

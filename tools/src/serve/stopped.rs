@@ -10,7 +10,7 @@ use keha_fs::StreamName;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The version of the file.
 const SCHEMA: u32 = 1;
@@ -26,6 +26,8 @@ struct File {
 pub(super) struct Stopped {
     file: StateFile,
     streams: Mutex<BTreeSet<StreamName>>,
+    /// What stands in the file, if that is known. Who writes holds this; nobody else waits for that disk.
+    written: Mutex<Option<BTreeSet<StreamName>>>,
 }
 
 impl Stopped {
@@ -38,28 +40,40 @@ impl Stopped {
             }
             BTreeSet::new()
         });
-        Stopped { file, streams: Mutex::new(streams) }
+        Stopped { file, written: Mutex::new(Some(streams.clone())), streams: Mutex::new(streams) }
     }
 
     pub(super) fn all(&self) -> BTreeSet<StreamName> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.streams).clone()
     }
 
-    /// Changes which they are. When this returns it survives any crash.
+    /// Changes which they are, from now on until the server ends. Waits for no disk.
+    pub(super) fn change(&self, change: impl FnOnce(&mut BTreeSet<StreamName>)) {
+        change(&mut lock(&self.streams));
+    }
+
+    /// Writes down what has changed. When this returns it survives any crash. May take as long as the disk does.
     ///
     /// # Errors
-    /// Where it cannot be kept; it counts until the server ends.
-    pub(super) fn change(&self, change: impl FnOnce(&mut BTreeSet<StreamName>)) -> Result<(), Error> {
-        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = streams.clone();
-        change(&mut streams);
-        if *streams == before {
+    /// Where it cannot be kept.
+    pub(super) fn keep(&self) -> Result<(), Error> {
+        let mut written = lock(&self.written);
+        let streams = self.all();
+        if written.as_ref() == Some(&streams) {
             return Ok(());
         }
         let file = File { schema: SCHEMA, streams: streams.iter().map(StreamName::to_string).collect() };
         let bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
-        self.file.change(|_| Ok((bytes, ())))
+        // What the file has after an error is not known.
+        *written = None;
+        self.file.change(|_| Ok((bytes, ())))?;
+        *written = Some(streams);
+        Ok(())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// # Errors
@@ -85,8 +99,10 @@ mod tests {
     fn what_was_stopped_is_so_again_until_it_is_said_otherwise() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let stopped = Stopped::open(dir.path());
-        stopped.change(|streams| streams.extend([name("front"), name("yard/sub")])).expect("kept");
-        stopped.change(|streams| streams.retain(|stream| *stream != name("front"))).expect("kept");
+        stopped.change(|streams| streams.extend([name("front"), name("yard/sub")]));
+        stopped.keep().expect("kept");
+        stopped.change(|streams| streams.retain(|stream| *stream != name("front")));
+        stopped.keep().expect("kept");
         assert_eq!(Stopped::open(dir.path()).all(), [name("yard/sub")].into());
     }
 
@@ -97,7 +113,8 @@ mod tests {
             std::fs::write(dir.path().join("stopped.json"), text).expect("written");
             let stopped = Stopped::open(dir.path());
             assert!(stopped.all().is_empty());
-            stopped.change(|streams| streams.extend([name("front")])).expect("kept");
+            stopped.change(|streams| streams.extend([name("front")]));
+            stopped.keep().expect("kept");
             let aside = std::fs::read_to_string(dir.path().join("stopped.json.damaged-1"));
             assert_eq!(aside.expect("there"), text);
         }

@@ -1,7 +1,7 @@
 //! What the writer's thread does, over and over: takes in what came, makes a round when one is due, answers who asked.
 
 use super::answer::Answer;
-use super::{Admitted, Ask, Pulse, ROUND_LONG, Shared, WAKE_BYTES};
+use super::{Admitted, Ask, ChangeRetention, Pulse, ROUND_LONG, Shared, WAKE_BYTES};
 use crate::admission::Recording;
 use crate::disk::FileDisk;
 use crate::error::{Error, Result};
@@ -130,7 +130,9 @@ impl Body {
                 None => self.holds_asked.push_back(Ask::Hold(request, answer)),
             },
             Ask::Lift(..) => self.holds_asked.push_back(ask),
-            Ask::Admit(..) | Ask::Retain(..) | Ask::Scrub(..) | Ask::Erase(..) => self.answer(ask),
+            Ask::Admit(..) | Ask::AdmitAll(..) | Ask::Retain(..) | Ask::Scrub(..) | Ask::Erase(..) => {
+                self.answer(ask)
+            }
         }
     }
 
@@ -152,9 +154,10 @@ impl Body {
         }
         let _gone = match ask {
             Ask::Admit(name, id, answer) => self.answer_admission(&name, id, &answer),
+            Ask::AdmitAll(wanted, answer) => answer.send(self.engine.admit_all(&wanted)).is_err(),
             Ask::Hold(request, answer) => self.answer_hold(&request, &answer),
             Ask::Lift(id, answer) => answer.send(self.engine.lift_hold(id)).is_err(),
-            Ask::Retain(request, answer) => answer.send(self.retain(&request)).is_err(),
+            Ask::Retain(stream, change, answer) => answer.send(self.retain(stream, change)).is_err(),
             Ask::Scrub(outcome, answer) => {
                 outcome.iter().for_each(|outcome| self.engine.scrub_done(outcome));
                 answer.send(self.engine.scrub_next()).is_err()
@@ -188,8 +191,9 @@ impl Body {
         true
     }
 
-    fn retain(&mut self, request: &RetentionRequest) -> Result<()> {
-        self.engine.set_retention(request)?;
+    fn retain(&mut self, stream: StreamName, change: ChangeRetention) -> Result<()> {
+        let retention = change(self.engine.retention_of(&stream)?);
+        self.engine.set_retention(&RetentionRequest { stream, retention })?;
         let ages: Vec<u64> = self.engine.maximum_ages().collect();
         for ((tail, _), age) in self.shared.lock().tails.iter().zip(ages) {
             tail.set_maximum_age(age);

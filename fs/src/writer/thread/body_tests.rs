@@ -231,3 +231,32 @@ fn who_waits_for_an_erasure_is_answered_also_when_it_ends_while_a_hold_is_made()
     assert_eq!(body.shared.lock().asks_waiting, 0);
     body.close().expect("closed");
 }
+
+/// Forty streams that come over to a disk that turns were admitted one by one, each with four flushes.
+#[test]
+fn many_streams_are_admitted_with_one_change_of_the_directory_and_who_may_not_be_keeps_nobody_out() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("many.ring");
+    let mut engine = opened(&path);
+    let name = |number: usize| StreamName::new(&format!("cam{number}")).expect("a name");
+    let own = engine.admit(&name(0)).expect("admitted");
+    let (own, _) = engine.stream_facts(own).expect("it is there");
+    let before = engine.directory.generation;
+    let id = StreamId::random();
+    // One that is there, one whose identity is another's, one that is told of twice.
+    let wanted =
+        vec![(name(0), None), (name(1), Some(own)), (name(2), Some(id)), (name(3), None), (name(3), None)];
+    engine.admit_all(&wanted).expect("written");
+    assert_eq!(engine.directory.generation, before + 1);
+    let names = |engine: &Engine<FileDisk>| -> Vec<String> {
+        engine.directory.entries.iter().map(|entry| entry.name.as_str().to_owned()).collect()
+    };
+    assert_eq!(names(&engine), ["cam0", "cam2", "cam3"]);
+    for number in [0, 2, 3] {
+        engine.admit(&name(number)).expect("it is there");
+    }
+    assert_eq!(engine.directory.generation, before + 1, "nothing more is written for them");
+    engine.close().expect("closed");
+    let volume = crate::reader::Volume::open(&path).expect("a volume");
+    assert_eq!(volume.stream(&name(2)).expect("it stands").id, id);
+}

@@ -8,7 +8,7 @@ mod body;
 mod opening;
 
 use super::erase::EraseRequest;
-use super::room::{Budget, Room};
+use super::room::{Budget, Room, Standing};
 use super::stream::Input;
 use super::{Pending, Rejected};
 use crate::admission::{Admission, Recording};
@@ -16,7 +16,7 @@ use crate::disk::EngineInUse;
 use crate::error::{Error, Result};
 use crate::gap::Gap;
 use crate::hold::{Hold, HoldRequest};
-use crate::retention::RetentionRequest;
+use crate::retention::Retention;
 use crate::retention::erase::Erased;
 use crate::sample::Sample;
 use crate::scrub::{Order, Outcome};
@@ -40,7 +40,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(40);
 /// A round that takes longer leaves nothing of the disk to the scrub.
 const ROUND_LONG: Duration = Duration::from_millis(500);
 /// How long whoever asks for a hold waits for it: less than those wait who ask by way of a socket, so that they are told.
-const ASK_PATIENCE: Duration = Duration::from_secs(50);
+pub(super) const ASK_PATIENCE: Duration = Duration::from_secs(50);
 /// How long whoever asks for an erasure waits: as long as terabytes take.
 pub(super) const ERASE_PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// So many requests may wait: who asks beyond that is told to come again.
@@ -58,12 +58,16 @@ pub(super) struct Admitted {
     pub(super) tail: Arc<TailBuffer>,
 }
 
+/// What becomes of a stream's retention.
+pub(super) type ChangeRetention = Box<dyn FnOnce(Retention) -> Retention + Send>;
+
 /// What is asked of the thread, and where the answer goes.
 pub(super) enum Ask {
     Admit(StreamName, Option<StreamId>, Answer<Result<Admitted>>),
+    AdmitAll(Vec<(StreamName, Option<StreamId>)>, Answer<Result<()>>),
     Hold(HoldRequest, Answer<Result<Hold>>),
     Lift(HoldId, Answer<Result<Hold>>),
-    Retain(RetentionRequest, Answer<Result<()>>),
+    Retain(StreamName, ChangeRetention, Answer<Result<()>>),
     Scrub(Option<Outcome>, SyncSender<Order>),
     Erase(EraseRequest, Answer<Result<Erased>>),
 }
@@ -268,6 +272,7 @@ impl Shared {
         pending: &mut Pending,
         sample: Sample,
         tail: &TailBuffer,
+        standing: Standing,
     ) -> std::result::Result<(), Rejected> {
         let bytes = sample.queued_bytes();
         let mut inbox = self.lock();
@@ -276,7 +281,7 @@ impl Shared {
         }
         let budget = Budget { bytes: self.buffer_bytes, stream_bytes_min: STREAM_BYTES_MIN };
         let recorded = inbox.in_use.len();
-        inbox.room.take(index, bytes, budget, recorded)?;
+        inbox.room.take_as(standing, index, bytes, budget, recorded)?;
         if let Some(small) = inbox.small.get_mut(index) {
             small.parked = false;
         }
@@ -315,6 +320,11 @@ impl Shared {
         inbox.tails.get(index).map(|(tail, durable)| (Arc::clone(tail), *durable))
     }
 
+    /// The streams that were recorded since the volume was opened.
+    pub(super) fn recorded(&self) -> Vec<StreamName> {
+        self.lock().names.keys().cloned().collect()
+    }
+
     /// A handle is gone: its stream is parked and may be had again.
     pub(super) fn release(&self, index: usize) {
         let mut inbox = self.lock();
@@ -347,8 +357,13 @@ impl WriterThread {
     }
 
     /// Has a stream admitted.
-    pub(super) fn admit(&self, name: &StreamName, id: Option<StreamId>) -> Result<Admitted> {
-        self.shared.ask(|answer| Ask::Admit(name.clone(), id, answer))
+    pub(super) fn admit(
+        &self,
+        name: &StreamName,
+        id: Option<StreamId>,
+        patience: Duration,
+    ) -> Result<Admitted> {
+        self.shared.ask_for(patience, |answer| Ask::Admit(name.clone(), id, answer))
     }
 
     /// Ends the thread after everything is written. If the disk answers nothing for [`CLOSE_PATIENCE`], the thread is left

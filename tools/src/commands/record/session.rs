@@ -21,6 +21,9 @@ use std::time::{Duration, Instant};
 /// How often counters are looked at and shown.
 const TICK: Duration = Duration::from_secs(1);
 
+/// How long the volume is waited for when it is told how long footage stays.
+const RETAINED: Duration = Duration::from_secs(60);
+
 /// What may wait for the loop.
 const WAKES: usize = 1024;
 
@@ -60,7 +63,8 @@ pub(crate) fn record(job: &Job, output: Output) -> anyhow::Result<Exit> {
     let opening = Opening { path: &job.volume, purpose: "record", scrub: job.scrub, io: job.io };
     let mut live = Live::open(&opening, |writer| Recorder::start(writer, &job.cameras), on_round)?;
     for camera in &job.cameras {
-        live.retain(camera, job.retention.get(camera.name().as_str()).copied().unwrap_or_default())?;
+        let wanted = job.retention.get(camera.name().as_str()).copied().unwrap_or_default();
+        live.retain(camera, wanted, RETAINED)?;
     }
     if let Some(events) = live.recorder.take_events() {
         let forward = move || events.into_iter().try_for_each(|event| wake.send(Wake::Event(event)));

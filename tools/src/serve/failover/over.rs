@@ -2,26 +2,27 @@
 //! with it, and it is said.
 //!
 //! ```text
-//! end there (all at once, 3.5 s at most) --> begin elsewhere, with what was not durable there --> keep, say
+//! end there (all at once, 3.5 s at most) --> begin elsewhere, all --> carry what was not durable there, all at once --> say, keep
 //!                                                                        \-> leave the volume behind, closing, if nobody is on it
 //! ```
 //!
 //! It runs on a thread of its own, under the lock of changes. It waits for no disk that failed: neither ending a stream nor what it has in
 //! memory needs one, and closing is left to another thread. A volume that refuses a camera is not asked for it again for a while.
 
+use super::left::{AllLeft, Crossings};
 use super::moved::Moved;
 use super::place::{CameraFacts, Condition, Move, VolumeFacts, plan};
 use crate::failure;
 use crate::recording::view::now;
 use crate::serve::Wake;
-use crate::serve::slot::{Left, Slot};
+use crate::serve::slot::Slot;
 use crate::serve::station::{CameraInVolume, Station, WhereLeft, lock};
 use crate::units::time;
 use jiff::tz::TimeZone;
 use keha_api::control::ControlError;
 use keha_api::events::{EventKind, NewEvent};
-use keha_fs::{StreamName, Undone};
-use keha_recorder::{CameFrom, Coming};
+use keha_fs::StreamName;
+use keha_recorder::{CameFrom, Coming, Crossing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,9 +31,6 @@ use std::time::{Duration, Instant};
 
 /// So long a volume is not asked again for a camera that it refused.
 const REFUSED: Duration = Duration::from_secs(60);
-
-/// What streams left where they were, by name.
-type AllLeft = BTreeMap<StreamName, Left>;
 
 impl Station {
     /// Puts a camera where it is recorded: where it was moved to, or on its own volume.
@@ -53,8 +51,9 @@ impl Station {
             let from = left.get(stream).map(|(volume, last)| CameFrom {
                 last: *last,
                 why: format!("it was recorded on volume {volume} until then, {why}"),
-                undone: Undone::default(),
+                ..CameFrom::default()
             });
+            let from = from.or_else(|| self.left_by(stream));
             (stream.clone(), Coming { id: self.moves.identity(stream), from })
         };
         camera.camera.streams().map(|(stream, _)| of(stream)).collect()
@@ -135,22 +134,37 @@ impl Station {
         let moves = self.moves_due(Instant::now());
         let froms: BTreeSet<&str> = moves.iter().map(|made| made.from.as_str()).collect();
         let slots = self.slots();
-        let leaving: Vec<&Arc<Slot>> =
-            slots.iter().filter(|slot| froms.contains(slot.name.as_str())).collect();
-        let mut left = AllLeft::new();
-        for slot in &leaving {
+        let leaving = slots.iter().filter(|slot| froms.contains(slot.name.as_str()));
+        let let_go = |slot: &Arc<Slot>| {
             let theirs = moves.iter().filter(|made| made.from == slot.name);
-            left.extend(slot.let_go(&theirs.filter_map(|made| StreamName::new(&made.camera).ok()).collect()));
-        }
+            let theirs =
+                theirs.filter_map(|made| StreamName::new(&made.camera).ok()).collect::<BTreeSet<_>>();
+            slot.count_failovers(theirs.len());
+            slot.let_go(&theirs)
+        };
+        let mut left = thread::scope(|scope| {
+            let let_go = &let_go;
+            let going: Vec<_> = leaving.map(|slot| scope.spawn(move || let_go(slot))).collect();
+            going.into_iter().filter_map(|going| going.join().ok()).flatten().collect::<AllLeft>()
+        });
+        let crossings = Crossings::new(&moves, &self.wanted());
+        self.expect(&moves);
+        let mut went = Vec::new();
         for made in &moves {
             if self.is_ending() {
                 return;
             }
-            self.go_on(made, &mut left);
+            went.extend(self.go_on(made, &mut left, crossings.to(&made.to)));
+        }
+        crossings.all_began();
+        // Nothing that a disk is asked for besides comes before the last one is recorded.
+        for camera in &went {
+            self.slot(&camera.volume).iter().for_each(|slot| slot.retain(camera));
         }
         for slot in self.deserted(Instant::now()) {
             let why = moves.iter().find(|made| made.from == slot.name).map(|made| made.why.as_str());
             let why = why.unwrap_or("nobody is recorded into it");
+            self.say_not_given(&slot);
             if slot.leave_behind(&format!("it failed, and is opened again: {why}")) {
                 self.library.forget(&slot.name);
             } else {
@@ -166,11 +180,11 @@ impl Station {
         slots.filter(|slot| !used.contains(&slot.name) && slot.fails_open(at)).collect()
     }
 
-    /// Begins to record a camera where it goes.
-    fn go_on(&self, made: &Move, left: &mut AllLeft) {
+    /// Begins to record a camera where it goes. Answers it, if it is recorded there.
+    fn go_on(&self, made: &Move, left: &mut AllLeft, crossing: Option<&Crossing>) -> Option<CameraInVolume> {
         let Move { camera: name, from, to, why } = made;
-        let Some(before) = self.wanted().get(name).cloned() else { return };
-        let Some(slot) = self.slot(to) else { return };
+        let before = self.wanted().get(name).cloned()?;
+        let slot = self.slot(to)?;
         let since = now();
         let moved = (*to != before.home).then(|| {
             // One that goes further still waits for what failed first.
@@ -181,10 +195,11 @@ impl Station {
         self.wanted().insert(name.clone(), camera.clone());
         let mut coming = self.coming(&camera, &WhereLeft::new(), "");
         for (stream, coming) in &mut coming {
-            let Left { last, undone } =
-                left.remove(stream).unwrap_or(Left { last: None, undone: Undone::default() });
+            let left = self.left_over(stream).or_else(|| left.remove(stream));
+            let (last, undone) = left.map(|left| (left.last, left.undone)).unwrap_or_default();
             let why = format!("it came over from volume {from}, which failed: {why}");
-            coming.from = Some(CameFrom { last, why, undone });
+            let crossing = crossing.cloned();
+            coming.from = Some(CameFrom { last, why, undone, crossing, ..CameFrom::default() });
         }
         let wanted_ids: BTreeMap<_, _> =
             coming.iter().filter_map(|(stream, coming)| Some((stream.clone(), coming.id?))).collect();
@@ -198,8 +213,12 @@ impl Station {
             lock(&self.refused).insert((name.clone(), to.clone()), Instant::now());
             self.wanted().insert(name.clone(), before.clone());
             self.wait_at(from, &before);
-            return;
+            return None;
         }
+        for (stream, _) in camera.camera.streams() {
+            self.slot(from).iter().for_each(|slot| slot.gave(stream.clone()));
+        }
+        self.arrived(&camera);
         self.moves.set(name, moved);
         // Whoever asks from now on is told of what is there.
         self.library.outdate();
@@ -214,6 +233,7 @@ impl Station {
         let text = format!("recorded on {to} since {shown} because {from} failed: {why}{other}");
         tracing::error!(camera = name, from, to, "{text}");
         self.tell(moved_event(name, &text));
+        Some(camera)
     }
 
     /// A camera that was let go and is taken nowhere waits where it was: as soon as that volume takes it again it is recorded there.
@@ -231,6 +251,13 @@ impl Station {
     /// [`ControlError::Unknown`]; [`ControlError::Conflict`]: it was not moved, or its own volume does not take it: it is recorded where it
     /// was.
     pub(in crate::serve) fn bring_home(&self, name: &str) -> Result<(), ControlError> {
+        self.go_home(name)?;
+        // Nobody else waits for that disk.
+        self.moves.keep();
+        Ok(())
+    }
+
+    fn go_home(&self, name: &str) -> Result<(), ControlError> {
         let _change = self.change();
         let before = self.wanted().get(name).cloned();
         let before = before.ok_or_else(|| ControlError::Unknown(format!("camera {name}")))?;
@@ -267,11 +294,10 @@ impl Station {
         let text = format!("recorded on {} again, by order; until now on {}", before.home, before.volume);
         tracing::warn!(camera = name, "{text}");
         self.tell(moved_event(name, &text));
-        self.moves.keep();
         Ok(())
     }
 
-    fn tell(&self, event: NewEvent) {
+    pub(super) fn tell(&self, event: NewEvent) {
         // A loop that is behind by a thousand events has others to tell, and the log has it.
         let _ = self.wake.try_send(Wake::Noted(event));
     }

@@ -97,12 +97,40 @@ impl Slot {
         true
     }
 
-    /// Ends the recording of cameras here, all at once, which go on elsewhere because it failed.
+    /// Cameras are about to come over: their streams are admitted all at once. Who may not be admitted is told so when it begins.
+    pub(in crate::serve) fn expect(&self, streams: Vec<(StreamName, Option<StreamId>)>) {
+        let live = self.live();
+        if let Some(live) = live.as_ref()
+            && let Err(error) = live.writer.admit_all(streams, LOOKING)
+        {
+            tracing::warn!(volume = self.name, %error, "streams that come over are not admitted together");
+        }
+    }
+
+    /// So many cameras go on elsewhere because it failed.
+    pub(in crate::serve) fn count_failovers(&self, cameras: usize) {
+        self.state().failovers += cameras as u64;
+    }
+
+    /// What of this stream is not durable was given elsewhere.
+    pub(in crate::serve) fn gave(&self, stream: StreamName) {
+        self.state().given.insert(stream);
+    }
+
+    /// What is not durable here, of streams of which it was not given elsewhere.
+    pub(in crate::serve) fn not_given(&self) -> BTreeMap<StreamName, Undone> {
+        let Some(holder) = self.live().as_ref().map(|live| live.writer.holder()) else {
+            return BTreeMap::new();
+        };
+        let given = self.state().given.clone();
+        let others = holder.recorded().into_iter().filter(|stream| !given.contains(stream));
+        let undone = others.map(|stream| (holder.undone(&stream), stream));
+        undone.filter(|(undone, _)| !undone.is_empty()).map(|(undone, stream)| (stream, undone)).collect()
+    }
+
+    /// Ends the recording of cameras here, all at once, because it failed.
     pub(in crate::serve) fn let_go(&self, cameras: &BTreeSet<StreamName>) -> BTreeMap<StreamName, Left> {
-        let mut state = self.state();
-        state.failovers += cameras.len() as u64;
-        let round = state.round.clone();
-        drop(state);
+        let round = self.state().round.clone();
         let live = self.live();
         let streams = live.as_ref().map(|live| live.recorder.status()).unwrap_or_default();
         if let Some(live) = live.as_ref()

@@ -1,0 +1,100 @@
+//! Changes of a station with real volumes, and a state directory that does not answer.
+
+use super::*;
+use crate::config::server::from_file;
+use keha_api::control::{CameraSettings, Control};
+use std::fs::OpenOptions;
+use std::sync::mpsc::{Receiver, channel, sync_channel};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const URL: &str = "testsrc://?size=320x240&fps=10&gop=10";
+
+struct World {
+    dir: tempfile::TempDir,
+    station: Arc<Station>,
+    _woken: Receiver<Wake>,
+}
+
+impl World {
+    /// One volume, `main`, that is open, and these cameras.
+    fn new(cameras: &str) -> World {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("keha.toml");
+        let text = format!(
+            "[server]\nhttp = \"127.0.0.1:0\"\n[[volumes]]\nname = \"main\"\npath = \"main.ring\"\nsize = \"64MiB\"\n{cameras}"
+        );
+        std::fs::write(&file, text).expect("written");
+        let state = dir.path().join("state");
+        std::fs::create_dir(&state).expect("made");
+        let (wake, woken) = sync_channel(1000);
+        let read: ReadConfig = Box::new(move || from_file(&file));
+        let config = read().expect("a configuration");
+        let station = Arc::new(Station::new(read, Library::default(), &state, wake));
+        {
+            let _edit = station.edit();
+            station.apply(&config);
+        }
+        let world = World { dir, station, _woken: woken };
+        let slot = world.slot();
+        slot.open(&world.station.wake, world.station.returns());
+        assert_eq!(slot.failed(), None);
+        {
+            let _change = world.station.change();
+            world.station.bring_all();
+        }
+        world
+    }
+
+    fn slot(&self) -> Arc<Slot> {
+        self.station.slot("main").expect("it is configured")
+    }
+}
+
+/// Whoever kept something held what everybody needs who changes something: also cameras whose volume failed did not go over.
+#[test]
+fn while_a_camera_is_being_kept_on_a_disk_that_does_not_answer_others_make_changes() {
+    let world = World::new(&format!("[[cameras]]\nname = \"yard\"\nurl = \"{URL}\"\n"));
+    // Whoever changes the file waits for this, as for a disk.
+    let lock = world.dir.path().join("state/cameras.json.lock");
+    let held = OpenOptions::new().create(true).truncate(false).write(true).open(lock).expect("a file");
+    held.lock().expect("it is free");
+    let (station, adds) = (Arc::clone(&world.station), Arc::clone(&world.station));
+    let settings = CameraSettings { url: URL.to_owned(), streams: Vec::new(), login: None, volume: None };
+    let adding = thread::spawn(move || adds.add_camera("door", &settings));
+    let (made, makes) = channel();
+    thread::spawn(move || {
+        while !station.wanted().contains_key("door") {
+            thread::yield_now();
+        }
+        drop(station.change());
+        let yard = StreamName::new("yard").expect("a name");
+        made.send(station.set_recording(&yard, false)).expect("somebody waits");
+    });
+    let changed = makes.recv_timeout(PATIENCE).expect("nobody waits for that disk but who asked");
+    changed.expect("it is stopped");
+    assert!(!adding.is_finished(), "it is not answered for before it is kept");
+    let door = world.station.wanted().get("door").cloned().expect("it is wanted");
+    assert!(world.slot().records(&door), "but it is recorded");
+    held.unlock().expect("it was held");
+    adding.join().expect("it ends").expect("it is kept");
+    assert!(world.station.kept.read().expect("readable").contains_key("door"));
+    world.station.end();
+}
+
+/// It was an error of bringing the camera, which whoever added or moved it took for a camera that is not recorded.
+#[test]
+fn a_retention_that_the_volume_does_not_take_keeps_no_camera_from_being_recorded_and_is_tried_again() {
+    let cameras = format!("[[cameras]]\nname = \"yard\"\nurl = \"{URL}\"\nquota = \"1KiB\"\n");
+    let world = World::new(&cameras);
+    let yard = world.station.wanted().get("yard").cloned().expect("it is wanted");
+    let slot = world.slot();
+    assert!(slot.records(&yard));
+    {
+        let _change = world.station.change();
+        world.station.bring_one(&yard, ASSIGNED).expect("it is recorded");
+    }
+    assert_eq!(slot.why_not("yard").1, None, "nothing is wrong with recording it");
+    let later = Instant::now() + Duration::from_secs(11);
+    assert_eq!(slot.tick(later).1, Some(Need::Bring));
+    world.station.end();
+}
