@@ -118,6 +118,12 @@ fn cameras_of_a_disk_that_stops_answering_go_on_on_another_and_the_server_ends_a
     where_possible(pulled::possible, pulled::for_ever)
 }
 
+/// The server had the device open that was gone, and nobody opened the one that was there instead.
+#[test]
+fn a_camera_with_nowhere_else_to_go_is_recorded_again_once_its_disk_is_plugged_in_again() -> Result<()> {
+    where_possible(pulled::possible, pulled::alone)
+}
+
 #[test]
 fn recording_comes_before_answering() -> Result<()> {
     priorities::whole()

@@ -1,5 +1,5 @@
 //! The promises in full size, one subcommand a point, or `all`. `POINT=COUNT` runs a point of many cycles so many times,
-//! and lets clients come for so many seconds.
+//! lets clients come for so many seconds, and pulls the disk of so many cameras away.
 //!
 //! `KEHA_GROUND` names the grounds that volumes lie on ([`keha_tests::ground`]): `all`, or some with commas between them.
 //!
@@ -147,9 +147,13 @@ const POINTS: [Point; 23] = [
     ),
     (
         "pulled",
-        Run::Once(|_| {
+        Run::Once(|cameras| {
+            if let Some(cameras) = cameras {
+                return pulled::many(cameras);
+            }
             pulled::whole()?;
-            pulled::for_ever()
+            pulled::for_ever()?;
+            pulled::alone()
         }),
     ),
     (
