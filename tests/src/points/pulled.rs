@@ -7,6 +7,7 @@
 //!
 //! Must not live here: the disk ([`crate::faulty`]).
 
+mod held;
 mod plugged;
 
 use super::figure;
@@ -14,14 +15,12 @@ use crate::media::ClipKind;
 use crate::process::{keha_ok, now_ns};
 use crate::rig::{self, COMMAND_LIMIT, scratch, text};
 use crate::server::{CameraServer, Options};
-use crate::serving::{READY_LIMIT, Serving, moment_ns, moment_text};
+use crate::serving::{READY_LIMIT, Serving, moment_ns};
 use crate::two_volumes::{Stands, Thing, missing, together};
 use crate::wait;
 use anyhow::{Context, Result, bail, ensure};
 use keha_fs::{GapReason, WallTime};
 use plugged::Plugged;
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -147,14 +146,14 @@ impl World {
 /// The disk of one of two volumes is pulled away, and plugged in again; the server is killed and started again in between.
 pub fn whole() -> Result<()> {
     let mut world = World::new(Plugged::partition(VOLUME_BYTES, 8)?)?;
-    hold_what_is_to_come(&world)?;
+    held::hold_what_is_to_come(&world)?;
     let pulled = world.plugged.pull()?;
     world.await_moved()?;
     for name in MOVED.into_iter().chain(STAYS) {
         world.await_more(name, 30)?;
     }
     it_is_told(&world)?;
-    it_is_held(&world)?;
+    held::it_is_held(&world)?;
     refused(&world, "front", "main does not take it")?;
     // It works again, and nobody returns by himself.
     world.plugged.plug_in()?;
@@ -166,7 +165,7 @@ pub fn whole() -> Result<()> {
     world.serving.await_ready()?;
     stays(&world)?;
     world.await_more("front", 20)?;
-    it_is_held(&world)?;
+    held::it_is_held(&world)?;
     let killed = i64::try_from(now_ns())?;
     // By order they do: over HTTP, and by command.
     let client = world.serving.client();
@@ -273,31 +272,6 @@ pub fn for_ever() -> Result<()> {
         let why = there.gaps().first().map(|gap| gap.detail.clone()).unwrap_or_default();
         ensure!(why.contains("did not answer"), "{name}: {why:?}");
     }
-    Ok(())
-}
-
-const LABEL: &str = "for an hour";
-
-/// What a camera records from now on is held, in the volume that is about to fail.
-fn hold_what_is_to_come(world: &World) -> Result<()> {
-    let to = moment_text(i64::try_from(now_ns())?.saturating_add(3_600_000_000_000))?;
-    let wanted = json!({ "camera": MOVED[0], "from": "-1s", "to": to, "label": LABEL });
-    let made = world.serving.client().change("POST", "/api/v1/holds", &wanted)?;
-    ensure!(made["holds"].as_array().is_some_and(|holds| holds.len() == 1), "{made:#}");
-    ensure!(made["holds"][0]["volume"] == "main", "{made:#}");
-    Ok(())
-}
-
-/// It is held on the other volume by now, once.
-fn it_is_held(world: &World) -> Result<()> {
-    let holds = || -> Result<Vec<Value>> {
-        let all = world.serving.client().json("/api/v1/holds")?;
-        let mine = |hold: &&Value| hold["label"] == LABEL && hold["volume"] == "archive";
-        Ok(all.as_array().context("no holds")?.iter().filter(mine).cloned().collect())
-    };
-    wait::until("the hold to go on on archive", READY_LIMIT, || Ok((!holds()?.is_empty()).then_some(())))?;
-    let holds = holds()?;
-    ensure!(holds.len() == 1 && holds[0]["growing"] == true, "{holds:#?}");
     Ok(())
 }
 

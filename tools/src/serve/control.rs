@@ -249,7 +249,6 @@ impl Station {
             self.place(&mut wanted);
             anyhow::Ok(wanted)
         };
-        let wanted = placed(&kept).map_err(|error| ControlError::Refused(failure::line_of(&error)))?;
         let back = || {
             let before = before.and_then(|before| placed(before).ok());
             match before {
@@ -258,20 +257,23 @@ impl Station {
             }
             self.bring_all();
         };
-        {
+        let home = {
             let _change = self.change();
+            // Only now is it settled who was moved where.
+            let wanted = placed(&kept).map_err(|error| ControlError::Refused(failure::line_of(&error)))?;
             self.wanted().insert(name.to_owned(), wanted.clone());
             if let Err(error) = self.bring_one(&wanted, ASSIGNED) {
                 back();
                 return Err(ControlError::Refused(failure::line_of(&error)));
             }
-        }
+            wanted.home
+        };
         if let Err(error) = self.kept.change(|cameras| drop(cameras.insert(name.to_owned(), kept))) {
             let _change = self.change();
             back();
             return Err(failed(error));
         }
-        self.moves.settle(name, &wanted.home);
+        self.moves.settle(name, &home);
         self.moves.keep();
         Ok(())
     }

@@ -235,30 +235,30 @@ impl Slot {
         let failed = match self.try_open(wake, above) {
             Ok(live) => {
                 tracing::info!(volume = name, path = %self.path.display(), "open");
+                self.begin_anew(&live);
                 *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(live);
                 None
             }
             Err(error) => Some(failure::line_of(&error)),
         };
-        let info = self.live().as_ref().map(|live| live.writer.info().clone());
-        let lies_on = anew::lies_on(&self.path);
         let mut state = self.state();
-        match &failed {
-            None => {
-                state.watch = Watch::new();
-                state.judge = Judge::new(Instant::now());
-                state.retained.clear();
-                state.unretained.clear();
-                state.given.clear();
-                state.lies_on = lies_on;
-                state.info = info;
-            }
-            Some(why) if state.failed != failed => {
-                tracing::error!(volume = name, "{why}; the rest is served, and it is tried again every 10 s");
-            }
-            Some(_) => {}
+        if let Some(why) = failed.as_ref().filter(|_| state.failed != failed) {
+            tracing::error!(volume = name, "{why}; the rest is served, and it is tried again every 10 s");
         }
         state.set_failed(failed);
+    }
+
+    /// What was known of it while it was open before is not so any more. Before anybody can see that it is open: it would be judged by that.
+    fn begin_anew(&self, live: &Live) {
+        let (info, lies_on) = (live.writer.info().clone(), anew::lies_on(&self.path));
+        let mut state = self.state();
+        state.watch = Watch::new();
+        state.judge = Judge::new(Instant::now());
+        state.retained.clear();
+        state.unretained.clear();
+        state.given.clear();
+        state.lies_on = lies_on;
+        state.info = Some(info);
     }
 
     fn try_open(&self, wake: &SyncSender<Wake>, above: Box<dyn Above>) -> anyhow::Result<Live> {

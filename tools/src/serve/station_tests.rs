@@ -36,7 +36,7 @@ impl World {
         }
         let world = World { dir, station, _woken: woken };
         let slot = world.slot();
-        slot.open(&world.station.wake, world.station.returns());
+        slot.open(&world.station.wake, world.station.above(&slot));
         assert_eq!(slot.failed(), None);
         {
             let _change = world.station.change();

@@ -14,6 +14,7 @@ use keha_recorder::{Begins, CameFrom, Crossing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What streams left where they were, by name.
 pub(in crate::serve) type AllLeft = BTreeMap<StreamName, Left>;
@@ -64,6 +65,10 @@ impl Station {
     /// it goes into it then.
     pub(in crate::serve) fn open_anew(self: &Arc<Self>, slot: &Arc<Slot>) {
         let _change = self.change();
+        // It may have been opened while this waited.
+        if !slot.fails_open(Instant::now()) {
+            return;
+        }
         let here = |camera: &&CameraInVolume| camera.volume == slot.name;
         let cameras: BTreeSet<StreamName> =
             self.wanted().values().filter(here).map(|camera| camera.camera.name().clone()).collect();
