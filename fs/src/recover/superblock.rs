@@ -14,7 +14,7 @@
 //! must not come back because copies of the volume at the front are damaged, or older while it grows. A front alone, put over another
 //! volume by accident, does not make that volume its own.
 //!
-//! A change is written to the front first and to the ends of extents last, see [`crate::grow`]. So a copy in an extent that is newer
+//! A change is written to the front first and to the ends of extents last, see [`mod@crate::grow`]. So a copy in an extent that is newer
 //! than all those at the volume's first places was left there by another life of the volume, of which a copy was restored over its
 //! front: it does not count, whatever its generation.
 
