@@ -23,8 +23,8 @@ const AAC_SAMPLES: usize = 1024;
 const AAC_RATE: usize = 48_000;
 const G711_RATE: usize = 8_000;
 
-/// What hls.js tells of, and gets over by itself, where it plays what goes on. The last is a request that it broke off itself.
-const GOT_OVER: [&str; 3] = ["bufferSeekOverHole", "bufferAppendNoProgress", "networkError: aborted"];
+/// What hls.js tells of, and gets over by itself, where it plays what goes on.
+const GOT_OVER: [&str; 2] = ["bufferSeekOverHole", "bufferAppendNoProgress"];
 
 /// For the page: what is known of why nothing is played.
 const STATE: &str = "({ wrong, time: video.currentTime, ready: video.readyState, paused: video.paused, \
