@@ -6,7 +6,7 @@
 //! | what is looked for is found | the others are waited for a moment longer: one that is a clone is to be noticed |
 //! | it is not found | the others are waited for as long as a disk takes to spin up |
 //! | one does not answer | it is told, with since when; it is asked again once those who wait for it have their answer, and by none before |
-//! | somebody else asks just now | both are answered |
+//! | somebody else asks within a moment of that | both are answered; later ones are told that it does not answer, also if it only spins up |
 //!
 //! So a disk that hangs costs one thread, and whoever opens something waits for it once. What must not live here: what is read.
 

@@ -2,7 +2,7 @@
 //! once nobody watches any more.
 //!
 //! It is read on a thread of its own, and waited for only so long: a disk that hangs keeps nobody from what is in memory, nor from a stream
-//! that went over to another volume. At most two threads of a stream hang with it.
+//! that went over to another volume. At most two threads of a follower hang with it: viewers who come once that one is gone begin another.
 //!
 //! What must not live here: where a mux begins in the tail (`start`), what of the items read is given (`join`).
 
@@ -26,7 +26,7 @@ const MISSED_NS_MAX: i64 = 60_000_000_000;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// So many items are read ahead.
 const AHEAD: usize = 2;
-/// So many may be reading for a stream: one that was broken off, and one that hangs.
+/// So many may be reading for a follower: one that was broken off, and one that hangs.
 const READERS_MAX: usize = 2;
 /// After so many items it is asked whether somebody watches still.
 const ASKED_EVERY: usize = 64;
