@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::server::from_file;
+use crate::recording::document::tests::round;
 use keha_api::control::{CameraSettings, Control};
 use std::fs::OpenOptions;
 use std::sync::mpsc::{Receiver, channel, sync_channel};
@@ -96,5 +97,28 @@ fn a_retention_that_the_volume_does_not_take_keeps_no_camera_from_being_recorded
     assert_eq!(slot.why_not("yard").1, None, "nothing is wrong with recording it");
     let later = Instant::now() + Duration::from_secs(11);
     assert_eq!(slot.tick(later).1, Some(Need::Bring));
+    world.station.end();
+}
+
+/// They had been let go, and nobody recorded them any more until something else was changed.
+#[test]
+fn cameras_of_a_volume_that_cannot_be_closed_to_be_opened_anew_wait_for_it_as_before() {
+    let world = World::new(&format!("[[cameras]]\nname = \"yard\"\nurl = \"{URL}\"\n"));
+    let yard = world.station.wanted().get("yard").cloned().expect("it is wanted");
+    let slot = world.slot();
+    let failing = || round(Health::Failing { error: "EIO".to_owned() });
+    [failing(), failing()].iter().for_each(|report| drop(slot.round(report)));
+    let looks = slot.live();
+    world.station.open_anew(&slot);
+    assert!(looks.is_some(), "it stays open");
+    drop(looks);
+    slot.round(&round(Health::Good));
+    let later = Instant::now() + Duration::from_secs(11);
+    assert_eq!(slot.tick(later).1, Some(Need::Bring));
+    {
+        let _change = world.station.change();
+        world.station.bring_all();
+    }
+    assert!(slot.records(&yard));
     world.station.end();
 }

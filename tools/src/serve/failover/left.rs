@@ -70,13 +70,13 @@ impl Station {
             return;
         }
         let here = |camera: &&CameraInVolume| camera.volume == slot.name;
-        let cameras: BTreeSet<StreamName> =
-            self.wanted().values().filter(here).map(|camera| camera.camera.name().clone()).collect();
+        let cameras: Vec<CameraInVolume> = self.wanted().values().filter(here).cloned().collect();
         if self.is_ending() || cameras.is_empty() {
             return;
         }
         tracing::warn!(volume = slot.name, "its disk is there again as another device: it is opened anew");
-        let left = slot.let_go(&cameras);
+        let names = cameras.iter().map(|camera| camera.camera.name().clone());
+        let left = slot.let_go(&names.collect());
         left.keys().for_each(|stream| slot.gave(stream.clone()));
         self.say_not_given(slot);
         if slot.leave_behind("its disk was away, and it is opened again") {
@@ -84,6 +84,9 @@ impl Station {
             self.library.forget(&slot.name);
         } else {
             tracing::warn!(volume = slot.name, "it is still looked at, and stays open");
+            // What waits still waits there, and so do they.
+            left.keys().for_each(|stream| slot.keeps(stream));
+            cameras.iter().for_each(|camera| self.wait_at(&slot.name, camera));
         }
     }
 

@@ -237,7 +237,7 @@ impl Station {
     }
 
     /// A camera that was let go and is taken nowhere waits where it was: as soon as that volume takes it again it is recorded there.
-    fn wait_at(&self, volume: &str, camera: &CameraInVolume) {
+    pub(super) fn wait_at(&self, volume: &str, camera: &CameraInVolume) {
         if let Some(slot) = self.slot(volume) {
             let coming = self.coming(camera, &WhereLeft::new(), "");
             // Why it is not recorded now is said there.

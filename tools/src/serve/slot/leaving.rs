@@ -117,6 +117,11 @@ impl Slot {
         self.state().given.insert(stream);
     }
 
+    /// What of this stream is not durable waits here after all.
+    pub(in crate::serve) fn keeps(&self, stream: &StreamName) {
+        self.state().given.remove(stream);
+    }
+
     /// What is not durable here, of streams of which it was not given elsewhere.
     pub(in crate::serve) fn not_given(&self) -> BTreeMap<StreamName, Undone> {
         let Some(holder) = self.live().as_ref().map(|live| live.writer.holder()) else {
