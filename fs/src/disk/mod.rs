@@ -135,57 +135,38 @@ impl<T: ReadAt + ?Sized> ReadAt for Arc<T> {
     }
 }
 
-impl<T: Disk + ?Sized> Disk for &mut T {
-    fn size_bytes(&self) -> u64 {
-        (**self).size_bytes()
-    }
+/// Whoever has a disk by a reference or a box has a disk.
+macro_rules! disk_behind {
+    ($($pointer:ty),*) => {$(
+        impl<T: Disk + ?Sized> Disk for $pointer {
+            fn size_bytes(&self) -> u64 {
+                (**self).size_bytes()
+            }
 
-    fn alignment_bytes(&self) -> u32 {
-        (**self).alignment_bytes()
-    }
+            fn alignment_bytes(&self) -> u32 {
+                (**self).alignment_bytes()
+            }
 
-    fn submit(&mut self, operation: Operation) -> Token {
-        (**self).submit(operation)
-    }
+            fn submit(&mut self, operation: Operation) -> Token {
+                (**self).submit(operation)
+            }
 
-    fn poll(&mut self, wait: Duration) -> Option<Completion> {
-        (**self).poll(wait)
-    }
+            fn poll(&mut self, wait: Duration) -> Option<Completion> {
+                (**self).poll(wait)
+            }
 
-    fn in_flight(&self) -> usize {
-        (**self).in_flight()
-    }
+            fn in_flight(&self) -> usize {
+                (**self).in_flight()
+            }
 
-    fn waker(&self) -> Option<Waker> {
-        (**self).waker()
-    }
+            fn waker(&self) -> Option<Waker> {
+                (**self).waker()
+            }
+        }
+    )*};
 }
 
-impl<T: Disk + ?Sized> Disk for Box<T> {
-    fn size_bytes(&self) -> u64 {
-        (**self).size_bytes()
-    }
-
-    fn alignment_bytes(&self) -> u32 {
-        (**self).alignment_bytes()
-    }
-
-    fn submit(&mut self, operation: Operation) -> Token {
-        (**self).submit(operation)
-    }
-
-    fn poll(&mut self, wait: Duration) -> Option<Completion> {
-        (**self).poll(wait)
-    }
-
-    fn in_flight(&self) -> usize {
-        (**self).in_flight()
-    }
-
-    fn waker(&self) -> Option<Waker> {
-        (**self).waker()
-    }
-}
+disk_behind!(&mut T, Box<T>);
 
 /// Makes a blocked [`Disk::poll`] return; kept until the next poll when none is blocked at the moment.
 #[derive(Clone)]

@@ -13,7 +13,6 @@ use crate::reader::volume_info;
 use crate::recover::recover_to_write;
 use crate::report::VolumeInfo;
 use crate::session::Opener;
-use crate::types::StreamId;
 use crate::writer::engine::{EngineOptions, check_writable};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -89,14 +88,7 @@ pub fn grow(
     if options.prewrite {
         growth.clear(&mut disk, path, progress)?;
     }
-    let engine_options = EngineOptions {
-        opener: options.opener.clone(),
-        chunk_bytes: 1 << 20,
-        scrub: None,
-        path: path.to_owned(),
-        pause: std::thread::sleep,
-        stream_id: |_, _| StreamId::random(),
-    };
+    let engine_options = EngineOptions::offline(path, options.opener.clone());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     grow_on(disk, Arc::new(reader), clock, engine_options, &growth)?;
     Ok(GrowReport::of(&growth))

@@ -99,14 +99,7 @@ pub fn repair(
     let report = survey.report();
     if !report.steps.is_empty() {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let options = EngineOptions {
-            opener: options.opener.clone(),
-            chunk_bytes: 1 << 20,
-            scrub: None,
-            path: path.to_owned(),
-            pause: std::thread::sleep,
-            stream_id: |_, _| StreamId::random(),
-        };
+        let options = EngineOptions::offline(path, options.opener.clone());
         let (mut engine, _) = Engine::open_to_repair(disk, reader, clock, options, survey.recovered)?;
         engine.close()?;
     }

@@ -53,6 +53,20 @@ pub(crate) struct EngineOptions {
     pub(crate) stream_id: fn(VolumeId, &StreamName) -> StreamId,
 }
 
+impl EngineOptions {
+    /// Of who puts right or enlarges what describes the volume: no stream is admitted, nothing is recorded.
+    pub(crate) fn offline(path: &Path, opener: Opener) -> EngineOptions {
+        EngineOptions {
+            opener,
+            chunk_bytes: 1 << 20,
+            scrub: None,
+            path: path.to_owned(),
+            pause: std::thread::sleep,
+            stream_id: |_, _| StreamId::random(),
+        }
+    }
+}
+
 /// What a volume is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {

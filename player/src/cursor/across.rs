@@ -205,13 +205,12 @@ impl<'a> Across<'a> {
         let Some(begins) = spot.map(|spot| walk.begin_of(spot)).transpose()?.flatten() else {
             return Ok(taken);
         };
+        let mine = (walk.turn_of(&begins)?, at);
         let from = begins.at.plus_ns(-TAKEN_NS);
         for (of, lane) in self.lanes.iter().enumerate().filter(|(of, _)| *of != at) {
             let walk = &lane.cursor.walk;
             let Some(same) = walk.run_near(row.run, from, begins.at.plus_ns(TAKEN_NS))? else { continue };
-            let turns =
-                (walk.turn_of(&same)?, self.lanes.get(at).map(|lane| lane.cursor.walk.turn_of(&begins)));
-            if turns.1.transpose()?.is_some_and(|mine| (turns.0, of) > (mine, at)) {
+            if (walk.turn_of(&same)?, of) > mine {
                 continue;
             }
             let begin = walk.end_of(&same)?;

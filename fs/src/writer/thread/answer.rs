@@ -4,7 +4,7 @@
 //! An answer is taken, or nobody waits: both ends agree on which. One that is given in the moment in which whoever asks gives up is
 //! taken.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -53,8 +53,7 @@ impl<T> Answer<T> {
             return Err(answer);
         }
         self.sender.try_send(answer).map_err(|error| match error {
-            std::sync::mpsc::TrySendError::Full(answer) => answer,
-            std::sync::mpsc::TrySendError::Disconnected(answer) => answer,
+            TrySendError::Full(answer) | TrySendError::Disconnected(answer) => answer,
         })
     }
 }
