@@ -2,7 +2,7 @@
 //!
 //! What must not live here: what is covered by it.
 
-use crc_fast::{CrcAlgorithm, checksum};
+use crc_fast::{CrcAlgorithm, Digest, checksum};
 
 /// The CRC-32C of some bytes.
 pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
@@ -10,9 +10,30 @@ pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     checksum(CrcAlgorithm::Crc32Iscsi, bytes) as u32
 }
 
+/// The CRC-32C of bytes that come piece by piece.
+pub(crate) struct Crc32c(Digest);
+
+impl Crc32c {
+    /// That of no byte.
+    pub(crate) fn new() -> Crc32c {
+        Crc32c(Digest::new(CrcAlgorithm::Crc32Iscsi))
+    }
+
+    /// Further bytes.
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// That of all that came.
+    pub(crate) fn value(&self) -> u32 {
+        // It has 32 bits.
+        self.0.finalize() as u32
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::crc32c;
+    use super::{Crc32c, crc32c};
     use proptest::prelude::*;
 
     #[test]
@@ -29,6 +50,13 @@ mod tests {
         fn another_implementation_says_the_same(bytes in proptest::collection::vec(any::<u8>(), 0..5000), skip in 0..64_usize) {
             let bytes = bytes.get(skip..).unwrap_or_default();
             prop_assert_eq!(crc32c(bytes), crc32c::crc32c(bytes));
+        }
+
+        #[test]
+        fn it_is_the_same_piece_by_piece(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..700), 0..6)) {
+            let mut crc = Crc32c::new();
+            pieces.iter().for_each(|piece| crc.add(piece));
+            prop_assert_eq!(crc.value(), crc32c(&pieces.concat()));
         }
     }
 }

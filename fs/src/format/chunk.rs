@@ -8,8 +8,9 @@
 //! An entry is one sample, or a fragment of one. Configuration and event chunks hold their content as two equal entries, with
 //! one of zeros between them where both would have bytes in the same page.
 
-use super::checksum::crc32c;
+use super::checksum::{Crc32c, crc32c};
 use super::{Field, Framed, Spare, Zero, record, round_up};
+use crate::disk::copy_past_cache;
 use crate::sample::{Anchor, ClockSource, SampleFlags};
 use crate::types::{
     BlockIndex, ChunkNumber, ConfigurationHash, Epoch, RunId, Sequence, StreamId, TrackNumber, VolumeId,
@@ -264,13 +265,14 @@ pub(crate) fn seal(
     }
     let mut at = table.end;
     for piece in pieces {
-        let begin = at;
+        let (begin, mut checksum) = (at, Crc32c::new());
         for data in &piece.data {
-            out[at..at + data.len()].copy_from_slice(data);
+            // What has just been read for its checksum is in the cache, the copy is not.
+            checksum.add(data);
+            copy_past_cache(data, &mut out[at..at + data.len()]);
             at += data.len();
         }
-        let entry =
-            Entry { bytes: (at - begin) as u32, checksum: crc32c(&out[begin..at]), ..piece.entry.clone() };
+        let entry = Entry { bytes: (at - begin) as u32, checksum: checksum.value(), ..piece.entry.clone() };
         entry.put(&mut out[place..place + Entry::BYTES]);
         place += Entry::BYTES;
     }
