@@ -7,6 +7,7 @@ rights go, so that it need not lie where that user may look. Its process is this
 """
 
 import argparse
+import contextlib
 import ctypes
 import os
 import resource
@@ -33,6 +34,15 @@ def refuse(calls):
             raise OSError(ctypes.get_errno(), "prctl")
 
 
+def forget_clock():
+    """A preloaded libfaketime has made what it shares by the number of this process, for the user that this still is: the program makes it
+    anew for the one that it will be. Returns the program's environment."""
+    for name in ("sem.faketime_sem", "faketime_shm"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"/dev/shm/{name}_{os.getpid()}")
+    return {name: value for name, value in os.environ.items() if name != "FAKETIME_SHARED"}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--no-io-uring", action="store_true")
@@ -43,6 +53,7 @@ def main():
     wanted = parser.parse_args()
     # Not inherited by the program: it is run by its descriptor.
     program = os.open(wanted.program, os.O_RDONLY | os.O_CLOEXEC)
+    environment = forget_clock()
     if wanted.memlock is not None:
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (wanted.memlock, wanted.memlock))
     if wanted.uid is not None:
@@ -51,7 +62,7 @@ def main():
         os.setresuid(wanted.uid, wanted.uid, wanted.uid)
     if wanted.no_io_uring:
         refuse(IO_URING)
-    os.execve(program, [wanted.program, *wanted.arguments], os.environ)
+    os.execve(program, [wanted.program, *wanted.arguments], environment)
 
 
 if __name__ == "__main__":

@@ -58,14 +58,20 @@ impl FakeClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ground::launch::confined;
     use crate::process::now_ns;
+    use std::os::unix::fs::PermissionsExt;
 
-    fn date(clock: &FakeClock) -> i64 {
-        let mut command = Command::new("date");
-        command.arg("+%s");
-        clock.give(&mut command).unwrap();
-        let told = String::from_utf8(command.output().unwrap().stdout).unwrap();
-        told.trim().parse().unwrap()
+    const DATE: &str = "/usr/bin/date";
+
+    /// By how much this program's clock is off, s.
+    fn off_s(mut date: Command, clock: &FakeClock) -> i64 {
+        date.arg("+%s");
+        clock.give(&mut date).unwrap();
+        let output = date.output().unwrap();
+        let told = String::from_utf8(output.stdout).unwrap();
+        let seen_s: i64 = told.trim().parse().unwrap_or_else(|_| panic!("{told:?}: {:?}", output.stderr));
+        seen_s - now_ns() as i64 / 1_000_000_000
     }
 
     #[test]
@@ -77,8 +83,25 @@ mod tests {
         let clock = FakeClock::new(dir.path()).unwrap();
         for off_s in [0, -86_400, 315_576_000] {
             clock.set(off_s as f64, 200).unwrap();
-            let off = date(&clock) - now_ns() as i64 / 1_000_000_000;
+            let off = self::off_s(Command::new(DATE), &clock);
             assert!((off - off_s).abs() <= 2, "{off} instead of {off_s}");
         }
+    }
+
+    #[test]
+    fn a_process_that_becomes_another_user_sees_it_too() {
+        let is_root = || {
+            ensure!(nix::unistd::getuid().is_root(), "only root becomes another user");
+            possible()
+        };
+        if !crate::tried::is_possible(is_root) {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let clock = FakeClock::new(dir.path()).unwrap();
+        clock.set(-86_400.0, 0).unwrap();
+        let off = off_s(confined(&["--uid", "65534"], Path::new(DATE)), &clock);
+        assert!((off + 86_400).abs() <= 2, "{off}");
     }
 }

@@ -81,6 +81,14 @@ impl Launch {
     }
 }
 
+/// A program under `tests/scripts/confined.py` with these arguments.
+pub(crate) fn confined<A: AsRef<OsStr>>(arguments: &[A], program: &Path) -> Command {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/confined.py");
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg(script).args(arguments).arg(program);
+    command
+}
+
 /// The command `keha` with these arguments, as its volume's ground says.
 ///
 /// # Errors
@@ -91,10 +99,7 @@ pub(crate) fn command<A: AsRef<OsStr>>(arguments: &[A]) -> Result<Command> {
     let launch = Launch::of(&arguments);
     let records = arguments.first().is_some_and(|command| command == "record");
     let mut command = if records && !launch.confined.is_empty() {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/confined.py");
-        let mut command = Command::new("/usr/bin/python3");
-        command.arg(script).args(&launch.confined).arg(keha_binary()?);
-        command
+        confined(&launch.confined, &keha_binary()?)
     } else {
         Command::new(keha_binary()?)
     };
