@@ -80,15 +80,15 @@ pub enum Error {
     },
     /// A device holds a volume that would be overwritten.
     #[error(
-        "{path}: holds the volume {id}{label}; to lose all of its footage give --overwrite {id}, exactly so"
+        "{path}: holds the volume {id}{detail}; to lose all of its footage give --overwrite {id}, exactly so"
     )]
     HoldsVolume {
         /// The device.
         path: PathBuf,
         /// The volume.
         id: VolumeId,
-        /// ` (its label)`, where it has one.
-        label: String,
+        /// ` (its label)`, or what is left of it.
+        detail: String,
     },
     /// A file that would be created is there already.
     #[error("{path}: already exists; choose another name or remove it first")]

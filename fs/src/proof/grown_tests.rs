@@ -11,7 +11,7 @@ use crate::disk::sim::{SimDisk, SimImage, SimRng};
 use crate::format::superblock::Superblock;
 use crate::format::{Framed, SECTOR_BYTES};
 use crate::reader::Volume;
-use crate::recover::recover;
+use crate::recover::{Recovered, recover, seen};
 use crate::repair::RepairOptions;
 use crate::report::BlockState;
 use crate::retention::Retention;
@@ -194,6 +194,43 @@ pub(super) fn no_superblock(seed: u64) -> Verdict<u64> {
     let planned = plan(&headless).map(|survey| survey.report());
     demand!(planned.is_err(), "it would become {planned:?}");
     Ok(judged + 1)
+}
+
+fn recovered(image: &SimImage) -> Verdict<Recovered> {
+    recover(image, Path::new("proof")).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_volume_without_its_outer_superblocks_is_seen_by_who_would_write_over_it() {
+    for_seeds("seen, grown", 13_690, 2, |seed| {
+        let (recorded, _) = full_volume(seed)?;
+        let fresh = Driver::new(Shape::SMALL, seed, Cuts::NONE)?.close()?.0;
+        let mut judged = 0;
+        for (image, is_fresh) in [(recorded, false), (fresh, true)] {
+            for to in [600 << 10, 640 << 10, 3 << 20, 24 << 20, 90 << 20] {
+                let mut disk = grown(&image, to, 0)?;
+                let state = recovered(&disk)?;
+                let (volume, copies) = (state.volume(), &state.geometry.copies_at);
+                let is_seen = |disk: &SimImage, why: &str| -> Verdict<usize> {
+                    let seen = seen(disk).ok_or(format!("{why}: nothing is seen"))?;
+                    demand!(seen.volume == volume && seen.outer_lost, "{why}: {seen:?}");
+                    Ok(seen.superblocks_at.len())
+                };
+                for at in copies.first().into_iter().chain(copies.last()) {
+                    disk.write(*at, &[0; SECTOR_BYTES]);
+                }
+                is_seen(&disk, "the outer ones are lost")?;
+                copies.iter().for_each(|at| disk.write(*at, &[0; SECTOR_BYTES]));
+                demand!(is_seen(&disk, "all are lost")? == 0, "superblocks are seen where none is");
+                disk.write(0, &vec![0; state.geometry.stretches_at[0] as usize]);
+                demand!(is_fresh || is_seen(&disk, "the front is lost").is_ok(), "its blocks are not seen");
+                judged += 3;
+            }
+        }
+        let blank = SimImage::zeroed(3 << 20);
+        demand!(seen(&blank).is_none(), "something is seen where nothing is");
+        Ok(judged)
+    });
 }
 
 #[test]

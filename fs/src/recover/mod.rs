@@ -31,6 +31,7 @@ mod outdated;
 mod rebuild;
 mod renewed;
 mod rows;
+mod seen;
 mod stretches;
 mod superblock;
 mod table;
@@ -53,10 +54,11 @@ pub(crate) use outdated::amend;
 pub(crate) use rebuild::row_from_block;
 pub(crate) use renewed::renewed;
 pub(crate) use rows::{Page, Rows};
+pub(crate) use seen::{Seen, seen, seen_by_superblock};
 pub(crate) use stretches::{Stretch, note};
 pub(crate) use superblock::{
     Found as FoundSuperblock, find_anywhere as find_superblock_anywhere, find_of as find_superblock_of,
-    highest_generation, judge as judge_superblock, likely, volumes_named,
+    highest_generation, judge as judge_superblock, volumes_named,
 };
 pub(crate) use totals::{Total, Totals};
 pub(crate) use verdict::{Header, Source, Verdict, judge};

@@ -2,9 +2,11 @@
 
 use crate::disk::{Disk, named, run};
 use keha_fs::{
-    CreateOptions, Error, Result, Uuid, VolumeId, VolumeInfo, Writer, WriterOptions, create, plan_at,
+    CreateOptions, Error, GrowOptions, RepairOptions, Result, Uuid, VolumeId, VolumeInfo, Writer,
+    WriterOptions, create, grow, plan_at,
 };
 use std::fs::{File, OpenOptions};
+use std::io::{Seek, SeekFrom};
 use std::ops::ControlFlow;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
@@ -170,6 +172,39 @@ fn a_volume_is_overwritten_only_by_its_exact_identity() {
     let second = make(&named(id), &smaller).expect("named").id;
     let opened = keha_fs::Volume::open(&disk.part(1)).expect("a volume");
     assert_eq!((opened.info().id, opened.info().size_bytes), (second, 24 << 20));
+}
+
+#[test]
+fn a_volume_that_has_grown_and_lost_its_outer_superblocks_is_overwritten_only_by_its_identity() {
+    let Some((disk, id)) = Disk::with_partition(512, 96) else { return };
+    let labelled =
+        CreateOptions { label: "yard".to_owned(), size_bytes: 20 << 20, ..CreateOptions::default() };
+    let old = make(&named(id), &labelled).expect("created").id;
+    grow(&named(id), &GrowOptions::default(), &mut |_, _| ControlFlow::Continue(())).expect("grown");
+    let file = OpenOptions::new().read(true).write(true).open(disk.part(1)).expect("the partition");
+    let bytes = (&file).seek(SeekFrom::End(0)).expect("its size");
+    for at in [0, bytes - (1 << 20)] {
+        file.write_all_at(&vec![0; if at == 0 { 4096 } else { 1 << 20 }], at).expect("zeroed");
+    }
+    file.sync_all().expect("flushed");
+    drop(file);
+    for refused in [make(&named(id), &forced()), plan_at(&named(id), &forced())] {
+        let said = refused.expect_err("a volume is there").to_string();
+        for says in [
+            &old.to_string(),
+            "yard",
+            "superblocks in front and at the end are lost",
+            "--repair",
+            "--overwrite",
+        ] {
+            assert!(said.contains(says), "{says:?}: {said}");
+        }
+    }
+    // It is brought back as that says.
+    keha_fs::repair(&named(id), &RepairOptions::default(), &mut |_, _| ()).expect("repaired");
+    assert_eq!(keha_fs::Volume::open(&named(id)).expect("a volume").info().id, old);
+    let new = make(&named(id), &CreateOptions { overwrite: Some(old), ..forced() }).expect("named").id;
+    assert_eq!(keha_fs::Volume::open(&named(id)).expect("a volume").info().id, new);
 }
 
 #[test]
