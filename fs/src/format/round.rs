@@ -129,6 +129,13 @@ impl RoundRecord {
             + self.rows.len() * RoundRow::BYTES
     }
 
+    /// Every block that it tells something of.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = BlockIndex> + '_ {
+        let named = self.named.iter().map(|named| named.block);
+        let granted = self.granted.iter().map(|granted| granted.block);
+        named.chain(granted).chain(self.rows.iter().map(|row| row.block))
+    }
+
     /// Writes it into `out`, which is zeroed and large enough.
     pub(crate) fn seal(&self, out: &mut [u8]) {
         let bytes = self.bytes();

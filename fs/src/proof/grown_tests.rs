@@ -8,6 +8,9 @@ use super::repair_tests::{plan, repaired, without};
 use super::truth::Truth;
 use super::{Verdict, crash_tests, demand, for_seeds, lap_tests, scrub_tests};
 use crate::disk::sim::{SimDisk, SimImage, SimRng};
+use crate::error::Error;
+use crate::format::block::{BlockHeader, seal_header_page};
+use crate::format::extents::EXTENTS;
 use crate::format::superblock::Superblock;
 use crate::format::{Framed, SECTOR_BYTES};
 use crate::reader::Volume;
@@ -15,6 +18,7 @@ use crate::recover::{Recovered, recover, seen};
 use crate::repair::RepairOptions;
 use crate::report::BlockState;
 use crate::retention::Retention;
+use crate::scan::Scanner;
 use crate::types::BlockIndex;
 use std::path::Path;
 use std::time::Duration;
@@ -196,8 +200,76 @@ pub(super) fn no_superblock(seed: u64) -> Verdict<u64> {
     Ok(judged + 1)
 }
 
+#[test]
+fn of_a_volume_that_is_cut_back_to_its_first_size_no_whole_one_is_made() {
+    for_seeds("cut back, grown", 13_650, 3, cut_back);
+}
+
+/// Recorded on, but not so long that a block that it was created with was taken again; then cut back, with and without superblocks.
+pub(super) fn cut_back(seed: u64) -> Verdict<u64> {
+    let (image, model) = full_volume(seed)?;
+    let first_bytes = image.len_bytes();
+    let to = 640 << 10;
+    let shape = Shape { grown_bytes: [to, 0], ..Shape::SMALL };
+    let mut driver = Driver::on(grown(&image, to, seed)?, shape, model, seed, Cuts::NONE)?;
+    for _ in 0..2 + seed % 2 {
+        driver.push(0, 2000)?;
+        driver.round()?;
+    }
+    let (mut cut, _) = driver.close()?;
+    cut.truncate(first_bytes);
+    let geometry = shape.geometry();
+    let scanner = Scanner { disk: &cut, geometry: &geometry, volume: recovered(&cut)?.volume() };
+    let first = (0..geometry.first_blocks).map(BlockIndex);
+    let said = first.filter_map(|block| scanner.block_header(block).ok().flatten());
+    demand!(said.filter(|header| header.incompat != 0).count() == 0, "a block in the first part was taken");
+    let said = Volume::from_disk(shared(&cut), Path::new("proof")).map_err(|error| error.to_string())?;
+    let missing = said.findings().iter().filter(|finding| finding.detail.contains("cut short"));
+    demand!(missing.count() == 1, "nobody is told that a part is missing: {:?}", said.findings());
+    let planned = plan(&cut).map(|survey| survey.report());
+    demand!(matches!(planned, Err(Error::CutShort { .. })), "with superblocks it becomes {planned:?}");
+    for at in geometry.copies_at.iter().filter(|at| **at < first_bytes as u64) {
+        cut.write(*at, &[0; Superblock::SIZE]);
+    }
+    let planned = plan(&cut).map(|survey| survey.report());
+    demand!(matches!(planned, Err(Error::Corrupt { .. })), "without superblocks it becomes {planned:?}");
+    Ok(2)
+}
+
 fn recovered(image: &SimImage) -> Verdict<Recovered> {
     recover(image, Path::new("proof")).map_err(|error| error.to_string())
+}
+
+#[test]
+fn one_block_that_was_taken_since_is_enough_to_know_that_a_part_is_missing() {
+    // So many blocks, and so many of them taken, that not all are looked at to find out where they are.
+    let shape = Shape { size_bytes: 12 << 20, ..Shape::SMALL };
+    let told = || -> Verdict {
+        let mut driver = Driver::new(shape, 13_680, Cuts::NONE)?;
+        driver.admit("cam0")?;
+        for _ in 0..120 {
+            driver.push(0, 3000)?;
+            driver.round()?;
+        }
+        let (mut image, _) = driver.close()?;
+        let state = recovered(&image)?;
+        let (geometry, volume) = (&state.geometry, state.volume());
+        demand!(geometry.blocks > 600, "{} blocks", geometry.blocks);
+        geometry.copies_at.iter().for_each(|at| image.write(*at, &[0; Superblock::SIZE]));
+        plan(&image).map_err(|error| format!("it is not rebuilt: {error}"))?;
+        let scanner = Scanner { disk: &image, geometry, volume };
+        let taken = scanner.block_header(BlockIndex(0)).ok().flatten().ok_or("no block was taken")?;
+        let step = geometry.blocks / 256;
+        let block = BlockIndex(geometry.blocks / 2 / step * step + 1);
+        let header = BlockHeader { block, incompat: EXTENTS, ..taken };
+        let mut page = vec![0; geometry.page_bytes];
+        seal_header_page(&header, &mut page);
+        image.write(geometry.block_at(block), &page);
+        let planned = plan(&image).map(|survey| survey.report());
+        demand!(matches!(planned, Err(Error::Corrupt { .. })), "it becomes {planned:?}");
+        Ok(())
+    };
+    told().unwrap_or_else(|why| panic!("{why}"));
 }
 
 #[test]

@@ -14,7 +14,8 @@
 //! none of this volume behind it.
 //!
 //! Where the blocks of a volume that has grown are, only a superblock tells: nothing is made from its blocks, lest a part of it be
-//! taken for the whole.
+//! taken for the whole. That it has is told by every block that was taken since, and, of one that is cut back to the size that it had, by
+//! round records that name blocks behind its end.
 
 use crate::create::streams_by_default;
 use crate::disk::ReadAt;
@@ -24,7 +25,7 @@ use crate::format::directory::DirectoryHeader;
 use crate::format::extents::EXTENTS;
 use crate::format::geometry::{Geometry, LOG_SLOTS, STREAMS_MAX};
 use crate::format::hold::HoldSlot;
-use crate::format::round::RoundHeader;
+use crate::format::round::{RoundHeader, RoundRecord};
 use crate::format::session::SessionSlot;
 use crate::format::superblock::{Features, Superblock};
 use crate::format::table::{TableSector, table_magic};
@@ -66,7 +67,8 @@ pub(super) struct Evidence {
 /// The superblock that a volume of which none stands must have had, but for its label and who created it.
 ///
 /// # Errors
-/// [`Error::NotAVolume`] if the blocks do not tell; [`Error::Invalid`] if there are blocks of several volumes.
+/// [`Error::NotAVolume`] if the blocks do not tell; [`Error::Corrupt`] if the volume has grown; [`Error::Invalid`] if there are blocks of
+/// several volumes.
 pub(super) fn from_blocks(disk: &dyn ReadAt, path: &Path, wanted: Option<VolumeId>) -> Result<Superblock> {
     let found = scan(disk, wanted);
     let refuse = |detail: String| Error::NotAVolume { path: path.to_owned(), detail };
@@ -82,9 +84,7 @@ pub(super) fn from_blocks(disk: &dyn ReadAt, path: &Path, wanted: Option<VolumeI
         return Err(Error::Unsupported { path: path.to_owned(), detail });
     }
     if evidence.iter().any(|block| block.features.incompat & EXTENTS != 0) {
-        let detail =
-            "no superblock verifies, and the volume has grown: where its blocks are only a superblock tells";
-        return Err(refuse(detail.to_owned()));
+        return Err(has_grown(disk));
     }
     if evidence.len() < NEEDED {
         return Err(refuse(format!(
@@ -100,9 +100,32 @@ pub(super) fn from_blocks(disk: &dyn ReadAt, path: &Path, wanted: Option<VolumeI
                 .to_owned(),
         )
     })?;
+    if records_name_more(disk, volume, &geometry) {
+        return Err(has_grown(disk));
+    }
     let created = evidence.iter().map(|block| block.taken).min().unwrap_or_default();
     let ro_compat = evidence.iter().fold(0, |all, block| all | block.features.ro_compat);
     Ok(Superblock { volume, generation: 1, created, ro_compat, ..superblock_of(&geometry) })
+}
+
+/// That a volume without a superblock has grown, and that what stands here may be a part of it.
+pub(super) fn has_grown(disk: &dyn ReadAt) -> Error {
+    let what = "the volume: no superblock verifies, and it has grown. Where the blocks of such a volume are only a superblock tells, and what \
+                stands here may be a part of it: if it is cut short, make it whole. It ends"
+        .to_owned();
+    Error::Corrupt { what, at: disk.size_bytes() }
+}
+
+/// Whether a round record tells of blocks that this layout does not have.
+fn records_name_more(disk: &dyn ReadAt, volume: VolumeId, geometry: &Geometry) -> bool {
+    let mut slots =
+        (0..u64::from(LOG_SLOTS)).flat_map(|slot| geometry.logs_at().map(|at| geometry.slot_at(at, slot)));
+    let mut bytes = vec![0; geometry.log_slot_bytes];
+    slots.any(|at| {
+        let read = disk.read_exact_at(&mut bytes, at).is_ok();
+        let record = RoundRecord::unseal(&bytes, volume).filter(|_| read);
+        record.is_some_and(|record| record.blocks().any(|block| block.0 >= geometry.blocks))
+    })
 }
 
 /// That things of several volumes stand where there is room for one.

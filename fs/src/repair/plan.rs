@@ -119,7 +119,7 @@ fn survey_once(
     let findings = recovered.findings.clone();
     let mut survey = Survey { recovered, steps: Vec::new(), findings };
     superblocks(&mut survey);
-    rows(&mut survey, disk, progress);
+    rows(&mut survey, disk, progress)?;
     directory(&mut survey, options, here.now, disk)?;
     holds(&mut survey);
     sessions(&mut survey, disk);
@@ -144,7 +144,9 @@ fn superblock(disk: &dyn ReadAt, path: &Path, wanted: Option<VolumeId>) -> Resul
         }
         Err(Error::NotAVolume { .. }) => match geometry::from_blocks(disk, path, wanted) {
             Ok(superblock) => Ok(judge_superblock(disk, superblock)),
-            Err(refused @ Error::NotAVolume { .. }) => find_superblock_anywhere(disk, wanted).ok_or(refused),
+            Err(refused @ (Error::NotAVolume { .. } | Error::Corrupt { .. })) => {
+                find_superblock_anywhere(disk, wanted).ok_or(refused)
+            }
             Err(refused) => Err(refused),
         },
         // The disk does not give it: that is no reason to guess.
@@ -166,16 +168,22 @@ fn superblocks(survey: &mut Survey) {
     }
 }
 
-fn rows(survey: &mut Survey, disk: &dyn ReadAt, progress: &mut dyn FnMut(u32, u32)) {
+fn rows(survey: &mut Survey, disk: &dyn ReadAt, progress: &mut dyn FnMut(u32, u32)) -> Result<()> {
     let recovered = &mut survey.recovered;
     let geometry = recovered.geometry.clone();
+    let from_blocks = !recovered.superblocks_good.contains(&true);
     let scanner = Scanner { disk, geometry: &geometry, volume: recovered.volume() };
     let mut rebuilt = BTreeSet::new();
     let mut given: Vec<(BlockIndex, Row)> = Vec::new();
     for block in geometry.all_blocks() {
         progress(block.0, geometry.blocks);
         let row = recovered.row(block);
-        let header = Header::of(&scanner.block_header(block));
+        let found = scanner.block_header(block);
+        // Not all of them were looked at to find out where everything stands.
+        if from_blocks && matches!(&found, Ok(Some(header)) if header.incompat & !geometry.incompat() != 0) {
+            return Err(geometry::has_grown(disk));
+        }
+        let header = Header::of(&found);
         let source = if recovered.unlisted.contains(&block) { Source::Block } else { Source::Known };
         match judge(&row, source, header) {
             Verdict::Keep => {}
@@ -192,7 +200,7 @@ fn rows(survey: &mut Survey, disk: &dyn ReadAt, progress: &mut dyn FnMut(u32, u3
     let mut touched: BTreeSet<BlockIndex> = recovered.unlisted.union(&rebuilt).copied().collect();
     touched.extend(given.iter().map(|(block, _)| *block));
     if planted!(RowsNotRebuilt) {
-        return;
+        return Ok(());
     }
     amend(&scanner, recovered, &rebuilt, given);
     // A sector is written whole.
@@ -215,6 +223,7 @@ fn rows(survey: &mut Survey, disk: &dyn ReadAt, progress: &mut dyn FnMut(u32, u3
             format!("{withdrawn} blocks of which row and header cannot be read are withdrawn from use");
         survey.step("block table", detail);
     }
+    Ok(())
 }
 
 fn directory(survey: &mut Survey, options: &RepairOptions, now: WallTime, disk: &dyn ReadAt) -> Result<()> {
