@@ -21,6 +21,7 @@ use crate::session::{self, Opener};
 use crate::types::{Epoch, RoundNumber, Uuid, VolumeId};
 use crate::writer::engine::superblock_of;
 use std::fs::OpenOptions;
+use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -215,9 +216,69 @@ fn creation(superblock: &Superblock, opener: &Opener, clock: ClockSync) -> Sessi
 fn format(path: &Path, superblock: &Superblock, geometry: &Geometry, opener: &Opener) -> Result<()> {
     let failed = |source| Error::io("write the metadata of", path, source);
     let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
-    for (at, bytes) in empty_structures(superblock, geometry, opener, SystemClock::new().sync()) {
-        let buffer = AlignedBuffer::from(bytes.as_slice());
-        file.write_all_at(&buffer, at).map_err(failed)?;
+    let structures = empty_structures(superblock, geometry, opener, SystemClock::new().sync());
+    let mut write = |at, bytes: &[u8]| file.write_all_at(&AlignedBuffer::from(bytes), at);
+    lay_down(structures, geometry, &mut write, &mut || file.sync_all()).map_err(failed)
+}
+
+/// Writes the structures of an empty volume: all others are durable before the first superblock is written, so that what is cut off
+/// is no volume, or a whole one.
+fn lay_down(
+    mut structures: Vec<(u64, Vec<u8>)>,
+    geometry: &Geometry,
+    write: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>,
+    flush: &mut dyn FnMut() -> io::Result<()>,
+) -> io::Result<()> {
+    let superblocks = structures.split_off(structures.len().saturating_sub(geometry.copies_at.len()));
+    for part in [structures, superblocks] {
+        part.iter().try_for_each(|(at, bytes)| write(*at, bytes))?;
+        flush()?;
     }
-    file.sync_all().map_err(failed)
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    #[test]
+    fn no_superblock_is_written_before_all_else_is_durable_and_the_one_at_the_front_is_the_last() {
+        let options = CreateOptions { size_bytes: 32 * MIB, ..CreateOptions::default() };
+        let (superblock, geometry) = lay_out(&options).expect("it works out");
+        let structures = empty_structures(&superblock, &geometry, &Opener::default(), ClockSync::Unknown);
+        let count = structures.len();
+        let steps = RefCell::new(Vec::new());
+        let mut write = |at, bytes: &[u8]| {
+            steps.borrow_mut().push(Some((at, Superblock::read(bytes).is_some())));
+            Ok(())
+        };
+        let mut flush = || {
+            steps.borrow_mut().push(None);
+            Ok(())
+        };
+        lay_down(structures, &geometry, &mut write, &mut flush).expect("written");
+        let steps = steps.into_inner();
+        let parts: Vec<_> = steps.split(Option::is_none).collect();
+        let [others, superblocks, []] = parts.as_slice() else { panic!("{steps:?}") };
+        assert_eq!((others.len() + superblocks.len(), superblocks.len()), (count, geometry.copies_at.len()));
+        assert!(others.iter().flatten().all(|(_, is_superblock)| !is_superblock), "{others:?}");
+        assert!(superblocks.iter().flatten().all(|(_, is_superblock)| *is_superblock), "{superblocks:?}");
+        assert_eq!(superblocks.last(), Some(&Some((0, true))));
+    }
+
+    #[test]
+    fn what_cannot_be_made_durable_gets_no_superblock() {
+        let options = CreateOptions { size_bytes: 32 * MIB, ..CreateOptions::default() };
+        let (superblock, geometry) = lay_out(&options).expect("it works out");
+        let structures = empty_structures(&superblock, &geometry, &Opener::default(), ClockSync::Unknown);
+        let mut superblocks = 0;
+        let mut write = |_, bytes: &[u8]| {
+            superblocks += usize::from(Superblock::read(bytes).is_some());
+            Ok(())
+        };
+        let refused = lay_down(structures, &geometry, &mut write, &mut || Err(io::ErrorKind::Other.into()));
+        assert!(refused.is_err());
+        assert_eq!(superblocks, 0);
+    }
 }

@@ -1,13 +1,13 @@
 //! Creating a volume on a partition or another block device: nothing of anybody else's goes, and nothing of an earlier volume stays
 //! that could be taken for this one.
 //!
-//! Nothing is written before everything was asked. What is cut off in between is no volume: the superblock in front comes last, those
-//! of a volume that was there go first.
+//! Nothing is written before everything was asked. What is cut off in between is no volume: superblocks come last, when all else is
+//! durable, those of a volume that was there go first.
 
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::{CreateOptions, empty_structures, lay_out};
+use super::{CreateOptions, empty_structures, lay_down, lay_out};
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{Device, ReadAt};
 use crate::error::{Error, Result};
@@ -44,10 +44,9 @@ pub(super) fn create(
     if options.prewrite {
         device.prewrite(geometry.size_bytes, progress).map_err(failed)?;
     }
-    for (at, bytes) in empty_structures(&superblock, &geometry, &options.opener, SystemClock::new().sync()) {
-        device.write(at, &bytes).map_err(failed)?;
-    }
-    device.flush().map_err(failed)?;
+    let structures = empty_structures(&superblock, &geometry, &options.opener, SystemClock::new().sync());
+    lay_down(structures, &geometry, &mut |at, bytes| device.write(at, bytes), &mut || device.flush())
+        .map_err(failed)?;
     Ok(volume_info(&superblock))
 }
 
