@@ -100,7 +100,13 @@ fn a_file_that_became_longer_is_taken_in_and_once_more_with_zeros() {
     let file = OpenOptions::new().write(true).open(&path).expect("there");
     file.set_len(2 * SIZE + 12_345).expect("longer");
     assert_eq!(read(&path), before, "a longer file changes nothing");
-    let once = grow(&path, &GrowOptions::default(), &mut go_on).expect("grown");
+    let mut looks = 0;
+    let once = grow(&path, &GrowOptions::default(), &mut |done, _| {
+        looks += u32::from(done == 0);
+        ControlFlow::Continue(())
+    });
+    let once = once.expect("grown");
+    assert_eq!(looks, 1, "how often the new blocks were looked at");
     assert!(once.after.size_bytes <= 2 * SIZE + 12_345 && once.after.blocks > once.before.blocks + 20);
     assert!(
         matches!(grow(&path, &GrowOptions::default(), &mut go_on), Err(Error::Invalid(_))),

@@ -169,7 +169,8 @@ impl Growth {
             writes.settle();
         }
         let _nothing_left_to_stop = progress(end - begin, end - begin);
-        writes.flush().map_err(failed)
+        // The zeros are not kept until here: where this fails, nobody knows which of them are missing.
+        writes.flush_once().map_err(failed)
     }
 
     /// Writes the extent, and then the superblock at the front: from there on the volume is the new one.

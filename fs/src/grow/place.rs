@@ -78,12 +78,15 @@ pub fn grow(
     let asked = Asked { path, options, alignment_bytes: disk.alignment_bytes() };
     let mut growth = asked.plan(&reader, progress)?;
     if !partition::is_device(path)? {
-        extend_file(path, asked.size_bytes(&reader)?)?;
-        // What is open knows of the size that it had.
-        drop(disk);
-        disk = FileDisk::open(path, &FileOptions::default())?;
-        reader = FileReader::open(path)?;
-        growth = asked.plan(&reader, progress)?;
+        let (there, wanted) = (reader.size_bytes(), asked.size_bytes(&reader)?);
+        extend_file(path, wanted)?;
+        if wanted > there {
+            // What is open knows of the size that it had.
+            drop(disk);
+            disk = FileDisk::open(path, &FileOptions::default())?;
+            reader = FileReader::open(path)?;
+            growth = asked.plan(&reader, progress)?;
+        }
     }
     if options.prewrite {
         growth.clear(&mut disk, path, progress)?;

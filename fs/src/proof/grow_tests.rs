@@ -302,6 +302,24 @@ pub(super) fn another_life(seed: u64) -> Verdict<u64> {
 }
 
 #[test]
+fn zeros_that_a_flush_did_not_make_durable_are_not_said_to_stand() {
+    let (image, _) = full_volume(12_250).unwrap_or_else(|why| panic!("{why}"));
+    let growth = planned(&on_disk_of(&image, TO, 1)).expect("it can grow");
+    let clear = |failing: Option<Repeat>| {
+        let mut disk = SimDisk::from_image(on_disk_of(&image, TO, 1), 1);
+        let control = disk.control();
+        if let Some(repeat) = failing {
+            control.fail_nth(0, Errno::EIO, repeat, Kinds { flushes: true, ..Kinds::READS });
+        }
+        growth.clear(&mut disk, Path::new("proof"), &mut go_on)
+    };
+    assert!(clear(None).is_ok());
+    for repeat in [Repeat::Once, Repeat::Forever] {
+        assert!(matches!(clear(Some(repeat)), Err(Error::Io { .. })), "{repeat:?}");
+    }
+}
+
+#[test]
 fn another_volume_whose_end_appears_behind_this_one_is_not_taken_for_it() {
     for_seeds("another volume's end", 12_300, 2, another_end);
 }

@@ -234,7 +234,8 @@ impl<D: Disk> Writes<D> {
         Ok(())
     }
 
-    fn flush_once(&mut self) -> io::Result<()> {
+    /// Flushes, and is done with it: for who has let go of what was written before, which nobody could write again.
+    pub(crate) fn flush_once(&mut self) -> io::Result<()> {
         if planted!(FlushSkipped) {
             return Ok(());
         }
