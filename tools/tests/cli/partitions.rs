@@ -27,24 +27,35 @@ impl Drop for Disk {
     }
 }
 
-/// What stands between the fences of shell commands.
-fn commands(text: &str) -> Vec<&str> {
-    text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
+/// The shell commands of a section, block by block.
+fn commands(section: &str) -> Vec<&str> {
+    section.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
 }
+
+/// The disk has become larger.
+const LARGER: &str = "truncate --size=192M disk\nlosetup --set-capacity $DISK\n";
+/// Its table is damaged in front.
+const DAMAGE: &str = "dd if=/dev/zero of=$DISK bs=4096 count=5 conv=fsync\n";
 
 #[test]
 fn the_guide_leads_from_a_bare_disk_to_a_recording_volume() {
     let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/partitions.md");
     let guide = fs::read_to_string(guide).expect("the guide");
-    let mut blocks = commands(&guide);
-    let last = blocks.pop().expect("blocks");
-    assert!(blocks.len() > 4 && blocks[0].contains("/dev/sdX") && last.contains("gdisk"), "{blocks:?}");
-    let grows = blocks.pop().expect("blocks");
-    assert!(grows.contains("volume grow"), "{grows}");
-    // Before the last but one the disk has become larger; the last one is about a disk whose table is damaged in front.
-    let larger = "truncate --size=192M disk\nlosetup --set-capacity $DISK\n";
-    let damage = "dd if=/dev/zero of=$DISK bs=4096 count=5 conv=fsync\n";
-    let all = [blocks.concat().as_str(), larger, grows, damage, last].concat();
+    let (of_parted, others): (Vec<&str>, Vec<&str>) =
+        guide.split("\n## ").partition(|section| section.starts_with("With parted"));
+    let blocks: Vec<&str> = others.into_iter().flat_map(commands).collect();
+    let [bare, makes, goes_on @ .., grows, rebuilds] = blocks.as_slice() else { panic!("{blocks:?}") };
+    assert!(bare.contains("/dev/sdX") && makes.contains("sgdisk --new") && goes_on.len() > 2, "{blocks:?}");
+    assert!(grows.contains("volume grow") && rebuilds.contains("gdisk"), "{blocks:?}");
+    let goes_on: &str = &goes_on.concat();
+    follow(&[bare, makes, goes_on, LARGER, grows, DAMAGE, rebuilds].concat());
+    let blocks: Vec<&str> = of_parted.into_iter().flat_map(commands).collect();
+    let [makes, grows] = blocks.as_slice() else { panic!("{blocks:?}") };
+    follow(&[bare, makes, goes_on, LARGER, grows, DAMAGE, rebuilds].concat());
+}
+
+/// Does what a guide says, on a disk with sectors of either size.
+fn follow(all: &str) {
     for sector_bytes in [512, 4096] {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let Some(disk) = Disk::new(dir.path(), sector_bytes) else { return };
@@ -71,11 +82,11 @@ fn the_guide_leads_from_a_bare_disk_to_a_recording_volume() {
         for says in [
             "would create partuuid:",
             "created partuuid:",
-            "would grow partuuid:",
             "grew partuuid:",
             &format!("number 1 on {}", disk.0.node()),
         ] {
             assert!(said.contains(says), "{says:?}: {said}{}", stderr(&output));
         }
+        assert_eq!(said.contains("would grow partuuid:"), all.contains("grow \"partuuid:$ID\" --dry-run"));
     }
 }
