@@ -184,6 +184,13 @@ impl<'a> Scanner<'a> {
         None
     }
 
+    /// The chunk that ends at `end`, by the header at its tail.
+    pub(crate) fn chunk_ending(&self, take: &Take, end: usize) -> Option<Located> {
+        let page = self.geometry.page_bytes;
+        let last = self.read(take.block, end.checked_sub(page)?, page).ok()?;
+        self.tail_in(&last, take, page, end)
+    }
+
     /// A chunk that ends with this page and begins at or behind `offset`.
     fn tail_in(&self, page: &[u8], take: &Take, offset: usize, end: usize) -> Option<Located> {
         let (header, checksum) = chunk::tail(page).filter(|_| !planted!(SecondChunkHeaderIgnored))?;

@@ -410,6 +410,16 @@ impl Tables {
         Some((ticks, self.anchor_of(entry)?.wall_of(ticks)))
     }
 
+    /// Track and ticks of the last sample that ends here.
+    pub(crate) fn last_sample(&self) -> Option<(TrackNumber, i64)> {
+        let goes_on = |flags: SampleFlags| {
+            flags.contains(SampleFlags::FIRST_FRAGMENT) || flags.contains(SampleFlags::MORE_FRAGMENT)
+        };
+        let mut both = self.entries.iter().zip(&self.times);
+        let (entry, time) = both.rfind(|(entry, _)| !goes_on(entry.flags))?;
+        Some((entry.track, time.as_ref()?.ticks))
+    }
+
     fn time(&self, entry: u32) -> Option<EntryTime> {
         self.times.get(entry as usize).copied().flatten()
     }

@@ -58,3 +58,30 @@ fn an_entry_before_its_tracks_first_anchor_has_no_time_and_anchors_out_of_order_
     let (header, out) = sealed(&[anchor(AUDIO, 1, 0, 1), anchor(VIDEO, 1, 0, 0)], 0);
     assert_eq!(Tables::at_head(&header, &out), None);
 }
+
+#[test]
+fn the_last_sample_that_ends_in_a_chunk_is_the_last_in_it_that_is_whole() {
+    let whole = SampleFlags::default();
+    let (first, more, last) =
+        (SampleFlags::FIRST_FRAGMENT, SampleFlags::MORE_FRAGMENT, SampleFlags::LAST_FRAGMENT);
+    let cases: [(&[SampleFlags], Option<(TrackNumber, i64)>); 6] = [
+        (&[whole, whole], Some((VIDEO, 1))),
+        (&[last, whole], Some((VIDEO, 1))),
+        (&[whole, last], Some((VIDEO, 1))),
+        (&[last, first], Some((VIDEO, 0))),
+        (&[more], None),
+        (&[first], None),
+    ];
+    for (flags, expected) in cases {
+        let piece = |(delta, flags)| {
+            let piece = piece(VIDEO, delta);
+            Piece { entry: Entry { flags, ..piece.entry }, data: piece.data }
+        };
+        let pieces: Vec<Piece> = (0..).zip(flags.iter().copied()).map(piece).collect();
+        let anchors = [anchor(VIDEO, 1_000, 0, 0)];
+        let mut out = vec![0; bytes_padded(1, pieces.len(), pieces.len() * 15, 4096)];
+        let (header, _) = seal(&ChunkHeader::default(), &anchors, &pieces, &mut out);
+        let tables = Tables::at_head(&header, &out).expect("it stands");
+        assert_eq!(tables.last_sample(), expected, "{flags:?}");
+    }
+}

@@ -150,12 +150,30 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_a_volume_is_not_written_into_it_again() {
+    fn what_comes_behind_the_last_sample_that_stands_is_told_by_that_sample_and_twice_where_that_is_not_clear()
+     {
         let undone = || crate::writer::Undone::new(tail(12).undone(7));
-        let later = undone().after(WallTime(8_000_000));
-        assert_eq!(later.lost_if_left(), (3, 3));
+        let run = RunId(Uuid::from_u128(1));
+        let later = undone().behind((run, VIDEO, 8));
+        assert_eq!((later.lost_if_left(), later.goes_on()), ((3, 3), true));
         assert_eq!(later.span(), Some((WallTime(9_000_000), WallTime(11_000_000))));
-        assert!(undone().after(WallTime(11_000_000)).is_empty());
+        let none = undone().behind((run, VIDEO, 11));
+        assert!(none.is_empty() && none.goes_on());
+        let others = [(RunId(Uuid::from_u128(2)), VIDEO, 8), (run, TrackNumber(2), 8), (run, VIDEO, 4)];
+        for place in others {
+            let all = undone().behind(place);
+            assert_eq!((all.lost_if_left(), all.goes_on()), ((5, 5), false), "{place:?}");
+        }
+        // A camera that says the same ticks twice.
+        let tail = tail(12);
+        tail.push(&Sample {
+            track: VIDEO,
+            ticks: 8,
+            flags: SampleFlags::default(),
+            data: vec![Bytes::from_static(b"x")],
+        });
+        let undone = crate::writer::Undone::new(tail.undone(7));
+        assert_eq!(undone.behind((run, VIDEO, 8)).lost_if_left(), (4, 4));
     }
 
     #[test]

@@ -15,13 +15,15 @@
 //! Must not live here: which volume, and when.
 
 use super::room::Standing;
+use super::thread::Ask;
 use super::{Holder, Rejected, StreamWriter};
 use crate::configuration::Configuration;
 use crate::sample::Anchor;
-use crate::tail::{UndoneItem, UndoneSample};
+use crate::tail::{SamplePlace, UndoneItem, UndoneSample};
 use crate::types::{RunId, StreamName, TrackNumber, WallTime};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What is to be written again elsewhere.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +31,8 @@ pub struct Undone {
     items: Vec<UndoneItem>,
     /// The wall time of the first and the last sample that are not durable.
     span: Option<(WallTime, WallTime)>,
+    /// It follows directly on what stands where it is to be written.
+    goes_on: bool,
 }
 
 /// What is being written again elsewhere.
@@ -66,7 +70,7 @@ impl Undone {
         let span = new.fold(None, |span: Option<(WallTime, WallTime)>, wall| {
             Some(span.map_or((wall, wall), |(from, to)| (from.min(wall), to.max(wall))))
         });
-        Undone { items, span }
+        Undone { items, span, goes_on: false }
     }
 
     /// Whether there is nothing.
@@ -79,14 +83,20 @@ impl Undone {
         self.span
     }
 
-    /// What of it is of later than that: what goes on in the volume that it was meant for needs nothing of what stands there.
-    #[must_use]
-    pub fn after(self, last: WallTime) -> Undone {
-        let is_later = |item: &UndoneItem| match item {
-            UndoneItem::Sample(sample) => wall(sample) > last,
-            UndoneItem::Gap(gap) => gap.from > last,
-        };
-        Undone::new(self.items.into_iter().filter(is_later).collect())
+    /// Whether it follows directly on what stands in the stream that it is to be written into ([`StreamWriter::lacking`]).
+    pub fn goes_on(&self) -> bool {
+        self.goes_on
+    }
+
+    /// What of it came after a sample; all of it if that is not in it.
+    pub(crate) fn behind(mut self, last: SamplePlace) -> Undone {
+        let place = |sample: &UndoneSample| (sample.run, sample.sample.track, sample.sample.ticks);
+        // Of several that say the same the first: rather twice than not at all.
+        let is_it = |item: &UndoneItem| matches!(item, UndoneItem::Sample(sample) if place(sample) == last);
+        match self.items.iter().position(is_it) {
+            Some(at) => Undone { goes_on: true, ..Undone::new(self.items.split_off(at + 1)) },
+            None => self,
+        }
     }
 
     /// How many samples there are that are not known to be durable, and their bytes.
@@ -142,6 +152,27 @@ impl Holder {
 }
 
 impl StreamWriter {
+    /// What of it does not stand in this stream, where that is the one for which it waited, in a volume that was opened anew, and was
+    /// given nothing since. What stands is told sample by sample, by run, track and ticks, whatever any clock said; where it cannot be told,
+    /// or not within `patience`, all is lacking: rather twice than not at all. A gap that is written again replaces itself.
+    pub fn lacking(&self, undone: Undone, patience: Duration) -> Undone {
+        let asked = self.shared.ask_for(patience, |answer| Ask::LastSample(self.index, answer));
+        match asked {
+            Ok(Some(last)) => undone.behind(last),
+            Ok(None) => undone,
+            Err(error) => {
+                tracing::warn!(stream = %self.name, %error, "what of it stands cannot be told: some samples may stand twice");
+                undone
+            }
+        }
+    }
+
+    /// Has what was given so far written now, and not with the next round: for whoever waits for room. A disk that fails is not asked more
+    /// often for it.
+    pub fn hurry(&self) {
+        self.shared.hurry();
+    }
+
     /// Takes as much of what was not durable elsewhere as there is room for, before anything else is given. Whether that is all, or the
     /// rest can never be taken; else some more may be a little later.
     pub fn carry(&mut self, carrying: &mut Carrying) -> bool {

@@ -21,6 +21,7 @@ mod round;
 mod scrub;
 mod scrubber;
 mod sessions;
+mod standing;
 mod stream;
 mod table;
 mod thread;

@@ -1,4 +1,5 @@
-//! Streams that come over from another volume: what is known of them there, and how their record here begins.
+//! Streams that come over from another volume, or back to their own that was opened anew: what is known of them there, and how their record
+//! here begins.
 //!
 //! ```text
 //! here:  ... old footage | gap: was elsewhere | gap: the seam | what was not durable elsewhere | gap: open | a new session's run
@@ -10,7 +11,7 @@
 //!
 //! Streams that come together are all begun first; then each gives what it carries, all at once and none for longer than all
 //! ([`Crossing`]); then its session begins. So the last of many is not later than the first. What each stream does is a pure sequence of
-//! steps, with the time as an argument ([`Arrival`]).
+//! steps, with the time as an argument ([`Arrival`]). Meanwhile the disk makes its rounds without a pause: room is had as fast as it writes.
 
 use crate::gaps::{AFTER_LAST_SAMPLE_NS, Before};
 use keha_fs::{Carrying, Gap, GapReason, StreamId, StreamWriter, Undone, WallTime};
@@ -19,6 +20,12 @@ use tokio::sync::watch;
 
 /// How long room for what is carried is waited for, by all that come together: their sessions wait for this.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// The same where they come back to their own volume. What waited of up to 64 streams fills at most the memory before its disk, and half of
+/// that has room at once: the rest has it, too, where the disk writes a quarter of that memory in a second. Little is lost by waiting for
+/// it: it writes more in a second than its cameras send.
+const PATIENCE_BACK: Duration = Duration::from_secs(2);
+/// How long the volume is waited for to say what of a stream stands in it.
+const ASKED: Duration = Duration::from_secs(5);
 /// How often it is looked.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -40,7 +47,7 @@ pub struct CameFrom {
     pub why: String,
     /// Samples that were taken there and are not known to be durable.
     pub undone: Undone,
-    /// It was this very volume, which was opened anew: what stands in it is not written again.
+    /// It was this very volume, which was opened anew: what stands in it is not written again, and the rest goes on behind that.
     pub own: bool,
     /// With whom it comes, if not alone.
     pub crossing: Option<Crossing>,
@@ -56,20 +63,37 @@ pub struct Crossing {
 
 /// Whoever begins streams that come over together. Dropped, it lets them go on without waiting for room.
 #[derive(Debug)]
-pub struct Begins(watch::Sender<Option<Instant>>);
+pub struct Begins {
+    patience: Duration,
+    until: watch::Sender<Option<Instant>>,
+}
 
 impl Crossing {
-    /// So many streams are about to begin.
-    pub fn of(streams: usize) -> (Begins, Crossing) {
-        let (begins, until) = watch::channel(None);
-        (Begins(begins), Crossing { streams, until })
+    /// So many streams are about to begin in another volume.
+    pub fn over(streams: usize) -> (Begins, Crossing) {
+        Crossing::within(PATIENCE, streams)
+    }
+
+    /// So many streams are about to begin in their own volume, which was opened anew.
+    pub fn back(streams: usize) -> (Begins, Crossing) {
+        Crossing::within(PATIENCE_BACK, streams)
+    }
+
+    fn within(patience: Duration, streams: usize) -> (Begins, Crossing) {
+        let (sender, until) = watch::channel(None);
+        (Begins { patience, until: sender }, Crossing { streams, until })
+    }
+
+    /// How many streams come together.
+    pub fn streams(&self) -> usize {
+        self.streams
     }
 }
 
 impl Begins {
     /// All have begun.
     pub fn all(self) {
-        self.0.send_replace(Some(Instant::now() + PATIENCE));
+        self.until.send_replace(Some(Instant::now() + self.patience));
     }
 }
 
@@ -82,6 +106,8 @@ pub(super) struct Arrival {
     why: String,
     carrying: Carrying,
     crossing: Option<Crossing>,
+    /// How long room is waited for, if it comes alone.
+    patience: Duration,
 }
 
 impl Arrival {
@@ -90,10 +116,7 @@ impl Arrival {
         let CameFrom { last, why, undone, own, crossing } = from;
         let reason = if own { GapReason::RecorderDown } else { GapReason::OtherVolume };
         let here = sink.last_recorded().max(ended);
-        let undone = match here {
-            Some(here) if own => undone.after(here),
-            _ => undone,
-        };
+        let undone = if own && !undone.is_empty() { sink.lacking(undone, ASKED) } else { undone };
         if let (Some(here), Some(last)) = (here, last)
             && here < last
         {
@@ -102,12 +125,13 @@ impl Arrival {
         }
         let last = here.max(last);
         let span = undone.span();
-        if let Some((first, _)) = span {
+        if let Some((first, _)) = span.filter(|_| !undone.goes_on()) {
             let from = last.map_or(first, |last| last.plus_ns(AFTER_LAST_SAMPLE_NS));
             sink.gap(&gap(reason, from, first, why.clone()));
         }
         let together = crossing.as_ref().map_or(1, |crossing| crossing.streams);
-        Arrival { last, span, reason, why, carrying: undone.carrying(together), crossing }
+        let patience = if own { PATIENCE_BACK } else { PATIENCE };
+        Arrival { last, span, reason, why, carrying: undone.carrying(together), crossing, patience }
     }
 
     /// Gives as much as there is room for. Whether nothing more is to be done: all is given, or it is time.
@@ -151,7 +175,7 @@ impl Arrival {
     /// All of it, in its time. It is cut short where the stream is stopped.
     pub(super) async fn run(mut self, sink: &mut StreamWriter, stop: &watch::Receiver<bool>) -> Before {
         let until = match &mut self.crossing {
-            None => Instant::now() + PATIENCE,
+            None => Instant::now() + self.patience,
             Some(Crossing { until, .. }) => {
                 let mut stop = stop.clone();
                 tokio::select! {
@@ -162,6 +186,7 @@ impl Arrival {
             }
         };
         while !self.step(sink, Instant::now(), until) && !*stop.borrow() {
+            sink.hurry();
             tokio::time::sleep(PAUSE).await;
         }
         self.end()

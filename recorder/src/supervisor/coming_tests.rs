@@ -7,6 +7,7 @@ use keha_fs::{
     TrackConfiguration, TrackKind, TrackNumber, Writer, WriterOptions,
 };
 use std::ops::ControlFlow;
+use std::path::Path;
 
 const STREAMS: usize = 40;
 const SAMPLES: i64 = 50;
@@ -79,7 +80,7 @@ fn forty_streams_that_find_no_room_go_on_after_half_a_second_all_together() {
     let directory = tempfile::tempdir().expect("a directory");
     let (main, other) =
         (writer(&directory, "main.ring", 256 << 20), writer(&directory, "other.ring", 1 << 20));
-    let (_begins, crossing) = Crossing::of(STREAMS);
+    let (_begins, crossing) = Crossing::over(STREAMS);
     let mut arrivals: Vec<(Arrival, StreamWriter)> = (0..STREAMS)
         .map(|number| {
             let (id, from) = left(&main, number);
@@ -111,6 +112,74 @@ fn forty_streams_that_find_no_room_go_on_after_half_a_second_all_together() {
     }
 }
 
+/// Only half of the memory had room at once, and the disk went on making a round a second.
+#[test]
+fn streams_that_come_back_bring_all_that_waited_as_fast_as_the_disk_writes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (main, anew) = (writer(&directory, "main.ring", 256 << 20), writer(&directory, "anew.ring", 1 << 20));
+    let (begins, crossing) = Crossing::back(STREAMS);
+    let runtime = super::super::runtime(1).expect("threads");
+    let (_stop, stopping) = watch::channel(false);
+    let begin = |number| {
+        let (id, from) = left(&main, number);
+        let mut sink = anew.stream_as(&name(number), Some(id)).expect("admitted");
+        let from = CameFrom { own: true, crossing: Some(crossing.clone()), ..from };
+        let (arrival, stopping) = (Arrival::begin(from, &mut sink, None), stopping.clone());
+        runtime.spawn(async move { arrival.run(&mut sink, &stopping).await.samples_lost })
+    };
+    let coming: Vec<_> = (0..STREAMS).map(begin).collect();
+    begins.all();
+    let lost: Vec<u64> =
+        coming.into_iter().map(|coming| runtime.block_on(coming).expect("it ends")).collect();
+    assert_eq!(lost, [0; STREAMS]);
+    runtime.shutdown_background();
+}
+
+/// Of a stream all samples that stand, by their ticks, and its gaps.
+fn recorded(path: &Path, id: StreamId) -> (Vec<i64>, Vec<Gap>) {
+    let volume = keha_fs::Volume::open(path).expect("a volume");
+    let mut cursor = volume.read(id, keha_fs::TimeRange::default()).expect("a cursor");
+    let (mut samples, mut gaps) = (Vec::new(), Vec::new());
+    while let Some(item) = cursor.next_item().expect("readable") {
+        match item {
+            keha_fs::Item::Gap(gap) => gaps.push(gap),
+            keha_fs::Item::Sample(sample) => samples.push(sample.ticks),
+            _ => {}
+        }
+    }
+    (samples, gaps)
+}
+
+/// It was told by the clock which samples stood there.
+#[test]
+fn what_waited_for_a_volume_that_was_opened_anew_goes_on_behind_what_stands_and_nothing_is_missing_between() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let main = writer(&directory, "main.ring", 256 << 20);
+    let (id, from) = left(&main, 0);
+    let from = CameFrom { own: true, ..from };
+    // What has room stands there; what has none waits for whoever opens it next.
+    let narrow = writer(&directory, "own.ring", 20_000);
+    let mut sink = narrow.stream_as(&name(0), Some(id)).expect("admitted");
+    let mut arrival = Arrival::begin(from.clone(), &mut sink, None);
+    let now = Instant::now();
+    assert!(arrival.step(&mut sink, now, now));
+    drop(sink);
+    narrow.close().expect("closed");
+    let path = directory.path().join("own.ring");
+    let (stands, gaps) = recorded(&path, id);
+    assert!(!stands.is_empty() && stands.len() < SAMPLES as usize, "{} stand", stands.len());
+    let options = WriterOptions { flush_interval: Duration::from_secs(3600), ..WriterOptions::default() };
+    let anew = Writer::open(&path, options, Box::new(|_| ())).expect("open");
+    let mut sink = anew.stream(&name(0)).expect("it is there");
+    let mut arrival = Arrival::begin(from, &mut sink, None);
+    assert!(arrival.step(&mut sink, now, now));
+    assert_eq!(arrival.end().samples_lost, 0);
+    drop(sink);
+    anew.close().expect("closed");
+    let all: Vec<i64> = (0..SAMPLES).map(|index| index * 40).collect();
+    assert_eq!(recorded(&path, id), (all, gaps));
+}
+
 /// It was neither carried nor named.
 #[test]
 fn what_a_stream_that_is_stopped_left_undone_is_taken_too_and_what_is_lost_of_it_is_said() {
@@ -132,16 +201,8 @@ fn what_a_stream_that_is_stopped_left_undone_is_taken_too_and_what_is_lost_of_it
         assert_eq!(recorder.ended()[&name(buffer_bytes)], last);
         drop(recorder);
         other.close().expect("closed");
-        let volume = keha_fs::Volume::open(&directory.path().join(file)).expect("a volume");
-        let mut cursor = volume.read(id, keha_fs::TimeRange::default()).expect("a cursor");
-        let (mut lost, mut samples) = (0, 0);
-        while let Some(item) = cursor.next_item().expect("readable") {
-            match item {
-                keha_fs::Item::Gap(gap) => lost += gap.samples_lost,
-                keha_fs::Item::Sample(_) => samples += 1,
-                _ => {}
-            }
-        }
-        assert_eq!((samples, lost), (taken, SAMPLES as u64 - taken));
+        let (samples, gaps) = recorded(&directory.path().join(file), id);
+        let lost: u64 = gaps.iter().map(|gap| gap.samples_lost).sum();
+        assert_eq!((samples.len() as u64, lost), (taken, SAMPLES as u64 - taken));
     }
 }

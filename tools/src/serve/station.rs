@@ -28,13 +28,17 @@ use keha_recorder::{Camera, Coming};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{SyncSender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// How long a volume that is just being opened is waited for when the server ends.
 const IDLE: Duration = Duration::from_secs(2);
+/// How long whoever changes something waits for volumes to be closed that are no longer configured.
+const CLOSING: Duration = Duration::from_secs(5);
+/// Why they are.
+const NOT_CONFIGURED: &str = "it is no longer configured";
 
 /// Reads the configuration.
 pub(super) type ReadConfig = Box<dyn Fn() -> anyhow::Result<Config> + Send + Sync>;
@@ -58,6 +62,8 @@ pub(super) struct Station {
     pub(super) left_over: Mutex<AllLeft>,
     /// A thread moves cameras.
     pub(super) moving: AtomicBool,
+    /// Threads that close volumes which are no longer configured.
+    closing: Mutex<Vec<JoinHandle<keha_fs::Result<()>>>>,
     /// When the configuration was read last.
     applied: Mutex<WallTime>,
     /// Held through a change of which cameras there are, with all that is read and kept for it.
@@ -113,6 +119,7 @@ impl Station {
             refused: Mutex::default(),
             left_over: Mutex::default(),
             moving: AtomicBool::new(false),
+            closing: Mutex::default(),
             applied: Mutex::new(now()),
             editing: Mutex::default(),
             changing: Mutex::default(),
@@ -204,19 +211,44 @@ impl Station {
             })
             .collect();
         let gone = before.iter().filter(|slot| !after.iter().any(|other| Arc::ptr_eq(slot, other)));
-        for slot in gone {
-            slot.leave();
-            match slot.facts(Instant::now()).condition {
-                Condition::Failed(_) => drop(slot.leave_behind("it is no longer configured")),
-                _ => drop(slot.close("it is no longer configured")),
-            }
-        }
+        self.close_gone(gone);
         *self.slots.write().unwrap_or_else(PoisonError::into_inner) = after;
         let volumes = config.volumes.iter().map(|entry| (entry.name.clone(), entry.path.clone()));
         self.library.set_volumes(volumes);
         let wanted = self.all_wanted(config, kept);
         *self.wanted() = wanted;
         self.bring_all();
+    }
+
+    /// Closes volumes that are no longer configured, all at once. Their disks may hang: they are waited for only a little, and the end of
+    /// the server waits for the rest.
+    fn close_gone<'a>(&self, gone: impl Iterator<Item = &'a Arc<Slot>>) {
+        let (closed, closing) = channel();
+        for slot in gone {
+            slot.leave();
+            if matches!(slot.facts(Instant::now()).condition, Condition::Failed(_)) {
+                slot.leave_behind(NOT_CONFIGURED);
+                continue;
+            }
+            let (of, closed) = (Arc::clone(slot), closed.clone());
+            let close = move || {
+                let outcome = of.close(NOT_CONFIGURED);
+                // Whoever waited may have gone.
+                let _ = closed.send(());
+                outcome.map_or(Ok(()), |(_, outcome)| outcome)
+            };
+            match thread::Builder::new().name("closing".into()).spawn(close) {
+                Ok(handle) => {
+                    let mut closing = lock(&self.closing);
+                    closing.retain(|handle| !handle.is_finished());
+                    closing.push(handle);
+                }
+                Err(error) => tracing::error!(%error, "cannot start a thread"),
+            }
+        }
+        drop(closed);
+        let end = Instant::now() + CLOSING;
+        while closing.recv_timeout(end.saturating_duration_since(Instant::now())).is_ok() {}
     }
 
     fn all_wanted(
@@ -274,7 +306,7 @@ impl Station {
         let left = self.remove_others(&slots);
         let slot = slots.iter().find(|slot| slot.name == camera.volume);
         let brought = slot.map_or(Ok(()), |slot| {
-            self.bring_to(slot, camera, &stopped, self.coming(camera, &left, why))?;
+            self.bring_to(slot, camera, &stopped, self.coming(camera, &left, why, None))?;
             slot.retain(camera);
             Ok(())
         });
@@ -299,15 +331,16 @@ impl Station {
     /// Brings one volume to what is wanted in it.
     fn bring(&self, slot: &Slot, left: &WhereLeft, why: &str) {
         let stopped = self.stopped.all();
-        let wanted = self.wanted().clone();
-        let here = || wanted.values().filter(|camera| camera.volume == slot.name);
-        // What is wrong with it is said there.
-        let brought = |camera: &&CameraInVolume| {
-            self.bring_to(slot, camera, &stopped, self.coming(camera, left, why)).is_ok()
+        let (begins, all) = self.all_coming(&slot.name, left, why);
+        let bring = |(camera, coming): (CameraInVolume, _)| {
+            // What is wrong with it is said there.
+            let brought = self.bring_to(slot, &camera, &stopped, coming);
+            brought.is_ok().then_some(camera)
         };
         // All are recorded before anything else is asked of the disk.
-        let brought: Vec<_> = here().filter(brought).collect();
-        brought.into_iter().for_each(|camera| slot.retain(camera));
+        let brought: Vec<_> = all.into_iter().filter_map(bring).collect();
+        begins.all();
+        brought.iter().for_each(|camera| slot.retain(camera));
         self.learn();
     }
 
@@ -381,11 +414,13 @@ impl Station {
         }
         {
             let _change = self.change();
-            if slot.is_gone() {
-                slot.close("it is no longer configured");
+            if !slot.is_gone() {
+                let left = self.remove_others(&self.slots());
+                self.bring(slot, &left, ASSIGNED);
             }
-            let left = self.remove_others(&self.slots());
-            self.bring(slot, &left, ASSIGNED);
+        }
+        if slot.is_gone() {
+            slot.close(NOT_CONFIGURED);
         }
         slot.end();
         let _ = self.wake.send(Wake::Tried(slot.name.clone()));
@@ -423,6 +458,10 @@ impl Station {
         for (streams, closed) in closed {
             ended.streams.extend(streams);
             ended.error = ended.error.or(closed.err());
+        }
+        let closing = std::mem::take(&mut *lock(&self.closing));
+        for closing in closing {
+            ended.error = ended.error.or(closing.join().ok().and_then(Result::err));
         }
         ended
     }

@@ -3,7 +3,11 @@
 use super::*;
 use crate::config::server::from_file;
 use crate::recording::document::tests::round;
+use crate::serve::failover::place::Move;
+use crate::serve::slot::Left;
 use keha_api::control::{CameraSettings, Control};
+use keha_fs::Undone;
+use keha_recorder::Crossing;
 use std::fs::OpenOptions;
 use std::sync::mpsc::{Receiver, channel, sync_channel};
 
@@ -121,4 +125,75 @@ fn cameras_of_a_volume_that_cannot_be_closed_to_be_opened_anew_wait_for_it_as_be
     }
     assert!(slot.records(&yard));
     world.station.end();
+}
+
+/// Each came back alone: the first of them took all the room that there was, and each had its own time.
+#[test]
+fn streams_of_a_volume_that_was_opened_anew_come_back_together() {
+    let camera = |name: &str| format!("[[cameras]]\nname = \"{name}\"\nurl = \"{URL}\"\n");
+    let world = World::new(&["yard", "door", "gate"].map(camera).concat());
+    for name in ["yard", "door"] {
+        let name = StreamName::new(name).expect("a name");
+        lock(&world.station.left_over).insert(name, Left { last: None, undone: Undone::default() });
+    }
+    let (_begins, all) = world.station.all_coming("main", &WhereLeft::new(), ASSIGNED);
+    let streams = |(camera, coming): &(CameraInVolume, BTreeMap<StreamName, Coming>)| {
+        let name = camera.camera.name();
+        let from = coming.get(name).and_then(|coming| coming.from.as_ref());
+        let together = from.and_then(|from| from.crossing.as_ref()).map(Crossing::streams);
+        (name.to_string(), from.is_some_and(|from| from.own), together)
+    };
+    let told: Vec<_> = all.iter().map(streams).collect();
+    let own = |name: &str| (name.to_owned(), true, Some(2));
+    assert_eq!(told, [own("door"), ("gate".to_owned(), false, None), own("yard")]);
+    world.station.end();
+}
+
+/// The move was taken for made, and what waited was forgotten.
+#[test]
+fn a_camera_does_not_go_over_to_a_volume_that_was_closed_meanwhile() {
+    let other = "[[volumes]]\nname = \"archive\"\npath = \"archive.ring\"\nsize = \"64MiB\"\n";
+    let camera = format!("[[cameras]]\nname = \"yard\"\nurl = \"{URL}\"\nvolume = \"main\"\n");
+    let world = World::new(&format!("{other}{camera}"));
+    let yard = StreamName::new("yard").expect("a name");
+    let left = || Left { last: None, undone: Undone::default() };
+    lock(&world.station.left_over).insert(yard.clone(), left());
+    let made = Move {
+        camera: "yard".to_owned(),
+        from: "main".to_owned(),
+        to: "archive".to_owned(),
+        why: "EIO".to_owned(),
+    };
+    let went = world.station.go_on(&made, &mut AllLeft::new(), None);
+    assert!(went.is_none(), "archive is not open");
+    let at = world.station.wanted().get("yard").map(|camera| camera.volume.clone());
+    assert_eq!(at.as_deref(), Some("main"));
+    assert!(lock(&world.station.refused).contains_key(&("yard".to_owned(), "archive".to_owned())));
+    assert_eq!(world.station.moves.of("yard", "main"), None);
+    world.station.end();
+}
+
+/// Whoever changed something next waited for it, for as long as the disk of a volume that nobody wants did not answer.
+#[test]
+fn a_volume_that_is_no_longer_configured_and_cannot_be_closed_holds_up_no_change() {
+    let world = World::new("");
+    let slot = world.slot();
+    let other = "[server]\nhttp = \"127.0.0.1:0\"\n[[volumes]]\nname = \"archive\"\npath = \"archive.ring\"\nsize = \"64MiB\"\n";
+    std::fs::write(world.dir.path().join("keha.toml"), other).expect("written");
+    // Closing waits for this, as for a disk.
+    let looks = slot.live();
+    let (done, changed) = channel();
+    let station = Arc::clone(&world.station);
+    thread::spawn(move || {
+        let config = (station.read)().expect("a configuration");
+        let _edit = station.edit();
+        station.apply(&config);
+        drop(station.change());
+        done.send(()).expect("somebody waits");
+    });
+    changed.recv_timeout(PATIENCE).expect("nobody waits for that disk");
+    assert!(looks.is_some(), "it is not closed yet");
+    drop(looks);
+    assert!(world.station.end().error.is_none());
+    assert!(slot.live().is_none(), "the end waits for it");
 }

@@ -313,8 +313,13 @@ impl Ledger {
 
     /// The rows of a stream's live blocks, the newest first.
     pub(crate) fn rows_newest_first(&self, stream: StreamId) -> impl Iterator<Item = &Row> {
+        self.blocks_newest_first(stream).map(|(_, row)| row)
+    }
+
+    /// The same, with their blocks.
+    pub(crate) fn blocks_newest_first(&self, stream: StreamId) -> impl Iterator<Item = (BlockIndex, &Row)> {
         let mine = self.streams.get(&stream).into_iter().flatten().rev();
-        mine.map(|(_, block)| self.row(*block))
+        mine.map(|(_, block)| (*block, self.row(*block)))
     }
 
     /// Marks up to `most` rows as held, or no longer held.

@@ -35,6 +35,14 @@ pub(super) struct Body {
     erasing: Option<Answer<Result<Erased>>>,
 }
 
+/// What came in besides samples and gaps.
+struct Taken {
+    closing: bool,
+    /// Somebody waits for room.
+    hurry: bool,
+    asks: Vec<Ask>,
+}
+
 /// Tells the handles when the thread is gone, however it went.
 struct Farewell(Arc<Shared>);
 
@@ -74,7 +82,7 @@ impl Body {
                 (false, true) => soon(ERASING_PAUSE),
                 (false, false) => regular,
             };
-            let (closing, asks) = self.take_in(due);
+            let Taken { closing, hurry, asks } = self.take_in(due);
             self.engine.work();
             for ask in asks {
                 self.take_ask(ask);
@@ -82,7 +90,7 @@ impl Body {
             if closing {
                 return self.close();
             }
-            if Instant::now() >= due || self.engine.is_starved() {
+            if self.is_due(due, hurry) {
                 self.round();
                 let now = Instant::now();
                 if now >= regular {
@@ -94,11 +102,16 @@ impl Body {
         }
     }
 
+    /// Whether a round is to be made that is due at this time. A disk that fails is not asked more often for those who wait.
+    fn is_due(&self, due: Instant, hurry: bool) -> bool {
+        Instant::now() >= due || self.engine.is_starved() || hurry && self.engine.is_well()
+    }
+
     /// Waits until something is to be done, and takes what came in.
-    fn take_in(&mut self, due: Instant) -> (bool, Vec<Ask>) {
+    fn take_in(&mut self, due: Instant) -> Taken {
         let shared = Arc::clone(&self.shared);
         let mut inbox = shared.lock();
-        while !inbox.closing && inbox.asks.is_empty() && inbox.new_bytes < WAKE_BYTES {
+        while !(inbox.closing || inbox.hurry) && inbox.asks.is_empty() && inbox.new_bytes < WAKE_BYTES {
             let left = due.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -110,7 +123,8 @@ impl Body {
         }
         inbox.new_bytes = 0;
         let inputs = std::mem::take(&mut inbox.inputs);
-        let taken = (inbox.closing, std::mem::take(&mut inbox.asks));
+        let (hurry, asks) = (std::mem::take(&mut inbox.hurry), std::mem::take(&mut inbox.asks));
+        let taken = Taken { closing: inbox.closing, hurry, asks };
         drop(inbox);
         for (index, input) in inputs {
             self.engine.accept(index, input);
@@ -130,9 +144,12 @@ impl Body {
                 None => self.holds_asked.push_back(Ask::Hold(request, answer)),
             },
             Ask::Lift(..) => self.holds_asked.push_back(ask),
-            Ask::Admit(..) | Ask::AdmitAll(..) | Ask::Retain(..) | Ask::Scrub(..) | Ask::Erase(..) => {
-                self.answer(ask)
-            }
+            Ask::Admit(..)
+            | Ask::AdmitAll(..)
+            | Ask::LastSample(..)
+            | Ask::Retain(..)
+            | Ask::Scrub(..)
+            | Ask::Erase(..) => self.answer(ask),
         }
     }
 
@@ -155,6 +172,7 @@ impl Body {
         let _gone = match ask {
             Ask::Admit(name, id, answer) => self.answer_admission(&name, id, &answer),
             Ask::AdmitAll(wanted, answer) => answer.send(self.engine.admit_all(&wanted)).is_err(),
+            Ask::LastSample(index, answer) => answer.send(Ok(self.engine.last_sample(index))).is_err(),
             Ask::Hold(request, answer) => self.answer_hold(&request, &answer),
             Ask::Lift(id, answer) => answer.send(self.engine.lift_hold(id)).is_err(),
             Ask::Retain(stream, change, answer) => answer.send(self.retain(stream, change)).is_err(),

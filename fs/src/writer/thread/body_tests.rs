@@ -9,6 +9,7 @@ use crate::create::{CreateOptions, create};
 use crate::disk::{FileDisk, FileOptions, FileReader};
 use crate::error::{Error, Result};
 use crate::hold::{Hold, HoldRequest};
+use crate::report::Health;
 use crate::retention::erase::Erased;
 use crate::sample::{Anchor, ClockSource, Sample, SampleFlags};
 use crate::session::Opener;
@@ -19,7 +20,7 @@ use bytes::Bytes;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const VIDEO: TrackNumber = TrackNumber(1);
 const BEGIN: WallTime = WallTime(1_700_000_000_000_000_000);
@@ -153,6 +154,19 @@ fn all_who_wait_to_hold_or_lift_are_answered_after_one_round() {
     assert_eq!(asked.iter().filter(|answered| answered.now().is_ok()).count(), 1);
     assert_eq!(body.holds_asked.len(), 2);
     body.close().expect("closed");
+}
+
+#[test]
+fn who_waits_for_room_has_a_round_made_now_unless_the_disk_fails() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut body, ..) = recorded(folder.path(), Duration::from_secs(3600));
+    let hour = Instant::now() + Duration::from_secs(3600);
+    body.shared.hurry();
+    assert!(body.take_in(hour).hurry);
+    let (later, hurried) = (body.is_due(hour, false), body.is_due(hour, true));
+    assert!(!later && hurried && body.is_due(Instant::now(), false));
+    body.engine.health = Health::Failing { error: "EIO".to_owned() };
+    assert!(!body.is_due(hour, true) && body.is_due(Instant::now(), true));
 }
 
 /// It was made when the disk answered again, and nobody knew of it.

@@ -20,7 +20,7 @@ use crate::retention::Retention;
 use crate::retention::erase::Erased;
 use crate::sample::Sample;
 use crate::scrub::{Order, Outcome};
-use crate::tail::TailBuffer;
+use crate::tail::{SamplePlace, TailBuffer};
 use crate::types::{HoldId, StreamId, StreamName, WallTime};
 use answer::{Answer, answer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,6 +65,7 @@ pub(super) type ChangeRetention = Box<dyn FnOnce(Retention) -> Retention + Send>
 pub(super) enum Ask {
     Admit(StreamName, Option<StreamId>, Answer<Result<Admitted>>),
     AdmitAll(Vec<(StreamName, Option<StreamId>)>, Answer<Result<()>>),
+    LastSample(usize, Answer<Result<Option<SamplePlace>>>),
     Hold(HoldRequest, Answer<Result<Hold>>),
     Lift(HoldId, Answer<Result<Hold>>),
     Retain(StreamName, ChangeRetention, Answer<Result<()>>),
@@ -88,6 +89,8 @@ struct Inbox {
     asks: Vec<Ask>,
     /// Requests that are not answered yet.
     asks_waiting: usize,
+    /// Somebody waits for room: the next round is not waited for.
+    hurry: bool,
     closing: bool,
     /// Why the thread ended, once it has.
     stopped: Option<String>,
@@ -241,6 +244,12 @@ impl Shared {
             (None, false) => Recording::Resting,
         });
         *self.pulse.lock().unwrap_or_else(PoisonError::into_inner) = pulse;
+    }
+
+    /// Has a round made now, if the disk does its work.
+    pub(super) fn hurry(&self) {
+        self.lock().hurry = true;
+        self.wake.notify_one();
     }
 
     /// Hands over a gap.

@@ -5,12 +5,12 @@ use crate::failure;
 use crate::output::document::Moment;
 use crate::recording::document::MovedDocument;
 use crate::serve::slot::{Left, Slot};
-use crate::serve::station::{CameraInVolume, Station, lock};
+use crate::serve::station::{CameraInVolume, Station, WhereLeft, lock};
 use crate::units::time;
 use jiff::tz::TimeZone;
 use keha_api::events::{EventKind, NewEvent};
 use keha_fs::{StreamName, Undone, partition};
-use keha_recorder::{Begins, CameFrom, Crossing};
+use keha_recorder::{Begins, CameFrom, Coming, Crossing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ impl Crossings {
             *streams.entry(made.to.clone()).or_default() +=
                 camera.map_or(0, |camera| camera.camera.streams().count());
         }
-        Crossings(streams.into_iter().map(|(to, streams)| (to, Crossing::of(streams))).collect())
+        Crossings(streams.into_iter().map(|(to, streams)| (to, Crossing::over(streams))).collect())
     }
 
     pub(super) fn to(&self, volume: &str) -> Option<&Crossing> {
@@ -122,10 +122,32 @@ impl Station {
     }
 
     /// The same, for whoever records it in its own volume again.
-    pub(super) fn left_by(&self, stream: &StreamName) -> Option<CameFrom> {
+    pub(super) fn left_by(&self, stream: &StreamName, back: Option<&Crossing>) -> Option<CameFrom> {
         let undone = self.left_over(stream)?.undone;
         let why = "the disk of its volume was away".to_owned();
-        Some(CameFrom { why, undone, own: true, ..CameFrom::default() })
+        Some(CameFrom { why, undone, own: true, crossing: back.cloned(), ..CameFrom::default() })
+    }
+
+    /// All cameras that are wanted in a volume, and what is known of their streams elsewhere. Those come back together that left something
+    /// when it was closed to be opened anew.
+    pub(in crate::serve) fn all_coming(
+        &self,
+        volume: &str,
+        left: &WhereLeft,
+        why: &str,
+    ) -> (Begins, Vec<(CameraInVolume, BTreeMap<StreamName, Coming>)>) {
+        let wanted = self.wanted().clone();
+        let here: Vec<_> = wanted.into_values().filter(|camera| camera.volume == volume).collect();
+        let (begins, back) = {
+            let left = lock(&self.left_over);
+            let streams = here.iter().flat_map(|camera| camera.camera.streams());
+            Crossing::back(streams.filter(|(stream, _)| left.contains_key(*stream)).count())
+        };
+        let with = |camera: CameraInVolume| {
+            let coming = self.coming(&camera, left, why, Some(&back));
+            (camera, coming)
+        };
+        (begins, here.into_iter().map(with).collect())
     }
 
     /// A camera is recorded: what it left went with it.

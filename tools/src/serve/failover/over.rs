@@ -40,12 +40,13 @@ impl Station {
     }
 
     /// What is known elsewhere of the streams of a camera that begin; of those that were recorded into another volume until now, why
-    /// they come.
+    /// they come. `back` are those who come back with it to a volume that was opened anew.
     pub(in crate::serve) fn coming(
         &self,
         camera: &CameraInVolume,
         left: &WhereLeft,
         why: &str,
+        back: Option<&Crossing>,
     ) -> BTreeMap<StreamName, Coming> {
         let of = |stream: &StreamName| {
             let from = left.get(stream).map(|(volume, last)| CameFrom {
@@ -53,7 +54,7 @@ impl Station {
                 why: format!("it was recorded on volume {volume} until then, {why}"),
                 ..CameFrom::default()
             });
-            let from = from.or_else(|| self.left_by(stream));
+            let from = from.or_else(|| self.left_by(stream, back));
             (stream.clone(), Coming { id: self.moves.identity(stream), from })
         };
         camera.camera.streams().map(|(stream, _)| of(stream)).collect()
@@ -181,7 +182,12 @@ impl Station {
     }
 
     /// Begins to record a camera where it goes. Answers it, if it is recorded there.
-    fn go_on(&self, made: &Move, left: &mut AllLeft, crossing: Option<&Crossing>) -> Option<CameraInVolume> {
+    pub(in crate::serve) fn go_on(
+        &self,
+        made: &Move,
+        left: &mut AllLeft,
+        crossing: Option<&Crossing>,
+    ) -> Option<CameraInVolume> {
         let Move { camera: name, from, to, why } = made;
         let before = self.wanted().get(name).cloned()?;
         let slot = self.slot(to)?;
@@ -193,7 +199,7 @@ impl Station {
         });
         let camera = CameraInVolume { volume: to.clone(), moved: moved.clone(), ..before.clone() };
         self.wanted().insert(name.clone(), camera.clone());
-        let mut coming = self.coming(&camera, &WhereLeft::new(), "");
+        let mut coming = self.coming(&camera, &WhereLeft::new(), "", None);
         for (stream, coming) in &mut coming {
             let left = self.left_over(stream).or_else(|| left.remove(stream));
             let (last, undone) = left.map(|left| (left.last, left.undone)).unwrap_or_default();
@@ -205,10 +211,8 @@ impl Station {
             coming.iter().filter_map(|(stream, coming)| Some((stream.clone(), coming.id?))).collect();
         let brought = slot.bring(&camera, &self.stopped.all(), coming);
         // What else is wrong with one that is recorded there is said, and tried again.
-        if let Err(error) = brought
-            && !slot.records(&camera)
-        {
-            let why = failure::line_of(&error);
+        if !slot.records(&camera) {
+            let why = why_not(brought);
             tracing::error!(camera = name, from, to, "it cannot be recorded there: {why}");
             lock(&self.refused).insert((name.clone(), to.clone()), Instant::now());
             self.wanted().insert(name.clone(), before.clone());
@@ -239,7 +243,7 @@ impl Station {
     /// A camera that was let go and is taken nowhere waits where it was: as soon as that volume takes it again it is recorded there.
     pub(super) fn wait_at(&self, volume: &str, camera: &CameraInVolume) {
         if let Some(slot) = self.slot(volume) {
-            let coming = self.coming(camera, &WhereLeft::new(), "");
+            let coming = self.coming(camera, &WhereLeft::new(), "", None);
             // Why it is not recorded now is said there.
             let _ = slot.bring(camera, &self.stopped.all(), coming);
         }
@@ -281,14 +285,12 @@ impl Station {
         self.wanted().insert(name.to_owned(), camera.clone());
         let brought = self.bring_one(&camera, "and returned by order");
         let is_home = || self.slot(&camera.volume).is_some_and(|slot| slot.records(&camera));
-        if let Err(error) = brought
-            && !is_home()
-        {
+        if !is_home() {
             self.moves.set(name, Some(moved));
             self.wanted().insert(name.to_owned(), before.clone());
             // What is wrong there is said there.
             let _ = self.bring_one(&before, "which does not take it");
-            return Err(not_now(&failure::line_of(&error)));
+            return Err(not_now(&why_not(brought)));
         }
         self.library.outdate();
         let text = format!("recorded on {} again, by order; until now on {}", before.home, before.volume);
@@ -310,6 +312,11 @@ impl Drop for Moving {
     fn drop(&mut self) {
         self.0.moving.store(false, Ordering::SeqCst);
     }
+}
+
+/// Why a camera is not recorded on a volume that it was brought to.
+fn why_not(brought: anyhow::Result<()>) -> String {
+    brought.err().map_or_else(|| "it was closed just now".to_owned(), |error| failure::line_of(&error))
 }
 
 fn moved_event(camera: &str, text: &str) -> NewEvent {
