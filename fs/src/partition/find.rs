@@ -24,7 +24,7 @@ const PATIENCE: Patience =
     Patience { until_found: Duration::from_secs(15), once_found: Duration::from_secs(1) };
 
 /// Those who wait for disks, in this process.
-static ASKERS: LazyLock<Askers> = LazyLock::new(Askers::default);
+static ASKERS: LazyLock<Askers<Result<(Table, u32), String>>> = LazyLock::new(Askers::default);
 
 /// An entry, and the disk whose table has it.
 struct Found {

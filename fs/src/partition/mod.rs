@@ -17,7 +17,8 @@
 //! Promises: nothing is written here, ever; no table makes it panic or take more than a few hundred KiB; a device's name is
 //! never remembered: disks are found again wherever they are plugged in. All disks are read each time, all at once, although udev keeps
 //! links by this identity: a link names one of two clones and does not say so. A disk that hangs is waited for once, for a second where the
-//! partition is found on another one: volumes of other disks are opened all the same.
+//! partition is found on another one: volumes of other disks are opened all the same. One that spins up is waited for by all who ask
+//! meanwhile.
 //!
 //! A disk that is claimed whole (multipath, RAID) is passed over: what claims it is a disk of its own.
 //!
