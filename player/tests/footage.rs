@@ -6,6 +6,8 @@ mod across;
 mod gaps;
 #[path = "footage/judge.rs"]
 mod judge;
+#[path = "footage/lapped.rs"]
+mod lapped;
 #[path = "footage/marks.rs"]
 mod marks;
 #[path = "footage/memory.rs"]

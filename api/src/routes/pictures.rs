@@ -196,8 +196,14 @@ fn told(
                 Some(volume) => cursor.resume(volume, *mark)?,
                 None => None,
             };
-            resumed.ok_or_else(|| gone(whole, *volume))?;
-            cursor.step(*direction, *step)?
+            let resumed = resumed.ok_or_else(|| gone(whole, *volume))?;
+            match cursor.step(*direction, *step) {
+                // That picture is there: a later look tells what is behind it.
+                Err(error) if is_overwritten(&error) => {
+                    return Ok((Vec::new(), Some(mark_of(cursor.volume(), Mark::of(&resumed.row)))));
+                }
+                step => step?,
+            }
         }
     };
     let mut pictures = Vec::new();
@@ -209,13 +215,15 @@ fn told(
         }
         next = match cursor.step(*direction, *step) {
             // What was found is told; who goes on behind it is told the rest.
-            Err(keha_player::Error::Volume(keha_fs::Error::Overwritten { .. })) => {
-                return Ok((pictures, Some(mark)));
-            }
+            Err(error) if is_overwritten(&error) => return Ok((pictures, Some(mark))),
             step => step?,
         };
     }
     Ok((pictures, None))
+}
+
+fn is_overwritten(error: &keha_player::Error) -> bool {
+    matches!(error, keha_player::Error::Volume(keha_fs::Error::Overwritten { .. }))
 }
 
 /// The picture to begin behind is not there: not now, or not any more.

@@ -1,6 +1,9 @@
 //! A cursor over a stream of which several volumes have something: run by run, in the order in which files and playlists have them
 //! ([`crate::runs`]). Within a run it is the cursor of its volume.
 //!
+//! What the ring of one of them takes meanwhile keeps nobody from the rest. Only where nothing is left forwards, and a volume has been gone
+//! over as far as this look at it reaches, that is [`keha_fs::Error::Overwritten`]: a later look has more.
+//!
 //! What a camera that went over to another volume took along stands in both: it is stepped to where its turn came first, whichever way. Where
 //! one volume has all, this is a [`Cursor`] and costs nothing more.
 
@@ -167,7 +170,10 @@ impl<'a> Across<'a> {
             Direction::Forwards => found.into_iter().min_by_key(|(turn, ..)| *turn),
             Direction::Backwards => found.into_iter().min_by_key(|(turn, ..)| Reverse(*turn)),
         };
-        let Some((_, mut moment, at, cursor)) = next else { return Ok(None) };
+        let Some((_, mut moment, at, cursor)) = next else {
+            let overtaken = self.lanes.iter().find_map(|lane| lane.cursor.walk.overtaken());
+            return overtaken.filter(|_| direction == Direction::Forwards).map_or(Ok(None), Err);
+        };
         if let Some(before) = here.filter(|here| *here != at).and_then(|here| self.lanes.get(here)) {
             let before = before.cursor.row().map(|row| (row.run, row.configuration));
             moment.discontinuity = match before {

@@ -18,10 +18,11 @@
 //!   of the chunk it stands in, once.
 //! - In memory are the outlines of four blocks, the table of one chunk, its samples once one was read (a chunk has at most a quarter of a
 //!   block, and what is split ends in it whole), and a part of a group.
-//! - Whether it is still wanted can be asked at each chunk ([`Cursor::while_wanted`]). A seek passes over blocks in which nothing can fit
+//! - Whether it is still wanted can be asked at each chunk and block ([`Cursor::while_wanted`]). A seek passes over blocks in which nothing can fit
 //!   without reading them.
-//! - An error changes nothing: the cursor stands where it stood. What the ring has taken is [`keha_fs::Error::Overwritten`];
-//!   seek elsewhere then, or with a later look at the volume.
+//! - What the ring takes after the volume was looked at is passed over and told, as what it had taken before. An error changes nothing: the
+//!   cursor stands where it stood. Where all that comes is taken, or what is to be read, that is [`keha_fs::Error::Overwritten`]; seek
+//!   elsewhere then, with a later look at the volume.
 //!
 //! A group is its keyframe and what is stored up to the next one: the other tracks too. It ends at a discontinuity. It is given in parts of
 //! at most [`GOP_PART_BYTES`] and [`GOP_PART_SAMPLES`] (one sample may be larger), for a camera may send a keyframe an hour. In a stream
@@ -97,7 +98,6 @@ pub struct Cursor<'a> {
     index: &'a Index,
     stream: StreamId,
     walk: Walk<'a>,
-    is_wanted: &'a dyn Fn() -> bool,
     at: Option<At>,
     /// As long as it stands nowhere: the chunk that a step begins with, instead of the first or the last.
     begin: Option<Spot>,
@@ -118,20 +118,21 @@ impl<'a> Cursor<'a> {
     /// A cursor over a stream of a volume; `index` is of the same look at it. Reads nothing.
     pub fn new(volume: &'a Volume, index: &'a Index, stream: StreamId) -> Cursor<'a> {
         let walk = Walk::new(volume, stream, index.rows_of(stream));
-        let (is_wanted, at, begin) = (&|| true, None, None);
-        Cursor { volume, index, stream, walk, is_wanted, at, begin, lost: false, sparse: false }
+        let (at, begin) = (None, None);
+        Cursor { volume, index, stream, walk, at, begin, lost: false, sparse: false }
     }
 
-    /// The same for as long as this says so, which is asked at every chunk: then steps and seeks fail with [`Error::Cancelled`].
+    /// The same for as long as this says so, which is asked at every chunk and block: then steps and seeks fail with
+    /// [`Error::Cancelled`].
     #[must_use]
     pub fn while_wanted(self, is_wanted: &'a dyn Fn() -> bool) -> Cursor<'a> {
-        Cursor { is_wanted, ..self }
+        Cursor { walk: self.walk.while_wanted(is_wanted), ..self }
     }
 
     /// Moves on. `None` at the end: the cursor stays where it is.
     ///
     /// # Errors
-    /// [`keha_fs::Error::Overwritten`] if the ring has taken what comes; [`Error::Cancelled`]; what is wrong with the disk.
+    /// [`keha_fs::Error::Overwritten`] if the ring has taken all that comes; [`Error::Cancelled`]; what is wrong with the disk.
     pub fn step(&mut self, direction: Direction, step: Step) -> Result<Option<Moment>> {
         let mut met = Met::default();
         if self.lost {
@@ -191,7 +192,7 @@ impl<'a> Cursor<'a> {
     fn page(&self, spot: Spot) -> Result<Page> {
         match self.at.as_ref().filter(|at| at.page.spot == spot) {
             Some(at) => Ok(at.page.clone()),
-            None => Page::load(&self.walk, self.volume, self.stream, spot),
+            None => self.walk.noted(spot.place, Page::load(&self.walk, self.volume, self.stream, spot)),
         }
     }
 
@@ -204,28 +205,26 @@ impl<'a> Cursor<'a> {
         self.at.iter().for_each(|at| at.page.tell(met));
         let mut spot = self.spot();
         if let (None, Some(begin)) = (spot, self.begin) {
-            self.ask()?;
-            let page = self.page(begin)?;
-            page.tell(met);
-            if let Some(index) = page.find(None, direction, step) {
-                return Ok(Some(At { page, index }));
+            if let Some(found) = self.found_in(begin, direction, step, met)? {
+                return Ok(Some(found));
             }
             spot = Some(begin);
         }
         while let Some(next) = self.walk.next(spot, direction, false, met)? {
-            self.ask()?;
-            let page = self.page(next)?;
-            page.tell(met);
-            if let Some(index) = page.find(None, direction, step) {
-                return Ok(Some(At { page, index }));
+            if let Some(found) = self.found_in(next, direction, step, met)? {
+                return Ok(Some(found));
             }
             spot = Some(next);
         }
         Ok(None)
     }
 
-    fn ask(&self) -> Result<()> {
-        if (self.is_wanted)() { Ok(()) } else { Err(Error::Cancelled) }
+    /// The first of a chunk that a step leads to.
+    fn found_in(&self, spot: Spot, direction: Direction, step: Step, met: &mut Met) -> Result<Option<At>> {
+        self.walk.ask()?;
+        let Some(page) = unless_taken(self.page(spot), met)? else { return Ok(None) };
+        page.tell(met);
+        Ok(page.find(None, direction, step).map(|index| At { page, index }))
     }
 
     fn next_keyframe(&self, direction: Direction, met: &mut Met) -> Result<Option<At>> {
@@ -235,16 +234,16 @@ impl<'a> Cursor<'a> {
             None => self.walk.next(None, direction, true, met)?,
         };
         while let Some(spot) = next {
-            self.ask()?;
-            let mut syncs = self.walk.keyframes(spot)?;
+            self.walk.ask()?;
+            let mut syncs = unless_taken(self.walk.keyframes(spot), met)?.unwrap_or_default();
             if direction == Direction::Backwards {
                 syncs.reverse();
             }
             for sync in syncs {
-                match self.locate(spot, sync)? {
-                    Some(found) if self.is_behind(&found, direction) => return Ok(Some(found)),
-                    Some(_) => {}
-                    None => met.add(Reason::Damaged),
+                match unless_taken(self.locate(spot, sync), met)? {
+                    Some(Some(found)) if self.is_behind(&found, direction) => return Ok(Some(found)),
+                    Some(Some(_)) | None => {}
+                    Some(None) => met.add(Reason::Damaged),
                 }
             }
             next = self.walk.next(Some(spot), direction, true, met)?;
@@ -260,5 +259,16 @@ impl<'a> Cursor<'a> {
             Direction::Forwards => there > here,
             Direction::Backwards => there < here,
         }
+    }
+}
+
+/// What the ring has taken meanwhile is nothing, and told.
+fn unless_taken<T>(read: Result<T>, met: &mut Met) -> Result<Option<T>> {
+    match read {
+        Err(Error::Volume(keha_fs::Error::Overwritten { .. })) => {
+            met.add(Reason::Overwritten);
+            Ok(None)
+        }
+        read => read.map(Some),
     }
 }

@@ -1,9 +1,9 @@
 //! The samples that end in one chunk: their rows from its table, their bytes once one is asked for.
 
 use super::joins::Met;
-use super::walk::{Spot, Walk, leading_track, syncs_in};
+use super::walk::{Begun, Spot, Walk, leading_track, syncs_in};
 use super::{Direction, Step};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::segments::leading;
 use crate::timeline::Reason;
 use bytes::Bytes;
@@ -54,12 +54,15 @@ impl Page {
         let Listed { rows, configuration, missing } = listed;
         let video = configuration.as_deref().and_then(leading).map(|video| video.track);
         let syncs = syncs_in(&outline, spot.chunk);
-        let begin = match walk.is_begun(spot)? {
-            true => 0,
-            false => {
+        let begun = walk.is_begun(spot)?;
+        let begin = match begun {
+            Begun::Yes => 0,
+            Begun::No | Begun::Taken => {
                 rows.iter().position(|row| syncs.iter().any(|sync| is_of(row, sync))).unwrap_or(rows.len())
             }
         };
+        let is_cut = begun == Begun::Taken && begin > 0;
+        let missing = missing.or(is_cut.then_some(Reason::Overwritten));
         let is_sync = |row: &SampleRow| row.flags.contains(SampleFlags::SYNC);
         let is_keyframe = |row: &SampleRow| match video {
             Some(video) => row.track == video && is_sync(row),
@@ -147,27 +150,42 @@ pub(super) fn is_of(row: &SampleRow, sync: &OutlineSync) -> bool {
     (row.track, row.wall) == (sync.track, sync.wall) && row.flags.contains(SampleFlags::SYNC)
 }
 
-/// The samples that end in a chunk. Where it begins with the rest of one, its beginning is looked for in the chunks before.
+/// The samples that end in a chunk. Where it begins with the rest of one, its beginning is looked for in the chunks before, as far as the ring
+/// has left them.
 fn list(volume: &Volume, stream: StreamId, number: ChunkNumber) -> Result<Listed> {
-    let mut reach = 0;
+    let (mut reach, mut before) = (0, None);
     loop {
         let first = ChunkNumber(number.0.saturating_sub(reach).max(1));
-        let (mut cursor, mut listed) = (volume.list_chunks(stream, first..=number), Listed::default());
-        while let Some(item) = cursor.next_item()? {
-            match item {
-                Item::Listed(row) if row.chunk == number => listed.rows.push(row),
-                Item::Configuration(_, configuration) => listed.configuration = Some(configuration),
-                // What is missing of earlier chunks is told of them.
-                Item::Damage(_) if reach == 0 => listed.missing = Some(Reason::Damaged),
-                Item::Erased(span) if reach == 0 => {
-                    listed.missing = Some(if span.expired { Reason::Expired } else { Reason::Erased });
-                }
-                _ => {}
-            }
-        }
-        if !cursor.begins_inside() || reach >= SPLIT_CHUNKS_MAX || first.0 <= 1 {
+        let (listed, begins_inside) = match (list_from(volume, stream, first, number), before) {
+            (Err(Error::Volume(keha_fs::Error::Overwritten { .. })), Some(before)) => return Ok(before),
+            (listed, _) => listed?,
+        };
+        if !begins_inside || reach >= SPLIT_CHUNKS_MAX || first.0 <= 1 {
             return Ok(listed);
         }
-        reach = (reach * 2).max(1);
+        (reach, before) = ((reach * 2).max(1), Some(listed));
     }
+}
+
+/// The same of what is read from a chunk on, and whether that begins inside of a sample.
+fn list_from(
+    volume: &Volume,
+    stream: StreamId,
+    first: ChunkNumber,
+    number: ChunkNumber,
+) -> Result<(Listed, bool)> {
+    let (mut cursor, mut listed) = (volume.list_chunks(stream, first..=number), Listed::default());
+    while let Some(item) = cursor.next_item()? {
+        match item {
+            Item::Listed(row) if row.chunk == number => listed.rows.push(row),
+            Item::Configuration(_, configuration) => listed.configuration = Some(configuration),
+            // What is missing of earlier chunks is told of them.
+            Item::Damage(_) if first == number => listed.missing = Some(Reason::Damaged),
+            Item::Erased(span) if first == number => {
+                listed.missing = Some(if span.expired { Reason::Expired } else { Reason::Erased });
+            }
+            _ => {}
+        }
+    }
+    Ok((listed, cursor.begins_inside()))
 }

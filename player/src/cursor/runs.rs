@@ -3,15 +3,14 @@
 //!
 //! Between volumes the next run is the one that begins earliest. So a run comes when its volume has nothing before it that begins later: its
 //! *turn* is the latest beginning of it and of all that were recorded before it there. Turns only grow within a volume.
+//!
+//! What the ring takes meanwhile is nothing here, as in a later look: a run of which the beginning is gone begins with what is left of it.
 
 use super::Direction;
 use super::joins::Met;
 use super::walk::{Spot, Walk};
 use crate::error::Result;
 use keha_fs::{OutlineKind, RunId, WallTime};
-
-/// Behind all chunks of a block.
-const BEHIND: usize = usize::MAX - 1;
 
 /// A run: where it begins in its volume, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,16 +29,16 @@ impl Walk<'_> {
 
     /// The next chunk of samples of another run.
     fn beside(&self, from: Option<Spot>, direction: Direction) -> Result<Option<Begins>> {
-        match self.next(from, direction, false, &mut Met::default())? {
-            Some(spot) => self.run_at(spot),
-            None => Ok(None),
-        }
+        self.run_at_some(self.next(from, direction, false, &mut Met::default())?)
+    }
+
+    fn run_at_some(&self, spot: Option<Spot>) -> Result<Option<Begins>> {
+        Ok(spot.map(|spot| self.run_at(spot)).transpose()?.flatten())
     }
 
     /// The first chunk of samples of a block, or of those behind it.
     fn head(&self, place: usize) -> Result<Option<Begins>> {
-        let before = place.checked_sub(1).map(|place| Spot { place, chunk: BEHIND });
-        self.beside(before, Direction::Forwards)
+        self.run_at_some(self.first_from(place)?)
     }
 
     /// The first place in a range of blocks from which on this holds of their heads; the end of it if none.
@@ -58,7 +57,8 @@ impl Walk<'_> {
 
     /// The first chunk of samples of a block, from one of its chunks on, for which this holds.
     fn first_in(&self, place: usize, from: usize, holds: impl Fn(&Begins) -> bool) -> Result<Option<Begins>> {
-        for chunk in from..self.outline(place)?.chunks.len() {
+        let chunks = self.left(place)?.map_or(0, |block| block.chunks.len());
+        for chunk in from..chunks {
             if let Some(found) = self.run_at(Spot { place, chunk })?.filter(&holds) {
                 return Ok(Some(found));
             }
@@ -67,6 +67,9 @@ impl Walk<'_> {
     }
 
     /// Where the run begins that has a chunk of samples.
+    ///
+    /// # Errors
+    /// [`keha_fs::Error::Overwritten`] where the ring has taken that chunk.
     pub(super) fn begin_of(&self, spot: Spot) -> Result<Option<Begins>> {
         let Some(here) = self.run_at(spot)? else { return Ok(None) };
         let mine = |found: &Begins| found.run == here.run;
@@ -77,10 +80,12 @@ impl Walk<'_> {
             return Ok(Some(found));
         }
         let head = self.head(place)?.filter(mine);
-        Ok(match head {
+        let begins = match head {
             Some(head) => Some(head),
             None => self.first_in(place, 0, mine)?,
-        })
+        };
+        // It may be all that is left by now.
+        Ok(begins.or(Some(here)))
     }
 
     /// The run that was recorded after one.

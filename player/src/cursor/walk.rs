@@ -1,8 +1,11 @@
 //! From chunk to chunk of a stream, by the outlines of its blocks: no table and no footage is read. Pure but for [`TimelineSource`].
+//!
+//! What the ring takes while somebody walks is passed over as a later look at the volume would, and told. Where nothing is left that way
+//! forwards that is an error: what was recorded since is newer than this look.
 
 use super::Direction;
 use super::joins::Met;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::segments::leading;
 use crate::timeline::{Reason, TimelineSource};
 use keha_fs::{
@@ -10,7 +13,8 @@ use keha_fs::{
     TrackNumber, WallTime,
 };
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// How many outlines are kept: a group may reach over some blocks, and steps go to and fro.
@@ -23,6 +27,15 @@ pub(super) struct Spot {
     pub(super) chunk: usize,
 }
 
+/// Whether decoding can have begun before a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begun {
+    Yes,
+    No,
+    /// Where it may have begun the ring has taken since.
+    Taken,
+}
+
 /// Walks over a stream.
 #[derive(Clone)]
 pub(super) struct Walk<'a> {
@@ -30,12 +43,27 @@ pub(super) struct Walk<'a> {
     stream: StreamId,
     rows: &'a [StreamRow],
     kept: RefCell<VecDeque<(usize, Arc<BlockOutline>)>>,
+    /// Blocks that the ring has taken since, and from when on there is something still, where that was said.
+    gone: Rc<RefCell<BTreeMap<usize, Option<WallTime>>>>,
     sought: Option<WallTime>,
+    is_wanted: &'a dyn Fn() -> bool,
 }
 
 impl<'a> Walk<'a> {
     pub(super) fn new(source: &'a dyn TimelineSource, stream: StreamId, rows: &'a [StreamRow]) -> Walk<'a> {
-        Walk { source, stream, rows, kept: RefCell::default(), sought: None }
+        let (kept, gone) = Default::default();
+        Walk { source, stream, rows, kept, gone, sought: None, is_wanted: &|| true }
+    }
+
+    /// The same for as long as this says so, which is asked before each block is read.
+    pub(super) fn while_wanted(self, is_wanted: &'a dyn Fn() -> bool) -> Walk<'a> {
+        Walk { is_wanted, ..self }
+    }
+
+    /// # Errors
+    /// [`Error::Cancelled`] where it is not wanted any more.
+    pub(super) fn ask(&self) -> Result<()> {
+        if (self.is_wanted)() { Ok(()) } else { Err(Error::Cancelled) }
     }
 
     pub(super) fn rows(&self) -> &'a [StreamRow] {
@@ -57,20 +85,56 @@ impl<'a> Walk<'a> {
     }
 
     /// What a block holds.
+    ///
+    /// # Errors
+    /// [`keha_fs::Error::Overwritten`] where the ring has taken it.
     pub(super) fn outline(&self, place: usize) -> Result<Arc<BlockOutline>> {
+        match self.left(place)? {
+            Some(outline) => Ok(outline),
+            None => Err(self.overwritten(place)),
+        }
+    }
+
+    /// What a block holds; `None` where the ring has taken it.
+    pub(super) fn left(&self, place: usize) -> Result<Option<Arc<BlockOutline>>> {
         let Some(row) = self.rows.get(place).filter(|row| void_of(row).is_none()) else {
-            return Ok(Arc::default());
+            return Ok(Some(Arc::default()));
         };
         let mut kept = self.kept.borrow_mut();
         if let Some((_, outline)) = kept.iter().find(|(kept, _)| *kept == place) {
-            return Ok(Arc::clone(outline));
+            return Ok(Some(Arc::clone(outline)));
         }
-        let outline = Arc::new(self.source.outline(self.stream, row)?);
+        if self.gone.borrow().contains_key(&place) {
+            return Ok(None);
+        }
+        self.ask()?;
+        let outline = match self.source.outline(self.stream, row) {
+            Ok(outline) => Arc::new(outline),
+            Err(keha_fs::Error::Overwritten { available_from }) => {
+                self.gone.borrow_mut().insert(place, available_from);
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
         if kept.len() >= OUTLINES_KEPT {
             kept.pop_front();
         }
         kept.push_back((place, Arc::clone(&outline)));
-        Ok(outline)
+        Ok(Some(outline))
+    }
+
+    /// What was read of a block. Where the ring had taken that nothing else of it is given, either.
+    pub(super) fn noted<T>(&self, place: usize, read: Result<T>) -> Result<T> {
+        if let Err(Error::Volume(keha_fs::Error::Overwritten { available_from })) = &read {
+            self.gone.borrow_mut().insert(place, *available_from);
+            self.kept.borrow_mut().retain(|(kept, _)| *kept != place);
+        }
+        read
+    }
+
+    fn overwritten(&self, place: usize) -> Error {
+        let available_from = self.gone.borrow().get(&place).copied().flatten();
+        keha_fs::Error::Overwritten { available_from }.into()
     }
 
     /// The chunk that stands at a spot.
@@ -79,6 +143,9 @@ impl<'a> Walk<'a> {
     }
 
     /// The next chunk of samples from a spot, or from the end of the stream. With `keyframes`, blocks without any are passed over unread.
+    ///
+    /// # Errors
+    /// [`keha_fs::Error::Overwritten`] where the ring has taken all that is left forwards.
     pub(super) fn next(
         &self,
         from: Option<Spot>,
@@ -86,40 +153,61 @@ impl<'a> Walk<'a> {
         keyframes: bool,
         met: &mut Met,
     ) -> Result<Option<Spot>> {
-        let forwards = direction == Direction::Forwards;
-        let first = if forwards { Some(0) } else { self.rows.len().checked_sub(1) };
-        let Some(mut place) = from.map(|from| from.place).or(first) else { return Ok(None) };
-        let mut chunk = from.map(|from| from.chunk);
-        let mut left = from.map(|from| self.chunk(from)).transpose()?.flatten();
+        let first = if direction == Direction::Forwards { Some(0) } else { self.rows.len().checked_sub(1) };
+        let Some(place) = from.map(|from| from.place).or(first) else { return Ok(None) };
+        let standing = from.map(|from| self.left(from.place)).transpose()?.flatten();
+        let left = standing.zip(from).and_then(|(block, from)| block.chunks.get(from.chunk).cloned());
+        let from = (place, from.map(|from| from.chunk));
+        match self.next_from(from, left, direction, keyframes, met)? {
+            (None, Some(taken)) if direction == Direction::Forwards => Err(self.overwritten(taken)),
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// The first chunk of samples of a block, or of those behind it, as far as they are left.
+    pub(super) fn first_from(&self, place: usize) -> Result<Option<Spot>> {
+        Ok(self.next_from((place, None), None, Direction::Forwards, false, &mut Met::default())?.0)
+    }
+
+    /// The error of one whose newest block the ring has taken: what was recorded since is newer than this look.
+    pub(super) fn overtaken(&self) -> Option<Error> {
+        let last = self.rows.len().checked_sub(1).filter(|last| self.gone.borrow().contains_key(last));
+        last.map(|last| self.overwritten(last))
+    }
+
+    /// The next from a chunk of a block, or from its end, and the last block on the way that the ring has taken; `left` is what stands at
+    /// that chunk.
+    fn next_from(
+        &self,
+        (mut place, mut chunk): (usize, Option<usize>),
+        mut left: Option<OutlineChunk>,
+        direction: Direction,
+        keyframes: bool,
+        met: &mut Met,
+    ) -> Result<(Option<Spot>, Option<usize>)> {
+        let mut taken = None;
         while let Some(row) = self.rows.get(place) {
-            if chunk.is_none() && (keyframes && has_none(row) || self.is_too_early(place)) {
-                left = None;
-            } else {
-                let outline = self.outline(place)?;
-                let count = outline.chunks.len();
-                let next = match (forwards, chunk) {
-                    (true, chunk) => chunk.map_or(0, |chunk| chunk + 1),
-                    (false, chunk) => chunk.unwrap_or(count).wrapping_sub(1),
-                };
-                if is_hidden_before(row, &outline, if forwards { next } else { next.wrapping_add(1) }) {
-                    met.add(Reason::Damaged);
-                }
-                if let Some(found) = outline.chunks.get(next) {
-                    chunk = Some(next);
-                    match &found.kind {
-                        OutlineKind::Media => {
-                            met.reach(left.as_ref(), found, direction);
-                            return Ok(Some(Spot { place, chunk: next }));
-                        }
-                        OutlineKind::Erased => met.add(Reason::Erased),
-                        OutlineKind::Expired => met.add(Reason::Expired),
-                        OutlineKind::Gap(gap) => met.record(gap),
-                        _ => {}
+            let is_read = chunk.is_some() || !(keyframes && has_none(row) || self.is_too_early(place));
+            match self.left_if(is_read, place)? {
+                Some(outline) => {
+                    let found = next_in(row, &outline, chunk, direction, met);
+                    if let Some((chunk, found)) = found.and_then(|at| Some((at, outline.chunks.get(at)?))) {
+                        met.reach(left.as_ref(), found, direction);
+                        return Ok((Some(Spot { place, chunk }), taken));
                     }
-                    continue;
+                }
+                None => {
+                    left = None;
+                    if is_read {
+                        met.add(Reason::Overwritten);
+                        taken = Some(place);
+                    }
                 }
             }
-            let next = if forwards { place.checked_add(1) } else { place.checked_sub(1) };
+            let next = match direction {
+                Direction::Forwards => place.checked_add(1),
+                Direction::Backwards => place.checked_sub(1),
+            };
             let Some((next, entered)) = next.and_then(|next| Some((next, self.rows.get(next)?))) else {
                 break;
             };
@@ -129,7 +217,11 @@ impl<'a> Walk<'a> {
             void_of(entered).into_iter().for_each(|reason| met.add(reason));
             (place, chunk) = (next, None);
         }
-        Ok(None)
+        Ok((None, taken))
+    }
+
+    fn left_if(&self, is_read: bool, place: usize) -> Result<Option<Arc<BlockOutline>>> {
+        if is_read { self.left(place) } else { Ok(None) }
     }
 
     /// The keyframes that begin in a chunk, in the order of recording: those of the track that leads; without video, of any.
@@ -141,7 +233,8 @@ impl<'a> Walk<'a> {
         else {
             return Ok(Vec::new());
         };
-        let found = self.source.configuration(self.stream, row, chunk.configuration)?;
+        let found = self.source.configuration(self.stream, row, chunk.configuration);
+        let found = self.noted(spot.place, found.map_err(Error::from))?;
         let track = match &found {
             Some(configuration) => leading(configuration).map(|video| video.track),
             None => all.iter().map(|sync| sync.track).min(),
@@ -150,14 +243,14 @@ impl<'a> Walk<'a> {
     }
 
     /// Whether decoding can have begun before a chunk, in its run, without anything overwritten between.
-    pub(super) fn is_begun(&self, spot: Spot) -> Result<bool> {
-        let Some(run) = self.chunk(spot)?.map(|chunk| chunk.run) else { return Ok(false) };
+    pub(super) fn is_begun(&self, spot: Spot) -> Result<Begun> {
+        let Some(run) = self.chunk(spot)?.map(|chunk| chunk.run) else { return Ok(Begun::No) };
         let mut end = Some(spot.chunk);
         for place in (0..=spot.place).rev() {
             let Some(row) = self.rows.get(place).filter(|row| void_of(row).is_none()) else {
-                return Ok(false);
+                return Ok(Begun::No);
             };
-            let outline = self.outline(place)?;
+            let Some(outline) = self.left(place)? else { return Ok(Begun::Taken) };
             let before = outline.chunks.get(..end.take().unwrap_or(outline.chunks.len())).unwrap_or_default();
             let cuts = |chunk: &OutlineChunk| match chunk.kind {
                 OutlineKind::Erased | OutlineKind::Expired => true,
@@ -166,13 +259,13 @@ impl<'a> Walk<'a> {
             };
             let cut = before.iter().rposition(cuts).map_or(0, |cut| cut + 1);
             if (cut..before.len()).any(|chunk| !syncs_in(&outline, chunk).is_empty()) {
-                return Ok(true);
+                return Ok(Begun::Yes);
             }
             if cut > 0 || !row.follows {
-                return Ok(false);
+                return Ok(Begun::No);
             }
         }
-        Ok(false)
+        Ok(Begun::No)
     }
 
     /// The spot of the chunk with a number.
@@ -182,6 +275,37 @@ impl<'a> Walk<'a> {
         let outline = self.outline(place)?;
         let chunk = outline.chunks.iter().position(|chunk| chunk.number == Some(number));
         Ok(chunk.map(|chunk| Spot { place, chunk }))
+    }
+}
+
+/// The next chunk of samples in a block, from one of its chunks or from its end on. What is met on the way is told.
+fn next_in(
+    row: &StreamRow,
+    outline: &BlockOutline,
+    from: Option<usize>,
+    direction: Direction,
+    met: &mut Met,
+) -> Option<usize> {
+    let mut at = from;
+    loop {
+        let (next, behind) = match direction {
+            Direction::Forwards => at.map_or((0, 0), |at| (at + 1, at + 1)),
+            Direction::Backwards => {
+                let next = at.unwrap_or(outline.chunks.len()).wrapping_sub(1);
+                (next, next.wrapping_add(1))
+            }
+        };
+        if is_hidden_before(row, outline, behind) {
+            met.add(Reason::Damaged);
+        }
+        match &outline.chunks.get(next)?.kind {
+            OutlineKind::Media => return Some(next),
+            OutlineKind::Erased => met.add(Reason::Erased),
+            OutlineKind::Expired => met.add(Reason::Expired),
+            OutlineKind::Gap(gap) => met.record(gap),
+            _ => {}
+        }
+        at = Some(next);
     }
 }
 

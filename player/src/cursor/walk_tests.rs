@@ -1,7 +1,7 @@
 //! Walks over streams that are made up: no disk is read.
 
 use super::joins::Met;
-use super::walk::{Spot, Walk};
+use super::walk::{Begun, Spot, Walk};
 use super::{Direction, Discontinuity};
 use crate::segments::made_up::{Event, MadeUp, STREAM, events};
 use crate::timeline::TimelineSource;
@@ -67,7 +67,8 @@ proptest! {
                 let spot = Spot { place, chunk };
                 match stands.kind {
                     OutlineKind::Media => {
-                        prop_assert_eq!(walk.is_begun(spot).expect("it is there"), begun == Some(stands.run));
+                        let is_begun = if begun == Some(stands.run) { Begun::Yes } else { Begun::No };
+                        prop_assert_eq!(walk.is_begun(spot).expect("it is there"), is_begun);
                         let mine = walk.keyframes(spot).expect("it is there");
                         begun = if mine.is_empty() { begun } else { Some(stands.run) };
                         keyframes.extend(mine.into_iter().map(|sync| sync.wall));

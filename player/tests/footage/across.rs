@@ -25,15 +25,15 @@ use std::time::Duration;
 const ANY_AGE: Duration = Duration::from_secs(3600);
 const NAMES: [&str; 3] = ["attic", "cellar", "shed"];
 
-fn rings(count: usize) -> Vec<Ring> {
+pub(crate) fn rings(count: usize) -> Vec<Ring> {
     (0..count).map(|_| Ring::new(24 << 20, 1 << 20)).collect()
 }
 
-fn library(rings: &[Ring]) -> Library {
+pub(crate) fn library(rings: &[Ring]) -> Library {
     Library::new(rings.iter().zip(NAMES).map(|(ring, name)| (name.to_owned(), ring.path())))
 }
 
-fn front(library: &Library) -> Whole {
+pub(crate) fn front(library: &Library) -> Whole {
     library.find_all(&StreamName::new("front").unwrap(), ANY_AGE).unwrap()
 }
 
