@@ -29,10 +29,21 @@ impl LiveSource for Recorded {
 
     fn volume(&self, stream: &StreamName) -> keha_player::Result<Volume> {
         // Where it goes on, not where it has most: the other one may have failed, and never answer.
-        let cameras = self.control.cameras();
-        match cameras.into_iter().find(|camera| camera.name == stream.camera()) {
-            Some(camera) => self.library.open_now_in(&camera.volume, AGE_MAX),
+        match self.volume_of(stream) {
+            Some(volume) => self.library.open_now_in(&volume, AGE_MAX),
             None => self.library.open_now(stream, AGE_MAX),
         }
+    }
+
+    fn place(&self, stream: &StreamName) -> String {
+        self.volume_of(stream).unwrap_or_default()
+    }
+}
+
+impl Recorded {
+    /// The volume that a stream is recorded into.
+    fn volume_of(&self, stream: &StreamName) -> Option<String> {
+        let cameras = self.control.cameras();
+        cameras.into_iter().find(|camera| camera.name == stream.camera()).map(|camera| camera.volume)
     }
 }

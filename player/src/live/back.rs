@@ -2,13 +2,14 @@
 //! once nobody watches any more.
 //!
 //! It is read on a thread of its own, and waited for only so long: a disk that hangs keeps nobody from what is in memory, nor from a stream
-//! that went over to another volume. At most two threads of a follower hang with it: viewers who come once that one is gone begin another.
+//! that went over to another volume. Few threads of all streams of a volume hang with it (`readers`).
 //!
 //! What must not live here: where a mux begins in the tail (`start`), what of the items read is given (`join`).
 
 use super::LiveSource;
 use super::join::{Joined, join};
 use super::mux::Mux;
+use super::readers::Readers;
 use crate::error::{Error, Result};
 use keha_fs::{Item, SamplePlace, StoredSample, StreamName, TailItem, TimeRange, WallTime};
 use std::cell::RefCell;
@@ -26,8 +27,6 @@ const MISSED_NS_MAX: i64 = 60_000_000_000;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// So many items are read ahead.
 const AHEAD: usize = 2;
-/// So many may be reading for a follower: one that was broken off, and one that hangs.
-const READERS_MAX: usize = 2;
 /// After so many items it is asked whether somebody watches still.
 const ASKED_EVERY: usize = 64;
 
@@ -63,25 +62,22 @@ pub(super) fn newest(now: WallTime) -> Wanted {
 pub(super) struct Disk {
     pub(super) source: Arc<dyn LiveSource>,
     pub(super) name: StreamName,
-    /// Those who are reading have this, too.
-    readers: Arc<()>,
+    readers: Arc<Readers>,
 }
 
 /// What is read, and the end of it.
 type Given = Result<Option<Item>>;
 
 impl Disk {
-    pub(super) fn new(source: Arc<dyn LiveSource>, name: StreamName) -> Disk {
-        Disk { source, name, readers: Arc::default() }
+    pub(super) fn new(source: Arc<dyn LiveSource>, name: StreamName, readers: Arc<Readers>) -> Disk {
+        Disk { source, name, readers }
     }
 
     /// Begins to read a range.
     fn begin(&self, range: TimeRange) -> Result<Receiver<Given>> {
-        if Arc::strong_count(&self.readers) > READERS_MAX {
-            return Err(Error::Busy("the disk does not answer those who asked before".to_owned()));
-        }
+        let reads = self.readers.begin(self.source.place(&self.name), PATIENCE)?;
         let (give, given) = sync_channel(AHEAD);
-        let (source, name, reads) = (Arc::clone(&self.source), self.name.clone(), Arc::clone(&self.readers));
+        let (source, name) = (Arc::clone(&self.source), self.name.clone());
         let reader = std::thread::Builder::new().name("keha-live-disk".to_owned());
         let spawned = reader.spawn(move || {
             let end = give_all(&*source, &name, range, &give);

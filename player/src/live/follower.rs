@@ -60,7 +60,7 @@ impl Follower {
         options: LiveOptions,
     ) -> Follower {
         Follower {
-            disk: Disk::new(source, name.clone()),
+            disk: Disk::new(source, name.clone(), Arc::clone(&registry.readers)),
             name,
             channel,
             registry,

@@ -1,5 +1,6 @@
 //! A follower turn by turn, beside a real writer of sound: each packet lasts 100 ms, and is a fragment.
 
+use super::super::readers::READERS_MAX;
 use super::super::registry::{Seat, Stream};
 use super::super::viewer::Viewer;
 use super::*;
@@ -12,6 +13,7 @@ use keha_fs::{
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 const SOUND: TrackNumber = TrackNumber(1);
@@ -39,6 +41,10 @@ impl LiveSource for Source {
     fn volume(&self, _: &StreamName) -> crate::error::Result<Volume> {
         *self.opened.lock().unwrap() += 1;
         Ok(Volume::open(&self.path())?)
+    }
+
+    fn place(&self, _: &StreamName) -> String {
+        "attic".to_owned()
     }
 }
 
@@ -323,6 +329,8 @@ struct Moving {
     volumes: [Arc<Source>; 2],
     at: Mutex<usize>,
     hangs: Mutex<()>,
+    /// How many came for the disk.
+    came: AtomicUsize,
 }
 
 impl LiveSource for Moving {
@@ -331,22 +339,32 @@ impl LiveSource for Moving {
     }
 
     fn volume(&self, stream: &StreamName) -> crate::error::Result<Volume> {
+        self.came.fetch_add(1, Ordering::SeqCst);
         drop(self.hangs.lock());
         self.volumes[0].volume(stream)
+    }
+
+    fn place(&self, _: &StreamName) -> String {
+        "attic".to_owned()
+    }
+}
+
+impl Moving {
+    fn new() -> Arc<Moving> {
+        let volumes = [Source::new(NEVER, *b"ulaw"), Source::new(NEVER, *b"ulaw")];
+        let (at, hangs, came) = Default::default();
+        Arc::new(Moving { volumes, at, hangs, came })
     }
 }
 
 /// Whoever watched saw nothing more: the thread read the disk that had failed, or waited for its writer to end.
 #[test]
 fn a_stream_that_goes_over_to_another_volume_is_gone_on_with_though_the_disk_of_the_first_hangs() {
-    let moving = Arc::new(Moving {
-        volumes: [Source::new(NEVER, *b"ulaw"), Source::new(NEVER, *b"ulaw")],
-        at: Mutex::default(),
-        hangs: Mutex::default(),
-    });
+    let moving = Moving::new();
     let hung = moving.hangs.lock().unwrap();
     let (mut follower, mut viewer) = following(&moving.volumes[0], LiveOptions::default());
-    follower.disk = Disk::new(Arc::clone(&moving) as Arc<dyn LiveSource>, name());
+    let readers = Arc::clone(&follower.registry.readers);
+    follower.disk = Disk::new(Arc::clone(&moving) as Arc<dyn LiveSource>, name(), readers);
     moving.volumes[0].record(4);
     follower.turn();
     follower.turn();
@@ -364,4 +382,48 @@ fn a_stream_that_goes_over_to_another_volume_is_gone_on_with_though_the_disk_of_
     follower.turn();
     assert_eq!(told(&mut viewer), "ff", "and goes on");
     drop(hung);
+}
+
+/// It was counted for each stream alone: a disk that hung kept two threads for each, and two more for each time that viewers came again.
+#[test]
+fn however_many_streams_are_watched_a_disk_that_hangs_keeps_few_threads() {
+    let moving = Moving::new();
+    let hung = moving.hangs.lock().unwrap();
+    let registry: Arc<Registry> = Arc::default();
+    let options = LiveOptions::default();
+    let mut stream = Stream::new(Arc::new(Channel::new(options)));
+    stream.viewers = 1;
+    registry.lock().streams.insert(name(), stream);
+    let follower = || {
+        let (source, channel) = (Arc::clone(&moving) as Arc<dyn LiveSource>, Arc::new(Channel::new(options)));
+        Follower::new(name(), source, channel, Arc::clone(&registry), options)
+    };
+    std::thread::scope(|scope| {
+        let all = [(); READERS_MAX + 4].map(|()| {
+            let mut follower = follower();
+            scope.spawn(move || follower.read(back::newest(now()), &[]))
+        });
+        for read in all {
+            let read = read.join().expect("it ends");
+            assert!(matches!(read, Err(crate::Error::Busy(_))), "{read:?}");
+        }
+    });
+    assert_eq!(moving.came.load(Ordering::SeqCst), READERS_MAX);
+    let began = Instant::now();
+    assert!(follower().read(back::newest(now()), &[]).is_err());
+    assert!(began.elapsed() < Duration::from_secs(4), "it is not waited for again");
+    drop(hung);
+    await_left(&registry);
+    // Nothing of the stream is on the disk yet, as that says now.
+    let read = follower().read(back::newest(now()), &[]);
+    assert!(matches!(read, Err(crate::Error::Volume(_))), "{read:?}");
+}
+
+/// Waits until nobody reads any more.
+fn await_left(registry: &Registry) {
+    let began = Instant::now();
+    while registry.readers.of("attic") > 0 {
+        assert!(began.elapsed() < PATIENCE, "they end");
+        std::thread::sleep(SOON);
+    }
 }

@@ -7,7 +7,7 @@
 //! - `ring`: what the viewers of a stream share. Pure logic. All bytes are shared: a hundred viewers cost one copy.
 //! - `join`, `start`: where a mux begins in the tail, and what it needs of the disk. Pure logic. `back`: what is read of it.
 //! - `follower`: the thread of one stream; `registry`: which streams have one. It begins with a stream's first viewer and ends a
-//!   little after the last has left ([`LiveOptions::linger`]).
+//!   little after the last has left ([`LiveOptions::linger`]). `readers`: how many read a volume at a time, of all streams.
 //!
 //! # States of a stream
 //!
@@ -55,6 +55,7 @@ mod lane;
 mod message;
 mod mux;
 mod period;
+mod readers;
 mod registry;
 mod ring;
 mod start;
@@ -82,6 +83,9 @@ pub trait LiveSource: Send + Sync + 'static {
     /// # Errors
     /// Where there is none, or it cannot be read: then a viewer begins with the next keyframe.
     fn volume(&self, stream: &StreamName) -> Result<Volume>;
+
+    /// The name of that volume: of the streams of one only few read it at a time, for its disk may hang. Waits for no disk.
+    fn place(&self, stream: &StreamName) -> String;
 }
 
 /// Bounds of live video.

@@ -1,5 +1,6 @@
 //! Who watches what: a thread for each stream that has viewers, and no other.
 
+use super::readers::Readers;
 use super::viewer::Channel;
 use keha_fs::StreamName;
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 pub(super) struct Registry {
     seats: Mutex<Seats>,
     changed: Condvar,
+    /// Those who read disks for any of them.
+    pub(super) readers: Arc<Readers>,
 }
 
 #[derive(Default)]

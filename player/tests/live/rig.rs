@@ -205,6 +205,10 @@ impl LiveSource for Rig {
         *self.opened.lock().unwrap() += 1;
         Ok(Volume::open(Path::new(&self.path()))?)
     }
+
+    fn place(&self, _: &StreamName) -> String {
+        "attic".to_owned()
+    }
 }
 
 pub(crate) fn name() -> StreamName {

@@ -47,6 +47,10 @@ impl LiveSource for Recorder {
     fn volume(&self, _: &StreamName) -> keha_player::Result<Volume> {
         Ok(Volume::open(&self.path)?)
     }
+
+    fn place(&self, _: &StreamName) -> String {
+        "attic".to_owned()
+    }
 }
 
 fn name() -> StreamName {
