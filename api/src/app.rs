@@ -1,7 +1,7 @@
 //! What every handler reaches, and how it reaches what may block.
 
 use crate::audit::Audit;
-use crate::auth::Accounts;
+use crate::auth::{Accounts, Grant};
 use crate::budget::Budget;
 use crate::control::{Control, ControlError};
 use crate::downloads::Downloads;
@@ -178,6 +178,16 @@ impl App {
             }
         }
         (readable, missing)
+    }
+
+    /// Which of these volumes, that do not answer, somebody is told of who may do this: those that may have something of cameras that he may
+    /// see. Whoever administers all is told of all.
+    pub(crate) fn missing_for(&self, grant: &Grant, missing: Vec<String>) -> Vec<String> {
+        let library = &self.services.library;
+        let is_his = |stream: &StreamName| grant.may_see(stream.camera());
+        let is_told =
+            |volume: &String| grant.may_administer() || grant.sees_any() && library.may_have(volume, is_his);
+        missing.into_iter().filter(is_told).collect()
     }
 }
 

@@ -43,6 +43,14 @@ impl Grant {
         }
     }
 
+    /// Whether there may be cameras of which footage may be seen.
+    pub fn sees_any(&self) -> bool {
+        match &self.cameras {
+            Cameras::All => true,
+            Cameras::Only(names) => !names.is_empty(),
+        }
+    }
+
     /// Whether a camera, its recording and its holds may be changed.
     pub fn may_change(&self, camera: &str) -> bool {
         self.role == Role::Admin && self.may_see(camera)
@@ -66,14 +74,15 @@ mod tests {
     fn what_each_grant_allows() {
         let all = |role| Grant { role, cameras: Cameras::All };
         let table = [
-            (all(Role::Admin), [true, true, true, true, true]),
-            (all(Role::Viewer), [true, true, false, false, false]),
-            (grant(Role::Admin, &["door"]), [true, false, true, false, false]),
-            (grant(Role::Viewer, &["door"]), [true, false, false, false, false]),
-            (grant(Role::Admin, &[]), [false; 5]),
+            (all(Role::Admin), [true, true, true, true, true, true]),
+            (all(Role::Viewer), [true, true, true, false, false, false]),
+            (grant(Role::Admin, &["door"]), [true, true, false, true, false, false]),
+            (grant(Role::Viewer, &["door"]), [true, true, false, false, false, false]),
+            (grant(Role::Admin, &[]), [false; 6]),
         ];
         for (grant, expected) in table {
             let told = [
+                grant.sees_any(),
                 grant.may_see("door"),
                 grant.may_see("yard"),
                 grant.may_change("door"),

@@ -16,6 +16,7 @@ use keha_fs::{Hold, HoldId, HoldRequest, StreamId, StreamName, Uuid, WallTime};
 use keha_player::library::Snapshot;
 use keha_player::units::time::rfc3339;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// A hold.
@@ -85,7 +86,8 @@ struct PlacedHold {
     volume: Option<String>,
 }
 
-/// The holds on cameras that may be seen, in the order of their making. What is held in volumes that do not answer is not known: `X-Keha-Missing-Volumes` names them.
+/// The holds on cameras that may be seen, in the order of their making. What is held in volumes that do not answer is not known:
+/// `X-Keha-Missing-Volumes` names those that may have something of these cameras.
 #[utoipa::path(get, path = "/holds", tag = "holds", responses((status = 200, description = "The holds", body = Vec<HoldDocument>)))]
 pub(super) async fn list(State(app): State<App>, Asking(identity): Asking) -> Result<Response, Problem> {
     let told = app.read(identity.name.clone(), move |app| {
@@ -101,7 +103,7 @@ pub(super) async fn list(State(app): State<App>, Asking(identity): Asking) -> Re
                 documents.extend(seen.then(|| document(&snapshot.name, name.as_ref(), &hold)));
             }
         }
-        Ok((documents, missing))
+        Ok((documents, app.missing_for(&identity.grant, missing)))
     });
     let (documents, missing) = told.await?;
     Ok(told_missing(Json(documents).into_response(), &missing))
@@ -112,7 +114,7 @@ pub(super) async fn list(State(app): State<App>, Asking(identity): Asking) -> Re
 #[utoipa::path(post, path = "/holds", tag = "holds", request_body = NewHold,
     responses((status = 201, description = "It is held", body = MadeHold), (status = 404, description = "Nothing is there, and nothing is to come"),
         (status = 409, description = "There is no room to hold it"), (status = 422, description = "The range, the label or the expiry does not do"),
-        (status = 503, description = "Nothing is there, and a volume does not answer that may have it")))]
+        (status = 503, description = "Nothing is there, and a volume does not answer that may have it; or it reaches into what is to come, and that cannot be noted: nothing is held")))]
 pub(super) async fn add(
     State(app): State<App>,
     Asking(identity): Asking,
@@ -168,7 +170,7 @@ pub(super) async fn add(
 /// Lifts a hold: its footage is overwritten in its turn.
 #[utoipa::path(delete, path = "/holds/{hold}", tag = "holds", params(("hold" = String, Path, description = "Its identity")),
     responses((status = 204, description = "Done"), (status = 404, description = "There is none of that identity"),
-        (status = 503, description = "There is none, but it may stand in a volume that does not answer")))]
+        (status = 503, description = "There is none, but it may stand in a volume that does not answer; or it reaches into what is to come, and that it ends cannot be noted: it stands")))]
 pub(super) async fn lift(
     State(app): State<App>,
     Asking(identity): Asking,
@@ -177,6 +179,7 @@ pub(super) async fn lift(
 ) -> Result<StatusCode, Problem> {
     let none = || Problem::new(StatusCode::NOT_FOUND, "there is no such hold: see /api/v1/holds");
     let id = HoldId(hold.parse::<Uuid>().map_err(|_| none())?);
+    let asks = Arc::clone(&identity);
     let camera = app.read(identity.name.clone(), move |app| {
         let (snapshots, missing) = app.snapshots_and_missing();
         let held = snapshots.into_iter().find_map(|snapshot| {
@@ -185,9 +188,9 @@ pub(super) async fn lift(
             subject.tell(in_words(name.as_ref(), &hold));
             Some(name)
         });
-        let unknown = || match missing.is_empty() {
-            true => none(),
-            false => ControlError::Away(missing).into(),
+        let unknown = || match app.missing_for(&asks.grant, missing) {
+            missing if missing.is_empty() => none(),
+            missing => ControlError::Away(missing).into(),
         };
         held.ok_or_else(unknown)
     });

@@ -267,6 +267,16 @@ impl Library {
         streams.into_iter().map(whole).collect()
     }
 
+    /// Whether a volume may have something of a stream for which this holds, by what its tables said when it answered last: of one that never
+    /// did nothing is known, so it may.
+    pub fn may_have(&self, volume: &str, holds: impl Fn(&StreamName) -> bool) -> bool {
+        let shelf = self.shelves().into_iter().find(|shelf| shelf.name == volume);
+        let may = |shelf: Arc<Shelf>| {
+            shelf.seen().is_none_or(|seen| seen.known().any(|known| holds(&known.stream.name)))
+        };
+        shelf.is_some_and(may)
+    }
+
     /// Something changed that the next who asks has to be told, however young the snapshots are.
     pub fn outdate(&self) {
         self.shelves().iter().for_each(|shelf| shelf.outdate());

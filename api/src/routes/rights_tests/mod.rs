@@ -1,6 +1,7 @@
 //! Who gets what from which path: every path that is described, with every kind of right that somebody may bring, over real footage, a
 //! real hold and a real export of a camera that is his and of one that is not.
 
+mod missing;
 mod rows;
 mod world;
 
