@@ -36,7 +36,8 @@ pub trait Control: Send + Sync + 'static {
     /// after any crash, too.
     ///
     /// # Errors
-    /// [`ControlError::Unknown`]; [`ControlError::Conflict`] for a camera that was not moved, and where its own volume does not take it.
+    /// [`ControlError::Unknown`]; [`ControlError::Conflict`] for a camera that was not moved, and where its own volume does not take it;
+    /// [`ControlError::Unkept`]: it returned, but that is so only until the server is started again.
     fn return_camera(&self, name: &str) -> Result<(), ControlError>;
 
     /// Connects to an address and says what it offers. Records nothing. Takes some seconds at most.
@@ -48,25 +49,26 @@ pub trait Control: Send + Sync + 'static {
     /// Begins or ends the recording of one stream, until it is said otherwise. When this returns it is so after any crash, too.
     ///
     /// # Errors
-    /// [`ControlError::Unknown`], [`ControlError::Failed`].
+    /// [`ControlError::Unknown`], [`ControlError::Failed`]; [`ControlError::Unkept`]: it is so until the server is started again.
     fn set_recording(&self, stream: &StreamName, on: bool) -> Result<(), ControlError>;
 
     /// Holds a range, in the volume that the stream is recorded into. See [`keha_fs::Writer::add_hold`].
     ///
     /// # Errors
-    /// [`ControlError::Volume`]; [`ControlError::Unknown`] for a stream that no volume which is being written has.
+    /// [`ControlError::Volume`]; [`ControlError::Unknown`] for a stream that no volume which is being written has;
+    /// [`ControlError::Unkept`] where it reaches into what is to come and that cannot be noted: nothing is held then.
     fn add_hold(&self, request: HoldRequest) -> Result<Hold, ControlError>;
 
     /// Holds a range in this volume.
     ///
     /// # Errors
-    /// [`ControlError::Volume`]; [`ControlError::Unknown`] for a volume that is not being written.
+    /// [`ControlError::Volume`]; [`ControlError::Unknown`] for a volume that is not being written; [`ControlError::Unkept`] as there.
     fn add_hold_in(&self, volume: &str, request: HoldRequest) -> Result<Hold, ControlError>;
 
-    /// Lifts a hold. Returns what it was.
+    /// Lifts a hold. Returns what it was. Where it reaches into what is to come, it goes on nowhere after any crash.
     ///
     /// # Errors
-    /// [`ControlError::Volume`]; [`ControlError::Unknown`].
+    /// [`ControlError::Volume`]; [`ControlError::Unknown`]; [`ControlError::Unkept`] where that cannot be noted: it stands as before then.
     fn lift_hold(&self, id: HoldId) -> Result<Hold, ControlError>;
 
     /// The newest samples of a stream from memory; `None` for a stream that is not recorded.
@@ -331,6 +333,14 @@ pub enum ControlError {
     /// It may stand in these volumes, which do not answer.
     #[error("{}: no answer, and it may stand there", .0.join(", "))]
     Away(Vec<String>),
+    /// What has to outlive the server is not written to the state directory.
+    #[error("{what}: {source}")]
+    Unkept {
+        /// What became of what was asked.
+        what: String,
+        /// What is wrong.
+        source: crate::Error,
+    },
     /// Recording is being ended: nothing is changed any more.
     #[error("the server is being stopped: ask again when it is back")]
     Ending,

@@ -25,6 +25,14 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A file of the state directory is not known to be written.
+    #[error("{} is not written: {why}; look at the disk of the state directory, and ask again", path.display())]
+    Unkept {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// An address is not to be had.
     #[error("cannot listen on {address}: {source}")]
     Listen {

@@ -15,9 +15,11 @@
 //! that when the export is asked for next. Noting comes before holding, so that no hold stands that no export knows of; one that a crash
 //! left so ends with the time that the export was to be kept.
 //!
-//! Who asks waits for nobody who changes something: what is known is locked to be read and to be replaced, never while the disk writes.
+//! Who asks waits for nobody who changes something, and who changes something only for the disk ([`crate::keeping`]): where that does not
+//! answer, the change is taken back.
 
 use crate::error::Result;
+use crate::keeping::{Keeping, PATIENCE};
 use crate::marks::MarkFiles;
 use crate::routes::Container;
 use crate::state::{StateFile, put_aside};
@@ -28,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The most exports that are kept, of all users together.
@@ -122,15 +125,17 @@ impl Export {
 
 /// All exports, in `exports.json` of the state directory.
 pub(crate) struct Exports {
-    file: StateFile,
-    known: Mutex<BTreeMap<String, Export>>,
-    /// Held through a change; `known` is not.
-    changing: Mutex<()>,
+    known: Keeping<Known>,
+    /// How long whoever changes one waits for the disk.
+    patience: Duration,
     /// Those that are being measured, or wait for it.
     measuring: Mutex<BTreeSet<String>>,
     turns: Arc<Semaphore>,
     pub(crate) marks: MarkFiles,
 }
+
+/// By their identifiers.
+type Known = BTreeMap<String, Export>;
 
 /// An export that is being measured, or waits for it, until this is dropped.
 pub(crate) struct Measuring {
@@ -155,10 +160,10 @@ impl Exports {
             }
         };
         let marks = MarkFiles::open(directory, |id| known.contains_key(id));
+        let unkept = "exports are as they are only until the server is started again";
         Ok(Exports {
-            file,
-            known: Mutex::new(known),
-            changing: Mutex::default(),
+            known: Keeping::new(file, known, render, unkept),
+            patience: PATIENCE,
             measuring: Mutex::default(),
             turns: Arc::new(Semaphore::new(MEASURED_AT_ONCE)),
             marks,
@@ -167,47 +172,62 @@ impl Exports {
 
     /// Those that have not expired.
     pub(crate) fn all(&self, now: Timestamp) -> Vec<(String, Export)> {
-        self.known()
-            .iter()
-            .filter(|(_, export)| now < export.expires)
-            .map(|(id, export)| (id.clone(), export.clone()))
-            .collect()
+        let stands = |(_, export): &(&String, &Export)| now < export.expires;
+        self.known.look(|known| {
+            known.iter().filter(stands).map(|(id, export)| (id.clone(), export.clone())).collect()
+        })
     }
 
     /// One of them.
     pub(crate) fn get(&self, id: &str, now: Timestamp) -> Option<Export> {
-        self.known().get(id).filter(|export| now < export.expires).cloned()
+        self.known.look(|known| known.get(id).filter(|export| now < export.expires).cloned())
     }
 
     /// Changes one (or, from or to `None`, adds or removes it), and forgets those that expired. Blocks until it is durable. Answers
     /// what the change does.
     ///
     /// # Errors
-    /// Where the file cannot be written; [`crate::Error::Refused`] where there are too many.
+    /// [`crate::Error::Unkept`] where the file cannot be written, or its disk does not answer in time: it is as before then.
+    /// [`crate::Error::Refused`] where there are too many.
     pub(crate) fn change<T>(
         &self,
         id: &str,
         now: Timestamp,
         change: impl FnOnce(&mut Option<Export>) -> T,
     ) -> Result<T> {
-        let _changing = lock(&self.changing);
-        let mut changed = self.known().clone();
-        changed.retain(|_, export| now < export.expires);
-        let mut export = changed.remove(id);
-        let is_new = export.is_none();
-        let done = change(&mut export);
-        if let Some(export) = export.as_ref().filter(|_| is_new) {
-            room_for(export, &changed)?;
+        let (before, after, done) = self.known.change(|known| {
+            let mut changed = known.clone();
+            changed.retain(|_, export| now < export.expires);
+            let mut export = changed.remove(id);
+            let is_new = export.is_none();
+            let done = change(&mut export);
+            if let Some(export) = export.as_ref().filter(|_| is_new) {
+                room_for(export, &changed)?;
+            }
+            changed.extend(export.clone().map(|export| (id.to_owned(), export)));
+            Ok::<_, crate::Error>((std::mem::replace(known, changed), export, done))
+        })?;
+        if let Err(error) = self.known.keep(self.patience) {
+            self.take_back(id, before.get(id), after.as_ref());
+            return Err(error);
         }
-        changed.extend(export.map(|export| (id.to_owned(), export)));
-        let bytes = serde_json::to_vec_pretty(&changed).unwrap_or_default();
-        self.file.change(|_| Ok((bytes, ())))?;
-        let before = std::mem::replace(&mut *self.known(), changed);
-        let known = self.known();
-        let gone: Vec<&String> = before.keys().filter(|id| !known.contains_key(*id)).collect();
-        drop(known);
-        gone.into_iter().for_each(|id| self.marks.forget(id));
+        let stand: BTreeSet<String> = self.known.look(|known| known.keys().cloned().collect());
+        before.keys().filter(|id| !stand.contains(*id)).for_each(|id| self.marks.forget(id));
         Ok(done)
+    }
+
+    /// One is what it was before, unless somebody has changed it since.
+    fn take_back(&self, id: &str, before: Option<&Export>, after: Option<&Export>) {
+        self.known.change(|known| {
+            if known.get(id) != after {
+                return;
+            }
+            match before {
+                Some(before) => drop(known.insert(id.to_owned(), before.clone())),
+                None => drop(known.remove(id)),
+            }
+        });
+        self.known.soon();
     }
 
     /// Marks one as being measured; `None` if it is already.
@@ -215,10 +235,10 @@ impl Exports {
         let begun = lock(&self.measuring).insert(id.to_owned());
         begun.then(|| Measuring { exports: Arc::clone(self), id: id.to_owned() })
     }
+}
 
-    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Export>> {
-        lock(&self.known)
-    }
+fn render(known: &Known) -> Vec<u8> {
+    serde_json::to_vec_pretty(known).unwrap_or_default()
 }
 
 impl Measuring {
@@ -277,6 +297,7 @@ mod tests {
     use crate::routes::Container;
     use jiff::{SignedDuration, Timestamp};
     use std::sync::Arc;
+    use std::time::Duration;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -363,28 +384,26 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_waits_for_no_disk_that_writes_a_change() {
+    fn who_asks_waits_for_no_disk_and_what_it_does_not_take_in_time_is_taken_back() {
         let directory = tempfile::tempdir().expect("a directory");
-        let exports = Exports::open(directory.path()).expect("none yet");
+        let open = || Exports::open(directory.path()).expect("a file");
+        let exports = Exports { patience: Duration::from_millis(200), ..open() };
+        exports.change("b", NOW, |new| *new = Some(export(10))).expect("added");
         // Another process changes the file, and takes its time.
         let lock = std::fs::File::create(directory.path().join("exports.json.lock")).expect("made");
         lock.lock().expect("locked");
-        let (begun, begins) = std::sync::mpsc::channel();
-        std::thread::scope(|scope| {
-            let exports = &exports;
-            let change = scope.spawn(move || {
-                exports.change("a", NOW, |new| {
-                    *new = Some(export(10));
-                    begun.send(()).expect("somebody waits");
-                })
-            });
-            begins.recv().expect("it is being changed");
-            let asked = exports.known.try_lock().map(|known| known.len());
-            drop(lock);
-            assert_eq!(asked.expect("nobody holds it"), 0);
-            change.join().expect("no panic").expect("changed");
+        let refused = exports.change("a", NOW, |new| {
+            *new = Some(export(10));
+            7
         });
-        assert!(exports.get("a", NOW).is_some());
+        assert!(matches!(refused, Err(crate::Error::Unkept { .. })), "{refused:?}");
+        assert!(exports.change("b", NOW, Option::take).is_err());
+        assert!(exports.get("a", NOW).is_none() && exports.get("b", NOW).is_some(), "as before");
+        drop(lock);
+        let exports = Exports { patience: Duration::from_secs(60), ..exports };
+        exports.change("c", NOW, |new| *new = Some(export(10))).expect("it answers again");
+        let stand: Vec<String> = open().all(NOW).into_iter().map(|(id, _)| id).collect();
+        assert_eq!(stand, ["b", "c"]);
     }
 
     #[tokio::test]

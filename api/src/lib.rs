@@ -1,5 +1,5 @@
 //! Keha's HTTP interface: who may do what ([`auth`]), the gate that every request passes, live and recorded footage, exports, holds,
-//! cameras, what happened ([`events`]), and the files that outlive the server ([`state`]).
+//! cameras, what happened ([`events`]), and the files that outlive the server ([`state`], [`keeping`]).
 //!
 //! What is recorded is reached through `keha-player` alone; cameras and holds are changed through a trait that this crate defines
 //! and others implement.
@@ -23,6 +23,7 @@ mod extract;
 mod filed;
 mod gate;
 mod handover;
+pub mod keeping;
 mod lease;
 mod live;
 mod marks;

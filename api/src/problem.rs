@@ -99,6 +99,7 @@ impl From<Error> for Problem {
             Error::Io { .. } | Error::State { .. } | Error::Listen { .. } => {
                 return Problem::internal(&error);
             }
+            Error::Unkept { .. } => return unkept(&error, "what was asked"),
         };
         Problem::new(status, error.to_string())
     }
@@ -117,6 +118,7 @@ impl From<ControlError> for Problem {
                 let why = error.to_string();
                 return Problem::wait(StatusCode::SERVICE_UNAVAILABLE, &why, Duration::from_secs(10));
             }
+            ControlError::Unkept { ref what, ref source } => return unkept(source, what),
             ControlError::Ending => {
                 let why = "the server is being stopped";
                 return Problem::wait(StatusCode::SERVICE_UNAVAILABLE, why, Duration::from_secs(10));
@@ -127,6 +129,15 @@ impl From<ControlError> for Problem {
         };
         Problem::new(status, error.to_string())
     }
+}
+
+/// Something is not known to outlive the server. Which file that is about the log says: it names paths of this machine.
+fn unkept(error: &Error, what: &str) -> Problem {
+    tracing::error!(%error, "a request could not be done");
+    let why = format!(
+        "{what}: the disk of the state directory refuses it, or does not answer; the server's log says why"
+    );
+    Problem::wait(StatusCode::SERVICE_UNAVAILABLE, &why, Duration::from_secs(10))
 }
 
 impl From<keha_fs::Error> for Problem {

@@ -102,7 +102,8 @@ pub(super) async fn list(State(app): State<App>, Asking(identity): Asking) -> Js
 /// kept, if there is room for that; else it goes when its turn comes (`held` is false).
 #[utoipa::path(post, path = "/exports", tag = "footage", request_body = NewExport,
     responses((status = 201, description = "It can be asked for", body = ExportDocument), (status = 404, description = "Nothing is recorded there"),
-        (status = 409, description = "It does not fit into one file: choose a part"), (status = 422, description = "The streams, the range or the format does not do, or there are too many exports")))]
+        (status = 409, description = "It does not fit into one file: choose a part"), (status = 422, description = "The streams, the range or the format does not do, or there are too many exports"),
+        (status = 503, description = "It cannot be noted: the disk of the state directory refuses it, or does not answer")))]
 pub(super) async fn add(
     State(app): State<App>,
     Asking(identity): Asking,

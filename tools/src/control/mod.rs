@@ -25,8 +25,8 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// How long either side waits for the other.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long a client waits for a change to stand: rounds on a slow disk.
-const HOLD_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a client waits for a change to stand: rounds on a slow disk, and then the disk of the state directory.
+const HOLD_PATIENCE: Duration = Duration::from_secs(75);
 
 /// Which file a volume is, whatever path leads there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

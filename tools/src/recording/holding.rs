@@ -8,22 +8,21 @@ use keha_fs::{HoldId, HoldRoom, Holder, RetentionReport, Uuid};
 /// Makes a hold for whoever asks over the control socket.
 pub(super) fn add(holder: &Holder, order: &HoldOrder, above: Option<&dyn Above>) -> String {
     let request = order.request().map_err(anyhow::Error::from);
-    answer(request.and_then(|request| {
-        let hold = holder.add(request.clone())?;
-        if let Some(above) = above {
-            above.held(&request, &hold);
-        }
-        Ok(Answer::Hold { id: hold.id.0 })
-    }))
+    let held = request.and_then(|request| match above {
+        Some(above) => above.hold(holder, request),
+        None => Ok(holder.add(request)?),
+    });
+    answer(held.map(|hold| Answer::Hold { id: hold.id.0 }))
 }
 
 /// Lifts a hold for whoever asks over the control socket.
 pub(super) fn lift(holder: &Holder, id: Uuid, above: Option<&dyn Above>) -> String {
-    let lifted = holder.lift(HoldId(id));
-    if let (Ok(hold), Some(above)) = (&lifted, above) {
-        above.lifted(hold.id);
-    }
-    answer(lifted.map(|hold| Answer::Hold { id: hold.id.0 }).map_err(anyhow::Error::from))
+    let id = HoldId(id);
+    let lifted = match above {
+        Some(above) => above.lift(holder, id),
+        None => holder.lift(id).map_err(anyhow::Error::from),
+    };
+    answer(lifted.map(|hold| Answer::Hold { id: hold.id.0 }))
 }
 
 /// Erases footage for whoever asks over the control socket; answers when that is done.

@@ -45,11 +45,11 @@ pub(crate) trait Above: Send + Sync {
     /// Has a camera return to the volume that it is configured for.
     fn bring_home(&self, camera: &str) -> anyhow::Result<()>;
 
-    /// A hold was made in the volume.
-    fn held(&self, request: &HoldRequest, hold: &Hold);
+    /// Makes a hold in the volume.
+    fn hold(&self, holder: &Holder, request: HoldRequest) -> anyhow::Result<Hold>;
 
-    /// A hold of it was lifted.
-    fn lifted(&self, id: HoldId);
+    /// Lifts a hold of it.
+    fn lift(&self, holder: &Holder, id: HoldId) -> anyhow::Result<Hold>;
 }
 
 /// How a volume is opened.

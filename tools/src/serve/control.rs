@@ -84,10 +84,8 @@ impl Control for Station {
                 self.stopped.change(|streams| streams.retain(|stream| stream.camera() != name));
                 self.bring_all();
             }
-            self.moves.keep();
-            if let Err(error) = self.stopped.keep() {
-                tracing::error!(%error, camera = name, "which of its streams were stopped is still kept");
-            }
+            self.moves.soon();
+            self.stopped.soon();
             Ok(())
         })
     }
@@ -143,9 +141,10 @@ impl Control for Station {
                 };
             });
             drop(change);
-            self.stopped
-                .keep()
-                .map_err(|error| failed(format!("it is so only until the server is started again: {error}")))
+            self.stopped.keep().map_err(|source| {
+                let what = "it is so only until the server is started again".to_owned();
+                ControlError::Unkept { what, source }
+            })
         })
     }
 
@@ -154,13 +153,9 @@ impl Control for Station {
             let name = request.stream.clone();
             for slot in self.those_of(&name) {
                 let Some(holder) = slot.live().as_ref().map(|live| live.writer.holder()) else { continue };
-                match holder.add(request.clone()) {
-                    Err(Error::NoSuchStream { .. }) => {}
-                    done => {
-                        let hold = done?;
-                        self.going_on.holds.note(&slot.name, &request, &hold);
-                        return Ok(hold);
-                    }
+                match self.hold_in(&slot.name, &holder, request.clone()) {
+                    Err(ControlError::Volume(Error::NoSuchStream { .. })) => {}
+                    done => return done,
                 }
             }
             Err(ControlError::Unknown(format!("stream {name} in a volume that is being written")))
@@ -172,33 +167,12 @@ impl Control for Station {
             let slot = self.slot(volume);
             let holder = slot.and_then(|slot| slot.live().as_ref().map(|live| live.writer.holder()));
             let unknown = || ControlError::Unknown(format!("volume {volume} that is being written"));
-            let hold = holder.ok_or_else(unknown)?.add(request.clone())?;
-            self.going_on.holds.note(volume, &request, &hold);
-            Ok(hold)
+            self.hold_in(volume, &holder.ok_or_else(unknown)?, request)
         })
     }
 
     fn lift_hold(&self, id: HoldId) -> Result<Hold, ControlError> {
-        self.unless_ending(|| {
-            let mut failed = None;
-            for slot in self.slots() {
-                let Some(holder) = slot.live().as_ref().map(|live| live.writer.holder()) else { continue };
-                match holder.lift(id) {
-                    Err(Error::NoSuchHold { .. }) => {}
-                    // It may stand in another one, whose disk answers.
-                    Err(error @ (Error::Io { .. } | Error::Stopped(_))) => failed = Some(error),
-                    done => {
-                        let hold = done?;
-                        self.going_on.holds.lifted(hold.id);
-                        return Ok(hold);
-                    }
-                }
-            }
-            if let Some(error) = failed {
-                return Err(error.into());
-            }
-            Err(ControlError::Unknown(format!("hold {} in a volume that is being written", id.0)))
-        })
+        self.unless_ending(|| self.lifting(id, || self.lift_wherever(id))?)
     }
 
     fn tail(&self, stream: &StreamName) -> Option<Tail> {
@@ -218,6 +192,22 @@ impl Station {
             return Err(ControlError::Ending);
         }
         change().map_err(|error| if self.is_ending() { ControlError::Ending } else { error })
+    }
+
+    /// Lifts a hold in the volume that has it.
+    fn lift_wherever(&self, id: HoldId) -> Result<Hold, ControlError> {
+        let mut failed = None;
+        for slot in self.slots() {
+            let Some(holder) = slot.live().as_ref().map(|live| live.writer.holder()) else { continue };
+            match holder.lift(id) {
+                Err(Error::NoSuchHold { .. }) => {}
+                // It may stand in another one, whose disk answers.
+                Err(error @ (Error::Io { .. } | Error::Stopped(_))) => failed = Some(error),
+                done => return Ok(done?),
+            }
+        }
+        let unknown = || ControlError::Unknown(format!("hold {} in a volume that is being written", id.0));
+        Err(failed.map_or_else(unknown, ControlError::from))
     }
 
     /// The volume of this name, the first one where none is given.
@@ -274,7 +264,7 @@ impl Station {
             return Err(failed(error));
         }
         self.moves.settle(name, &home);
-        self.moves.keep();
+        self.moves.soon();
         Ok(())
     }
 

@@ -195,7 +195,7 @@ impl Station {
             let _change = self.change();
             self.change_to(config, kept);
         }
-        self.keep_moves();
+        self.moves.soon();
     }
 
     fn change_to(self: &Arc<Self>, config: &Config, kept: keha_api::Result<KeptCameras>) {
@@ -424,8 +424,7 @@ impl Station {
         }
         slot.end();
         let _ = self.wake.send(Wake::Tried(slot.name.clone()));
-        // What a state directory on a disk that hangs holds up comes last: its cameras are recorded.
-        self.keep_moves();
+        self.moves.soon();
         if is_opened {
             self.learn_holds(slot);
         }

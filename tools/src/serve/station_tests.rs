@@ -5,10 +5,10 @@ use crate::config::server::from_file;
 use crate::recording::document::tests::round;
 use crate::serve::failover::place::Move;
 use crate::serve::slot::Left;
-use keha_api::control::{CameraSettings, Control};
-use keha_fs::Undone;
+use keha_api::control::{CameraSettings, Control, ControlError};
+use keha_fs::{HoldRequest, Undone, Volume};
 use keha_recorder::Crossing;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::sync::mpsc::{Receiver, channel, sync_channel};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,7 +34,9 @@ impl World {
         let (wake, woken) = sync_channel(1000);
         let read: ReadConfig = Box::new(move || from_file(&file));
         let config = read().expect("a configuration");
-        let station = Arc::new(Station::new(read, Library::default(), &state, wake));
+        let mut station = Station::new(read, Library::default(), &state, wake);
+        station.going_on = GoingOn::new(ToCome::open(&state).waiting(Duration::from_millis(200)));
+        let station = Arc::new(station);
         {
             let _edit = station.edit();
             station.apply(&config);
@@ -53,16 +55,21 @@ impl World {
     fn slot(&self) -> Arc<Slot> {
         self.station.slot("main").expect("it is configured")
     }
+
+    /// Whoever changes this file of the state directory waits, as for a disk that does not answer, until this is dropped.
+    fn hang(&self, file: &str) -> File {
+        let lock = self.dir.path().join(format!("state/{file}.lock"));
+        let held = OpenOptions::new().create(true).truncate(false).write(true).open(lock).expect("a file");
+        held.lock().expect("it is free");
+        held
+    }
 }
 
 /// Whoever kept something held what everybody needs who changes something: also cameras whose volume failed did not go over.
 #[test]
 fn while_a_camera_is_being_kept_on_a_disk_that_does_not_answer_others_make_changes() {
     let world = World::new(&format!("[[cameras]]\nname = \"yard\"\nurl = \"{URL}\"\n"));
-    // Whoever changes the file waits for this, as for a disk.
-    let lock = world.dir.path().join("state/cameras.json.lock");
-    let held = OpenOptions::new().create(true).truncate(false).write(true).open(lock).expect("a file");
-    held.lock().expect("it is free");
+    let hung = world.hang("cameras.json");
     let (station, adds) = (Arc::clone(&world.station), Arc::clone(&world.station));
     let settings = CameraSettings { url: URL.to_owned(), streams: Vec::new(), login: None, volume: None };
     let adding = thread::spawn(move || adds.add_camera("door", &settings));
@@ -80,7 +87,7 @@ fn while_a_camera_is_being_kept_on_a_disk_that_does_not_answer_others_make_chang
     assert!(!adding.is_finished(), "it is not answered for before it is kept");
     let door = world.station.wanted().get("door").cloned().expect("it is wanted");
     assert!(world.slot().records(&door), "but it is recorded");
-    held.unlock().expect("it was held");
+    drop(hung);
     adding.join().expect("it ends").expect("it is kept");
     assert!(world.station.kept.read().expect("readable").contains_key("door"));
     world.station.end();
@@ -196,4 +203,50 @@ fn a_volume_that_is_no_longer_configured_and_cannot_be_closed_holds_up_no_change
     drop(looks);
     assert!(world.station.end().error.is_none());
     assert!(slot.live().is_none(), "the end waits for it");
+}
+
+/// Requests waited for that disk as long as it took, each with a thread, and those that needed nothing of it behind them.
+#[test]
+fn what_is_still_to_come_is_held_and_lifted_only_where_that_can_be_noted_and_the_rest_at_once() {
+    let world = World::new(&format!("[[cameras]]\nname = \"yard\"\nurl = \"{URL}\"\n"));
+    let station = &world.station;
+    let hold = |from_s: i64, to_s: i64| {
+        let (from, to) = (now().plus_ns(from_s * 1_000_000_000), now().plus_ns(to_s * 1_000_000_000));
+        let (stream, label) = (StreamName::new("yard").expect("a name"), String::new());
+        station.add_hold_in("main", HoldRequest { stream, from, to, label, expires: None })
+    };
+    let standing = || Volume::open(&world.slot().path).expect("a volume").holds().len();
+    let began = Instant::now();
+    let past = loop {
+        match hold(-60, -3) {
+            Ok(past) if !past.growing => break past,
+            Ok(early) => drop(station.lift_hold(early.id).expect("lifted")),
+            Err(error) => assert!(began.elapsed() < PATIENCE, "{error}"),
+        }
+        thread::sleep(Duration::from_millis(100));
+    };
+    let hung = world.hang("to_come.json");
+    let refused = hold(-60, 3600).expect_err("that cannot be noted");
+    assert!(matches!(refused, ControlError::Unkept { .. }), "{refused}");
+    assert!(refused.to_string().contains("to_come.json"), "{refused}");
+    assert_eq!(standing(), 1, "it is lifted again");
+    station.lift_hold(past.id).expect("that needs no file");
+    drop(hung);
+    let growing = loop {
+        // The thread that hung there may be at it still.
+        match hold(-60, 3600) {
+            Ok(growing) => break growing,
+            Err(error) => assert!(began.elapsed() < PATIENCE, "{error}"),
+        }
+    };
+    let hung = world.hang("to_come.json");
+    let refused = station.lift_hold(growing.id).expect_err("that cannot be noted");
+    assert!(matches!(refused, ControlError::Unkept { .. }), "{refused}");
+    assert_eq!(standing(), 1, "it stands");
+    drop(hung);
+    while let Err(error) = station.lift_hold(growing.id) {
+        assert!(began.elapsed() < PATIENCE, "{error}");
+    }
+    assert_eq!(standing(), 0);
+    station.end();
 }

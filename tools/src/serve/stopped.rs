@@ -5,12 +5,12 @@
 //! that is not recorded cannot be made up for. What cannot be kept counts all the same, until the server ends.
 
 use keha_api::Error;
+use keha_api::keeping::{Keeping, PATIENCE};
 use keha_api::state::{StateFile, put_aside};
 use keha_fs::StreamName;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The version of the file.
 const SCHEMA: u32 = 1;
@@ -23,12 +23,7 @@ struct File {
 }
 
 /// All of them.
-pub(super) struct Stopped {
-    file: StateFile,
-    streams: Mutex<BTreeSet<StreamName>>,
-    /// What stands in the file, if that is known. Who writes holds this; nobody else waits for that disk.
-    written: Mutex<Option<BTreeSet<StreamName>>>,
-}
+pub(super) struct Stopped(Keeping<BTreeSet<StreamName>>);
 
 impl Stopped {
     /// Those that a server before this one kept.
@@ -40,40 +35,36 @@ impl Stopped {
             }
             BTreeSet::new()
         });
-        Stopped { file, written: Mutex::new(Some(streams.clone())), streams: Mutex::new(streams) }
+        let unkept = "which streams are stopped is so only until the server is started again";
+        Stopped(Keeping::new(file, streams, render, unkept))
     }
 
     pub(super) fn all(&self) -> BTreeSet<StreamName> {
-        lock(&self.streams).clone()
+        self.0.look(BTreeSet::clone)
     }
 
     /// Changes which they are, from now on until the server ends. Waits for no disk.
     pub(super) fn change(&self, change: impl FnOnce(&mut BTreeSet<StreamName>)) {
-        change(&mut lock(&self.streams));
+        self.0.change(change);
     }
 
-    /// Writes down what has changed. When this returns it survives any crash. May take as long as the disk does.
+    /// Has what has changed written down. Nobody waits for it.
+    pub(super) fn soon(&self) {
+        self.0.soon();
+    }
+
+    /// Writes down what has changed. When this returns it survives any crash.
     ///
     /// # Errors
-    /// Where it cannot be kept.
+    /// Where it cannot be kept, or that disk does not answer for [`PATIENCE`].
     pub(super) fn keep(&self) -> Result<(), Error> {
-        let mut written = lock(&self.written);
-        let streams = self.all();
-        if written.as_ref() == Some(&streams) {
-            return Ok(());
-        }
-        let file = File { schema: SCHEMA, streams: streams.iter().map(StreamName::to_string).collect() };
-        let bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
-        // What the file has after an error is not known.
-        *written = None;
-        self.file.change(|_| Ok((bytes, ())))?;
-        *written = Some(streams);
-        Ok(())
+        self.0.keep(PATIENCE)
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn render(streams: &BTreeSet<StreamName>) -> Vec<u8> {
+    let file = File { schema: SCHEMA, streams: streams.iter().map(StreamName::to_string).collect() };
+    serde_json::to_vec_pretty(&file).unwrap_or_default()
 }
 
 /// # Errors

@@ -4,12 +4,12 @@
 //! A file that is damaged is put aside, and the log says so: cameras are recorded where they are configured then. What cannot be kept
 //! counts all the same, until the server ends: the disk of the state directory may be the one that failed.
 
+use keha_api::keeping::{Keeping, PATIENCE};
 use keha_api::state::{StateFile, put_aside};
 use keha_fs::{StreamId, StreamName, Uuid, WallTime};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The version of the file.
 const SCHEMA: u32 = 1;
@@ -55,12 +55,7 @@ struct Kept {
 }
 
 /// All of them.
-pub(in crate::serve) struct Moves {
-    file: StateFile,
-    now: Mutex<Kept>,
-    /// What stands in the file, as far as is known.
-    written: Mutex<Kept>,
-}
+pub(in crate::serve) struct Moves(Keeping<Kept>);
 
 impl Moves {
     /// Those that a server before this one kept.
@@ -72,82 +67,72 @@ impl Moves {
             }
             Kept::default()
         });
-        Moves { file, now: Mutex::new(kept.clone()), written: Mutex::new(kept) }
-    }
-
-    fn now(&self) -> MutexGuard<'_, Kept> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+        let unkept = "where cameras were moved is so only until the server is started again";
+        Moves(Keeping::new(file, kept, render, unkept))
     }
 
     /// Where a camera of this volume is recorded instead, if so.
     pub(in crate::serve) fn of(&self, camera: &str, home: &str) -> Option<Moved> {
-        self.now().cameras.get(camera).filter(|moved| moved.home == home).cloned()
+        self.0.look(|now| now.cameras.get(camera).filter(|moved| moved.home == home).cloned())
     }
 
     /// The camera is recorded elsewhere from now on, or where it is configured.
     pub(in crate::serve) fn set(&self, camera: &str, moved: Option<Moved>) {
-        let mut now = self.now();
-        match moved {
+        self.0.change(|now| match moved {
             Some(moved) => drop(now.cameras.insert(camera.to_owned(), moved)),
             None => drop(now.cameras.remove(camera)),
-        }
+        });
     }
 
     /// Cameras that are not there any more, or have another volume now, are forgotten, and so are their streams.
     pub(in crate::serve) fn retain(&self, homes: &BTreeMap<String, String>) {
-        let mut now = self.now();
-        now.cameras.retain(|camera, moved| homes.get(camera) == Some(&moved.home));
-        now.streams.retain(|stream, _| homes.contains_key(stream.camera()));
+        self.0.change(|now| {
+            now.cameras.retain(|camera, moved| homes.get(camera) == Some(&moved.home));
+            now.streams.retain(|stream, _| homes.contains_key(stream.camera()));
+        });
     }
 
     /// Which stream is meant by a name.
     pub(in crate::serve) fn identity(&self, stream: &StreamName) -> Option<StreamId> {
-        self.now().streams.get(stream).copied()
+        self.0.look(|now| now.streams.get(stream).copied())
     }
 
     /// This is the identity of a stream.
     pub(in crate::serve) fn learn(&self, stream: StreamName, id: StreamId) {
-        self.now().streams.insert(stream, id);
+        self.0.change(|now| now.streams.insert(stream, id));
     }
 
     /// The camera has this volume now: that it was moved from another is of no account any more.
     pub(in crate::serve) fn settle(&self, camera: &str, home: &str) {
-        self.now().cameras.retain(|name, moved| name != camera || moved.home == home);
+        self.0.change(|now| now.cameras.retain(|name, moved| name != camera || moved.home == home));
     }
 
     /// A camera is not there any more.
     pub(in crate::serve) fn forget(&self, camera: &str) {
-        let mut now = self.now();
-        now.cameras.remove(camera);
-        now.streams.retain(|stream, _| stream.camera() != camera);
+        self.0.change(|now| {
+            now.cameras.remove(camera);
+            now.streams.retain(|stream, _| stream.camera() != camera);
+        });
     }
 
-    /// Whether something is not written down.
-    pub(in crate::serve) fn is_changed(&self) -> bool {
-        let written = self.written.try_lock();
-        written.map_or(true, |written| *written != *self.now())
+    /// Has what has changed written down. Nobody waits for it: that disk may be the one that failed.
+    pub(in crate::serve) fn soon(&self) {
+        self.0.soon();
     }
 
-    /// Writes down what has changed. When this returns it survives any crash, unless the log says otherwise. May take as long as the disk
-    /// does.
-    pub(in crate::serve) fn keep(&self) {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.now().clone();
-        if *written == now {
-            return;
-        }
-        let streams = now.streams.iter().map(|(name, id)| (name.to_string(), id.to_string())).collect();
-        let file = File { schema: SCHEMA, cameras: now.cameras.clone(), streams };
-        let bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
-        match self.file.change(|_| Ok((bytes, ()))) {
-            Ok(()) => *written = now,
-            Err(error) => {
-                // What the file has now is not known.
-                *written = Kept::default();
-                tracing::error!(%error, "where cameras were moved is so only until the server is started again");
-            }
-        }
+    /// Writes down what has changed. When this returns it survives any crash.
+    ///
+    /// # Errors
+    /// Where it cannot be kept, or that disk does not answer for [`PATIENCE`].
+    pub(in crate::serve) fn keep(&self) -> keha_api::Result<()> {
+        self.0.keep(PATIENCE)
     }
+}
+
+fn render(kept: &Kept) -> Vec<u8> {
+    let streams = kept.streams.iter().map(|(name, id)| (name.to_string(), id.to_string())).collect();
+    let file = File { schema: SCHEMA, cameras: kept.cameras.clone(), streams };
+    serde_json::to_vec_pretty(&file).unwrap_or_default()
 }
 
 /// # Errors
@@ -185,7 +170,7 @@ mod tests {
         moves.learn(name("front"), id);
         moves.learn(name("shed"), id);
         moves.set("yard", None);
-        moves.keep();
+        moves.keep().expect("kept");
         let again = Moves::open(dir.path());
         assert_eq!(again.of("front", "main"), Some(moved));
         assert_eq!((again.of("yard", "main"), again.identity(&name("front"))), (None, Some(id)));
@@ -193,7 +178,7 @@ mod tests {
         assert_eq!(again.of("front", "third"), None);
         let homes = [("front".to_owned(), "third".to_owned())].into();
         again.retain(&homes);
-        again.keep();
+        again.keep().expect("kept");
         let last = Moves::open(dir.path());
         assert_eq!((last.of("front", "main"), last.identity(&name("shed"))), (None, None));
         assert_eq!(last.identity(&name("front")), Some(id));

@@ -78,18 +78,6 @@ impl Station {
         }
     }
 
-    /// Has what changed of who is where written down. Nobody waits for it: that disk may be the one that failed.
-    pub(in crate::serve) fn keep_moves(self: &Arc<Self>) {
-        if !self.moves.is_changed() {
-            return;
-        }
-        let station = Arc::clone(self);
-        let spawned = thread::Builder::new().name("moved".into()).spawn(move || station.moves.keep());
-        if let Err(error) = spawned {
-            tracing::error!(%error, "cannot start a thread");
-        }
-    }
-
     /// Begins to move cameras if there are any to be moved. Whether some are being moved.
     pub(in crate::serve) fn move_if_due(self: &Arc<Self>, at: Instant) -> bool {
         if self.moving.load(Ordering::SeqCst) {
@@ -104,7 +92,7 @@ impl Station {
             let moving = Moving(Arc::clone(&station));
             station.go_over();
             drop(moving);
-            station.keep_moves();
+            station.moves.soon();
         });
         if let Err(error) = &spawned {
             tracing::error!(%error, "cannot start a thread");
@@ -253,12 +241,15 @@ impl Station {
     ///
     /// # Errors
     /// [`ControlError::Unknown`]; [`ControlError::Conflict`]: it was not moved, or its own volume does not take it: it is recorded where it
-    /// was.
+    /// was. [`ControlError::Unkept`]: it returned, but that is so only until the server is started again.
     pub(in crate::serve) fn bring_home(&self, name: &str) -> Result<(), ControlError> {
         self.go_home(name)?;
         // Nobody else waits for that disk.
-        self.moves.keep();
-        Ok(())
+        self.moves.keep().map_err(|source| {
+            let what =
+                format!("camera {name} returned, but that is so only until the server is started again");
+            ControlError::Unkept { what, source }
+        })
     }
 
     fn go_home(&self, name: &str) -> Result<(), ControlError> {

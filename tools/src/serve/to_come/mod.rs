@@ -20,7 +20,7 @@ use crate::recording::Above;
 use crate::recording::view::now;
 use keha_api::control::{Control, ControlError};
 use keha_api::events::{EventKind, NewEvent};
-use keha_fs::{Error, Hold, HoldId, HoldRequest, Volume};
+use keha_fs::{Error, Hold, HoldId, HoldRequest, Holder, Volume};
 use noted::Due;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
@@ -146,9 +146,44 @@ impl Station {
             if let Some((stream, (from, to))) = stream.zip(range) {
                 let (stream, label, expires) = (stream.name.clone(), hold.label.clone(), hold.expires);
                 let request = HoldRequest { stream, from, to, label, expires };
-                self.going_on.holds.note(&slot.name, &request, &hold);
+                self.going_on.holds.found_one(&slot.name, &request, &hold);
             }
         }
+    }
+
+    /// Makes a hold in a volume. One that reaches into what is to come is noted before this returns.
+    ///
+    /// # Errors
+    /// The volume's; [`ControlError::Unkept`] where it cannot be noted: it is lifted again then.
+    pub(in crate::serve) fn hold_in(
+        &self,
+        volume: &str,
+        holder: &Holder,
+        request: HoldRequest,
+    ) -> Result<Hold, ControlError> {
+        let hold = holder.add(request.clone())?;
+        let Err(source) = self.going_on.holds.note(volume, &request, &hold) else { return Ok(hold) };
+        let what = match holder.lift(hold.id) {
+            Ok(_) => "what is still to come cannot be held: hold what has been, or ask again".to_owned(),
+            Err(error) => {
+                tracing::error!(volume, id = %hold.id, %error, "a hold that could not be noted cannot be lifted");
+                format!("hold {} stands in {volume}, but goes on nowhere: lift it", hold.id)
+            }
+        };
+        Err(ControlError::Unkept { what, source })
+    }
+
+    /// Has a hold lifted that goes on nowhere then.
+    ///
+    /// # Errors
+    /// [`ControlError::Unkept`] where that cannot be noted: it stands as before. What `lift` says.
+    pub(in crate::serve) fn lifting<E>(
+        &self,
+        id: HoldId,
+        lift: impl FnOnce() -> Result<Hold, E>,
+    ) -> Result<Result<Hold, E>, ControlError> {
+        let unkept = |source| ControlError::Unkept { what: format!("hold {id} is not lifted"), source };
+        self.going_on.holds.lift(id, lift).map_err(unkept)
     }
 
     /// What the control socket of a volume has done here.
@@ -169,16 +204,18 @@ impl Above for Asked {
         Ok(station.return_camera(camera)?)
     }
 
-    fn held(&self, request: &HoldRequest, hold: &Hold) {
-        if let Some(station) = self.station.upgrade() {
-            station.going_on.holds.note(&self.volume, request, hold);
-        }
+    fn hold(&self, holder: &Holder, request: HoldRequest) -> anyhow::Result<Hold> {
+        let station = self.station.upgrade().ok_or(ControlError::Ending)?;
+        station.hold_in(&self.volume, holder, request).map_err(|error| match error {
+            // What it is of is asked by whoever tells it.
+            ControlError::Volume(error) => error.into(),
+            error => error.into(),
+        })
     }
 
-    fn lifted(&self, id: HoldId) {
-        if let Some(station) = self.station.upgrade() {
-            station.going_on.holds.lifted(id);
-        }
+    fn lift(&self, holder: &Holder, id: HoldId) -> anyhow::Result<Hold> {
+        let station = self.station.upgrade().ok_or(ControlError::Ending)?;
+        Ok(station.lifting(id, || holder.lift(id))??)
     }
 }
 

@@ -7,17 +7,21 @@
 //! ```
 //!
 //! Whoever lifts one of them wants none of them to go on: what is held by then stands until it is lifted, too. A file that is damaged is
-//! put aside, and the log says so: what stands in volumes that are there is found again when they are opened. What cannot be kept counts
-//! all the same, until the server ends.
+//! put aside, and the log says so: what stands in volumes that are there is found again when they are opened.
+//!
+//! Whoever makes or lifts one is answered once that stands in the file. Where its disk refuses that, or does not answer for
+//! [`PATIENCE`], nothing is made and nothing lifted. Nobody else waits for that disk: what is found out counts all the same, until the
+//! server ends.
 //!
 //! What must not live here: volumes, threads.
 
+use keha_api::keeping::{Keeping, PATIENCE};
 use keha_api::state::{StateFile, put_aside};
 use keha_fs::{Hold, HoldId, HoldRequest, StreamName, Uuid, WallTime};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// The version of the file.
 const SCHEMA: u32 = 1;
@@ -54,13 +58,22 @@ pub(super) struct Due {
 
 /// All of them.
 pub(in crate::serve) struct ToCome {
-    file: StateFile,
-    noted: Mutex<Vec<Noted>>,
-    /// What stands in the file, as far as is known. Held while that is written; the other is not.
-    written: Mutex<Option<Vec<Noted>>>,
+    noted: Keeping<Vec<Noted>>,
+    patience: Duration,
 }
 
 impl Noted {
+    fn new(volume: &str, request: &HoldRequest, hold: &Hold) -> Noted {
+        Noted {
+            stream: request.stream.to_string(),
+            from_ns: request.from.0,
+            to_ns: request.to.0,
+            label: request.label.clone(),
+            expires_ns: request.expires.map(|expires| expires.0),
+            holds: [(volume.to_owned(), hold.id.to_string())].into(),
+        }
+    }
+
     fn is_over(&self, now: WallTime) -> bool {
         self.to_ns <= now.0 || self.expires_ns.is_some_and(|expires| expires <= now.0)
     }
@@ -90,101 +103,125 @@ impl ToCome {
             }
             Vec::new()
         });
-        ToCome { file, noted: Mutex::new(noted.clone()), written: Mutex::new(Some(noted)) }
-    }
-
-    fn noted(&self) -> MutexGuard<'_, Vec<Noted>> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A hold was made, or found, in a volume. When this returns it is known after any crash, unless the log says otherwise.
-    pub(in crate::serve) fn note(&self, volume: &str, request: &HoldRequest, hold: &Hold) {
-        let id = hold.id.to_string();
-        if !hold.growing {
-            return;
-        }
-        let noted = Noted {
-            stream: request.stream.to_string(),
-            from_ns: request.from.0,
-            to_ns: request.to.0,
-            label: request.label.clone(),
-            expires_ns: request.expires.map(|expires| expires.0),
-            holds: [(volume.to_owned(), id.clone())].into(),
+        let unkept = "where holds go on is known only until the server is started again";
+        let render = |holds: &Vec<Noted>| {
+            serde_json::to_vec_pretty(&File { schema: SCHEMA, holds: holds.clone() }).unwrap_or_default()
         };
-        self.change(|all| {
-            if !all.iter().any(|known| known.has(&id)) {
+        ToCome { noted: Keeping::new(file, noted, render, unkept), patience: PATIENCE }
+    }
+
+    /// The same, where that disk is waited for so long.
+    #[cfg(test)]
+    pub(in crate::serve) fn waiting(self, patience: Duration) -> ToCome {
+        ToCome { patience, ..self }
+    }
+
+    /// A hold was made in a volume. When this returns it is known after any crash.
+    ///
+    /// # Errors
+    /// Where that cannot be kept: it is not known at all then.
+    pub(in crate::serve) fn note(
+        &self,
+        volume: &str,
+        request: &HoldRequest,
+        hold: &Hold,
+    ) -> keha_api::Result<()> {
+        if !hold.growing {
+            return Ok(());
+        }
+        self.add(Noted::new(volume, request, hold));
+        let kept = self.noted.keep(self.patience);
+        if kept.is_err() {
+            drop(self.take(hold.id));
+            self.noted.soon();
+        }
+        kept
+    }
+
+    /// A hold was found in a volume.
+    pub(super) fn found_one(&self, volume: &str, request: &HoldRequest, hold: &Hold) {
+        if hold.growing {
+            self.add(Noted::new(volume, request, hold));
+            self.noted.soon();
+        }
+    }
+
+    fn add(&self, noted: Noted) {
+        self.noted.change(|all| {
+            if !all.iter().any(|known| noted.holds.values().any(|id| known.has(id))) {
                 all.push(noted);
             }
         });
     }
 
+    fn take(&self, id: HoldId) -> Vec<Noted> {
+        let id = id.to_string();
+        self.noted.change(|all| all.extract_if(.., |noted| noted.has(&id)).collect())
+    }
+
     /// What was due stands now, as this hold. False where it is not wanted any more.
     pub(super) fn stands(&self, due: &Due, id: HoldId) -> bool {
-        let mut wanted = false;
-        self.change(|all| {
-            let Some(noted) = all.iter_mut().find(|noted| noted.has(&due.of)) else { return };
-            noted.holds.insert(due.volume.clone(), id.to_string());
-            wanted = true;
+        let wanted = self.noted.change(|all| {
+            let noted = all.iter_mut().find(|noted| noted.has(&due.of));
+            noted.map(|noted| noted.holds.insert(due.volume.clone(), id.to_string())).is_some()
         });
+        self.noted.soon();
         wanted
     }
 
-    /// A hold was lifted: it goes on nowhere.
-    pub(in crate::serve) fn lifted(&self, id: HoldId) {
-        let id = id.to_string();
-        self.change(|all| all.retain(|noted| !noted.has(&id)));
+    /// Lifts a hold: it goes on nowhere from then on, after any crash, too.
+    ///
+    /// # Errors
+    /// Where that cannot be kept: it is not lifted, and goes on as before. What `lift` says: so it does then, too.
+    pub(in crate::serve) fn lift<T, E>(
+        &self,
+        id: HoldId,
+        lift: impl FnOnce() -> Result<T, E>,
+    ) -> keha_api::Result<Result<T, E>> {
+        let taken = self.take(id);
+        if taken.is_empty() {
+            return Ok(lift());
+        }
+        let lifted = self.noted.keep(self.patience).map(|()| lift());
+        if !matches!(lifted, Ok(Ok(_))) {
+            taken.into_iter().for_each(|noted| self.add(noted));
+            self.noted.soon();
+        }
+        lifted
     }
 
     /// These are all holds of a volume that is open now: one that is gone from there was lifted while nobody looked, or has ended, or
     /// another volume has its place. What stands in others still is to go on.
     pub(super) fn found(&self, volume: &str, holds: &[Hold]) {
         let stands = |id: &str| holds.iter().any(|hold| hold.id.to_string() == id);
-        self.change(|all| {
+        self.noted.change(|all| {
             for noted in all.iter_mut() {
                 noted.holds.retain(|at, id| at != volume || stands(id));
             }
             all.retain(|noted| !noted.holds.is_empty());
         });
+        self.noted.soon();
     }
 
     /// Forgets those that are over.
     pub(super) fn forget_over(&self, now: WallTime) {
-        self.change(|all| all.retain(|noted| !noted.is_over(now)));
+        self.noted.change(|all| all.retain(|noted| !noted.is_over(now)));
+        self.noted.soon();
     }
 
     /// Whether some are over.
     pub(super) fn has_over(&self, now: WallTime) -> bool {
-        self.noted().iter().any(|noted| noted.is_over(now))
+        self.noted.look(|all| all.iter().any(|noted| noted.is_over(now)))
     }
 
     /// What is to be held, given where streams are recorded. Waits for no disk.
     pub(super) fn due(&self, now: WallTime, at: impl Fn(&StreamName) -> Option<String>) -> Vec<Due> {
-        let noted = self.noted();
-        let due = noted.iter().filter(|noted| !noted.is_over(now)).filter_map(|noted| {
+        let due = |noted: &Noted| {
             let request = noted.request()?;
             let volume = at(&request.stream).filter(|volume| !noted.holds.contains_key(volume))?;
             Some(Due { of: noted.holds.values().next()?.clone(), volume, request })
-        });
-        due.collect()
-    }
-
-    /// Changes them, and writes them down if that changed anything. May take as long as the disk does.
-    fn change(&self, change: impl FnOnce(&mut Vec<Noted>)) {
-        change(&mut self.noted());
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let holds = self.noted().clone();
-        if written.as_ref() == Some(&holds) {
-            return;
-        }
-        let file = File { schema: SCHEMA, holds };
-        let bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
-        *written = match self.file.change(|_| Ok((bytes, ()))) {
-            Ok(()) => Some(file.holds),
-            Err(error) => {
-                tracing::error!(%error, "where holds go on is known only until the server is started again");
-                None
-            }
         };
+        self.noted.look(|all| all.iter().filter(|noted| !noted.is_over(now)).filter_map(due).collect())
     }
 }
 
@@ -229,13 +266,23 @@ mod tests {
         to_come.due(now, |stream| (stream.as_str() == "front").then(|| volume.to_owned()))
     }
 
+    fn lift(to_come: &ToCome, number: u128) {
+        to_come.lift(HoldId(Uuid::from_u128(number)), || Ok::<_, ()>(())).expect("kept").expect("lifted");
+    }
+
+    /// What stands in the file, once nobody writes it any more.
+    fn again(to_come: &ToCome, dir: &tempfile::TempDir) -> ToCome {
+        to_come.noted.keep(Duration::from_secs(60)).expect("kept");
+        ToCome::open(dir.path())
+    }
+
     #[test]
     fn what_is_to_come_is_held_where_its_stream_goes_also_by_the_next_server() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let to_come = ToCome::open(dir.path());
-        to_come.note("main", &request(2000), &hold(1, true));
-        to_come.note("main", &request(2000), &hold(1, true));
-        to_come.note("main", &request(900), &hold(2, false));
+        to_come.note("main", &request(2000), &hold(1, true)).expect("kept");
+        to_come.note("main", &request(2000), &hold(1, true)).expect("kept");
+        to_come.note("main", &request(900), &hold(2, false)).expect("kept");
         assert_eq!(due(&to_come, NOW, "main"), [], "it stands there");
         assert_eq!(to_come.due(NOW, |_| None), [], "it is recorded nowhere");
         let to_come = ToCome::open(dir.path());
@@ -244,13 +291,41 @@ mod tests {
         assert_eq!((one.volume.as_str(), &one.request), ("archive", &request(2000)));
         assert!(to_come.stands(one, HoldId(Uuid::from_u128(3))));
         for volume in ["main", "archive"] {
-            assert_eq!(due(&ToCome::open(dir.path()), NOW, volume), [], "it stands in both");
+            assert_eq!(due(&again(&to_come, &dir), NOW, volume), [], "it stands in both");
         }
         assert_eq!(due(&to_come, NOW, "third").len(), 1);
         assert_eq!(due(&to_come, WallTime(2000), "third"), [], "it is over");
         assert!(to_come.has_over(WallTime(2000)) && !to_come.has_over(WallTime(1999)));
         to_come.forget_over(WallTime(2000));
-        assert_eq!(due(&ToCome::open(dir.path()), NOW, "third"), []);
+        assert_eq!(due(&again(&to_come, &dir), NOW, "third"), []);
+    }
+
+    /// Whoever asked waited for as long as the disk took, and whoever came for anything else waited behind him.
+    #[test]
+    fn a_disk_that_hangs_keeps_nobody_waiting_for_long_and_none_who_needs_it_not() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let to_come = ToCome::open(dir.path()).waiting(Duration::from_millis(50));
+        to_come.note("main", &request(2000), &hold(1, true)).expect("kept");
+        let lock = dir.path().join("to_come.json.lock");
+        let hung = std::fs::OpenOptions::new().write(true).open(lock).expect("a file");
+        hung.lock().expect("it is free");
+        let said = to_come.note("main", &request(3000), &hold(2, true)).expect_err("it hangs").to_string();
+        assert!(said.contains("to_come.json") && said.contains("does not answer"), "{said}");
+        assert_eq!(due(&to_come, NOW, "archive").len(), 1, "what was not kept is not to be held");
+        let lifted =
+            to_come.lift(HoldId(Uuid::from_u128(1)), || -> Result<(), ()> { panic!("it is not noted") });
+        assert!(lifted.is_err());
+        assert_eq!(due(&to_come, NOW, "archive").len(), 1, "it stands, and goes on");
+        // Holds of what has been need no file.
+        to_come.note("main", &request(900), &hold(3, false)).expect("nothing is to be kept");
+        lift(&to_come, 3);
+        drop(hung);
+        let refused = to_come.waiting(Duration::from_secs(60));
+        let lifted = refused.lift(HoldId(Uuid::from_u128(1)), || Err::<(), _>("its volume hangs"));
+        assert_eq!(lifted.expect("kept"), Err("its volume hangs"));
+        assert_eq!(due(&again(&refused, &dir), NOW, "archive").len(), 1, "it stands, and goes on");
+        lift(&refused, 1);
+        assert_eq!(due(&ToCome::open(dir.path()), NOW, "archive"), []);
     }
 
     #[test]
@@ -258,12 +333,12 @@ mod tests {
         for lifted in [1, 3] {
             let dir = tempfile::tempdir().expect("a temporary directory");
             let to_come = ToCome::open(dir.path());
-            to_come.note("main", &request(2000), &hold(1, true));
+            to_come.note("main", &request(2000), &hold(1, true)).expect("kept");
             let there = due(&to_come, NOW, "archive");
             assert!(to_come.stands(&there[0], HoldId(Uuid::from_u128(3))));
-            to_come.lifted(HoldId(Uuid::from_u128(7)));
+            lift(&to_come, 7);
             assert_eq!(due(&to_come, NOW, "third").len(), 1, "another one");
-            to_come.lifted(HoldId(Uuid::from_u128(lifted)));
+            lift(&to_come, lifted);
             assert_eq!(due(&to_come, NOW, "third"), []);
             assert!(!to_come.stands(&there[0], HoldId(Uuid::from_u128(4))), "it was lifted meanwhile");
         }
@@ -273,7 +348,7 @@ mod tests {
     fn what_was_lifted_while_nobody_looked_is_forgotten() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let to_come = ToCome::open(dir.path());
-        to_come.note("main", &request(2000), &hold(1, true));
+        to_come.note("main", &request(2000), &hold(1, true)).expect("kept");
         to_come.found("archive", &[]);
         to_come.found("main", &[hold(2, true), hold(1, true)]);
         assert_eq!(due(&to_come, NOW, "archive").len(), 1);
@@ -285,7 +360,7 @@ mod tests {
     fn what_is_held_elsewhere_goes_on_when_another_disk_takes_the_place_of_the_one_that_failed() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let to_come = ToCome::open(dir.path());
-        to_come.note("main", &request(2000), &hold(1, true));
+        to_come.note("main", &request(2000), &hold(1, true)).expect("kept");
         let there = due(&to_come, NOW, "archive");
         assert!(to_come.stands(&there[0], HoldId(Uuid::from_u128(3))));
         to_come.found("main", &[]);
