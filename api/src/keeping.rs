@@ -228,6 +228,7 @@ mod tests {
         assert_eq!(RENDERED.load(Ordering::SeqCst), 1, "one writes, whoever asks");
         // What the file has by now is not what is being written.
         keeping.change(|text| text.clear());
+        assert!(keeping.keep(SHORT).is_err(), "it is as the file was, which it will not be");
         drop(hung);
         keeping.keep(LONG).expect("it answers again");
         assert_eq!(file(&directory), "");
