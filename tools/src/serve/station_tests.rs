@@ -144,13 +144,13 @@ fn streams_of_a_volume_that_was_opened_anew_come_back_together() {
         lock(&world.station.left_over).insert(name, Left { last: None, undone: Undone::default() });
     }
     let (_begins, all) = world.station.all_coming("main", &WhereLeft::new(), ASSIGNED);
-    let streams = |(camera, coming): &(CameraInVolume, BTreeMap<StreamName, Coming>)| {
+    let told = all.iter().map(|(camera, coming)| {
         let name = camera.camera.name();
         let from = coming.get(name).and_then(|coming| coming.from.as_ref());
         let together = from.and_then(|from| from.crossing.as_ref()).map(Crossing::streams);
         (name.to_string(), from.is_some_and(|from| from.own), together)
-    };
-    let told: Vec<_> = all.iter().map(streams).collect();
+    });
+    let told: Vec<_> = told.collect();
     let own = |name: &str| (name.to_owned(), true, Some(2));
     assert_eq!(told, [own("door"), ("gate".to_owned(), false, None), own("yard")]);
     world.station.end();

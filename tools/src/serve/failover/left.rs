@@ -19,6 +19,9 @@ use std::time::Instant;
 /// What streams left where they were, by name.
 pub(in crate::serve) type AllLeft = BTreeMap<StreamName, Left>;
 
+/// A camera that begins in a volume, and what is known elsewhere of its streams.
+pub(in crate::serve) type Arriving = (CameraInVolume, BTreeMap<StreamName, Coming>);
+
 /// Which streams come over together, by where they go.
 pub(super) struct Crossings(BTreeMap<String, (Begins, Crossing)>);
 
@@ -135,7 +138,7 @@ impl Station {
         volume: &str,
         left: &WhereLeft,
         why: &str,
-    ) -> (Begins, Vec<(CameraInVolume, BTreeMap<StreamName, Coming>)>) {
+    ) -> (Begins, Vec<Arriving>) {
         let wanted = self.wanted().clone();
         let here: Vec<_> = wanted.into_values().filter(|camera| camera.volume == volume).collect();
         let (begins, back) = {
