@@ -226,7 +226,7 @@ fn what_is_still_to_come_is_held_and_lifted_only_where_that_can_be_noted_and_the
         thread::sleep(Duration::from_millis(100));
     };
     let hung = world.hang("to_come.json");
-    let refused = hold(-60, 3600).expect_err("that cannot be noted");
+    let refused = hold(-60, 60).expect_err("that cannot be noted");
     assert!(matches!(refused, ControlError::Unkept { .. }), "{refused}");
     assert!(refused.to_string().contains("to_come.json"), "{refused}");
     assert_eq!(standing(), 1, "it is lifted again");
@@ -234,7 +234,7 @@ fn what_is_still_to_come_is_held_and_lifted_only_where_that_can_be_noted_and_the
     drop(hung);
     let growing = loop {
         // The thread that hung there may be at it still.
-        match hold(-60, 3600) {
+        match hold(-60, 60) {
             Ok(growing) => break growing,
             Err(error) => assert!(began.elapsed() < PATIENCE, "{error}"),
         }
