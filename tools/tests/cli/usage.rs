@@ -120,3 +120,13 @@ fn no_secret_is_shown_in_a_complaint() {
         assert!(!output.status.success() && !shown.contains("hunter2"), "{shown}");
     }
 }
+
+/// `.cargo/config.toml` is of no use to a build that does not see it.
+#[test]
+fn the_allocator_keeps_memory_as_it_was_measured() {
+    let told = keha().env("_RJEM_MALLOC_CONF", "stats_print:true").arg("--version").output().expect("it runs");
+    let told = stderr(&told);
+    for says in ["opt.narenas: 2\n", "opt.dirty_decay_ms: 1000 "] {
+        assert!(told.contains(says), "no {says} in {told}");
+    }
+}
