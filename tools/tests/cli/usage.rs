@@ -124,7 +124,8 @@ fn no_secret_is_shown_in_a_complaint() {
 /// `.cargo/config.toml` is of no use to a build that does not see it.
 #[test]
 fn the_allocator_keeps_memory_as_it_was_measured() {
-    let told = keha().env("_RJEM_MALLOC_CONF", "stats_print:true").arg("--version").output().expect("it runs");
+    let told =
+        keha().env("_RJEM_MALLOC_CONF", "stats_print:true").arg("--version").output().expect("it runs");
     let told = stderr(&told);
     for says in ["opt.narenas: 2\n", "opt.dirty_decay_ms: 1000 "] {
         assert!(told.contains(says), "no {says} in {told}");
