@@ -29,7 +29,6 @@ pub mod points;
 pub mod power;
 pub mod probe;
 pub mod process;
-pub mod ratio;
 pub mod record_json;
 pub mod rig;
 pub mod rounds;

@@ -1,7 +1,8 @@
 //! What processes cost: CPU time and memory, as the kernel counts them.
 
 use anyhow::{Context, Result};
-use nix::sys::resource::{UsageWho, getrusage};
+use keha_bench::cpu_s;
+use nix::sys::resource::UsageWho;
 use nix::sys::time::TimeValLike;
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
@@ -14,11 +15,6 @@ pub fn children_cpu_s() -> Result<f64> {
 /// CPU seconds, user and system, of all threads of this process.
 pub fn own_cpu_s() -> Result<f64> {
     cpu_s(UsageWho::RUSAGE_SELF)
-}
-
-fn cpu_s(who: UsageWho) -> Result<f64> {
-    let usage = getrusage(who)?;
-    Ok((usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e6)
 }
 
 /// The most memory a living process has had resident, bytes (proc(5) `status`, VmHWM).

@@ -175,7 +175,8 @@ fn no_file_names_a_place_on_one_machine() -> Result<()> {
 #[test]
 fn unsafe_code_lives_only_where_the_kernel_is_met() -> Result<()> {
     let root = root()?;
-    for name in ["recorder/src/lib.rs", "player/src/lib.rs", "tests/src/lib.rs", "tools/src/main.rs"] {
+    let tools = ["tools/src/main.rs", "tools/src/bench/mod.rs"];
+    for name in ["recorder/src/lib.rs", "player/src/lib.rs", "tests/src/lib.rs"].into_iter().chain(tools) {
         let text = std::fs::read_to_string(root.join(name))?;
         assert!(text.contains("#![forbid(unsafe_code)]"), "{name} does not forbid unsafe code");
     }

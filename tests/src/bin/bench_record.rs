@@ -11,11 +11,11 @@
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result, bail, ensure};
+use keha_bench::Median;
 use keha_fs::disk::AlignedBuffer;
 use keha_tests::crowd::{Crowd, drain};
 use keha_tests::media::ClipKind;
 use keha_tests::process::Running;
-use keha_tests::ratio::Median;
 use keha_tests::usage::{own_cpu_s, process_cpu_fine_s, resident_peak_bytes};
 use keha_tests::{record_json, rig};
 use std::fs::OpenOptions;

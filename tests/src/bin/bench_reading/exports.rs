@@ -4,9 +4,9 @@
 use crate::made::{self, BEGIN, forget};
 use crate::show;
 use anyhow::{Result, ensure};
+use keha_bench::Median;
 use keha_fs::{StreamName, TimeRange, Volume, Writer};
 use keha_player::{ExportRequest, Output};
-use keha_tests::ratio::Median;
 use keha_tests::rig::text;
 use keha_tests::usage::own_cpu_s;
 use keha_tests::written::{Recorded, push};

@@ -20,9 +20,9 @@ mod seeks;
 mod stretches;
 
 use anyhow::{Context, Result, bail};
+use keha_bench::Median;
 use keha_tests::ground::Ground;
 use keha_tests::media::ClipKind;
-use keha_tests::ratio::Median;
 use keha_tests::rig::{Rig, named};
 use keha_tests::written::Recorded;
 use std::path::PathBuf;

@@ -3,9 +3,9 @@
 use crate::made::{self, BEGIN, S, STREAMS};
 use crate::{quantile, show};
 use anyhow::{Context, Result};
+use keha_bench::Median;
 use keha_fs::{Health, Item, Rejected, StreamId, StreamName, TimeRange, Volume, Writer};
 use keha_player::{ExportRequest, Output};
-use keha_tests::ratio::Median;
 use keha_tests::written::Recorded;
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -4,8 +4,8 @@ use crate::made::{Made, S, sealed};
 use crate::meter::Reads;
 use crate::{fio, show};
 use anyhow::{Context, Result, ensure};
+use keha_bench::Median;
 use keha_fs::{Item, StreamId, TimeRange, Volume};
-use keha_tests::ratio::Median;
 use keha_tests::usage::own_cpu_s;
 use std::time::Instant;
 
