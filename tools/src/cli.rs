@@ -77,6 +77,9 @@ pub(crate) enum Command {
     Config(commands::config::Command),
     /// Record four built-in cameras and serve them: nothing to configure
     Demo(commands::demo::Args),
+    /// Measure what storing and exporting cost on this machine
+    #[command(subcommand)]
+    Bench(commands::bench::Command),
     /// Write the completions of a shell to standard output
     Completions(commands::completions::Args),
     /// Write the manual pages

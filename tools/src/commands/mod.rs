@@ -1,6 +1,7 @@
 //! The commands, one file each: arguments, what they do, how the result is shown.
 
 pub(crate) mod account;
+pub(crate) mod bench;
 pub(crate) mod channel;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -37,6 +38,7 @@ pub(crate) fn run(command: Command, output: Output) -> anyhow::Result<Exit> {
         Command::Token(command) => account::token::run(&command, output),
         Command::Config(command) => config::run(&command, output),
         Command::Demo(args) => demo::run(&args, output),
+        Command::Bench(command) => bench::run(&command, output),
         Command::Completions(args) => completions::run(&args, output),
         Command::Man(args) => man::run(&args, output),
     }

@@ -1,6 +1,7 @@
 //! The built binary from outside: what it says, how it ends, what it leaves.
 
 mod accounts;
+mod bench;
 mod certificate;
 mod events;
 mod io;

@@ -68,6 +68,8 @@ fn the_help_of_every_command_is_as_published() {
         "user add",
         "token add",
         "demo",
+        "bench storage",
+        "bench export",
         "volume create",
         "volume info",
         "volume blocks",
