@@ -13,6 +13,7 @@ mod opener;
 mod output;
 mod process;
 mod recording;
+mod room;
 mod secret;
 mod serve;
 mod units;

@@ -1,5 +1,5 @@
 //! The least that a program does which keeps what it is given: copies each byte once into an aligned buffer, adds up its CRC-32C, and
-//! writes that past the page cache, with a flush a second.
+//! writes that past the page cache, with a flush a second. Whoever waits for it waits for the disk, however long that does not answer.
 
 use super::source::{PICTURE_BYTES, Source};
 use super::{Watch, heed};
@@ -13,17 +13,19 @@ use std::time::{Duration, Instant};
 const WRITE_BYTES: usize = 1 << 20;
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Writes at least so many bytes over what is at `path`, from its beginning on; ends when they are on the disk. A file is made where there is none.
+/// Writes at least so many bytes over what is at `path`, from its beginning on; ends when they are on the disk, and answers how many they
+/// were. A file is made where there is none.
 ///
 /// # Errors
-/// Those of the disk; [`Stopped`](super::Stopped) if `watch` says so.
-pub fn bare(path: &Path, source: &Source, bytes: u64, watch: &mut Watch<'_>) -> Result<()> {
+/// Those of the disk, also where it cannot be written past the page cache; [`Stopped`](super::Stopped) if `watch` says so.
+pub fn bare(path: &Path, source: &Source, bytes: u64, watch: &mut Watch<'_>) -> Result<u64> {
     let file = direct(path)?;
-    let at = || path.display().to_string();
+    let at = || format!("{}: cannot be written past the page cache", path.display());
     let mut buffer = AlignedBuffer::zeroed(WRITE_BYTES);
     let mut sum = 0;
     let mut flushed = Instant::now();
-    for part in 0..bytes.div_ceil(WRITE_BYTES as u64) {
+    let parts = bytes.div_ceil(WRITE_BYTES as u64);
+    for part in 0..parts {
         for (place, piece) in (0..).zip(buffer.chunks_mut(PICTURE_BYTES)) {
             piece.copy_from_slice(&source.take(part * 64 + place, piece.len()));
         }
@@ -37,11 +39,11 @@ pub fn bare(path: &Path, source: &Source, bytes: u64, watch: &mut Watch<'_>) -> 
     }
     file.sync_data().with_context(at)?;
     std::hint::black_box(sum);
-    Ok(())
+    Ok(parts * WRITE_BYTES as u64)
 }
 
 fn direct(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     let options = options.write(true).create(true).truncate(false).custom_flags(nix::libc::O_DIRECT);
-    options.open(path).with_context(|| path.display().to_string())
+    options.open(path).with_context(|| format!("{}: cannot be written past the page cache", path.display()))
 }

@@ -5,23 +5,26 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use std::time::Instant;
 
-/// What moved so many bytes.
+/// What moving bytes took.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cost {
+    /// So many bytes.
+    pub bytes: u64,
     /// Megabytes (of a million bytes) a second.
     pub mb_s: f64,
     /// Processor time, user and system, of this process for each gigabyte (of a thousand million bytes).
     pub cpu_s_per_gb: f64,
 }
 
-/// Measures what this process does until `what` is done, which moves `bytes`.
+/// Measures what this process does until `what` is done, which answers how many bytes it moved.
 ///
 /// # Errors
 /// Those of `what`.
-pub fn measured(bytes: u64, what: impl FnOnce() -> Result<()>) -> Result<Cost> {
+pub fn measured(what: impl FnOnce() -> Result<u64>) -> Result<Cost> {
     let (began, before) = (Instant::now(), cpu_s(UsageWho::RUSAGE_SELF)?);
-    what()?;
+    let bytes = what()?;
     Ok(Cost {
+        bytes,
         mb_s: bytes as f64 / 1e6 / began.elapsed().as_secs_f64(),
         cpu_s_per_gb: (cpu_s(UsageWho::RUSAGE_SELF)? - before) / (bytes as f64 / 1e9),
     })

@@ -1,5 +1,6 @@
 //! What storing costs on this machine: a ring that is written as fast as it goes, and the least that any program would have to do, in
-//! turns. `keha bench` shows it, and the programs behind `make bench` compare it with more.
+//! turns. `keha bench` shows it, and the programs behind `make bench` compare it with more. The ring stays open while the other is measured:
+//! of that it takes a round a second in which nothing is.
 //!
 //! Must not live here: other programs to compare with, and how results look.
 #![forbid(unsafe_code)]

@@ -1,17 +1,16 @@
 //! A ring that is written as fast as it takes samples, and what its rounds tell of it.
 
-use super::source::{KEYFRAME_BYTES, PICTURE_BYTES, PICTURES, SECOND_BYTES, Source};
+use super::source::{KEYFRAME_BYTES, PICTURE_BYTES, PICTURES, Source};
 use super::{Cost, Watch, heed, measured};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use keha_fs::disk::{EngineKind, IoEngine};
 use keha_fs::{
-    Anchor, ClockSource, Configuration, CreateOptions, Opener, Rejected, RoundReport, RunId, Sample,
+    Anchor, ClockSource, Configuration, CreateOptions, Health, Opener, Rejected, RoundReport, RunId, Sample,
     SampleFlags, StreamName, StreamWriter, TrackConfiguration, TrackKind, TrackNumber, Uuid, VolumeId,
     WallTime, Writer, WriterOptions,
 };
-use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const TIMESCALE: u32 = 90_000;
@@ -19,21 +18,22 @@ const TRACK: TrackNumber = TrackNumber(1);
 /// The first moment of all streams.
 pub const BEGIN: WallTime = WallTime(1_780_000_000 * 1_000_000_000);
 /// A disk on which nothing became durable for so long is not measured.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// Where the writer has no room.
-const PAUSE: Duration = Duration::from_millis(5);
+const PATIENCE: Duration = Duration::from_secs(600);
+/// How often whoever waits is asked whether to go on.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Makes the volume of a [`Ring`]: of `size_bytes`, or all of a device if that is 0, with blocks of `block_bytes`. `overwrite` is the volume
 /// that may be there.
 ///
 /// # Errors
-/// Those of [`keha_fs::create`].
+/// Those of [`keha_fs::create`]; nothing of it is left if `watch` stops it.
 pub fn create(
     path: &Path,
     size_bytes: u64,
     streams: u32,
     block_bytes: u32,
     overwrite: Option<VolumeId>,
+    watch: &mut Watch<'_>,
 ) -> Result<()> {
     let options = CreateOptions {
         size_bytes,
@@ -43,7 +43,7 @@ pub fn create(
         overwrite,
         ..CreateOptions::default()
     };
-    keha_fs::create(path, &options, &mut |_, _| ControlFlow::Continue(()))?;
+    keha_fs::create(path, &options, &mut |_, _| watch(0))?;
     Ok(())
 }
 
@@ -52,7 +52,8 @@ pub fn create(
 pub struct RingOptions {
     /// So many streams at once.
     pub streams: u32,
-    /// The most bytes that wait in memory until they are durable. At full speed more comes in a second than cameras send.
+    /// The most bytes that wait in memory until they are durable, or 4 MiB a stream if that is more. At full speed more comes in a second
+    /// than cameras send.
     pub buffer_bytes: usize,
     /// What does the I/O.
     pub engine: IoEngine,
@@ -68,28 +69,37 @@ pub struct Ring {
     writer: Writer,
     /// Pictures pushed into each stream.
     pictures: i64,
-    told: Arc<Mutex<Told>>,
+    rounds: Arc<Rounds>,
 }
 
-/// What rounds have told.
+/// What rounds have told, and who waits for the next one.
 #[derive(Debug, Default)]
+struct Rounds {
+    told: Mutex<Told>,
+    ended: Condvar,
+}
+
+#[derive(Clone, Debug, Default)]
 struct Told {
+    /// Samples of all streams.
+    durable: u64,
     written_bytes: u64,
     writes: u64,
-    /// When each round ended, and how many samples were durable then.
-    ends: Vec<(Instant, u64)>,
+    rounds: u64,
+    /// Why writing fails.
+    error: Option<String>,
 }
 
 /// What so many bytes cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Turn {
-    /// The speed is that between rounds, for what was pushed last waits up to a second for its round.
+    /// Until all of it was durable.
     pub cost: Cost,
     /// Writes that the disk was given.
     pub writes: u64,
     /// Rounds, each with a flush.
     pub rounds: u64,
-    /// How long it took, to the end of the last round.
+    /// How long it took.
     pub took: Duration,
     /// Bytes written for each byte pushed.
     pub written_over_payload: f64,
@@ -101,9 +111,9 @@ impl Ring {
     /// # Errors
     /// Those of [`Writer::open`].
     pub fn open(path: &Path, options: &RingOptions) -> Result<Ring> {
-        let told = Arc::new(Mutex::new(Told::default()));
-        let teller = Arc::clone(&told);
-        let on_round = move |report: RoundReport| lock(&teller).note(&report);
+        let rounds = Arc::new(Rounds::default());
+        let teller = Arc::clone(&rounds);
+        let on_round = move |report: RoundReport| teller.note(&report);
         let writer_options = WriterOptions {
             buffer_bytes: options.buffer_bytes,
             engine: options.engine,
@@ -114,7 +124,7 @@ impl Ring {
         let writer = Writer::open(path, writer_options, Box::new(on_round))?;
         let streams =
             (0..options.streams).map(|number| begun(&writer, number)).collect::<Result<Vec<_>>>()?;
-        Ok(Ring { streams, writer, pictures: 0, told })
+        Ok(Ring { streams, writer, pictures: 0, rounds })
     }
 
     /// What does the I/O.
@@ -126,70 +136,71 @@ impl Ring {
     /// Bytes given to the disk so far.
     #[must_use]
     pub fn written_bytes(&self) -> u64 {
-        lock(&self.told).written_bytes
+        self.rounds.lock().written_bytes
     }
 
-    /// Pushes so many bytes and waits until they are durable, and measures that.
+    /// Pushes at least so many bytes and waits until they are durable, and measures that.
     ///
     /// # Errors
     /// As [`Ring::write`].
     pub fn turn(&mut self, source: &Source, bytes: u64, watch: &mut Watch<'_>) -> Result<Turn> {
-        let (written_bytes, writes, rounds) = self.so_far();
+        let before = self.rounds.lock().clone();
         let began = Instant::now();
-        let mut cost = measured(bytes, || self.write(source, bytes, watch))?;
+        let cost = measured(|| self.write(source, bytes, watch))?;
         let took = began.elapsed();
-        let now = self.so_far();
-        cost.mb_s = self.mb_s_since(began).unwrap_or(cost.mb_s);
+        let now = self.rounds.lock().clone();
         Ok(Turn {
             cost,
-            writes: now.1 - writes,
-            rounds: now.2 - rounds,
+            writes: now.writes - before.writes,
+            rounds: now.rounds - before.rounds,
             took,
-            written_over_payload: (now.0 - written_bytes) as f64 / bytes as f64,
+            written_over_payload: (now.written_bytes - before.written_bytes) as f64 / cost.bytes as f64,
         })
     }
 
-    /// Pushes so many bytes, and waits until all of it is durable.
+    /// Pushes at least so many bytes, and waits until they are durable. Answers how many they were.
     ///
     /// # Errors
     /// Those of [`StreamWriter::push`], a disk on which nothing becomes durable any more, or [`Stopped`](super::Stopped) if `watch` says so.
-    pub fn write(&mut self, source: &Source, bytes: u64, watch: &mut Watch<'_>) -> Result<()> {
-        self.push(source, bytes, watch)?;
-        self.flush(watch)
+    pub fn write(&mut self, source: &Source, bytes: u64, watch: &mut Watch<'_>) -> Result<u64> {
+        let pushed = self.push(source, bytes, watch)?;
+        self.flush(watch)?;
+        Ok(pushed)
     }
 
-    /// Pushes at least so many bytes into all streams, picture by picture, as fast as they are taken.
+    /// Pushes at least so many bytes into all streams, picture by picture, as fast as they are taken. Answers how many they were.
     ///
     /// # Errors
     /// As [`Ring::write`].
-    pub fn push(&mut self, source: &Source, bytes: u64, watch: &mut Watch<'_>) -> Result<()> {
+    pub fn push(&mut self, source: &Source, bytes: u64, watch: &mut Watch<'_>) -> Result<u64> {
+        let count = self.streams.len() as u64;
         let mut pushed = 0;
         while pushed < bytes {
             let is_keyframe = self.pictures % PICTURES == 0;
             let length = if is_keyframe { KEYFRAME_BYTES } else { PICTURE_BYTES };
             let flags = if is_keyframe { SampleFlags::SYNC } else { SampleFlags::default() };
             let ticks = self.pictures * i64::from(TIMESCALE) / PICTURES;
-            let count = self.streams.len() as u64;
             for (number, stream) in (0..).zip(&mut self.streams) {
                 let data = vec![source.take(self.pictures.unsigned_abs() * count + number, length)];
-                push_one(stream, &Sample { track: TRACK, ticks, flags, data }, &self.told, watch)?;
+                push_one(stream, &Sample { track: TRACK, ticks, flags, data }, &self.rounds, watch)?;
             }
             pushed += count * length as u64;
             self.pictures += 1;
             heed(watch(count * length as u64))?;
         }
-        Ok(())
+        Ok(pushed)
     }
 
-    /// Waits until all that was pushed is durable.
+    /// Waits until all that was pushed is durable, which is written at once.
     ///
     /// # Errors
     /// As [`Ring::write`].
     pub fn flush(&self, watch: &mut Watch<'_>) -> Result<()> {
         let wanted = self.pictures.unsigned_abs() * self.streams.len() as u64;
-        let mut patience = Patience::new(&self.told);
-        while lock(&self.told).durable() < wanted {
-            patience.wait(Duration::from_millis(1), watch)?;
+        let mut patience = Patience::new(&self.rounds);
+        while patience.seen.durable < wanted {
+            let stream = self.streams.first().context("a ring without streams")?;
+            patience.wait(stream, watch)?;
         }
         Ok(())
     }
@@ -202,66 +213,65 @@ impl Ring {
         drop(self.streams);
         Ok(self.writer.close()?)
     }
-
-    /// Bytes written, writes, rounds.
-    fn so_far(&self) -> (u64, u64, u64) {
-        let told = lock(&self.told);
-        (told.written_bytes, told.writes, told.ends.len() as u64)
-    }
-
-    /// Megabytes a second that became durable from the first round to the last but one that ended since then; `None` of fewer than three.
-    fn mb_s_since(&self, began: Instant) -> Option<f64> {
-        let told = lock(&self.told);
-        let first = told.ends.partition_point(|(at, _)| *at <= began);
-        let [(from, before), .., (to, after), _] = told.ends.get(first..)? else { return None };
-        let bytes = (after - before) * SECOND_BYTES / PICTURES.unsigned_abs();
-        Some(bytes as f64 / 1e6 / (*to - *from).as_secs_f64())
-    }
 }
 
-impl Told {
-    fn note(&mut self, report: &RoundReport) {
+impl Rounds {
+    fn note(&self, report: &RoundReport) {
         let tracks = report.streams.iter().flat_map(|stream| &stream.tracks);
-        self.ends.push((Instant::now(), tracks.map(|track| track.samples).sum()));
-        self.written_bytes = report.written_bytes;
-        self.writes = report.writes;
+        let mut told = self.lock();
+        *told = Told {
+            durable: tracks.map(|track| track.samples).sum(),
+            written_bytes: report.written_bytes,
+            writes: report.writes,
+            rounds: told.rounds + 1,
+            error: match &report.health {
+                Health::Good => None,
+                Health::Failing { error } => Some(error.clone()),
+            },
+        };
+        self.ended.notify_all();
     }
 
-    fn durable(&self) -> u64 {
-        self.ends.last().map_or(0, |(_, durable)| *durable)
+    /// What was told stays true when whoever told it panicked.
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What was told stays true when whoever told it panicked.
-fn lock(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
-    told.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits as long as something becomes durable.
-struct Patience<'t> {
-    told: &'t Mutex<Told>,
-    durable: u64,
+struct Patience<'r> {
+    rounds: &'r Rounds,
+    /// What was told last.
+    seen: Told,
+    /// When more became durable last.
     since: Instant,
 }
 
 impl Patience<'_> {
-    fn new(told: &Mutex<Told>) -> Patience<'_> {
-        Patience { told, durable: lock(told).durable(), since: Instant::now() }
+    fn new(rounds: &Rounds) -> Patience<'_> {
+        Patience { rounds, seen: rounds.lock().clone(), since: Instant::now() }
     }
 
-    fn wait(&mut self, pause: Duration, watch: &mut Watch<'_>) -> Result<()> {
-        heed(watch(0))?;
-        let durable = lock(self.told).durable();
-        if durable > self.durable {
-            (self.durable, self.since) = (durable, Instant::now());
+    /// Has what waits written by `stream`, and waits until a round has ended since the last look.
+    fn wait(&mut self, stream: &StreamWriter, watch: &mut Watch<'_>) -> Result<()> {
+        stream.hurry();
+        let before = self.seen.clone();
+        while self.seen.rounds == before.rounds {
+            heed(watch(0))?;
+            let told = self.rounds.lock();
+            let waited =
+                self.rounds.ended.wait_timeout_while(told, PAUSE, |told| told.rounds == before.rounds);
+            self.seen = waited.unwrap_or_else(PoisonError::into_inner).0.clone();
+            if self.since.elapsed() > PATIENCE {
+                bail!("nothing became durable for {} s: the disk does not answer", PATIENCE.as_secs());
+            }
         }
-        if self.since.elapsed() > PATIENCE {
-            bail!(
-                "nothing became durable for {} s: the disk does not keep up, or does not answer",
-                PATIENCE.as_secs()
-            );
+        if let Some(error) = &self.seen.error {
+            bail!("the ring cannot be written: {error}");
         }
-        std::thread::sleep(pause);
+        if self.seen.durable > before.durable {
+            self.since = Instant::now();
+        }
         Ok(())
     }
 }
@@ -270,14 +280,16 @@ impl Patience<'_> {
 fn push_one(
     stream: &mut StreamWriter,
     sample: &Sample,
-    told: &Mutex<Told>,
+    rounds: &Rounds,
     watch: &mut Watch<'_>,
 ) -> Result<()> {
     let mut patience = None;
     loop {
         match stream.push(sample.clone()) {
             Ok(()) => return Ok(()),
-            Err(Rejected::Full) => patience.get_or_insert_with(|| Patience::new(told)).wait(PAUSE, watch)?,
+            Err(Rejected::Full) => {
+                patience.get_or_insert_with(|| Patience::new(rounds)).wait(stream, watch)?;
+            }
             Err(other) => return Err(other.into()),
         }
     }
@@ -310,4 +322,65 @@ fn begun(writer: &Writer, number: u32) -> Result<StreamWriter> {
         camera_offset_ns: 0,
     });
     Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Stopped;
+    use std::ops::ControlFlow;
+
+    fn go_on(_bytes: u64) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn ring(dir: &Path) -> Ring {
+        let path = dir.join("a.ring");
+        create(&path, 64 << 20, 3, 1 << 20, None, &mut go_on).expect("created");
+        let options = RingOptions {
+            streams: 3,
+            buffer_bytes: 16 << 20,
+            engine: IoEngine::Auto,
+            depth: 4,
+            opener: Opener::default(),
+        };
+        Ring::open(&path, &options).expect("opened")
+    }
+
+    #[test]
+    fn whole_rows_of_pictures_are_written_and_counted() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (source, mut ring) = (Source::new(), ring(dir.path()));
+        let turn = ring.turn(&source, 1, &mut go_on).expect("written");
+        assert_eq!(turn.cost.bytes, 3 * KEYFRAME_BYTES as u64);
+        let turn = ring.turn(&source, 1_000_000, &mut go_on).expect("written");
+        assert_eq!(turn.cost.bytes, 20 * 3 * PICTURE_BYTES as u64);
+        assert!(turn.rounds > 0 && turn.writes >= turn.rounds, "{turn:?}");
+        assert!(turn.written_over_payload > 1.0 && ring.written_bytes() > turn.cost.bytes, "{turn:?}");
+        // More than there is memory for at once.
+        let turn = ring.turn(&source, 40_000_000, &mut go_on).expect("written");
+        assert!(turn.cost.bytes >= 40_000_000 && turn.written_over_payload < 1.5, "{turn:?}");
+        ring.close().expect("closed");
+    }
+
+    #[test]
+    fn a_disk_that_fails_ends_the_wait_with_its_error_and_who_stops_it_with_that() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let ring = ring(dir.path());
+        let stream = ring.streams.first().expect("three");
+        let stopped = Patience::new(&ring.rounds).wait(stream, &mut |_| ControlFlow::Break(()));
+        assert_eq!(stopped.expect_err("stopped").downcast_ref(), Some(&Stopped));
+        // Told by rounds that are not this writer's.
+        let rounds = Rounds::default();
+        let mut patience = Patience::new(&rounds);
+        let next = |error: Option<&str>| {
+            let mut told = rounds.lock();
+            (told.rounds, told.error) = (told.rounds + 1, error.map(str::to_owned));
+        };
+        next(None);
+        assert!(patience.wait(stream, &mut go_on).is_ok());
+        next(Some("no space left"));
+        let failed = patience.wait(stream, &mut go_on).expect_err("failed");
+        assert!(failed.to_string().contains("no space left"), "{failed}");
+    }
 }

@@ -9,20 +9,18 @@ use crate::failure::{Exit, Failure};
 use crate::opener::opener;
 use crate::output::Output;
 use crate::recording::view::View;
+use crate::room;
 use crate::serve::{self, Job};
 use crate::units::{duration, io, scrub, size};
 use anyhow::Context;
 use keha_fs::CreateOptions;
 use keha_player::library::CHUNKS_BYTES;
-use nix::sys::statvfs::statvfs;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// So many ports after the usual one are tried, where that is taken.
 const OTHER_PORTS: u16 = 100;
-/// What the demo leaves free on the disk.
-const RESERVE_BYTES: u64 = 256 << 20;
 
 /// The cameras: pictures, rates and GOPs of all sorts share one volume.
 const CAMERAS: [(&str, &str); 4] = [
@@ -95,17 +93,7 @@ fn config(dir: &Path, volume: &Path) -> anyhow::Result<Config> {
 
 fn create_volume(dir: &Path, volume: &Path, size_bytes: u64, output: Output) -> anyhow::Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("{}: cannot create the directory", dir.display()))?;
-    let disk = statvfs(dir).with_context(|| format!("{}: cannot ask for free space", dir.display()))?;
-    let free = disk.blocks_available().saturating_mul(disk.fragment_size());
-    if free < size_bytes.saturating_add(RESERVE_BYTES) {
-        return Err(Failure::failed(format!(
-            "{}: the demo needs {} and leaves {} free, but only {} are; use --size, or --dir on another disk",
-            dir.display(),
-            size::show(size_bytes),
-            size::show(RESERVE_BYTES),
-            size::show(free),
-        )));
-    }
+    room::check(dir, size_bytes, "the demo", "--size, or --dir on another disk")?;
     let options = CreateOptions {
         size_bytes,
         label: "demo".into(),

@@ -6,13 +6,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 const SMALL: [&str; 6] = ["--ring", "256MiB", "--amount", "64MiB", "--streams", "8"];
 
-fn storage(dir: &Path, more: &[&str]) -> std::process::Output {
+fn storage(dir: &Path, more: &[&str]) -> Output {
     run(dir, &[&["bench", "storage"], &SMALL[..], more].concat())
 }
 
@@ -54,8 +54,8 @@ fn what_cannot_be_measured_is_refused_before_anything_is_written() {
     let path = volume(dir.path(), "64MiB");
     for (arguments, status, says) in [
         (&["storage", "--ring", "1024TiB"][..], 1, "use a smaller --ring or --amount"),
-        (&["storage", "missing"], 1, "missing: "),
-        (&["storage", path], 1, path),
+        (&["storage", "--ring", "16MiB"], 2, "--ring: 60 streams need 256 MiB at least"),
+        (&["storage", "missing"], 1, "missing: cannot ask for free space"),
         (&["storage", "--turns", "0"], 2, "--turns"),
         (&["storage", "--amount", "1KiB"], 2, "at least 1MiB"),
         (&["export", path], 2, "--stream"),
@@ -65,8 +65,9 @@ fn what_cannot_be_measured_is_refused_before_anything_is_written() {
         assert_refused(&run(dir.path(), &[&["bench"], arguments].concat()), status, says);
         assert_eq!(names(dir.path()), [path], "{arguments:?}");
     }
-    // Too small for so many streams: nothing of it stays.
-    assert_refused(&run(dir.path(), &["bench", "storage", "--ring", "16MiB"]), 1, "");
+    // A file is no directory.
+    let small = ["bench", "storage", path, "--ring", "256MiB", "--amount", "1MiB"];
+    assert_refused(&run(dir.path(), &small), 1, "a.ring: cannot make a directory");
     assert_eq!(names(dir.path()), [path]);
 }
 
@@ -75,21 +76,38 @@ fn a_signal_ends_it_and_nothing_is_left() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let mut command = keha();
     command.current_dir(dir.path()).args(["bench", "storage", "--turns", "1000"]).args(SMALL);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    let child =
+        Running(Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")));
     let end = Instant::now() + Duration::from_secs(60);
-    // The other file is there when the first lap is done: it measures.
-    let measures = || {
-        let scratch = names(dir.path()).pop().map(|name| dir.path().join(name).join("other"));
-        scratch.is_some_and(|other| fs::metadata(other).is_ok_and(|other| other.len() > 0))
-    };
-    while !measures() {
+    let scratch = || names(dir.path()).pop().map(|name| dir.path().join(name));
+    // The ring is there when the other file was written once: it measures.
+    while !scratch().is_some_and(|scratch| scratch.join("bench.ring").exists()) {
         assert!(Instant::now() < end, "nothing is measured");
         sleep(Duration::from_millis(10));
     }
-    kill(Pid::from_raw(i32::try_from(child.id()).expect("a process id")), Signal::SIGINT).expect("it runs");
-    let output = child.wait_with_output().expect("it ends");
+    let output = child.ended_by(Signal::SIGINT);
     assert_refused(&output, 1, "stopped before it was measured");
     assert!(names(dir.path()).is_empty());
+}
+
+/// A process that is ended with the test.
+struct Running(Option<Child>);
+
+impl Running {
+    fn ended_by(mut self, signal: Signal) -> Output {
+        let child = self.0.take().expect("it was started");
+        kill(Pid::from_raw(i32::try_from(child.id()).expect("a process id")), signal).expect("it runs");
+        child.wait_with_output().expect("it ends")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ended = child.kill();
+            let _status = child.wait();
+        }
+    }
 }
 
 #[test]
@@ -110,7 +128,7 @@ fn exporting_is_measured_and_nothing_is_left() {
     assert!(output.status.success() && output.stderr.is_empty(), "{}", stderr(&output));
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
     assert_eq!(document["schema"], "keha.bench-export/1");
-    for name in ["export_mb_s", "cp_mb_s", "export_over_cp_speed"] {
+    for name in ["export_mb_s", "copy_mb_s", "export_over_copy_speed"] {
         assert!(median(&document, name) > 0.0, "{name}: {document}");
     }
     // As many bytes as an export has.
@@ -123,5 +141,5 @@ fn exporting_is_measured_and_nothing_is_left() {
     }
     assert_eq!(names(dir.path()), before);
     let text = stdout(&run(dir.path(), &bench));
-    assert!(text.contains("stream front") && text.contains("export over cp"), "{text}");
+    assert!(text.contains("stream front") && text.contains("export over copy"), "{text}");
 }

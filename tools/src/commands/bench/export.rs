@@ -1,5 +1,5 @@
-//! `keha bench export`: how fast a stream goes out as Matroska, beside `cp` of the file that comes of it to the same place. Both end when all
-//! is on the disk, and both read what the system no longer has in memory.
+//! `keha bench export`: how fast a stream goes out as Matroska, beside a plain copy of what comes of it to the same place. Both end when all
+//! is on the disk, and what the system has in memory of what they read is let go before.
 
 use super::figure::{self, Figure};
 use super::scratch;
@@ -10,24 +10,30 @@ use crate::output::table::{Align, Table};
 use crate::output::{Output, document};
 use crate::process::signals;
 use crate::units::range::RangeArguments;
-use crate::units::size;
+use crate::units::{size, time};
 use crate::volume_argument::VolumeArgument;
 use anyhow::{Context, ensure};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use keha_bench::{Cost, Median, measured};
+use keha_bench::{Cost, Median, Stopped, measured};
 use keha_fs::{StreamName, Volume, partition};
 use keha_player::ExportRequest;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use serde::Serialize;
 use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What is read and written at once where files are copied.
+const COPY_BYTES: usize = 1 << 20;
 
 /// Arguments of `keha bench export`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = format!("T is {}. Without --from and --to everything there is goes out. Give --dir on the disk of the volume: \
+                                copying reads and writes there.", time::HELP))]
 pub(crate) struct Args {
     #[command(flatten)]
     volume: VolumeArgument,
@@ -47,19 +53,43 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// What was measured.
+/// What was measured, turn by turn.
+#[derive(Default)]
 struct Measured {
-    bytes: u64,
     exports: Vec<Cost>,
     copies: Vec<Cost>,
+}
+
+/// How far it is, and whether to go on.
+struct Progress {
+    stopped: Arc<AtomicBool>,
+    bar: Bar,
+    /// Bytes of what is done, and of all that will be.
+    done: u64,
+    all: u64,
+}
+
+impl Progress {
+    /// So many bytes of what is under way are done.
+    fn tell(&mut self, bytes: u64) -> ControlFlow<()> {
+        let done = self.done.saturating_add(bytes);
+        self.bar.set(done, self.all.max(done));
+        if self.stopped.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// What was under way is done.
+    fn step(&mut self, bytes: u64) -> u64 {
+        self.done = self.done.saturating_add(bytes);
+        bytes
+    }
 }
 
 pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Exit> {
     let path = args.volume.path()?;
     let measured = measure(args, &path, output)?;
     let figures = Figures::new(&measured)?;
-    let document = ExportDocument::new(args, &path, measured.bytes, &figures);
-    document::show(output, args.json, &document, || text(args, &path, measured.bytes, &figures))?;
+    let document = ExportDocument::new(args, &path, &figures);
+    document::show(output, args.json, &document, || text(args, &path, &figures))?;
     Ok(Exit::Done)
 }
 
@@ -70,46 +100,56 @@ fn measure(args: &Args, ring: &Path, output: Output) -> anyhow::Result<Measured>
     let scratch = scratch::make(&args.dir, each.saturating_mul(2), "a shorter range")?;
     let (out, copy) = (scratch.path().join("out"), scratch.path().join("copy"));
     let node = partition::at(ring).ok().flatten().map_or(ring.to_owned(), |there| there.device);
-    let stopped = signals::flag().context("cannot wait for signals")?;
-    let mut bar = Bar::new("measuring", Unit::Bytes, output.quiet);
-    let all = each.saturating_mul(u64::from(args.turns) + 1);
-    let mut begun = 0;
-    let mut export = || {
+    let mut progress = Progress {
+        stopped: signals::flag().context("cannot wait for signals")?,
+        bar: Bar::new("measuring", Unit::Bytes, output.quiet),
+        done: 0,
+        all: each.saturating_mul(2 * u64::from(args.turns)),
+    };
+    let mut measured_turns = Measured::default();
+    for _ in 0..args.turns {
         empty(&out)?;
         forget(&node)?;
-        let target = keha_player::Output::File { path: out.join("out.mkv"), force: false };
-        let report = keha_player::export(&Volume::open(ring)?, &request, target, &mut |done| {
-            bar.set(begun + done.bytes, all.max(begun + done.bytes));
-            if stopped.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        begun += each;
+        let ours = measured(|| export(ring, &request, &out, &mut progress))?;
+        let first = measured_turns.exports.first().unwrap_or(&ours);
         ensure!(
-            report.is_complete(),
-            "{}: the range is damaged, or was overwritten meanwhile",
+            first.bytes == ours.bytes,
+            "{}: the range changes: give --from and --to, between which nothing is recorded or overwritten now",
             ring.display()
         );
-        Ok(report.files.iter().map(|file| file.manifest.file.bytes).sum::<u64>())
-    };
-    // How much it is, before the first turn.
-    let bytes = export()?;
-    let mut turns = Measured { bytes, exports: Vec::new(), copies: Vec::new() };
-    for _ in 0..args.turns {
-        turns.exports.push(measured(bytes, || {
-            let same = export()? == bytes;
-            ensure!(same, "{}: the range is still being recorded: give it an end with --to", ring.display());
-            Ok(())
-        })?);
+        let files = files_in(&out)?;
+        files.iter().try_for_each(|file| forget(file))?;
         empty(&copy)?;
-        turns.copies.push(measured(bytes, || copied(&out, &copy))?);
+        let theirs = measured(|| copied(&files, &copy, &mut progress))?;
+        measured_turns.exports.push(ours);
+        measured_turns.copies.push(theirs);
     }
-    scratch.close().with_context(|| format!("{}: cannot remove the scratch files", args.dir.display()))?;
-    Ok(turns)
+    scratch::remove(scratch.path())?;
+    Ok(measured_turns)
+}
+
+/// Exports into a directory; answers how many bytes that are.
+fn export(ring: &Path, request: &ExportRequest, dir: &Path, progress: &mut Progress) -> anyhow::Result<u64> {
+    let target = keha_player::Output::File { path: dir.join("out.mkv"), force: false };
+    let mut tell = |done: keha_player::Progress| progress.tell(done.bytes);
+    let report = keha_player::export(&Volume::open(ring)?, request, target, &mut tell)?;
+    ensure!(report.is_complete(), "{}: the range is damaged, or was overwritten meanwhile", ring.display());
+    Ok(progress.step(report.files.iter().map(|file| file.manifest.file.bytes).sum()))
 }
 
 /// Makes a directory, or removes what is in it.
 fn empty(dir: &Path) -> anyhow::Result<()> {
     let _absent = fs::remove_dir_all(dir);
     fs::create_dir(dir).with_context(|| dir.display().to_string())
+}
+
+/// The Matroska files in a directory.
+fn files_in(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let paths = fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    Ok(paths
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "mkv"))
+        .collect())
 }
 
 /// Puts a file out of the page cache, as far as the system lets it (posix_fadvise(2)).
@@ -119,21 +159,23 @@ fn forget(path: &Path) -> anyhow::Result<()> {
     forgotten.with_context(|| path.display().to_string())
 }
 
-/// Copies the Matroska files of a directory with `cp`, until they are on the disk.
-fn copied(from: &Path, to: &Path) -> anyhow::Result<()> {
-    for entry in fs::read_dir(from)? {
-        let file = entry?.path();
-        if file.extension().is_none_or(|extension| extension != "mkv") {
-            continue;
+/// Copies files into a directory until they are on the disk, by reading and writing; answers how many bytes they have.
+fn copied(files: &[PathBuf], dir: &Path, progress: &mut Progress) -> anyhow::Result<u64> {
+    let mut buffer = vec![0; COPY_BYTES];
+    let mut bytes = 0;
+    for from in files {
+        let name = from.file_name().context("a file without a name")?;
+        let (mut source, mut target) = (File::open(from)?, File::create_new(dir.join(name))?);
+        loop {
+            let length = source.read(&mut buffer)?;
+            let Some(part) = buffer.get(..length).filter(|part| !part.is_empty()) else { break };
+            target.write_all(part)?;
+            bytes += length as u64;
+            ensure!(progress.tell(bytes).is_continue(), Stopped);
         }
-        forget(&file)?;
-        let mut cp = Command::new("cp");
-        let status = cp.args(["--reflink=never", "--sparse=never"]).arg(&file).arg(to).status();
-        ensure!(status.context("cannot start cp")?.success(), "cp: could not copy {}", file.display());
-        let name = file.file_name().context("a file has a name")?;
-        File::open(to.join(name))?.sync_all()?;
+        target.sync_all()?;
     }
-    Ok(())
+    Ok(progress.step(bytes))
 }
 
 /// The document of what was measured.
@@ -146,15 +188,16 @@ struct ExportDocument {
     turns: u32,
     turn_bytes: u64,
     export_mb_s: Figure,
-    cp_mb_s: Figure,
-    export_over_cp_speed: Figure,
+    copy_mb_s: Figure,
+    export_over_copy_speed: Figure,
     export_cpu_s_per_gb: Figure,
 }
 
 /// Each figure of the turns.
 struct Figures {
+    turn_bytes: u64,
     export_mb_s: Median,
-    cp_mb_s: Median,
+    copy_mb_s: Median,
     speed: Median,
     cpu_s_per_gb: Median,
 }
@@ -165,8 +208,9 @@ impl Figures {
         let exports = || measured.exports.iter().map(|cost| cost.mb_s);
         let copies = || measured.copies.iter().map(|cost| cost.mb_s);
         Ok(Figures {
+            turn_bytes: measured.exports.first().map_or(0, |cost| cost.bytes),
             export_mb_s: median(Median::of(exports()))?,
-            cp_mb_s: median(Median::of(copies()))?,
+            copy_mb_s: median(Median::of(copies()))?,
             speed: median(Median::of_ratios(exports().zip(copies())))?,
             cpu_s_per_gb: median(Median::of(measured.exports.iter().map(|cost| cost.cpu_s_per_gb)))?,
         })
@@ -174,35 +218,35 @@ impl Figures {
 }
 
 impl ExportDocument {
-    fn new(args: &Args, volume: &Path, turn_bytes: u64, figures: &Figures) -> ExportDocument {
+    fn new(args: &Args, volume: &Path, figures: &Figures) -> ExportDocument {
         ExportDocument {
             schema: "keha.bench-export/1",
             volume: volume.display().to_string(),
             stream: args.stream.to_string(),
             directory: args.dir.display().to_string(),
             turns: args.turns,
-            turn_bytes,
+            turn_bytes: figures.turn_bytes,
             export_mb_s: Figure::new(figures.export_mb_s),
-            cp_mb_s: Figure::new(figures.cp_mb_s),
-            export_over_cp_speed: Figure::new(figures.speed),
+            copy_mb_s: Figure::new(figures.copy_mb_s),
+            export_over_copy_speed: Figure::new(figures.speed),
             export_cpu_s_per_gb: Figure::new(figures.cpu_s_per_gb),
         }
     }
 }
 
 /// The figures for people.
-fn text(args: &Args, volume: &Path, turn_bytes: u64, figures: &Figures) -> String {
-    let columns = ["", "export", "cp and sync", "export over cp"].map(|name| (name, Align::Left));
+fn text(args: &Args, volume: &Path, figures: &Figures) -> String {
+    let columns = ["", "export", "copy", "export over copy"].map(|name| (name, Align::Left));
     let mut table = Table::new(&columns);
-    let speeds = [figures.export_mb_s, figures.cp_mb_s, figures.speed].map(figure::show);
+    let speeds = [figures.export_mb_s, figures.copy_mb_s, figures.speed].map(figure::show);
     table.row(["MB/s".to_owned()].into_iter().chain(speeds).collect());
     let cpu = figure::show(figures.cpu_s_per_gb);
     table.row(vec!["CPU s/GB".to_owned(), cpu, String::new(), String::new()]);
     format!(
-        "{}, stream {}: {} of Matroska into {}, read from the disk; {} turns\n\n{}\n{}\n",
+        "{}, stream {}: {} of Matroska into {}; {} turns\n\n{}\n{}\n",
         volume.display(),
         args.stream,
-        size::show(turn_bytes),
+        size::show(figures.turn_bytes),
         args.dir.display(),
         args.turns,
         table.render(),
@@ -222,10 +266,10 @@ mod tests {
     }
 
     fn figures() -> Figures {
-        let cost = |mb_s, cpu_s_per_gb| Cost { mb_s, cpu_s_per_gb };
+        let cost = |mb_s, cpu_s_per_gb| Cost { bytes: 4 << 30, mb_s, cpu_s_per_gb };
         let exports = vec![cost(600.0, 0.8), cost(640.0, 0.9)];
         let copies = vec![cost(300.0, 0.0), cost(400.0, 0.0)];
-        Figures::new(&Measured { bytes: 4 << 30, exports, copies }).expect("two turns")
+        Figures::new(&Measured { exports, copies }).expect("two turns")
     }
 
     fn args() -> Args {
@@ -234,16 +278,11 @@ mod tests {
 
     #[test]
     fn the_text_is_as_published() {
-        insta::assert_snapshot!(text(&args(), Path::new("attic.ring"), 4 << 30, &figures()));
+        insta::assert_snapshot!(text(&args(), Path::new("attic.ring"), &figures()));
     }
 
     #[test]
     fn the_document_is_as_published() {
-        insta::assert_json_snapshot!(ExportDocument::new(
-            &args(),
-            Path::new("attic.ring"),
-            4 << 30,
-            &figures()
-        ));
+        insta::assert_json_snapshot!(ExportDocument::new(&args(), Path::new("attic.ring"), &figures()));
     }
 }

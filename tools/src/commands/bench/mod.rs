@@ -13,7 +13,7 @@ use crate::output::Output;
 pub(crate) enum Command {
     /// Storing: a scratch ring written as fast as it goes, beside a program that only copies, sums up and writes
     Storage(storage::Args),
-    /// Exporting a stream of a volume to a file, beside copying that file
+    /// Exporting: a stream of a volume as Matroska, beside a plain copy of what comes of it
     Export(export::Args),
 }
 
