@@ -20,7 +20,7 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// Those of the disk, also where it cannot be written past the page cache; [`Stopped`](super::Stopped) if `watch` says so.
 pub fn bare(path: &Path, source: &Source, bytes: u64, watch: &mut Watch<'_>) -> Result<u64> {
     let file = direct(path)?;
-    let at = || format!("{}: cannot be written past the page cache", path.display());
+    let at = || format!("{}: cannot be written", path.display());
     let mut buffer = AlignedBuffer::zeroed(WRITE_BYTES);
     let mut sum = 0;
     let mut flushed = Instant::now();
@@ -45,5 +45,7 @@ pub fn bare(path: &Path, source: &Source, bytes: u64, watch: &mut Watch<'_>) -> 
 fn direct(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     let options = options.write(true).create(true).truncate(false).custom_flags(nix::libc::O_DIRECT);
-    options.open(path).with_context(|| format!("{}: cannot be written past the page cache", path.display()))
+    options
+        .open(path)
+        .with_context(|| format!("{}: cannot be opened for writing past the page cache", path.display()))
 }

@@ -28,7 +28,7 @@ const BUFFER_BYTES_MIN: u64 = 64 << 20;
 const BUFFER_SHARE: u64 = 4;
 
 /// What to mind.
-const AFTER_HELP: &str = "It writes the ring once, and the amount twice in each turn and once more: 38 GiB if nothing else is said. A recorder \
+const AFTER_HELP: &str = "It writes the ring once, and the amount three times in each turn and once more: 52 GiB if nothing else is said. A recorder \
                           on the same disk is disturbed by it.";
 
 /// Arguments of `keha bench storage`.
@@ -38,7 +38,7 @@ pub(crate) struct Args {
     /// A directory on the disk that is meant: scratch files are made in it, and removed
     #[arg(value_name = "DIRECTORY", default_value = ".")]
     dir: PathBuf,
-    /// How much is written in each turn, each way
+    /// How much is measured in each turn, each way
     #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = parse_amount)]
     amount: u64,
     /// How many turns
@@ -93,7 +93,7 @@ fn measure(args: &Args, output: Output) -> anyhow::Result<Measured> {
     let (path, other) = (scratch.path().join("bench.ring"), scratch.path().join("other"));
     let stopped = signals::flag().context("cannot wait for signals")?;
     let mut bar = Bar::new("measuring", Unit::Bytes, output.quiet);
-    let turns = args.amount.saturating_mul(2).saturating_mul(u64::from(args.turns));
+    let turns = args.amount.saturating_mul(3).saturating_mul(u64::from(args.turns));
     let (mut done, all) = (0_u64, needed.saturating_add(turns));
     let mut watch = |bytes: u64| {
         done += bytes;
