@@ -31,6 +31,8 @@ pub(crate) struct Kind {
 pub(crate) struct LoopDevice {
     node: String,
     open: Option<File>,
+    /// Whether its partitions go with it.
+    partitions: bool,
 }
 
 impl LoopDevice {
@@ -46,7 +48,7 @@ impl LoopDevice {
         let open = File::open(&node);
         // As long as it is open it stays, and then it goes.
         said(Command::new("losetup").args(["--detach", &node]))?;
-        let device = LoopDevice { node, open: Some(open?) };
+        let device = LoopDevice { node, open: Some(open?), partitions: kind.partitions };
         if kind.partitions {
             // Not every kernel reads such tables by itself.
             said(Command::new("partx").args(["--update", &device.node]))?;
@@ -62,9 +64,15 @@ impl LoopDevice {
 
 impl Drop for LoopDevice {
     fn drop(&mut self) {
+        let disk = Path::new("/sys/block").join(self.node.trim_start_matches("/dev/"));
+        let since = Instant::now();
+        // Those that the kernel was told of by hand would be there for the next file on this device. What somebody has open stays.
+        while !self.partitions && has_partitions(&disk) && since.elapsed() < DETACH_LIMIT {
+            let _refused = Command::new("partx").args(["--delete", &self.node]).output();
+            std::thread::sleep(Duration::from_millis(10));
+        }
         drop(self.open.take());
-        let name = self.node.trim_start_matches("/dev/");
-        let attached = Path::new("/sys/block").join(name).join("loop/backing_file");
+        let attached = disk.join("loop/backing_file");
         let since = Instant::now();
         while attached.exists() {
             if since.elapsed() > DETACH_LIMIT {
@@ -74,6 +82,12 @@ impl Drop for LoopDevice {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// Whether the kernel has partitions of this disk, a folder each within its own.
+fn has_partitions(disk: &Path) -> bool {
+    let Ok(entries) = disk.read_dir() else { return false };
+    entries.flatten().any(|entry| entry.path().join("partition").exists())
 }
 
 /// What a program answers that must succeed.

@@ -87,9 +87,7 @@ impl Disk {
     }
 
     pub(crate) fn detach(&mut self) {
-        let Some(device) = self.device.take() else { return };
-        // Not all disks have partitions.
-        let _none = Command::new("partx").args(["-d", device.node()]).output();
+        self.device = None;
     }
 
     pub(crate) fn image(&self) -> PathBuf {
@@ -108,12 +106,6 @@ impl Disk {
     /// The node of a partition.
     pub(crate) fn part(&self, number: u32) -> PathBuf {
         format!("{}p{number}", self.node()).into()
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        self.detach();
     }
 }
 

@@ -84,7 +84,7 @@ fn ring(
     block_bytes: u32,
     over: Option<VolumeId>,
 ) -> Result<Ring> {
-    keha_bench::create(path, size_bytes, STREAMS, block_bytes, over, &mut on)?;
+    keha_bench::create(path, size_bytes, STREAMS, block_bytes, over)?;
     let options = RingOptions {
         streams: STREAMS,
         buffer_bytes: 2 << 30,
@@ -134,7 +134,10 @@ fn writing(mut ring: Ring, other: &Path, bytes: u64, turns: usize) -> Result<()>
         "writes a MB (goal 2)",
         Median::of(ours.iter().map(|turn| turn.writes as f64 / (turn.cost.bytes as f64 / 1e6))),
     )?;
-    show("rounds a second (goal 1)", Median::of(of(|turn| turn.rounds as f64 / turn.took.as_secs_f64())))?;
+    show(
+        "rounds a second, as fast as it goes",
+        Median::of(of(|turn| turn.rounds as f64 / turn.took.as_secs_f64())),
+    )?;
     show("bytes written over payload, as fast as it goes", Median::of(of(|turn| turn.written_over_payload)))?;
     ring.close()
 }
@@ -147,14 +150,18 @@ fn reading(dir: &Path, engine: IoEngine, bytes: u64) -> Result<()> {
     ensure!(seconds >= 16, "{bytes} bytes are no 16 seconds of {STREAMS} streams");
     let mut ring = ring(&path, engine, bytes * 2, 8 << 20, None)?;
     let source = Source::new();
-    let (mut written, begun) = (0, Instant::now());
+    let (mut written, mut rounds, begun) = (0, 0, Instant::now());
     for second in 1..=seconds {
         ring.push(&source, second_bytes, &mut on)?;
         std::thread::sleep(Duration::from_secs(second).saturating_sub(begun.elapsed()));
         if second == SETTLED_S {
-            written = ring.written_bytes();
+            (written, rounds) = (ring.written_bytes(), ring.rounds());
         }
     }
+    println!(
+        "flushes a second at a second's pace (goal 1): {:.3}",
+        (ring.rounds() - rounds) as f64 / (seconds - SETTLED_S) as f64
+    );
     println!(
         "bytes written over payload at 4 Mbit/s (goal 1.012): {:.4}",
         (ring.written_bytes() - written) as f64 / ((seconds - SETTLED_S) * second_bytes) as f64

@@ -9,6 +9,7 @@ use keha_fs::{
     SampleFlags, StreamName, StreamWriter, TrackConfiguration, TrackKind, TrackNumber, Uuid, VolumeId,
     WallTime, Writer, WriterOptions,
 };
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,14 +27,13 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// that may be there.
 ///
 /// # Errors
-/// Those of [`keha_fs::create`]; nothing of it is left if `watch` stops it.
+/// Those of [`keha_fs::create`].
 pub fn create(
     path: &Path,
     size_bytes: u64,
     streams: u32,
     block_bytes: u32,
     overwrite: Option<VolumeId>,
-    watch: &mut Watch<'_>,
 ) -> Result<()> {
     let options = CreateOptions {
         size_bytes,
@@ -43,7 +43,7 @@ pub fn create(
         overwrite,
         ..CreateOptions::default()
     };
-    keha_fs::create(path, &options, &mut |_, _| watch(0))?;
+    keha_fs::create(path, &options, &mut |_, _| ControlFlow::Continue(()))?;
     Ok(())
 }
 
@@ -97,7 +97,7 @@ pub struct Turn {
     pub cost: Cost,
     /// Writes that the disk was given.
     pub writes: u64,
-    /// Rounds, each with a flush.
+    /// Rounds, also those that were asked for where nothing more found room, and at the end.
     pub rounds: u64,
     /// How long it took.
     pub took: Duration,
@@ -112,7 +112,7 @@ impl Ring {
     /// Those of [`Writer::open`].
     pub fn open(path: &Path, options: &RingOptions) -> Result<Ring> {
         let rounds = Arc::new(Rounds::default());
-        let teller = Arc::clone(&rounds);
+        let teller = Teller(Arc::clone(&rounds));
         let on_round = move |report: RoundReport| teller.note(&report);
         let writer_options = WriterOptions {
             buffer_bytes: options.buffer_bytes,
@@ -122,8 +122,11 @@ impl Ring {
             ..WriterOptions::default()
         };
         let writer = Writer::open(path, writer_options, Box::new(on_round))?;
-        let streams =
-            (0..options.streams).map(|number| begun(&writer, number)).collect::<Result<Vec<_>>>()?;
+        let name = |number| Ok(StreamName::new(&format!("cam{number:02}"))?);
+        let names = (0..options.streams).map(name).collect::<Result<Vec<_>>>()?;
+        writer.admit_all(names.iter().map(|name| (name.clone(), None)).collect(), PATIENCE)?;
+        let streams = (1..).zip(&names).map(|(run, name)| begun(&writer, name, RunId(Uuid::from_u128(run))));
+        let streams = streams.collect::<Result<Vec<_>>>()?;
         Ok(Ring { streams, writer, pictures: 0, rounds })
     }
 
@@ -137,6 +140,12 @@ impl Ring {
     #[must_use]
     pub fn written_bytes(&self) -> u64 {
         self.rounds.lock().written_bytes
+    }
+
+    /// Rounds so far, each with a flush.
+    #[must_use]
+    pub fn rounds(&self) -> u64 {
+        self.rounds.lock().rounds
     }
 
     /// Pushes at least so many bytes and waits until they are durable; then the same again, and measures that. A ring that rests lets go of
@@ -217,10 +226,13 @@ impl Ring {
     }
 }
 
-impl Rounds {
+/// Tells of rounds from the writer's thread, and that there are no more when that has ended.
+struct Teller(Arc<Rounds>);
+
+impl Teller {
     fn note(&self, report: &RoundReport) {
         let tracks = report.streams.iter().flat_map(|stream| &stream.tracks);
-        let mut told = self.lock();
+        let mut told = self.0.lock();
         *told = Told {
             durable: tracks.map(|track| track.samples).sum(),
             written_bytes: report.written_bytes,
@@ -231,9 +243,19 @@ impl Rounds {
                 Health::Failing { error } => Some(error.clone()),
             },
         };
-        self.ended.notify_all();
+        self.0.ended.notify_all();
     }
+}
 
+impl Drop for Teller {
+    fn drop(&mut self) {
+        let mut told = self.0.lock();
+        (told.rounds, told.error) = (told.rounds + 1, Some("its writer has ended".to_owned()));
+        self.0.ended.notify_all();
+    }
+}
+
+impl Rounds {
     /// What was told stays true when whoever told it panicked.
     fn lock(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
@@ -298,8 +320,8 @@ fn push_one(
 }
 
 /// A stream that takes samples.
-fn begun(writer: &Writer, number: u32) -> Result<StreamWriter> {
-    let mut stream = writer.stream(&StreamName::new(&format!("cam{number:02}"))?)?;
+fn begun(writer: &Writer, name: &StreamName, run: RunId) -> Result<StreamWriter> {
+    let mut stream = writer.stream(name)?;
     let video = TrackConfiguration {
         track: TRACK,
         kind: TrackKind::Video,
@@ -312,7 +334,7 @@ fn begun(writer: &Writer, number: u32) -> Result<StreamWriter> {
         private: vec![1, 100, 0, 40],
     };
     stream.configure(&Configuration { tracks: vec![video], session: Vec::new() })?;
-    stream.begin_run(RunId(Uuid::from_u128(u128::from(number) + 1)));
+    stream.begin_run(run);
     stream.anchor(Anchor {
         track: TRACK,
         timescale: TIMESCALE,
@@ -330,7 +352,6 @@ fn begun(writer: &Writer, number: u32) -> Result<StreamWriter> {
 mod tests {
     use super::*;
     use crate::Stopped;
-    use std::ops::ControlFlow;
 
     fn go_on(_bytes: u64) -> ControlFlow<()> {
         ControlFlow::Continue(())
@@ -338,7 +359,7 @@ mod tests {
 
     fn ring(dir: &Path) -> Ring {
         let path = dir.join("a.ring");
-        create(&path, 64 << 20, 3, 1 << 20, None, &mut go_on).expect("created");
+        create(&path, 64 << 20, 3, 1 << 20, None).expect("created");
         let options = RingOptions {
             streams: 3,
             buffer_bytes: 16 << 20,
@@ -387,5 +408,17 @@ mod tests {
         next(Some("no space left"));
         let failed = patience.wait(stream, &mut go_on).expect_err("failed");
         assert!(failed.to_string().contains("no space left"), "{failed}");
+    }
+
+    #[test]
+    fn a_writer_that_ended_is_not_waited_for() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let ring = ring(dir.path());
+        let rounds = Arc::new(Rounds::default());
+        let mut patience = Patience::new(&rounds);
+        drop(Teller(Arc::clone(&rounds)));
+        let stream = ring.streams.first().expect("three");
+        let ended = patience.wait(stream, &mut go_on).expect_err("ended");
+        assert!(ended.to_string().contains("writer has ended"), "{ended}");
     }
 }

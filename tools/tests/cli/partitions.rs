@@ -20,13 +20,6 @@ impl Disk {
     }
 }
 
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // There may be no partitions yet.
-        let _none = Command::new("partx").args(["-d", self.0.node()]).output();
-    }
-}
-
 /// The shell commands of a section, block by block.
 fn commands(section: &str) -> Vec<&str> {
     section.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()

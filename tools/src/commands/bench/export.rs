@@ -97,11 +97,12 @@ fn measure(args: &Args, ring: &Path, output: Output) -> anyhow::Result<Measured>
     let range = args.range.range(Timestamp::now(), &TimeZone::system())?;
     let request = ExportRequest { streams: vec![args.stream.clone()], range, run: None };
     let each = keha_player::plan(&Volume::open(ring)?, &request)?.estimated_bytes;
+    let stopped = signals::flag().context("cannot wait for signals")?;
     let scratch = scratch::make(&args.dir, each.saturating_mul(2), "a shorter range")?;
     let (out, copy) = (scratch.path().join("out"), scratch.path().join("copy"));
     let node = partition::at(ring).ok().flatten().map_or(ring.to_owned(), |there| there.device);
     let mut progress = Progress {
-        stopped: signals::flag().context("cannot wait for signals")?,
+        stopped,
         bar: Bar::new("measuring", Unit::Bytes, output.quiet),
         done: 0,
         all: each.saturating_mul(2 * u64::from(args.turns)),

@@ -22,10 +22,11 @@ const BLOCKS: u64 = 256;
 const BLOCKS_A_STREAM: u64 = 4;
 /// The smallest and largest block that is made, bytes.
 const BLOCK_BYTES: (u64, u64) = (1 << 20, 32 << 20);
-/// What waits in memory at most and at least, and which share of what is free there.
+/// What waits in memory at most, and which share of what is free there.
 const BUFFER_BYTES: u64 = 2 << 30;
-const BUFFER_BYTES_MIN: u64 = 64 << 20;
 const BUFFER_SHARE: u64 = 4;
+/// A stream may have as much in any case.
+const STREAM_BUFFER_BYTES: u64 = 4 << 20;
 
 /// What to mind.
 const AFTER_HELP: &str = "It writes the ring once, and the amount three times in each turn and once more: 52 GiB if nothing else is said. A recorder \
@@ -88,10 +89,10 @@ struct Measured {
 
 fn measure(args: &Args, output: Output) -> anyhow::Result<Measured> {
     let block_bytes = block_bytes(args.ring, args.streams)?;
+    let stopped = signals::flag().context("cannot wait for signals")?;
     let needed = args.ring.saturating_add(args.amount);
     let scratch = scratch::make(&args.dir, needed, "a smaller --ring or --amount")?;
     let (path, other) = (scratch.path().join("bench.ring"), scratch.path().join("other"));
-    let stopped = signals::flag().context("cannot wait for signals")?;
     let mut bar = Bar::new("measuring", Unit::Bytes, output.quiet);
     let turns = args.amount.saturating_mul(3).saturating_mul(u64::from(args.turns));
     let (mut done, all) = (0_u64, needed.saturating_add(turns));
@@ -103,11 +104,11 @@ fn measure(args: &Args, output: Output) -> anyhow::Result<Measured> {
     let source = Source::new();
     // What this disk cannot do at all shows first.
     bare(&other, &source, args.amount, &mut watch)?;
-    keha_bench::create(&path, args.ring, args.streams, block_bytes, None, &mut watch)?;
+    keha_bench::create(&path, args.ring, args.streams, block_bytes, None)?;
     let free = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| available_bytes(&text));
     let options = RingOptions {
         streams: args.streams,
-        buffer_bytes: buffer_bytes(args.amount, free)?,
+        buffer_bytes: buffer_bytes(args.amount, free, args.streams)?,
         engine: args.io_engine,
         depth: args.io_depth,
         opener: opener("bench"),
@@ -125,8 +126,9 @@ fn measure(args: &Args, output: Output) -> anyhow::Result<Measured> {
     };
     let taken = take();
     // Before the ring is closed: on a slow disk that takes a while, and who waits for it may end this program.
-    scratch::remove(scratch.path())?;
+    let removed = scratch::remove(scratch.path());
     let (turns, bare) = taken?;
+    removed?;
     let (engine, buffer_bytes) = (ring.engine().to_string(), options.buffer_bytes);
     Ok(Measured { engine, buffer_bytes, turns, bare })
 }
@@ -144,9 +146,10 @@ fn block_bytes(ring: u64, streams: u32) -> anyhow::Result<u32> {
 }
 
 /// How much may wait: what waits together is written together.
-fn buffer_bytes(amount: u64, free: Option<u64>) -> anyhow::Result<usize> {
+fn buffer_bytes(amount: u64, free: Option<u64>, streams: u32) -> anyhow::Result<usize> {
+    let least = u64::from(streams) * STREAM_BUFFER_BYTES;
     let share = free.map_or(BUFFER_BYTES, |free| free / BUFFER_SHARE);
-    Ok(usize::try_from(amount.min(BUFFER_BYTES).min(share).max(BUFFER_BYTES_MIN))?)
+    Ok(usize::try_from(amount.min(BUFFER_BYTES).min(share).max(least))?)
 }
 
 /// The memory that could be had without swapping (proc(5) `meminfo`).
@@ -325,11 +328,11 @@ mod tests {
 
     #[test]
     fn what_waits_is_as_much_as_a_turn_and_a_quarter_of_what_is_free() {
-        let bytes = |amount, free| buffer_bytes(amount, free).expect("fits") as u64;
+        let bytes = |amount, free| buffer_bytes(amount, free, 60).expect("fits") as u64;
         assert_eq!(bytes(1 << 30, Some(u64::MAX)), 1 << 30);
         assert_eq!(bytes(8 << 30, None), 2 << 30);
         assert_eq!(bytes(8 << 30, Some(1 << 30)), 256 << 20);
-        assert_eq!((bytes(1, Some(u64::MAX)), bytes(8 << 30, Some(0))), (64 << 20, 64 << 20));
+        assert_eq!((bytes(1, Some(u64::MAX)), bytes(8 << 30, Some(0))), (240 << 20, 240 << 20));
         assert_eq!(available_bytes("MemTotal: 9 kB\nMemAvailable:   1024 kB\n"), Some(1 << 20));
         assert_eq!(available_bytes("MemTotal: 9 kB\n"), None);
     }
