@@ -5,8 +5,9 @@
 //! where the system has them, and stay: steady recording neither allocates nor faults pages in, and io_uring can know them
 //! beforehand.
 //!
-//! Promises: a piece shares no byte with another one that is alive; a slab lives as long as any piece of it; what is kept
-//! without need is at most what one of the last rounds had at once, and let go of within some minutes.
+//! Promises: a piece shares no byte with another one that is alive; a slab lives as long as any piece of it; what one of the
+//! last [`REMEMBERED_ROUNDS`] rounds had at once is kept, so that small rounds between large ones cost no page faults; what is
+//! kept beyond that is let go of little by little, all of it within some minutes.
 //!
 //! What must not live here: what is written, and when.
 
@@ -23,8 +24,9 @@ use super::buffer::{AlignedBuffer, BUFFER_ALIGNMENT_BYTES};
 const SLAB_BYTES_MIN: usize = 64 << 10;
 /// A few chunks of the largest size, and two huge pages.
 const SLAB_BYTES_MAX: usize = 4 << 20;
-/// Each round lets go of this part of what is kept without need: a minute of a lower rate costs few page
-/// faults afterwards.
+/// As many rounds at least, and at most twice as many, keep what the largest of them had: a minute or two at a round a second.
+const REMEMBERED_ROUNDS: u32 = 64;
+/// Each round lets go of this part of what is kept beyond that: nobody waits for much memory to be given back at once.
 const FORGOTTEN_PART: usize = 64;
 
 /// Memory that pieces are cut from. It is touched through them alone.
@@ -65,6 +67,29 @@ pub(crate) struct Slabs {
     cut: usize,
     /// As much is kept, in bytes.
     kept: usize,
+    needed: Needed,
+}
+
+/// The most that one of the last rounds had at once, in bytes.
+#[derive(Debug, Default)]
+struct Needed {
+    /// Since so many rounds.
+    rounds: u32,
+    most: usize,
+    /// In the [`REMEMBERED_ROUNDS`] before these.
+    most_before: usize,
+}
+
+impl Needed {
+    /// A round had so much. How much to keep for those to come.
+    fn after(&mut self, used: usize) -> usize {
+        if self.rounds == REMEMBERED_ROUNDS {
+            *self = Self { most_before: self.most, ..Self::default() };
+        }
+        self.rounds += 1;
+        self.most = self.most.max(used);
+        self.most.max(self.most_before)
+    }
 }
 
 impl Slabs {
@@ -120,7 +145,7 @@ impl Slabs {
     /// A round is over: what was kept for long without need goes. Called while its pieces are still there.
     pub(crate) fn trim(&mut self) {
         let used: usize = self.slabs.iter().filter(|slab| !is_free(slab)).map(|slab| slab.0.capacity()).sum();
-        self.kept = (self.kept - self.kept / FORGOTTEN_PART).max(used);
+        self.kept = (self.kept - self.kept / FORGOTTEN_PART).max(self.needed.after(used));
         let mut bytes = self.bytes();
         // The one that is being cut stays: where its cutting goes on is known.
         let last = self.slabs.len().saturating_sub(1);
@@ -175,19 +200,34 @@ mod tests {
         }
     }
 
+    /// A round takes so many pieces of half a megabyte, writes them and lets go of them. Returns the bytes of all slabs.
+    fn kept_after_a_round(slabs: &mut Slabs, pieces: usize) -> usize {
+        let taken: Vec<_> = (0..pieces).map(|_| slabs.take_stale(500_000)).collect();
+        slabs.trim();
+        drop(taken);
+        slabs.bytes()
+    }
+
     #[test]
     fn the_rounds_that_follow_use_the_memory_of_the_first_and_what_is_not_used_goes() {
         let mut slabs = Slabs::default();
-        let mut round = |pieces: usize| {
-            let taken: Vec<_> = (0..pieces).map(|_| slabs.take_stale(500_000)).collect();
-            slabs.trim();
-            drop(taken);
-            slabs.bytes()
-        };
+        let mut round = |pieces| kept_after_a_round(&mut slabs, pieces);
         let settled = (0..20).map(|_| round(60)).last().expect("rounds");
         assert!(settled < 60 * 500_000 * 5 / 4, "{settled}");
         assert!((0..100).all(|_| round(60) == settled));
         assert!((0..300).map(|_| round(2)).last().is_some_and(|bytes| bytes <= 3 * SLAB_BYTES_MAX));
+    }
+
+    #[test]
+    fn small_rounds_between_large_ones_cost_no_memory_anew() {
+        let mut slabs = Slabs::default();
+        let mut round = |pieces| kept_after_a_round(&mut slabs, pieces);
+        let settled = (0..20).map(|_| round(60)).last().expect("rounds");
+        let small = [10, 0, 1, 2];
+        let rounds = (0..100).flat_map(|_| small.into_iter().chain([60]));
+        assert!(rounds.map(&mut round).all(|bytes| bytes == settled), "rounds by turns");
+        assert!((0..REMEMBERED_ROUNDS).all(|_| round(0) == settled), "a rest");
+        assert!((0..20).all(|_| round(60) == settled), "after the rest");
     }
 
     #[test]
