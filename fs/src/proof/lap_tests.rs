@@ -150,3 +150,31 @@ pub(super) fn laps_on(shape: Shape, seed: u64) -> Verdict<u64> {
 fn a_stream_of_few_bits_keeps_its_newest_footage_over_laps_of_another() {
     super::for_seeds("laps", 5100, 4, laps);
 }
+
+/// Cameras alike fill their blocks at the same moments. Once each has found out, all of them find a block then, whether their blocks
+/// are taken as samples come in (`at_once`) or in the round, and whether each second brings as much or every fourth brings most.
+fn alike(seed: u64, bytes: [usize; 4], at_once: bool) -> Verdict<u64> {
+    let shape = Shape { size_bytes: 1024 << 10, streams: 6, ..Shape::SMALL };
+    let mut driver = Driver::new(shape, seed, Cuts::NONE)?;
+    (0..6).try_for_each(|stream| driver.admit(&format!("cam{stream}")))?;
+    for second in 0..200 {
+        (0..6).try_for_each(|stream| driver.push(stream, bytes[second % bytes.len()]))?;
+        if at_once {
+            driver.work()?;
+        }
+        driver.round()?;
+        let starved = driver.engine()?.is_starved();
+        demand!(second < 40 || !starved, "in second {second} of {bytes:?} a stream finds no block");
+    }
+    Ok(driver.judged)
+}
+
+#[test]
+fn streams_that_fill_their_blocks_at_the_same_moments_find_blocks_for_all_of_them() {
+    for (bytes, at_once) in [[1500; 4], [300; 4], [3000; 4], [2400, 300, 300, 300]]
+        .into_iter()
+        .flat_map(|bytes| [(bytes, false), (bytes, true)])
+    {
+        assert_eq!(alike(5300, bytes, at_once).map(|_| ()), Ok(()), "at once: {at_once}");
+    }
+}

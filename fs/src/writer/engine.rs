@@ -95,8 +95,10 @@ pub(crate) struct Engine<D> {
     pub(super) health: Health,
     /// Table sectors written in a round that is not flushed yet.
     pub(super) sectors: BTreeSet<usize>,
-    /// Takes in the last rounds, the latest first.
+    /// Takes from each of the last rounds to the one after it, the latest first.
     pub(super) recent_takes: [u64; 4],
+    /// How many takes stand in there, or did.
+    pub(super) takes_counted: u64,
     pub(super) path: PathBuf,
     pub(super) manner: Manner,
     pub(super) stream_id: fn(VolumeId, &StreamName) -> StreamId,
@@ -224,6 +226,7 @@ impl<D: Disk> Engine<D> {
             health: Health::Good,
             sectors: BTreeSet::new(),
             recent_takes: [0; 4],
+            takes_counted: 0,
             path: options.path,
             manner,
             stream_id: options.stream_id,

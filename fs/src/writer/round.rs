@@ -29,12 +29,12 @@ impl<D: Disk> Engine<D> {
     pub(crate) fn round(&mut self) -> RoundReport {
         let was_well = self.is_well();
         if was_well {
-            let taken_before = self.core.blocks_taken;
             if planted!(TakenBeforeGrantFlushed) {
                 self.grant_blocks();
             }
             self.watch_clock();
             self.gather();
+            self.count_takes();
             match self.manner {
                 Manner::Repair if !planted!(RepairOverwrites) => self.name_begun(),
                 _ => {
@@ -46,8 +46,6 @@ impl<D: Disk> Engine<D> {
             self.submit_table();
             self.submit_scrub(false);
             self.submit_record(false);
-            self.recent_takes.rotate_right(1);
-            self.recent_takes[0] = self.core.blocks_taken - taken_before;
         }
         self.finish();
         // A round after a failure only tried what failed again.
@@ -103,6 +101,13 @@ impl<D: Disk> Engine<D> {
                 stream.cut(&mut self.core);
             }
         }
+    }
+
+    /// Counts the takes since the last round: those of this one, and of what was full before it.
+    fn count_takes(&mut self) {
+        self.recent_takes.rotate_right(1);
+        self.recent_takes[0] = self.core.blocks_taken - self.takes_counted;
+        self.takes_counted = self.core.blocks_taken;
     }
 
     /// Sets blocks aside for the takes until the next round. While nobody records, none: what is set aside is lost if the writer

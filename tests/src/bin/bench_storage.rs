@@ -30,8 +30,10 @@ const STREAMS: u32 = 60;
 const S: i64 = 1_000_000_000;
 /// Requests at a time, as the writer has them.
 const DEPTH: usize = 4;
-/// For so long a ring has just been opened: each stream takes its first block, and what that costs comes once.
-const SETTLED_S: u64 = 8;
+/// For so long a ring has just been opened: each stream takes its first two blocks, and what that costs comes once.
+const SETTLED_S: u64 = 20;
+/// Until each has taken two more.
+const PACED_S: u64 = SETTLED_S + 34;
 /// The ring that is written as fast as it goes, and its blocks.
 const RING_BYTES: u64 = 8 << 30;
 const BLOCK_BYTES: u32 = 32 << 20;
@@ -147,7 +149,7 @@ fn reading(dir: &Path, engine: IoEngine, bytes: u64) -> Result<()> {
     let path = dir.join("read.ring");
     let second_bytes = u64::from(STREAMS) * SECOND_BYTES;
     let seconds = bytes / second_bytes;
-    ensure!(seconds >= 16, "{bytes} bytes are no 16 seconds of {STREAMS} streams");
+    ensure!(seconds >= PACED_S, "{bytes} bytes are no {PACED_S} seconds of {STREAMS} streams");
     let mut ring = ring(&path, engine, bytes * 2, 8 << 20, None)?;
     let source = Source::new();
     let (mut written, mut rounds, begun) = (0, 0, Instant::now());
