@@ -1,15 +1,20 @@
 //! What does the I/O of a volume, and how many requests at once: `io_engine` and `io_depth` in `keha.toml`, `--io-engine` and
-//! `--io-depth` of `keha record`.
+//! `--io-depth` of commands that write.
 
 use keha_fs::disk::{IO_DEPTH, IO_DEPTH_MAX, IoEngine};
 
 /// What holds if nothing is said.
-pub(crate) const DEFAULT_ENGINE: &str = "auto";
+const DEFAULT_ENGINE: &str = "auto";
 
 /// How a volume is to be read from and written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// What stands above a field is what `--help` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
 pub(crate) struct Io {
+    /// What does the I/O: io_uring, threads, or auto for io_uring where it is to be had
+    #[arg(long = "io-engine", value_name = "ENGINE", value_parser = parse_engine, default_value = DEFAULT_ENGINE)]
     pub(crate) engine: IoEngine,
+    /// How many requests the disk sees at once, 1 to 32
+    #[arg(long = "io-depth", value_name = "N", value_parser = parse_depth, default_value_t = IO_DEPTH)]
     pub(crate) depth: usize,
 }
 

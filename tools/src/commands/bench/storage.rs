@@ -8,10 +8,10 @@ use crate::output::progress::{Bar, Unit};
 use crate::output::table::{Align, Table};
 use crate::output::{Output, document};
 use crate::process::signals;
-use crate::units::{io, size};
+use crate::units::io::Io;
+use crate::units::size;
 use anyhow::Context;
 use keha_bench::{Cost, Median, Ring, RingOptions, SECOND_BYTES, Source, Turn, bare, measured};
-use keha_fs::disk::IoEngine;
 use serde::Serialize;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -51,12 +51,8 @@ pub(crate) struct Args {
     /// How many streams are written at once, of 4 Mbit/s each
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=120))]
     streams: u32,
-    /// What does the I/O: io_uring, threads, or auto for io_uring where it is to be had
-    #[arg(long, value_name = "ENGINE", value_parser = io::parse_engine, default_value = io::DEFAULT_ENGINE)]
-    io_engine: IoEngine,
-    /// How many requests the disk sees at once, 1 to 32
-    #[arg(long, value_name = "N", value_parser = io::parse_depth, default_value_t = io::Io::default().depth)]
-    io_depth: usize,
+    #[command(flatten)]
+    io: Io,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -109,8 +105,8 @@ fn measure(args: &Args, output: Output) -> anyhow::Result<Measured> {
     let options = RingOptions {
         streams: args.streams,
         buffer_bytes: buffer_bytes(args.amount, free, args.streams)?,
-        engine: args.io_engine,
-        depth: args.io_depth,
+        engine: args.io.engine,
+        depth: args.io.depth,
         opener: opener("bench"),
     };
     let mut ring = Ring::open(&path, &options)?;
@@ -222,7 +218,7 @@ impl StorageDocument {
             schema: "keha.bench-storage/1",
             directory: args.dir.display().to_string(),
             io_engine: measured.engine.clone(),
-            io_depth: args.io_depth,
+            io_depth: args.io.depth,
             streams: args.streams,
             ring_bytes: args.ring,
             buffer_bytes: measured.buffer_bytes,
@@ -263,7 +259,7 @@ fn text(args: &Args, engine: &str, figures: &Figures) -> String {
         args.dir.display(),
         args.streams,
         size::show(args.ring),
-        args.io_depth,
+        args.io.depth,
         args.turns,
         size::show(args.amount),
         table.render(),

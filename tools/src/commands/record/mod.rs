@@ -8,9 +8,9 @@ pub(super) mod session;
 use crate::config::cameras::{self, Entry};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
-use crate::units::{duration, io, scrub};
+use crate::units::io::Io;
+use crate::units::{duration, scrub};
 use crate::volume_argument::VolumeArgument;
-use keha_fs::disk::IoEngine;
 use keha_recorder::{Camera, Credentials, Secret};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -33,12 +33,8 @@ pub(crate) struct Args {
     /// Verify all footage in the background once in this time, over and over; or off
     #[arg(long, value_name = "D", value_parser = scrub::parse, default_value = scrub::DEFAULT)]
     scrub: scrub::Every,
-    /// What does the I/O: io_uring, threads, or auto for io_uring where it is to be had
-    #[arg(long, value_name = "ENGINE", value_parser = io::parse_engine, default_value = io::DEFAULT_ENGINE)]
-    io_engine: IoEngine,
-    /// How many requests the disk sees at once, 1 to 32
-    #[arg(long, value_name = "N", value_parser = io::parse_depth, default_value_t = io::Io::default().depth)]
-    io_depth: usize,
+    #[command(flatten)]
+    io: Io,
     /// Print a JSON document a line: state, counters, durable watermarks
     #[arg(long)]
     json: bool,
@@ -53,8 +49,7 @@ pub(crate) fn run(args: Args, output: Output) -> anyhow::Result<Exit> {
     let cameras = build(&entries)?;
     let retention = entries.iter().filter(|entry| entry.retention.is_any());
     let retention = retention.map(|entry| (entry.name.clone(), entry.retention)).collect();
-    let (duration, json, scrub) = (args.duration, args.json, args.scrub.0);
-    let io = io::Io { engine: args.io_engine, depth: args.io_depth };
+    let (duration, json, scrub, io) = (args.duration, args.json, args.scrub.0, args.io);
     let job = session::Job { volume, cameras, duration, json, scrub, io, retention };
     session::record(&job, output)
 }
