@@ -3,7 +3,7 @@
 //! Each turn writes the same number of bytes three ways, one after the other, into files of the same filesystem that were written whole
 //! before: the ring, as fast as it takes samples; fio, with writes as large as the ring's are on average, as many at a time, and as many
 //! flushes; and a bare program that does nothing but copy each byte once into an aligned buffer, add up its CRC-32C, and write that past the
-//! page cache. Each is timed until all of it is on the disk, the ring after as much that is not timed. Then what is read
+//! page cache. Each is timed until all of it is on the disk. Then what is read
 //! of a ring that was written a second at a time, as cameras send. Arguments: megabytes a turn (6000), turns (15), engine (auto, threads
 //! or uring), and "partition" to have all of the first on partitions of loop devices. Use a release build, on a machine that does nothing else.
 #![forbid(unsafe_code)]

@@ -148,13 +148,11 @@ impl Ring {
         self.rounds.lock().rounds
     }
 
-    /// Pushes at least so many bytes and waits until they are durable; then the same again, and measures that. A ring that rests lets go of
-    /// memory, a 64th a round, and what is asked for anew is fresh pages: sustained writing has none of that.
+    /// [`Ring::write`], measured.
     ///
     /// # Errors
     /// As [`Ring::write`].
     pub fn turn(&mut self, source: &Source, bytes: u64, watch: &mut Watch<'_>) -> Result<Turn> {
-        self.write(source, bytes, watch)?;
         let before = self.rounds.lock().clone();
         let began = Instant::now();
         let cost = measured(|| self.write(source, bytes, watch))?;
@@ -384,8 +382,7 @@ mod tests {
         assert!((40_000_000..41_000_000).contains(&pushed), "{turn:?}");
         assert!(turn.rounds > 0 && turn.writes >= turn.rounds, "{turn:?}");
         assert!((1.0..1.5).contains(&turn.written_over_payload), "{turn:?}");
-        // As much was written before it was measured.
-        assert!(ring.written_bytes() - before > 2 * pushed - 1_000_000, "{turn:?}");
+        assert!(ring.written_bytes() - before > pushed, "{turn:?}");
         ring.close().expect("closed");
     }
 

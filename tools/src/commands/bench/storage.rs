@@ -29,8 +29,8 @@ const BUFFER_SHARE: u64 = 4;
 const STREAM_BUFFER_BYTES: u64 = 4 << 20;
 
 /// What to mind.
-const AFTER_HELP: &str = "It writes the ring once, and the amount three times in each turn and once more: 52 GiB if nothing else is said. A recorder \
-                          on the same disk is disturbed by it.";
+const AFTER_HELP: &str = "It writes the ring once, and the amount twice in each turn and once more: 38 GiB if nothing else is said. A recorder on \
+                          the same disk is disturbed by it.";
 
 /// Arguments of `keha bench storage`.
 #[derive(Debug, clap::Args)]
@@ -90,7 +90,7 @@ fn measure(args: &Args, output: Output) -> anyhow::Result<Measured> {
     let scratch = scratch::make(&args.dir, needed, "a smaller --ring or --amount")?;
     let (path, other) = (scratch.path().join("bench.ring"), scratch.path().join("other"));
     let mut bar = Bar::new("measuring", Unit::Bytes, output.quiet);
-    let turns = args.amount.saturating_mul(3).saturating_mul(u64::from(args.turns));
+    let turns = args.amount.saturating_mul(2).saturating_mul(u64::from(args.turns));
     let (mut done, all) = (0_u64, needed.saturating_add(turns));
     let mut watch = |bytes: u64| {
         done += bytes;
