@@ -153,6 +153,7 @@ fn a_stream_of_few_bits_keeps_its_newest_footage_over_laps_of_another() {
 
 /// Cameras alike fill their blocks at the same moments. Once each has found out, all of them find a block then, whether their blocks
 /// are taken as samples come in (`at_once`) or in the round, and whether each second brings as much or every fourth brings most.
+/// What is past its age would be overwritten as fast as they record all the time, not only at these moments.
 fn alike(seed: u64, bytes: [usize; 4], at_once: bool) -> Verdict<u64> {
     let shape = Shape { size_bytes: 1024 << 10, streams: 6, ..Shape::SMALL };
     let mut driver = Driver::new(shape, seed, Cuts::NONE)?;
@@ -165,6 +166,11 @@ fn alike(seed: u64, bytes: [usize; 4], at_once: bool) -> Verdict<u64> {
         driver.round()?;
         let starved = driver.engine()?.is_starved();
         demand!(second < 40 || !starved, "in second {second} of {bytes:?} a stream finds no block");
+        let (jobs, _) = driver.engine()?.erasing_pace();
+        demand!(
+            second < 4 || jobs > 2,
+            "in second {second} of {bytes:?} {jobs} blocks are overwritten at a time"
+        );
     }
     Ok(driver.judged)
 }

@@ -97,8 +97,8 @@ pub(crate) struct Engine<D> {
     pub(super) sectors: BTreeSet<usize>,
     /// Takes from each of the last rounds to the one after it, the latest first.
     pub(super) recent_takes: [u64; 4],
-    /// How many takes stand in there, or did.
-    pub(super) takes_counted: u64,
+    /// `blocks_taken` when they were counted last.
+    pub(super) taken_at_count: u64,
     pub(super) path: PathBuf,
     pub(super) manner: Manner,
     pub(super) stream_id: fn(VolumeId, &StreamName) -> StreamId,
@@ -226,7 +226,7 @@ impl<D: Disk> Engine<D> {
             health: Health::Good,
             sectors: BTreeSet::new(),
             recent_takes: [0; 4],
-            takes_counted: 0,
+            taken_at_count: 0,
             path: options.path,
             manner,
             stream_id: options.stream_id,

@@ -21,7 +21,7 @@ use nix::errno::Errno;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Blocks set aside beyond what the last rounds took.
+/// Blocks set aside beyond the most that were taken from one of the last rounds to the next.
 const GRANTS_SPARE: usize = 2;
 
 impl<D: Disk> Engine<D> {
@@ -100,19 +100,21 @@ impl<D: Disk> Engine<D> {
             if stream.advance(&mut self.core).is_ok() {
                 stream.cut(&mut self.core);
             }
+            stream.note_pace();
         }
     }
 
-    /// Counts the takes since the last round: those of this one, and of what was full before it.
+    /// Counts the takes since the last round: those within this one, and those as samples came in.
     fn count_takes(&mut self) {
         self.recent_takes.rotate_right(1);
-        self.recent_takes[0] = self.core.blocks_taken - self.takes_counted;
-        self.takes_counted = self.core.blocks_taken;
+        self.recent_takes[0] = self.core.blocks_taken - self.taken_at_count;
+        self.taken_at_count = self.core.blocks_taken;
     }
 
-    /// Sets blocks aside for the takes until the next round. While nobody records, none: what is set aside is lost if the writer
-    /// is cut off, and whoever only holds or sets something takes no block. While footage is erased, none with footage but for a
-    /// stream that waits for it: blocks of which nothing is left are about to be there.
+    /// Sets blocks aside for the takes until the next round; they stay so until they are taken. While nobody records, no more of
+    /// them: what is set aside is lost if the writer is cut off, and whoever only holds or sets something takes no block. While
+    /// footage is erased, none with footage but for a stream that waits for it: blocks of which nothing is left are about to be
+    /// there.
     fn grant_blocks(&mut self) {
         let (_, granted_max, _) = record_capacity(self.core.geometry.streams_max);
         let active = self.streams.iter().filter(|stream| stream.is_active()).count();

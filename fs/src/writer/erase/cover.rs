@@ -147,7 +147,7 @@ impl<D: Disk> Engine<D> {
             page.copy_from_slice(&stands);
         }
         void.seal(&mut page);
-        self.submit_void(job, void.offset as usize, page);
+        self.submit_void(job, void.offset as usize, Arc::new(page));
     }
 
     /// The void chunk in place of all of a block, by what its row says; `None` if its header cannot be read now.
@@ -209,26 +209,36 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    fn submit_void(&mut self, job: &Job, offset: usize, buffer: AlignedBuffer) {
+    fn submit_void(&mut self, job: &Job, offset: usize, buffer: Arc<AlignedBuffer>) {
         let at = self.core.geometry.block_at(job.take.block) + offset as u64;
-        self.core.writes.submit(at, Arc::new(buffer), Purpose::Void(job.take.block));
+        self.core.writes.submit(at, buffer, Purpose::Void(job.take.block));
     }
 
     /// Overwrites a part of what is void with zeros, but for the headers at both ends.
     pub(super) fn wipe(&mut self, job: &mut Job, budget: &mut usize) {
+        // One for all writes that are nothing else: they need no memory each.
+        let mut zeros = None;
         while *budget > 0
             && let Some((from, to)) = job.rest.pop_front()
         {
             let bytes = (to - from).min(WRITE_BYTES);
-            let mut buffer = self.core.writes.buffer(bytes);
-            for void in &job.voids {
-                if void.offset as usize == from {
-                    void.seal(&mut buffer);
+            let begins = job.voids.iter().find(|void| void.offset as usize == from);
+            let ends = job.voids.iter().find(|void| ends(void) == from + bytes);
+            let buffer = match (begins, ends) {
+                (None, None) if bytes == WRITE_BYTES => {
+                    Arc::clone(zeros.get_or_insert_with(|| Arc::new(self.core.writes.buffer(bytes))))
                 }
-                if ends(void) == from + bytes {
-                    void.seal_as(chunk::TAIL_MAGIC, &mut buffer[bytes - ChunkHeader::SIZE..]);
+                _ => {
+                    let mut buffer = self.core.writes.buffer(bytes);
+                    if let Some(void) = begins {
+                        void.seal(&mut buffer);
+                    }
+                    if let Some(void) = ends {
+                        void.seal_as(chunk::TAIL_MAGIC, &mut buffer[bytes - ChunkHeader::SIZE..]);
+                    }
+                    Arc::new(buffer)
                 }
-            }
+            };
             if !planted!(ErasedNotWiped) {
                 self.submit_void(job, from, buffer);
             }

@@ -30,6 +30,7 @@ mod refused;
 mod request;
 
 use super::engine::{Engine, Manner};
+use super::stream::Stream;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::fault_budget::FaultBudget;
@@ -254,7 +255,7 @@ impl<D: Disk> Engine<D> {
     /// A part of the work, before a round's record is made.
     pub(super) fn erase_some(&mut self) {
         let mut jobs = std::mem::take(&mut self.erasing.jobs);
-        let (jobs_max, mut budget) = self.pace();
+        let (jobs_max, mut budget) = self.erasing_pace();
         // What a crash left may be much, and is read first.
         let (mut covers, running_s) = (jobs_max, self.core.running_seconds());
         jobs.retain_mut(|job| {
@@ -275,16 +276,17 @@ impl<D: Disk> Engine<D> {
         while self.begin_job(jobs_max) {}
     }
 
-    /// How many blocks are worked on at a time, and how much is overwritten in a round, in bytes: at least as much as is
-    /// recorded, or what is past its age would never be.
-    fn pace(&self) -> (usize, usize) {
-        const JOBS_A_TAKE: usize = 8;
+    /// How many blocks are worked on at a time, and how much is overwritten in a round, in bytes: more than is recorded, or what
+    /// is past its age would never be.
+    pub(crate) fn erasing_pace(&self) -> (usize, usize) {
+        // A block takes some rounds.
+        const JOBS_A_BLOCK: usize = 8;
         const JOBS_MAX: usize = 64;
         const ROUND_BYTES_MAX: usize = 128 << 20;
-        let takes = self.recent_takes.iter().copied().max().unwrap_or(0) as usize;
-        let bytes = takes.saturating_mul(2 * self.core.geometry.block_bytes);
-        let bytes = if self.erasing.closing { ROUND_BYTES_MAX } else { bytes };
-        (takes.saturating_mul(JOBS_A_TAKE).clamp(JOBS, JOBS_MAX), bytes.clamp(ROUND_BYTES, ROUND_BYTES_MAX))
+        let recorded: usize = self.streams.iter().map(Stream::pace_bytes).sum();
+        let jobs = recorded.saturating_mul(JOBS_A_BLOCK) / self.core.geometry.block_bytes;
+        let bytes = if self.erasing.closing { ROUND_BYTES_MAX } else { recorded.saturating_mul(2) };
+        (jobs.clamp(JOBS, JOBS_MAX), bytes.clamp(ROUND_BYTES, ROUND_BYTES_MAX))
     }
 
     /// Names the next block that waits, if fewer than `jobs_max` are worked on; `false` if there is none, or no room for it in the

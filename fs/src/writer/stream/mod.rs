@@ -100,6 +100,9 @@ pub(crate) struct Stream {
     undurable: VecDeque<Undurable>,
     /// Chunks whose write failed and that have found no other place yet.
     homeless: VecDeque<Undurable>,
+    /// What was sent to the disk since the last round, and how much that was at most of late, in bytes.
+    sent_bytes: usize,
+    pace_bytes: usize,
     left_out_bytes: usize,
     freed_bytes: usize,
     durable: (ChunkNumber, u32),
@@ -126,6 +129,8 @@ impl Stream {
             parked_open: None,
             undurable: VecDeque::new(),
             homeless: VecDeque::new(),
+            sent_bytes: 0,
+            pace_bytes: 0,
             left_out_bytes: 0,
             freed_bytes: 0,
             durable: (end.chunk, end.checksum),
@@ -175,6 +180,18 @@ impl Stream {
             && self.draft.is_empty()
             && self.undurable.is_empty()
             && self.homeless.is_empty()
+    }
+
+    /// How much it sends from one round to the next, in bytes: the most of late.
+    pub(crate) fn pace_bytes(&self) -> usize {
+        self.pace_bytes
+    }
+
+    /// A round has come: looks at what was sent since the last one.
+    pub(crate) fn note_pace(&mut self) {
+        const FORGOTTEN_PART: usize = 8;
+        let fading = self.pace_bytes - self.pace_bytes / FORGOTTEN_PART;
+        self.pace_bytes = fading.max(std::mem::take(&mut self.sent_bytes));
     }
 
     pub(crate) fn accept(&mut self, input: Input) {
@@ -363,6 +380,7 @@ impl Stream {
         let at = core.geometry.block_at(header.block) + u64::from(header.offset);
         core.writes.submit(at, Arc::clone(&buffer), Purpose::Chunk(self.index, header.block, header.number));
         core.chunk_sent(header.block, header.offset as usize + header.bytes as usize);
+        self.sent_bytes += buffer.len();
         self.number = header.number.next();
         self.previous = checksum;
         let early = if planted!(FreedBeforeDurable) { queued_bytes } else { 0 };
