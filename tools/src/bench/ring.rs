@@ -382,7 +382,8 @@ mod tests {
         assert!((40_000_000..41_000_000).contains(&pushed), "{turn:?}");
         assert!(turn.rounds > 0 && turn.writes >= turn.rounds, "{turn:?}");
         assert!((1.0..1.5).contains(&turn.written_over_payload), "{turn:?}");
-        assert!(ring.written_bytes() - before > pushed, "{turn:?}");
+        // Nothing is written beside what is measured.
+        assert!((pushed..pushed * 3 / 2).contains(&(ring.written_bytes() - before)), "{turn:?}");
         ring.close().expect("closed");
     }
 
