@@ -144,7 +144,7 @@ pub(super) fn asked_again(seed: u64) -> Verdict<u64> {
 
 #[test]
 fn what_is_withheld_stays_so_when_other_footage_of_its_block_is_erased() {
-    for_seeds("withheld beside what is erased", 9011, 2, withheld_beside);
+    for_seeds("withheld beside what is erased", 9011, 40, withheld_beside);
 }
 
 /// The header of the void chunk is refused, so that the footage stands there.

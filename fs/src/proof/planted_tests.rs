@@ -149,7 +149,7 @@ const ERASED_GIVEN_UP: Scenario = scenario("given up and asked for", erase_left_
 const ERASED_UNREADABLE: Scenario =
     scenario("half erased, unreadable, asked for", erase_left_tests::unreadable_asked, 8998..9000);
 const ERASED_BESIDE: Scenario =
-    scenario("withheld beside what is erased", erase_left_tests::withheld_beside, 9011..9015);
+    scenario("withheld beside what is erased", erase_left_tests::withheld_beside, 9011..9051);
 const ERASED_REFUSED: Scenario =
     scenario("half erased and refused", erase_left_tests::refused_left, 8996..8997);
 const HELD_BETWEEN: Scenario =
