@@ -216,7 +216,7 @@ impl<D: Disk> Engine<D> {
 
     /// Overwrites a part of what is void with zeros, but for the headers at both ends.
     pub(super) fn wipe(&mut self, job: &mut Job, budget: &mut usize) {
-        // One for all writes that are nothing else: they need no memory each.
+        // One piece of memory for all writes to this block that are nothing else.
         let mut zeros = None;
         while *budget > 0
             && let Some((from, to)) = job.rest.pop_front()
