@@ -118,6 +118,8 @@ pub(super) fn not_asked(seed: u64) -> Verdict<u64> {
 #[test]
 fn an_erasure_beside_a_table_that_cannot_be_written_ends_and_leaves_recording_its_room() {
     for_seeds("erasing beside a refused table", 9041, 1, refused_table);
+    // There is room for not one row more when blocks are taken that are set aside.
+    for_seeds("erasing beside a refused table, to the last row", 9056, 1, refused_table);
 }
 
 /// Sixteen streams, so that many blocks may be erased at once.

@@ -70,10 +70,11 @@ impl<D: Disk> Core<D> {
         self.running_seconds_before + self.clock.monotonic().saturating_sub(self.started).as_secs()
     }
 
-    /// Takes a block for a stream that a flushed record grants, if the next record has room to name it.
+    /// Takes a block for a stream that a flushed record grants, if the next record has room to name it. The room for its row is that
+    /// of the grant.
     pub(crate) fn take_block(&mut self, stream: StreamId) -> Option<Grant> {
         let (named, ..) = record_capacity(self.geometry.streams_max);
-        if self.named.len() >= named || !self.record_has_room_for_rows() {
+        if self.named.len() >= named {
             return None;
         }
         let grant = self.ledger.take(stream)?;
@@ -81,12 +82,13 @@ impl<D: Disk> Core<D> {
         Some(grant)
     }
 
-    /// Whether the next record has room for one more row, whatever becomes of the blocks it names and grants.
-    pub(crate) fn record_has_room_for_rows(&self) -> bool {
-        self.record_keeps_room_for_rows(0)
+    /// Whether the next record has room for the row of a block that is to be set aside or named, whatever becomes of the others
+    /// that it names and grants. A row that waits there for the table has its room.
+    pub(crate) fn record_has_room_for_row_of(&self, block: BlockIndex) -> bool {
+        self.ledger.waits(block) || self.record_keeps_room_for_rows(0)
     }
 
-    /// The same, with room for `more` rows left then.
+    /// Whether it has room for one more row, and for `more` of them then.
     pub(crate) fn record_keeps_room_for_rows(&self, more: usize) -> bool {
         let (_, _, rows) = record_capacity(self.geometry.streams_max);
         self.ledger.rows_waiting() + self.named.len() + self.ledger.grants().len() + more < rows

@@ -123,10 +123,13 @@ impl<D: Disk> Engine<D> {
         let idle = active == 0 && self.core.starved == 0 && !planted!(IdleWriterSetsAside);
         let target = if idle { 0 } else { wanted.min(active + GRANTS_SPARE).min(granted_max) };
         let mut tries = target + 16;
-        while self.core.ledger.grants().len() < target && tries > 0 && self.core.record_has_room_for_rows() {
+        while self.core.ledger.grants().len() < target && tries > 0 {
             tries -= 1;
             let needed = self.core.ledger.grants().len() < self.core.starved;
             let Some(victim) = self.core.ledger.victim(self.ages()) else { return };
+            if !self.core.record_has_room_for_row_of(victim.block) {
+                return;
+            }
             if self.erasing.is_asked() && !victim.void && !needed && !planted!(ErasureCostsMore) {
                 return;
             }

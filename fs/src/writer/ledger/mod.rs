@@ -418,6 +418,11 @@ impl Ledger {
         self.dirty.keys().map(|block| (*block, self.row(*block)))
     }
 
+    /// Whether the row of a block waits for the table.
+    pub(crate) fn waits(&self, block: BlockIndex) -> bool {
+        self.dirty.contains_key(&block)
+    }
+
     /// How many rows wait for the table.
     pub(crate) fn rows_waiting(&self) -> usize {
         self.dirty.len()
