@@ -81,6 +81,8 @@ struct State {
     ended: bool,
     /// How many readers wait: without any, a sample costs no system call here.
     waiting: usize,
+    /// Whether one has waited since that was asked last.
+    waited: bool,
 }
 
 /// The tail as its writer feeds it.
@@ -108,10 +110,17 @@ impl TailBuffer {
 
     fn wait<'a>(&self, mut state: MutexGuard<'a, State>, wait: Duration) -> MutexGuard<'a, State> {
         state.waiting += 1;
+        state.waited = true;
         let mut state =
             self.more.wait_timeout(state, wait).map_or_else(|error| error.into_inner().0, |(state, _)| state);
         state.waiting -= 1;
         state
+    }
+
+    /// Whether a reader has waited for what comes next since this was asked last.
+    pub(crate) fn was_waited_for(&self) -> bool {
+        let mut state = self.lock();
+        std::mem::take(&mut state.waited) || state.waiting > 0
     }
 
     /// What is older than this is not given from now on, in seconds, 0 = all is.
@@ -421,6 +430,23 @@ mod tests {
         assert!(
             (sample.ticks, sample.configuration) == (4, ConfigurationHash([3; 16])) && sample.data == whole
         );
+    }
+
+    #[test]
+    fn who_waited_is_known_to_who_asks_once() {
+        let buffer = Arc::new(TailBuffer::default());
+        let mut tail = Tail::new(Arc::clone(&buffer));
+        assert_eq!(tail.follow(None, Duration::ZERO), TailRead::Items(Vec::new()));
+        assert!(!buffer.was_waited_for());
+        assert_eq!(tail.follow(None, Duration::from_millis(1)), TailRead::Items(Vec::new()));
+        assert!(buffer.was_waited_for() && !buffer.was_waited_for());
+        let waits = std::thread::spawn(move || tail.follow(None, Duration::from_secs(60)));
+        while !buffer.was_waited_for() {
+            std::thread::yield_now();
+        }
+        assert!(buffer.was_waited_for(), "it waits still");
+        buffer.set_ended(true);
+        assert_eq!(waits.join().expect("it ends"), TailRead::Ended);
     }
 
     #[test]

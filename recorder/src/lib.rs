@@ -24,6 +24,7 @@ mod event;
 #[cfg(test)]
 mod fuzz;
 mod gaps;
+mod moderation;
 mod now;
 mod offer;
 mod overload;

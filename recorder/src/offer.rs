@@ -86,8 +86,8 @@ pub fn offer(
     let nothing = Nothing::default();
     let (stop, stopping) = watch::channel(false);
     let sink = nothing.clone();
+    let runtime = supervisor::runtime(1, Arc::clone(&shared.moderation)).map_err(NoOffer::Threads)?;
     let task = StreamTask::new(name, url, sink, None, shared, Arc::new(Mutex::new(cell)), stopping);
-    let runtime = supervisor::runtime(1).map_err(NoOffer::Threads)?;
     let handle = runtime.spawn(task.run());
 
     let end = Instant::now() + patience;
@@ -148,4 +148,8 @@ impl Sink for Nothing {
     fn gap(&mut self, _gap: &Gap) {}
 
     fn park(&mut self) {}
+
+    fn was_waited_for(&self) -> bool {
+        false
+    }
 }

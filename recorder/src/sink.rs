@@ -18,6 +18,8 @@ pub(crate) trait Sink {
     fn gap(&mut self, gap: &Gap);
     /// No samples will come for a while.
     fn park(&mut self);
+    /// Whether somebody has waited for the next sample since this was asked last.
+    fn was_waited_for(&self) -> bool;
 }
 
 impl Sink for StreamWriter {
@@ -43,5 +45,9 @@ impl Sink for StreamWriter {
 
     fn park(&mut self) {
         StreamWriter::park(self);
+    }
+
+    fn was_waited_for(&self) -> bool {
+        StreamWriter::was_waited_for(self)
     }
 }

@@ -429,6 +429,11 @@ impl StreamWriter {
         Tail::new(Arc::clone(&self.tail))
     }
 
+    /// Whether a reader in this process has waited for what is recorded next ([`Tail::follow`]) since this was asked last.
+    pub fn was_waited_for(&self) -> bool {
+        self.tail.was_waited_for()
+    }
+
     /// Records a gap.
     pub fn gap(&mut self, gap: &Gap) {
         self.tail.gap(gap);

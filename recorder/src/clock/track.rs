@@ -15,6 +15,8 @@ const SETTLING_PPM_MAX: i64 = 5_000;
 const SETTLING_NS: i64 = 20 * NS_PER_S;
 /// A camera whose clock is farther from ours than this is not believed.
 const REPORT_OFFSET_NS_MAX: i64 = 5 * NS_PER_S;
+/// Reports that come so much later than others, by the camera's clock, are of a clock that was set.
+const CAMERA_SET_NS: i64 = 250 * NS_PER_MS;
 /// A report is relied on for this long.
 const REPORT_AGE_NS_MAX: i64 = 60 * NS_PER_S;
 /// A media clock that runs this far ahead of arrival from one sample to the next has jumped.
@@ -69,6 +71,8 @@ pub(crate) struct Arrival {
     pub(crate) mono_ns: i64,
     /// On the wall clock as it is followed, in nanoseconds since 1970.
     pub(crate) wall_ns: i64,
+    /// It was noted promptly: what it is late by is not the recorder's doing.
+    pub(crate) prompt: bool,
 }
 
 /// What a sample says of the media clock.
@@ -112,6 +116,9 @@ pub(crate) struct TrackClock {
     /// still come, so that a reconnect does not set wall time back.
     lead_ns: i64,
     camera_offset_ns: i64,
+    /// How late the reports of the last minute came, by the camera's clock, and whether the last one did by far.
+    report_delays: Option<MinimumDelay>,
+    late_report: bool,
     /// The latest presentation so far.
     newest_ns: i64,
     last: Last,
@@ -170,6 +177,8 @@ impl TrackClock {
             report: None,
             lead_ns,
             camera_offset_ns: 0,
+            report_delays: None,
+            late_report: false,
             newest_ns: 0,
             last: Last { media_ns: 0, arrival },
             slewed_at_ns: 0,
@@ -199,7 +208,7 @@ impl TrackClock {
     /// Takes a sample's arrival into the estimate and slews towards it.
     pub(crate) fn observe(&mut self, media_ticks: i64, arrival: Arrival) {
         let media_ns = self.media_ns(media_ticks);
-        self.delays.observe(arrival.mono_ns, arrival.wall_ns.saturating_sub(media_ns));
+        self.delays.observe(arrival.mono_ns, arrival.wall_ns.saturating_sub(media_ns), arrival.prompt);
         self.last = Last { media_ns, arrival };
         self.newest_ns = self.newest_ns.max(media_ns);
         if self
@@ -226,7 +235,7 @@ impl TrackClock {
         arrival: Arrival,
         host: WallTime,
     ) -> Report {
-        self.camera_offset_ns = camera_ns.saturating_sub(host.0);
+        self.camera_offset_ns = self.offset_by_reports(camera_ns, arrival.mono_ns, host);
         if self.camera_offset_ns.saturating_abs() > REPORT_OFFSET_NS_MAX {
             self.report = None;
             self.lead_ns = 0;
@@ -240,6 +249,21 @@ impl TrackClock {
         }
         self.report = Some(FollowedReport { offset_ns, mono_ns: arrival.mono_ns });
         Report::Followed
+    }
+
+    /// The camera's clock minus ours, by the report that was the least late in the last minute: how late each is is a matter of the
+    /// network, and of when it was looked for. Two in a row that are later by far are of a clock that was set, and one by seconds.
+    fn offset_by_reports(&mut self, camera_ns: i64, mono_ns: i64, host: WallTime) -> i64 {
+        let late_ns = host.0.saturating_sub(camera_ns);
+        let least_ns = self.report_delays.as_ref().map_or(late_ns, MinimumDelay::minimum_ns);
+        let later_ns = late_ns.saturating_sub(least_ns);
+        let far = later_ns >= CAMERA_SET_NS;
+        let again = std::mem::replace(&mut self.late_report, far) && far;
+        let set = again || later_ns > REPORT_OFFSET_NS_MAX;
+        let known = self.report_delays.take().filter(|_| !set);
+        let mut delays = known.unwrap_or_else(|| MinimumDelay::new(mono_ns, late_ns));
+        delays.observe(mono_ns, late_ns, false);
+        0_i64.saturating_sub(self.report_delays.insert(delays).minimum_ns())
     }
 
     /// Whether the mapping is so far off its estimate that slewing would take hours.

@@ -7,7 +7,7 @@ const RATE: u32 = 90_000;
 const BEGAN_NS: i64 = 1_700_000_000 * NS_PER_S;
 
 fn arrival(ns: i64) -> Arrival {
-    Arrival { mono_ns: ns, wall_ns: BEGAN_NS + ns }
+    Arrival { mono_ns: ns, wall_ns: BEGAN_NS + ns, prompt: true }
 }
 
 fn ticks(ns: i64) -> i64 {
@@ -95,6 +95,33 @@ fn a_good_report_is_slewed_to_at_no_more_than_500_ppm() {
     assert!((4_000..7_000).contains(&anchor.uncertainty_us), "{}", anchor.uncertainty_us);
 }
 
+/// Reports every five seconds of a camera whose clock is that far off, each noted a little later than it came.
+#[test]
+fn how_far_a_camera_is_off_is_told_by_the_report_that_was_noted_first() {
+    let (mut clock, _) = played([0; 50]);
+    let report = |clock: &mut TrackClock, second: i64, off_ms: i64, late_ms: i64| {
+        let at_ns = second * NS_PER_S;
+        let noted_ns = at_ns + late_ms * NS_PER_MS;
+        let camera_ns = BEGAN_NS + at_ns + off_ms * NS_PER_MS;
+        clock.report(ticks(at_ns), camera_ns, arrival(noted_ns), WallTime(BEGAN_NS + noted_ns));
+        clock.camera_offset_ns() / NS_PER_MS
+    };
+    let told = [90, 40, 3, 70, 99, 12].into_iter().zip(0..);
+    let told: Vec<i64> =
+        told.map(|(late_ms, place)| report(&mut clock, 2 + 5 * place, 20, late_ms)).collect();
+    assert_eq!(told, [-70, -20, 17, 17, 17, 17]);
+    // One that the network held up tells nothing.
+    assert_eq!(report(&mut clock, 35, 20, 700), 17);
+    // It is set: forwards by a little, then back by a second.
+    assert_eq!(report(&mut clock, 40, 120, 50), 70);
+    assert_eq!([report(&mut clock, 43, -880, 50), report(&mut clock, 45, -880, 50)], [70, -930]);
+    assert_eq!(report(&mut clock, 47, -9_880, 50), -9_930);
+    assert_eq!(report(&mut clock, 48, -880, 50), -930);
+    // A little back shows once the reports before are a minute old.
+    assert_eq!(report(&mut clock, 50, -980, 50), -930);
+    assert_eq!(report(&mut clock, 115, -980, 50), -1030);
+}
+
 #[test]
 fn a_report_one_hour_off_is_ignored_and_told() {
     let (mut clock, _) = played([0; 50]);
@@ -150,9 +177,9 @@ proptest! {
     fn no_input_overflows(
         samples in proptest::collection::vec((any::<i64>(), any::<i64>(), any::<i64>()), 1..50),
     ) {
-        let mut clock = TrackClock::new(TrackNumber(1), 0, 0, Arrival { mono_ns: 0, wall_ns: 0 }, i64::MAX);
+        let mut clock = TrackClock::new(TrackNumber(1), 0, 0, Arrival { mono_ns: 0, wall_ns: 0, prompt: true }, i64::MAX);
         for (media, mono_ns, wall_ns) in samples {
-            let when = Arrival { mono_ns, wall_ns };
+            let when = Arrival { mono_ns, wall_ns, prompt: true };
             if clock.step(media, when) != Step::Steady {
                 clock.bridge(media, when);
             }

@@ -196,7 +196,7 @@ fn sender_reports(seed: u64) {
     let mut begun = false;
     for turn in 0..rng.random_range(1..60) {
         let since = turn * SECOND / 2;
-        let arrival = Arrival { mono_ns: since, wall_ns: BEGIN + since };
+        let arrival = Arrival { mono_ns: since, wall_ns: BEGIN + since, prompt: since % 3 != 0 };
         let ticks = match rng.random_range(0..12) {
             0 => rng.random_range(-(1 << 40)..1_i64 << 40),
             _ => turn * i64::from(timescale) / 2,

@@ -66,6 +66,8 @@ pub(crate) struct Recording<S> {
     /// A media clock jumped in this run, and how.
     jumped: Option<String>,
     stopped: bool,
+    /// What arrives is noted promptly.
+    prompt: bool,
 }
 
 #[derive(Debug)]
@@ -97,6 +99,7 @@ impl<S: Sink> Recording<S> {
             clock_off_told: false,
             jumped: None,
             stopped: false,
+            prompt: true,
         };
         recording.write_gaps(open);
         recording
@@ -267,8 +270,18 @@ impl<S: Sink> Recording<S> {
         if self.stopped { Err(VolumeStopped) } else { Ok(()) }
     }
 
+    /// Whether what arrives from now on is noted promptly. It is at first.
+    pub(crate) fn note_promptness(&mut self, prompt: bool) {
+        self.prompt = prompt;
+    }
+
+    /// Whether somebody has waited for the next sample since this was asked last.
+    pub(crate) fn was_waited_for(&self) -> bool {
+        self.sink.was_waited_for()
+    }
+
     fn arrival(&mut self, at: Moment) -> Arrival {
-        Arrival { mono_ns: at.mono_ns, wall_ns: self.host.wall_ns(at) }
+        Arrival { mono_ns: at.mono_ns, wall_ns: self.host.wall_ns(at), prompt: self.prompt }
     }
 
     fn all_configured(&self) -> bool {
@@ -336,7 +349,8 @@ impl<S: Sink> Recording<S> {
         let Phase::Holding(held) = std::mem::replace(&mut self.phase, Phase::Running) else { return };
         held.first_configurations().into_iter().for_each(|track| set_track(&mut self.configuration, track));
         for sample in held.samples() {
-            let arrival = self.arrival(sample.arrival);
+            // Some of them may have been noted before that was so.
+            let arrival = Arrival { prompt: false, ..self.arrival(sample.arrival) };
             self.observe(sample, arrival);
         }
         let walls = held.samples().filter_map(|sample| self.clock.wall_ns(sample.track, sample.ticks));

@@ -73,6 +73,10 @@ impl Sink for List {
     fn park(&mut self) {
         self.given.push(Given::Park);
     }
+
+    fn was_waited_for(&self) -> bool {
+        false
+    }
 }
 
 impl List {

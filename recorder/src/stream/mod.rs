@@ -15,6 +15,7 @@ use crate::camera::CameraUrl;
 use crate::clock::Moment;
 use crate::event::Event;
 use crate::gaps::Before;
+use crate::moderation::Moderation;
 use crate::now::Clock;
 use crate::reconnect::limiter::Limiter;
 use crate::reconnect::{Ended, Failure, Reconnect};
@@ -35,13 +36,15 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
+    pub(crate) moderation: Arc<Moderation>,
     pub(crate) limiter: Mutex<Limiter>,
     pub(crate) events: SyncSender<Event>,
 }
 
 impl Shared {
     pub(crate) fn new(events: SyncSender<Event>) -> Shared {
-        Shared { clock: Clock::new(), limiter: Mutex::default(), events }
+        let moderation = Arc::new(Moderation::new());
+        Shared { clock: Clock::new(), moderation, limiter: Mutex::default(), events }
     }
 
     /// Waits for this connection's turn.
@@ -150,7 +153,9 @@ impl<S: Sink> StreamTask<S> {
         let waiting = async {
             let until = Instant::now() + wait.at_most;
             let looking_out = async {
+                let attentive = shared.moderation.hold();
                 let _ = timeout(TEARDOWN, group.await_teardown()).await;
+                drop(attentive);
                 wait::wait(wait, policy, url, shared, group).await;
             };
             // Probes read what a camera answers: a panic over that must not end this task.

@@ -3,13 +3,14 @@
 use super::{Outcome, StreamTask, stopped};
 use crate::camera::{Credentials, Source};
 use crate::clock::Moment;
+use crate::moderation::{ATTENTIVE, Moderation};
+use crate::recording::Recording;
 use crate::session::error::SessionError;
 use crate::session::media::TrackInput;
 use crate::session::open::{Opened, open};
 use crate::session::play::{End, Play, Stopping, numbers};
 use crate::session::silence;
 use crate::sink::Sink;
-use crate::supervisor::PAUSE;
 use crate::testsrc::{TestSource, camera};
 use keha_fs::GapReason;
 use std::future::{Future, poll_fn};
@@ -23,7 +24,7 @@ use url::Url;
 const TICK: Duration = Duration::from_millis(100);
 /// How long a session goes on after the word to stop. The runtime learns of what the kernel has received only when it
 /// sleeps, so without this a stop could overtake packets that came before it.
-const LAST_LOOK: Duration = PAUSE.saturating_mul(3);
+const LAST_LOOK: Duration = ATTENTIVE.saturating_mul(3);
 /// How long a camera that never pauses may keep a session from ending after that.
 const LAST_LOOK_MAX: Duration = Duration::from_secs(1);
 
@@ -43,6 +44,7 @@ impl<S: Sink> StreamTask<S> {
             if !at_once {
                 shared.turn().await;
             }
+            let _attentive = shared.moderation.hold();
             let began = shared.clock.now();
             (began, open(url, credentials, group, shared.turn()).await)
         };
@@ -70,6 +72,7 @@ impl<S: Sink> StreamTask<S> {
             let mut tick = ticking();
             let mut stop = pin!(async {
                 stopped(stop).await;
+                shared.moderation.attend();
                 sleep(LAST_LOOK).await;
             });
             let mut told: Option<Instant> = None;
@@ -84,7 +87,9 @@ impl<S: Sink> StreamTask<S> {
                     Some(_) => Stopping::Now,
                 };
                 play.poll(cx, &mut tick, stopping, &mut |recording, tracks| {
-                    reporter.update(recording, lost(tracks))
+                    moderate(&shared.moderation, recording);
+                    recording.note_promptness(shared.moderation.is_prompt());
+                    reporter.update(recording, lost(tracks));
                 })
             }))
             .await;
@@ -127,6 +132,7 @@ impl<S: Sink> StreamTask<S> {
                 item = items.recv() => item,
                 _ = tick.tick() => {
                     self.recording.tick(self.shared.clock.now());
+                    moderate(&self.shared.moderation, &self.recording);
                     self.reporter.update(&mut self.recording, 0);
                     if self.recording.check().is_err() {
                         return Outcome::VolumeStopped;
@@ -159,6 +165,13 @@ impl<S: Sink> StreamTask<S> {
             }
         }
         None
+    }
+}
+
+/// Whoever follows a stream is given each picture at once.
+fn moderate<S: Sink>(moderation: &Moderation, recording: &Recording<S>) {
+    if recording.was_waited_for() {
+        moderation.attend();
     }
 }
 

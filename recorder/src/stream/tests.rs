@@ -110,6 +110,7 @@ struct Kept {
     gaps: Vec<Gap>,
     runs: usize,
     panic_at: Option<usize>,
+    followed: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -147,6 +148,10 @@ impl Sink for Keeping {
     }
 
     fn park(&mut self) {}
+
+    fn was_waited_for(&self) -> bool {
+        self.kept().followed
+    }
 }
 
 /// A stream under way, and what it tells.
@@ -155,6 +160,7 @@ struct Story {
     cell: Arc<Mutex<StatusCell>>,
     events: Receiver<Event>,
     stop: watch::Sender<bool>,
+    moderation: Arc<Moderation>,
     runtime: tokio::runtime::Runtime,
     task: tokio::task::JoinHandle<()>,
 }
@@ -180,10 +186,11 @@ impl Story {
         let url = CameraUrl::parse(url).unwrap();
         let cell = Arc::new(Mutex::new(StatusCell::new(name.clone(), url.clone(), shared.clock.now().wall)));
         let (stop, stopping) = watch::channel(false);
+        let moderation = Arc::clone(&shared.moderation);
+        let runtime = crate::supervisor::runtime(1, Arc::clone(&moderation)).unwrap();
         let task = StreamTask::new(name, url, sink.clone(), None, shared, Arc::clone(&cell), stopping);
-        let runtime = crate::supervisor::runtime(1).unwrap();
         let task = runtime.spawn(change(task).run());
-        Story { sink, cell, events, stop, runtime, task }
+        Story { sink, cell, events, stop, moderation, runtime, task }
     }
 
     /// Waits for an event.
@@ -205,6 +212,17 @@ impl Story {
             thread::sleep(Duration::from_millis(10));
         }
         panic!("{count} samples do not come; there are {}", self.sink.kept().samples.len());
+    }
+
+    /// Waits until arrivals are noted promptly, or are not.
+    fn until_prompt(&self, prompt: bool) {
+        for _ in 0..3_000 {
+            if self.moderation.is_prompt() == prompt {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("prompt: it does not become {prompt}");
     }
 
     fn end(self) -> (Keeping, crate::StreamStatus) {
@@ -259,6 +277,22 @@ fn what_the_kernel_took_before_the_word_to_stop_is_recorded() {
         // All packets were sent before the first of them began the recording.
         let (sink, _) = story.end();
         assert_eq!(sink.kept().samples, sounds(0..40));
+    }
+}
+
+#[test]
+fn sockets_are_looked_at_seldom_until_somebody_follows_a_stream() {
+    let camera = Camera::start(listen(), vec![Script::PlayAndStay(40)]);
+    for url in [format!("rtsp://{}/live", camera.address), "testsrc://?size=320x120&fps=10".to_owned()] {
+        let story = Story::begin(&url, Keeping::default());
+        story.until(|kind| *kind == EventKind::Recording);
+        story.until_prompt(false);
+        story.sink.kept().followed = true;
+        story.until_prompt(true);
+        story.sink.kept().followed = false;
+        story.until_prompt(false);
+        let (_, status) = story.end();
+        assert_eq!(status.state, StreamState::Stopped);
     }
 }
 

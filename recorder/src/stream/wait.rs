@@ -37,6 +37,7 @@ pub(super) async fn wait(
                 continue;
             }
             let began = Instant::now();
+            shared.moderation.attend_briefly();
             let probe = match look_out {
                 LookOut::Options => probe::options(url).await,
                 LookOut::Describe => {

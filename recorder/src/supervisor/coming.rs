@@ -14,7 +14,9 @@
 //! steps, with the time as an argument ([`Arrival`]). Meanwhile the disk makes its rounds without a pause: room is had as fast as it writes.
 
 use crate::gaps::{AFTER_LAST_SAMPLE_NS, Before};
+use crate::moderation::Moderation;
 use keha_fs::{Carrying, Gap, GapReason, StreamId, StreamWriter, Undone, WallTime};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -173,7 +175,13 @@ impl Arrival {
     }
 
     /// All of it, in its time. It is cut short where the stream is stopped.
-    pub(super) async fn run(mut self, sink: &mut StreamWriter, stop: &watch::Receiver<bool>) -> Before {
+    pub(super) async fn run(
+        mut self,
+        sink: &mut StreamWriter,
+        moderation: &Arc<Moderation>,
+        stop: &watch::Receiver<bool>,
+    ) -> Before {
+        let _attentive = moderation.hold();
         let until = match &mut self.crossing {
             None => Instant::now() + self.patience,
             Some(Crossing { until, .. }) => {

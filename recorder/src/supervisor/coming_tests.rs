@@ -8,6 +8,7 @@ use keha_fs::{
 };
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 const STREAMS: usize = 40;
 const SAMPLES: i64 = 50;
@@ -118,14 +119,16 @@ fn streams_that_come_back_bring_all_that_waited_as_fast_as_the_disk_writes() {
     let directory = tempfile::tempdir().expect("a directory");
     let (main, anew) = (writer(&directory, "main.ring", 256 << 20), writer(&directory, "anew.ring", 1 << 20));
     let (begins, crossing) = Crossing::back(STREAMS);
-    let runtime = super::super::runtime(1).expect("threads");
+    let moderation = Arc::new(Moderation::new());
+    let runtime = super::super::runtime(1, Arc::clone(&moderation)).expect("threads");
     let (_stop, stopping) = watch::channel(false);
     let begin = |number| {
         let (id, from) = left(&main, number);
         let mut sink = anew.stream_as(&name(number), Some(id)).expect("admitted");
         let from = CameFrom { own: true, crossing: Some(crossing.clone()), ..from };
         let (arrival, stopping) = (Arrival::begin(from, &mut sink, None), stopping.clone());
-        runtime.spawn(async move { arrival.run(&mut sink, &stopping).await.samples_lost })
+        let moderation = Arc::clone(&moderation);
+        runtime.spawn(async move { arrival.run(&mut sink, &moderation, &stopping).await.samples_lost })
     };
     let coming: Vec<_> = (0..STREAMS).map(begin).collect();
     begins.all();

@@ -21,6 +21,7 @@ mod tests;
 use crate::camera::{Camera, CameraUrl};
 use crate::event::Event;
 use crate::gaps::Before;
+use crate::moderation::Moderation;
 use crate::status::{StatusCell, StreamState, StreamStatus};
 use crate::stream::{Shared, StreamTask};
 use coming::Arrival;
@@ -40,11 +41,6 @@ const EVENTS: usize = 1_024;
 /// One thread handles many streams: they mostly wait.
 const STREAMS_PER_THREAD: usize = 32;
 const THREADS_MAX: usize = 4;
-/// How long a thread waits, once it has nothing to do, before it looks at its sockets again. What arrives meanwhile, from all
-/// cameras, is taken in one go; being woken for each packet was most of what recording cost
-/// (docs/decisions/0006-sockets-are-looked-at-every-ten-milliseconds.md). Arrival is noted up to this late.
-pub(crate) const PAUSE: Duration = Duration::from_millis(10);
-
 /// How long a volume is waited for until it takes a stream, where others wait, too.
 const ADMITTED: Duration = Duration::from_secs(5);
 
@@ -109,9 +105,10 @@ impl Recorder {
     pub fn with_room(streams: usize) -> Result<Recorder, StartError> {
         let (sender, events) = sync_channel(EVENTS);
         let threads = (1 + streams / STREAMS_PER_THREAD).min(THREADS_MAX);
+        let shared = Shared::new(sender);
         Ok(Recorder {
-            runtime: Some(runtime(threads).map_err(StartError::Threads)?),
-            shared: Arc::new(Shared::new(sender)),
+            runtime: Some(runtime(threads, Arc::clone(&shared.moderation)).map_err(StartError::Threads)?),
+            shared: Arc::new(shared),
             members: Mutex::default(),
             changing: Mutex::default(),
             events: Mutex::new(Some(events)),
@@ -259,6 +256,7 @@ impl Recorder {
     /// Tells all streams to stop, as [`Recorder::stop`] does, and waits for none of them. Nothing begins any more.
     pub fn tell_to_stop(&self) {
         self.stopping.get_or_init(Task::deadline);
+        self.shared.moderation.attend();
         for member in lock(&self.members).iter() {
             if let Some(task) = &member.task {
                 task.stop.send_replace(true);
@@ -301,6 +299,7 @@ impl Recorder {
         mut coming: BTreeMap<StreamName, Coming>,
     ) -> Result<(), StartError> {
         let Some(runtime) = &self.runtime else { return Ok(()) };
+        let _attentive = self.shared.moderation.hold();
         let (mut admitted, mut ready) = (Vec::new(), Vec::new());
         for (camera, name, url) in streams {
             let Coming { id, from } = coming.remove(name).unwrap_or_default();
@@ -341,7 +340,7 @@ impl Recorder {
                 let before = match arrival {
                     None => before,
                     Some(arrival) => {
-                        let before = arrival.run(&mut sink, &stopping).await;
+                        let before = arrival.run(&mut sink, &shared.moderation, &stopping).await;
                         let mut cell = told.lock().unwrap_or_else(PoisonError::into_inner);
                         cell.status.last_sample = before.last;
                         Some(before)
@@ -382,6 +381,7 @@ impl Recorder {
         names: &[StreamName],
     ) -> Result<(), StartError> {
         let Some(runtime) = &self.runtime else { return Ok(()) };
+        let _attentive = self.shared.moderation.hold();
         let mut tasks = Vec::new();
         for member in lock(&self.members).iter_mut().filter(|member| names.contains(&member.name)) {
             if let Some(task) = member.task.take() {
@@ -414,12 +414,12 @@ impl std::fmt::Debug for Recorder {
     }
 }
 
-/// What streams run on: threads that look at their sockets every [`PAUSE`].
-pub(crate) fn runtime(threads: usize) -> std::io::Result<Runtime> {
+/// What streams run on: threads that look at their sockets as often as `moderation` says.
+pub(crate) fn runtime(threads: usize, moderation: Arc<Moderation>) -> std::io::Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(threads)
         .thread_name("keha-recorder")
-        .on_thread_park(|| std::thread::sleep(PAUSE))
+        .on_thread_park(move || moderation.wait())
         .enable_all()
         .build()
 }

@@ -1,10 +1,11 @@
 //! What recording many cameras costs, as ratios within one run: `keha record` over ffmpeg, and over the least it could cost.
 //!
-//! For 4, 16 and 64 cameras each turn lets four programs do their work for the same time, one after the other, with cameras of
+//! For 4, 16 and 64 cameras each turn lets these programs do their work for the same time, one after the other, with cameras of
 //! [`keha_tests::crowd`] (1080p25 H.264 at 4 Mbit/s, a GOP a second, a packet in each write): `keha record`; `ffmpeg -c copy`, a process
-//! for each camera; a program that reads the sockets and throws away; and one that does nothing but copy as many bytes once into an
-//! aligned buffer, add up their CRC-32C, write them past the page cache and flush once a second. Counted is CPU time of those processes
-//! while they are settled, for each Gbit of pictures that the cameras sent meanwhile. Then memory, and two hundred cameras at once.
+//! for each camera; a program that reads the sockets and throws away, looking at them every 10 ms and every 100 ms; and one that does
+//! nothing but copy as many bytes once into an aligned buffer, add up their CRC-32C, write them past the page cache and flush once a
+//! second. Counted is CPU time of those processes while they are settled, for each Gbit of pictures that the cameras sent meanwhile.
+//! Then memory, and two hundred cameras at once.
 //!
 //! Arguments: seconds a turn (10), turns (6), cameras (4,16,64), cameras at once (200; 0: not); or `serve`, for the cameras alone. Use a
 //! release build, on a machine that does nothing else.
@@ -30,8 +31,10 @@ const BEGINNING: Duration = Duration::from_secs(120);
 const SETTLE: Duration = Duration::from_secs(4);
 /// Until a program that was told so has ended.
 const END: Duration = Duration::from_secs(60);
-/// As the recorder's threads do: docs/decisions/0006-sockets-are-looked-at-every-ten-milliseconds.md.
-const PAUSE: Duration = Duration::from_millis(10);
+/// How long it reads nothing after it found nothing, as the recorder's threads do while somebody watches,
+const ATTENTIVE: Duration = Duration::from_millis(10);
+/// and while nobody does: docs/decisions/0023-sockets-are-looked-at-less-often-while-nobody-watches.md.
+const AT_REST: Duration = Duration::from_millis(100);
 const BARE_BYTES: usize = 1 << 20;
 const MB: f64 = 1e6;
 
@@ -102,24 +105,29 @@ impl Bench {
     }
 
     fn compare(&self, turns: usize) -> Result<()> {
-        let (mut ours, mut ffmpegs, mut drains, mut writes) = (vec![], vec![], vec![], vec![]);
+        let (mut ours, mut ffmpegs, mut writes) = (vec![], vec![], vec![]);
+        let (mut drains, mut resting) = (vec![], vec![]);
         for turn in 0..turns {
             ours.push(self.keha().with_context(|| format!("keha, turn {turn}"))?);
             ffmpegs.push(self.ffmpeg().with_context(|| format!("ffmpeg, turn {turn}"))?);
-            drains.push(self.drain().with_context(|| format!("reading, turn {turn}"))?);
+            drains.push(self.drain(ATTENTIVE).with_context(|| format!("reading, turn {turn}"))?);
+            resting.push(self.drain(AT_REST).with_context(|| format!("reading seldom, turn {turn}"))?);
             writes.push(self.write().with_context(|| format!("writing, turn {turn}"))?);
         }
         println!("{} cameras", self.cameras);
         let cpu = |costs: &[Cost]| Median::of(costs.iter().map(Cost::cpu_s_per_gbit));
         show("keha record, CPU s/Gbit", cpu(&ours))?;
         show("ffmpeg -c copy, CPU s/Gbit", cpu(&ffmpegs))?;
-        show("reading and throwing away, CPU s/Gbit", cpu(&drains))?;
+        show("reading every 10 ms and throwing away, CPU s/Gbit", cpu(&drains))?;
+        show("reading every 100 ms and throwing away, CPU s/Gbit", cpu(&resting))?;
         show("bare writer, CPU s/Gbit", cpu(&writes))?;
         let pairs = ours.iter().zip(&ffmpegs).map(|(a, b)| (a.cpu_s_per_gbit(), b.cpu_s_per_gbit()));
         show("keha over ffmpeg (goal 0.25)", Median::of_ratios(pairs))?;
-        let least = drains.iter().zip(&writes).map(|(a, b)| a.cpu_s_per_gbit() + b.cpu_s_per_gbit());
-        let pairs = ours.iter().zip(least).map(|(ours, least)| (ours.cpu_s_per_gbit(), least));
-        show("keha over reading and the bare writer (goal 2)", Median::of_ratios(pairs))?;
+        for (what, reading) in [("reading (goal 2)", &drains), ("reading every 100 ms", &resting)] {
+            let least = reading.iter().zip(&writes).map(|(a, b)| a.cpu_s_per_gbit() + b.cpu_s_per_gbit());
+            let pairs = ours.iter().zip(least).map(|(ours, least)| (ours.cpu_s_per_gbit(), least));
+            show(&format!("keha over the bare writer and {what}"), Median::of_ratios(pairs))?;
+        }
         let memory = Median::of(ours.iter().map(|cost| cost.memory_bytes as f64 / MB));
         show(&format!("keha, MB of memory at most (goal {:.0})", self.memory_goal_bytes() / MB), memory)?;
         show("ffmpeg, MB of memory", Median::of(ffmpegs.iter().map(|cost| cost.memory_bytes as f64 / MB)))
@@ -224,9 +232,9 @@ impl Bench {
         Ok(cost)
     }
 
-    fn drain(&self) -> Result<Cost> {
+    fn drain(&self, pause: Duration) -> Result<Cost> {
         let (port, cameras) = (self.crowd.port().to_string(), self.cameras.to_string());
-        let reader = own(&["drain", &port, &cameras, &PAUSE.as_millis().to_string()])?;
+        let reader = own(&["drain", &port, &cameras, &pause.as_millis().to_string()])?;
         self.begin()?;
         let cost = self.cost(&[reader.id()])?;
         drop(reader);

@@ -1,7 +1,7 @@
 //! Who reads the sockets of cameras and throws away what comes: the least that receiving can cost.
 //!
-//! One thread asks the kernel which sockets have something, and reads each once, 64 KiB at most. It looks every ten milliseconds, as
-//! the recorder does, or whenever something comes.
+//! One thread asks the kernel which sockets have something, and reads each once, 64 KiB at most. It looks as often as it is told
+//! to, or whenever something comes.
 
 use super::handshake;
 use anyhow::{Result, bail};

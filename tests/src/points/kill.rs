@@ -21,8 +21,8 @@ pub(crate) struct Life {
     pub(crate) durable: Vec<Durable>,
 }
 
-/// The longest a recorder lives once every camera is durable, milliseconds.
-const LIFE_MS_MAX: u64 = 2500;
+/// The longest a recorder lives once every camera is durable, milliseconds: for half of it sockets are looked at as seldom as later.
+const LIFE_MS_MAX: u64 = 3500;
 
 /// Kills a recorder of `count` cameras `kills` times, then ends it by SIGTERM, and judges what is left.
 pub fn whole(
