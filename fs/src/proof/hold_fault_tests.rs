@@ -4,6 +4,7 @@
 use super::driver::{Cuts, Driver};
 use super::hold_tests::{lapped, oldest, shape};
 use super::holds::numbers;
+use super::material::Shape;
 use super::oracle::Entry;
 use super::{Verdict, demand, for_seeds};
 use crate::disk::ReadAt;
@@ -60,6 +61,48 @@ fn shall_keep(driver: &mut Driver, hold: &Hold, numbers: BTreeSet<i64>) -> Verdi
     let held = driver.model.holds.get_mut(&hold.id).ok_or("no such hold")?;
     held.numbers.extend(numbers);
     Ok(())
+}
+
+#[test]
+fn a_growing_hold_beside_a_table_that_cannot_be_written_leaves_recording_its_room() {
+    for_seeds("a growing hold beside a refused table", 8950, 3, grows_beside_refused_table);
+}
+
+/// The record has room for 44 rows; when half as many wait there for the table and all are held, blocks are taken whose rows do not.
+pub(super) fn grows_beside_refused_table(seed: u64) -> Verdict<u64> {
+    let shape = Shape { size_bytes: 8 << 20, ..Shape::SMALL };
+    let mut driver = Driver::new(shape, seed, Cuts::NONE)?;
+    driver.on_time = true;
+    driver.admit("cam0")?;
+    driver.admit("cam1")?;
+    driver.lap()?;
+    let entries = driver.model.streams.get("cam0").map(|stream| stream.entries.as_slice());
+    let Some([.., Entry::Sample(last)]) = entries else { return Err("no sample".to_owned()) };
+    let (from, to) = (last.run.wall(last.number as i64), last.run.wall(last.number as i64 + 400));
+    driver.clock.set_wall(from);
+    let hold = driver.hold("cam0", from, to, None)?.ok_or("there is room")?;
+    demand!(hold.growing, "it does not grow: {hold:?}");
+    let held = driver.view().held.len();
+    driver.faulty = true;
+    driver.model.any_spared = true;
+    let geometry = shape.geometry();
+    let at = geometry.table_at();
+    let table = at..at + geometry.table_bytes as u64;
+    driver.refuse_writes(std::slice::from_ref(&table));
+    for _ in 0..200 {
+        if driver.view().held.len() >= held + 28 {
+            break;
+        }
+        (0..3).try_for_each(|_| driver.push(0, 5000))?;
+        driver.settle()?;
+    }
+    demand!(driver.view().held.len() >= held + 28, "only {} blocks are held", driver.view().held.len());
+    driver.refuse_writes(&[]);
+    (0..130).try_for_each(|_| driver.round())?;
+    driver.lift(hold.id)?;
+    driver.reopen()?;
+    driver.lap()?;
+    Ok(driver.judged)
 }
 
 #[test]

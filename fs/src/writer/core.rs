@@ -83,9 +83,10 @@ impl<D: Disk> Core<D> {
     }
 
     /// Whether the next record has room for the row of a block that is to be set aside or named, whatever becomes of the others
-    /// that it names and grants. A row that waits there for the table has its room.
+    /// that it names and grants. A row that waits there for the table has its room, and so has that of a block that it names.
     pub(crate) fn record_has_room_for_row_of(&self, block: BlockIndex) -> bool {
-        self.ledger.waits(block) || self.record_keeps_room_for_rows(0)
+        let has_its_room = self.ledger.waits(block) || self.named.contains_key(&block);
+        has_its_room || self.record_keeps_room_for_rows(0)
     }
 
     /// Whether it has room for one more row, and for `more` of them then.

@@ -334,7 +334,7 @@ impl<D: Disk> Engine<D> {
             // What a repair names is left to the next recorder.
             let leaves = self.manner == Manner::Repair && !planted!(RepairOverwrites);
             let named = self.core.named.keys().any(|block| !self.erasing.is_stuck(*block)) && !leaves;
-            let done = !named && !self.erasing.has_dead() && self.streams.iter().all(Stream::is_idle);
+            let done = !named && self.erasing.dead_jobs() == 0 && self.streams.iter().all(Stream::is_idle);
             if done || planted!(ClosedTooEarly) {
                 break;
             }

@@ -217,9 +217,9 @@ impl Erasing {
         targets.filter(|target| target.what == What::Begun).map(|target| target.block).collect()
     }
 
-    /// Whether what was given up is being overwritten: no record names it.
-    pub(super) fn has_dead(&self) -> bool {
-        self.jobs.iter().any(|job| job.target.dead)
+    /// In how many blocks what was given up is being overwritten: no record names them.
+    pub(super) fn dead_jobs(&self) -> usize {
+        self.jobs.iter().filter(|job| job.target.dead).count()
     }
 
     /// Whether someone waits for footage to be erased.
@@ -293,14 +293,8 @@ impl<D: Disk> Engine<D> {
     /// record. What a crash left is begun at once: the next record must name all of it.
     fn begin_job(&mut self, jobs_max: usize) -> bool {
         let (named_max, granted_max, _) = record_capacity(self.core.geometry.streams_max);
-        // Streams must find room for blocks of their own, and for their rows.
-        let begun = self.erasing.queue.iter().any(|target| target.what == What::Begun);
-        let taken = if begun || planted!(ErasingFillsRecord) { 0 } else { self.streams.len() + granted_max };
         if self.core.named.len() + self.streams.len() >= named_max {
             return false;
-        }
-        if !self.core.record_keeps_room_for_rows(taken) {
-            return self.tell_of_no_room();
         }
         // One after the other, each with the row that the one before left.
         let done = |block| self.erasing.done.contains(&block);
@@ -311,9 +305,20 @@ impl<D: Disk> Engine<D> {
         let has_room = self.erasing.jobs.iter().filter(|job| !job.is_stuck()).count() < jobs_max;
         let may = |target: &Target| !working(target.block) && (has_room || target.what == What::Begun);
         let next = self.erasing.queue.iter().position(may);
-        let Some(target) = next.and_then(|next| self.erasing.queue.remove(next)) else {
+        let Some((next, target)) = next.zip(next.and_then(|next| self.erasing.queue.get(next))) else {
             return false;
         };
+        // Streams must find room for blocks of their own, and for their rows.
+        let taken = self.streams.len() + granted_max + self.erasing.dead_jobs();
+        let taken = if planted!(ErasingFillsRecord) { 0 } else { taken };
+        let has_room = match target.what {
+            What::Begun => self.core.record_has_room_for_row_of(target.block),
+            _ => self.core.record_keeps_room_for_rows(taken),
+        };
+        if !has_room {
+            return self.tell_of_no_room();
+        }
+        let Some(target) = self.erasing.queue.remove(next) else { return false };
         // The record must keep room for rows that the table does not take.
         let refused = target.what != What::Begun && self.core.ledger.is_refused(target.block);
         if refused || self.erasing.is_stuck(target.block) || self.parted(&target) {

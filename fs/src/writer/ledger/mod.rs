@@ -342,9 +342,12 @@ impl Ledger {
         self.replace(block, row);
     }
 
-    /// The block that is to be taken next.
+    /// The block that is to be taken next. Where only such are left as the table does not take, one of them.
     pub(crate) fn victim(&self, ages: Ages) -> Option<Candidate> {
-        let passed = self.passed_over();
+        self.victim_but(ages, self.passed_over()).or_else(|| self.victim_but(ages, |_| false))
+    }
+
+    fn victim_but(&self, ages: Ages, passed: impl Fn(&BlockIndex) -> bool) -> Option<Candidate> {
         let candidate = |(stream, victims): (&StreamId, &BTreeSet<Rank>)| {
             let (doubtful, rank, sequence, block) = *victims.iter().find(|(.., block)| !passed(block))?;
             let limits = self.limits.get(stream).copied().unwrap_or_default();

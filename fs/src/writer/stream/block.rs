@@ -79,7 +79,7 @@ impl Stream {
     fn resume<D: Disk>(&mut self, core: &mut Core<D>) {
         let Some(block) = self.parked.take().filter(|_| !planted!(ParkedNotResumed)) else { return };
         if !core.record_has_room_for_row_of(block) {
-            return;
+            return self.leave_parked();
         }
         let row = core.parked_row(block);
         let Some(row) = row.filter(|row| row.state == BlockState::Parked && row.stream == self.id) else {
