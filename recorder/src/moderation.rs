@@ -2,10 +2,11 @@
 //!
 //! | while, and for a second and a half after | a look every |
 //! |---|---|
-//! | a session is opened, or ends | 10 ms |
+//! | a session is opened, begins, or ends | 10 ms |
 //! | somebody follows a stream live | 10 ms |
 //! | streams come over from another volume; the recorder is changed, or stops | 10 ms |
 //! | a second and a half of every fifty, so that it stays known how late packets are | 10 ms |
+//! | an answer may come from a camera that is looked out for: 50 ms each time | 10 ms |
 //! | none of that | 100 ms |
 //!
 //! What arrives meanwhile, from all cameras, is taken in one go, as network cards moderate their interrupts
@@ -23,10 +24,10 @@ const AT_REST: Duration = Duration::from_millis(100);
 /// How long attention lasts,
 const LASTING: Duration = Duration::from_millis(1_500);
 /// and for an answer that comes at once, if it comes.
-const BRIEFLY: Duration = Duration::from_millis(250);
+const BRIEFLY: Duration = Duration::from_millis(50);
 /// From one time when it comes by itself to the next.
 const REGULARLY: Duration = Duration::from_secs(50);
-// The least delay that is known always comes from such a time.
+// The least delay that is known comes from such a time, of a camera that sends a picture a second.
 const _: () = assert!(REGULARLY.as_secs() + 2 * LASTING.as_secs() < SURELY_KEPT.as_secs());
 
 /// Attention, as a matter of time alone.
@@ -101,12 +102,12 @@ impl Moderation {
         }
     }
 
-    /// Something depends on it for the next second: threads that rest look at once.
+    /// Something depends on it for the next second and a half: threads that rest look at once.
     pub(crate) fn attend(&self) {
         self.change(|attention, now| attention.attend(now, LASTING));
     }
 
-    /// The same for a quarter of a second: somebody was asked who answers at once, or is not there.
+    /// The same for 50 ms: somebody was asked who answers at once, or is not there.
     pub(crate) fn attend_briefly(&self) {
         self.change(|attention, now| attention.attend(now, BRIEFLY));
     }
@@ -153,8 +154,9 @@ pub(crate) struct Held(Arc<Moderation>);
 impl Drop for Held {
     fn drop(&mut self) {
         self.0.change(|attention, now| {
+            let rested = attention.attend(now, LASTING);
             attention.held -= 1;
-            attention.attend(now, LASTING)
+            rested
         });
     }
 }
@@ -178,7 +180,7 @@ mod tests {
         assert!(attention.attend(at(20_000), BRIEFLY) && !attention.attend(at(20_010), BRIEFLY));
         // What is read now may have come a while ago.
         assert!(attention.is_there(at(20_050)) && !attention.is_prompt(at(20_050)));
-        assert!(!attention.is_there(at(20_260)));
+        assert!(!attention.is_there(at(20_060)));
         let is_there = |ms: &u64| {
             attention.comes_regularly(at(*ms));
             attention.is_there(at(*ms))

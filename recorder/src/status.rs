@@ -95,7 +95,7 @@ pub struct StreamStatus {
     pub gaps: u64,
     /// The last thing that went wrong, without secrets.
     pub last_error: Option<String>,
-    /// The camera's clock minus the recorder's in nanoseconds, as the camera last reported.
+    /// The camera's clock minus the recorder's in nanoseconds, by its reports of the last minute.
     pub camera_clock_offset_ns: Option<i64>,
 }
 

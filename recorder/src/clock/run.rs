@@ -93,7 +93,7 @@ impl RunClock {
         self.tracks.iter().find_map(TrackClock::astray_ns)
     }
 
-    /// The camera's clock minus ours as last reported for any track; `None` if never.
+    /// The camera's clock minus ours, by the reports of the last minute for any track; `None` if there was none.
     pub(crate) fn camera_offset_ns(&self) -> Option<i64> {
         self.tracks.iter().map(TrackClock::camera_offset_ns).find(|offset| *offset != 0)
     }

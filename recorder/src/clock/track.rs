@@ -29,8 +29,8 @@ const ASTRAY_NS: i64 = 5 * NS_PER_S;
 const ANCHOR_EVERY_NS: i64 = 5 * NS_PER_S;
 /// How far the mapping moves at most between two anchors: the unevenness of frame times that a reader may see.
 const ANCHOR_STEP_NS: i64 = NS_PER_MS / 2;
-/// What is said of an estimate from few samples.
-const EARLY_UNCERTAINTY_NS: i64 = 50 * NS_PER_MS;
+/// What is said of an estimate from few samples that were noted promptly: others are up to 100 ms late.
+const EARLY_UNCERTAINTY_NS: i64 = 100 * NS_PER_MS;
 const EARLY_SAMPLES: u64 = 10;
 /// What nothing here can be surer than.
 const UNCERTAINTY_NS_MIN: i64 = NS_PER_MS;
@@ -236,10 +236,11 @@ impl TrackClock {
         host: WallTime,
     ) -> Report {
         self.camera_offset_ns = self.offset_by_reports(camera_ns, arrival.mono_ns, host);
-        if self.camera_offset_ns.saturating_abs() > REPORT_OFFSET_NS_MAX {
+        let off_ns = camera_ns.saturating_sub(host.0);
+        if off_ns.saturating_abs() > REPORT_OFFSET_NS_MAX {
             self.report = None;
             self.lead_ns = 0;
-            return Report::Ignored(self.camera_offset_ns);
+            return Report::Ignored(off_ns);
         }
         let offset_ns = camera_ns.saturating_sub(self.media_ns(media_ticks));
         // A report whose RTP time has nothing to do with the samples' would lead astray.
@@ -331,7 +332,7 @@ impl TrackClock {
         })
     }
 
-    /// The camera's clock minus ours, as last reported; 0 if never.
+    /// The camera's clock minus ours, by the reports of the last minute; 0 if there was none.
     pub(crate) fn camera_offset_ns(&self) -> i64 {
         self.camera_offset_ns
     }

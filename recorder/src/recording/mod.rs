@@ -260,7 +260,7 @@ impl<S: Sink> Recording<S> {
         self.gaps.open_reason()
     }
 
-    /// The camera's clock minus the recorder's in nanoseconds, as last reported by the camera.
+    /// The camera's clock minus the recorder's in nanoseconds, by its reports of the last minute.
     pub(crate) fn camera_offset_ns(&self) -> Option<i64> {
         self.clock.camera_offset_ns()
     }

@@ -7,6 +7,7 @@ use super::media::TrackInput;
 use crate::camera::Credentials;
 use crate::codec::sdp;
 use crate::depacketize::Track;
+use crate::moderation::Moderation;
 use crate::reconnect::Failure;
 use keha_fs::{GapReason, TrackNumber};
 use retina::client::{
@@ -65,8 +66,11 @@ pub(crate) async fn open(
     credentials: Option<&Credentials>,
     group: &Arc<SessionGroup>,
     turn: impl Future<Output = ()>,
+    moderation: &Moderation,
 ) -> Result<Opened, SessionError> {
     let mut session = describe(url, credentials, group, turn).await?;
+    // It is there: the rest is a matter of milliseconds.
+    moderation.attend();
     let (mut tracks, mut skipped) = recordable(&session);
     let mut set_up = Vec::with_capacity(tracks.len());
     let mut reason = GapReason::Protocol;

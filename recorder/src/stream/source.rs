@@ -44,9 +44,9 @@ impl<S: Sink> StreamTask<S> {
             if !at_once {
                 shared.turn().await;
             }
-            let _attentive = shared.moderation.hold();
+            shared.moderation.attend();
             let began = shared.clock.now();
-            (began, open(url, credentials, group, shared.turn()).await)
+            (began, open(url, credentials, group, shared.turn(), &shared.moderation).await)
         };
         let (began, opened) = tokio::select! {
             biased;
@@ -60,6 +60,7 @@ impl<S: Sink> StreamTask<S> {
     }
 
     async fn play(&mut self, opened: Opened, began: Moment) -> Outcome {
+        self.shared.moderation.attend();
         self.reporter.session_begins(&opened.skipped);
         let opened_at = self.shared.clock.now();
         let known = opened.tracks.iter().filter_map(TrackInput::known_configuration).collect();
