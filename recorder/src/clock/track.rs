@@ -259,8 +259,9 @@ impl TrackClock {
         let least_ns = self.report_delays.as_ref().map_or(late_ns, MinimumDelay::minimum_ns);
         let later_ns = late_ns.saturating_sub(least_ns);
         let far = later_ns >= CAMERA_SET_NS;
-        let again = std::mem::replace(&mut self.late_report, far) && far;
-        let set = again || later_ns > REPORT_OFFSET_NS_MAX;
+        let set = far && self.late_report || later_ns > REPORT_OFFSET_NS_MAX;
+        // Of a clock that was set the next one is compared anew.
+        self.late_report = far && !set;
         let known = self.report_delays.take().filter(|_| !set);
         let mut delays = known.unwrap_or_else(|| MinimumDelay::new(mono_ns, late_ns));
         delays.observe(mono_ns, late_ns, false);
