@@ -2,15 +2,16 @@
 //! of the writer.
 //!
 //! A reader reads the disk up to where it ends and goes on here. The join is by the sample itself (run, track, ticks), so it
-//! has no seam: what the disk gave last is found in the tail and what follows it comes from memory. The tail keeps every
-//! sample until the round after the one that made it durable, so a reader that has read the disk to its end finds its place.
+//! has no seam: what the disk gave last is found in the tail and what follows it comes from memory. Of what the last round made
+//! durable the tail keeps the newest part that can be decoded by itself: in it a reader that has read the disk to its end finds its
+//! place, and pictures that are not durable have what they need. While a reader follows it keeps all of that, until the next round.
 //! A reader that falls behind is told so, and reads the disk again; it never holds the writer up: under the lock that both
 //! take, a reader only counts references, to a bounded number of samples; bytes are put together behind it.
 
 mod undone;
 
 use crate::clock::{Clock, SystemClock};
-use crate::configuration::Configuration;
+use crate::configuration::{Configuration, TrackKind};
 use crate::gap::Gap;
 use crate::retention::age::past_before;
 use crate::sample::{Anchor, Sample, SampleFlags, StoredSample};
@@ -61,11 +62,15 @@ struct KeptSample {
     run: RunId,
     configuration: ConfigurationHash,
     anchor: Anchor,
+    /// Whether decoding of the stream's pictures can begin with it: any sample, where there are none.
+    is_beginning: bool,
 }
 
 /// One look gives no more than this many items, and no further one once it has so many bytes: what a reader costs in memory.
 const LOOK_ITEMS_MAX: usize = 1024;
 const LOOK_BYTES_MAX: usize = 8 << 20;
+/// A reader that has not looked for so many rounds follows no more. One that has to read the disk meanwhile does.
+const FOLLOWING_ROUNDS: u32 = 10;
 
 #[derive(Default)]
 struct State {
@@ -77,12 +82,16 @@ struct State {
     samples_evicted: u64,
     run: RunId,
     configuration: ConfigurationHash,
+    /// The tracks that pictures come in, by that configuration.
+    video: BTreeSet<TrackNumber>,
     anchors: BTreeMap<TrackNumber, Anchor>,
     ended: bool,
     /// How many readers wait: without any, a sample costs no system call here.
     waiting: usize,
     /// Whether one has waited since that was asked last.
     waited: bool,
+    /// For how many rounds more a reader that looked counts as one that follows.
+    following: u32,
 }
 
 /// The tail as its writer feeds it.
@@ -131,6 +140,8 @@ impl TailBuffer {
     pub(crate) fn configure(&self, hash: ConfigurationHash, configuration: &Configuration) {
         self.keep(|state| {
             state.configuration = hash;
+            let tracks = configuration.tracks.iter().filter(|track| track.kind == TrackKind::Video);
+            state.video = tracks.map(|track| track.track).collect();
             Some(Kept::Configuration(hash, Arc::new(configuration.clone())))
         });
     }
@@ -154,7 +165,10 @@ impl TailBuffer {
         self.keep(|state| {
             let anchor = *state.anchors.get(&sample.track)?;
             let (run, configuration) = (state.run, state.configuration);
-            Some(Kept::Sample(Arc::new(KeptSample { sample: sample.clone(), run, configuration, anchor })))
+            let is_beginning = sample.flags.contains(SampleFlags::SYNC)
+                && (state.video.is_empty() || state.video.contains(&sample.track));
+            let sample = sample.clone();
+            Some(Kept::Sample(Arc::new(KeptSample { sample, run, configuration, anchor, is_beginning })))
         });
     }
 
@@ -168,9 +182,14 @@ impl TailBuffer {
         self.more.notify_all();
     }
 
-    /// The first `samples` samples of this writer are on disk since a while.
-    pub(crate) fn evict(&self, samples: u64) {
+    /// The first `durable` samples of this writer are durable, the first `before` of them since before the last round.
+    pub(crate) fn evict(&self, before: u64, durable: u64) {
         let mut state = self.lock();
+        let samples = match state.following {
+            0 => before.max(state.last_beginning(durable)),
+            _ => before,
+        };
+        state.following = state.following.saturating_sub(1);
         while state.samples_evicted < samples {
             match state.kept.pop_front() {
                 Some(Kept::Sample(_)) => state.samples_evicted += 1,
@@ -180,6 +199,18 @@ impl TailBuffer {
             }
             state.first += 1;
         }
+    }
+}
+
+impl State {
+    /// How many samples come before the last one, among the first `samples`, that decoding can begin with.
+    fn last_beginning(&self, samples: u64) -> u64 {
+        let kept = self.kept.iter().filter_map(|kept| match kept {
+            Kept::Sample(kept) => Some(kept),
+            Kept::Configuration(..) | Kept::Gap(_) => None,
+        });
+        let beginnings = (self.samples_evicted..samples).zip(kept).filter(|(_, kept)| kept.is_beginning);
+        beginnings.last().map_or(0, |(before, _)| before)
     }
 }
 
@@ -213,6 +244,7 @@ impl Tail {
         let deadline = Instant::now() + wait;
         let buffer = Arc::clone(&self.buffer);
         let mut state = buffer.lock();
+        state.following = FOLLOWING_ROUNDS;
         let mut begins = None;
         let next = match self.next {
             Some(next) => next,
@@ -344,124 +376,4 @@ fn joined(pieces: &[Bytes]) -> Bytes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::SimClock;
-    use crate::sample::ClockSource;
-
-    const S: i64 = 1_000_000_000;
-
-    #[test]
-    fn what_is_past_its_maximum_age_is_not_given_nor_what_cannot_be_decoded_without_it() {
-        let buffer = Arc::new(TailBuffer::default());
-        let (video, sound) = (TrackNumber(0), TrackNumber(1));
-        buffer.begin_run(RunId::default());
-        for track in [video, sound] {
-            buffer.anchor(Anchor {
-                track,
-                timescale: 1,
-                ticks: 0,
-                wall: WallTime(0),
-                source: ClockSource::Arrival,
-                uncertainty_us: 0,
-                arrival: WallTime(0),
-                camera_offset_ns: 0,
-            });
-        }
-        let (key, other) = (SampleFlags::SYNC, SampleFlags::default());
-        for (track, ticks, flags) in
-            [(video, 0, key), (sound, 0, key), (video, 1, other), (video, 5, other), (sound, 5, key)]
-                .into_iter()
-                .chain([(video, 6, key), (video, 7, other)])
-        {
-            buffer.push(&Sample { track, ticks, flags, data: vec![Bytes::from_static(b"x")] });
-        }
-        let clock = Arc::new(SimClock::new(WallTime(12 * S)));
-        let given = |maximum_age_s| {
-            buffer.set_maximum_age(maximum_age_s);
-            let mut tail = Tail::by(Arc::clone(&buffer), Arc::clone(&clock) as Arc<dyn Clock>);
-            let TailRead::Items(items) = tail.follow(None, Duration::ZERO) else { return Vec::new() };
-            let ticks = |item: &TailItem| match item {
-                TailItem::Sample(sample) => Some((sample.track.0, sample.ticks)),
-                _ => None,
-            };
-            items.iter().filter_map(ticks).collect::<Vec<_>>()
-        };
-        assert_eq!(given(0).len(), 7);
-        assert_eq!(given(10), [(1, 5), (0, 6), (0, 7)]);
-        assert_eq!(given(1), []);
-    }
-
-    #[test]
-    fn a_look_gives_a_bounded_part_and_begins_with_the_configuration_it_needs() {
-        let buffer = Arc::new(TailBuffer::default());
-        let (track, whole) = (TrackNumber(1), Bytes::from(vec![7; 3 << 20]));
-        let configuration = Configuration::default();
-        buffer.configure(ConfigurationHash([3; 16]), &configuration);
-        buffer.begin_run(RunId::default());
-        buffer.anchor(Anchor {
-            track,
-            timescale: 1,
-            ticks: 0,
-            wall: WallTime(0),
-            source: ClockSource::Arrival,
-            uncertainty_us: 0,
-            arrival: WallTime(0),
-            camera_offset_ns: 0,
-        });
-        for ticks in 0..5 {
-            let data = vec![whole.slice(..1), whole.slice(1..)];
-            buffer.push(&Sample { track, ticks, flags: SampleFlags::SYNC, data });
-        }
-        buffer.evict(1);
-        let mut tail = Tail::new(Arc::clone(&buffer));
-        let mut looks = Vec::new();
-        loop {
-            let TailRead::Items(items) = tail.follow(None, Duration::ZERO) else { panic!("it was read on") };
-            if items.is_empty() {
-                break;
-            }
-            looks.push(items);
-        }
-        let [first, second] = looks.as_slice() else { panic!("{} looks", looks.len()) };
-        let begins = TailItem::Configuration(ConfigurationHash([3; 16]), Arc::new(configuration));
-        assert_eq!((first.first(), first.len(), second.len()), (Some(&begins), 4, 1));
-        let TailItem::Sample(sample) = &second[0] else { panic!("no sample") };
-        assert!(
-            (sample.ticks, sample.configuration) == (4, ConfigurationHash([3; 16])) && sample.data == whole
-        );
-    }
-
-    #[test]
-    fn who_waited_is_known_to_who_asks_once() {
-        let buffer = Arc::new(TailBuffer::default());
-        let mut tail = Tail::new(Arc::clone(&buffer));
-        assert_eq!(tail.follow(None, Duration::ZERO), TailRead::Items(Vec::new()));
-        assert!(!buffer.was_waited_for());
-        assert_eq!(tail.follow(None, Duration::from_millis(1)), TailRead::Items(Vec::new()));
-        assert!(buffer.was_waited_for() && !buffer.was_waited_for());
-        let waits = std::thread::spawn(move || tail.follow(None, Duration::from_secs(60)));
-        while !buffer.was_waited_for() {
-            std::thread::yield_now();
-        }
-        assert!(buffer.was_waited_for(), "it waits still");
-        buffer.set_ended(true);
-        assert_eq!(waits.join().expect("it ends"), TailRead::Ended);
-    }
-
-    #[test]
-    fn a_tail_that_ended_goes_on_when_the_stream_is_recorded_again() {
-        let buffer = Arc::new(TailBuffer::default());
-        let mut tail = Tail::new(Arc::clone(&buffer));
-        buffer.set_ended(true);
-        assert_eq!(tail.follow(None, Duration::from_secs(60)), TailRead::Ended);
-        assert!(!tail.await_writer(Duration::ZERO));
-        let again = std::thread::spawn({
-            let buffer = Arc::clone(&buffer);
-            move || buffer.set_ended(false)
-        });
-        assert!(tail.await_writer(Duration::from_secs(60)));
-        again.join().expect("it ends");
-        assert_eq!(tail.follow(None, Duration::ZERO), TailRead::Items(Vec::new()));
-    }
-}
+mod tests;

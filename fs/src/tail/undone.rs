@@ -1,12 +1,12 @@
 //! What of a tail is not known to be durable: what whoever goes on in another volume has to take along.
 //!
-//! The tail keeps a sample until the round after the one that made it durable, and all of them while the disk fails, so nothing that
-//! was taken is missing here while its writer lives.
+//! The tail keeps all that is not durable, what comes before that from where decoding can begin, and all of it while the disk fails, so
+//! nothing that was taken is missing here while its writer lives.
 
-use super::{Kept, KeptSample, TailBuffer};
-use crate::configuration::{Configuration, TrackConfiguration, TrackKind};
+use super::{Kept, TailBuffer};
+use crate::configuration::Configuration;
 use crate::gap::Gap;
-use crate::sample::{Anchor, Sample, SampleFlags};
+use crate::sample::{Anchor, Sample};
 use crate::types::RunId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ impl TailBuffer {
                     let is_durable = samples < durable;
                     samples += 1;
                     let Some(configuration) = configurations.get(&kept.configuration) else { continue };
-                    if new.is_none() && can_begin(kept, configuration) {
+                    if new.is_none() && kept.is_beginning {
                         decodable = Some(items.len());
                     }
                     if !is_durable {
@@ -68,56 +68,18 @@ impl TailBuffer {
     }
 }
 
-/// Whether decoding of a stream's pictures can begin with a sample: with any, where there are none.
-fn can_begin(kept: &KeptSample, configuration: &Configuration) -> bool {
-    let is_video = |track: &TrackConfiguration| track.kind == TrackKind::Video;
-    let has_video = configuration.tracks.iter().any(is_video);
-    let is_picture = |track: &TrackConfiguration| track.track == kept.sample.track && is_video(track);
-    let sync = kept.sample.flags.contains(SampleFlags::SYNC);
-    sync && (!has_video || configuration.tracks.iter().any(is_picture))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::ClockSource;
-    use crate::types::{ConfigurationHash, TrackNumber, Uuid, WallTime};
+    use crate::configuration::TrackKind;
+    use crate::sample::SampleFlags;
+    use crate::tail::tests::{S, TRACK, tail_of};
+    use crate::types::{TrackNumber, Uuid, WallTime};
     use bytes::Bytes;
 
-    const VIDEO: TrackNumber = TrackNumber(1);
-
     /// A tail with so many pictures, each fifth of which is a sync sample.
-    fn tail(pictures: i64) -> TailBuffer {
-        let tail = TailBuffer::default();
-        let track = TrackConfiguration {
-            track: VIDEO,
-            kind: TrackKind::Video,
-            codec: *b"avc1",
-            timescale: 1000,
-            width: 0,
-            height: 0,
-            channels: 0,
-            sample_rate: 0,
-            private: Vec::new(),
-        };
-        let configuration = Configuration { tracks: vec![track], session: Vec::new() };
-        tail.configure(ConfigurationHash([1; 16]), &configuration);
-        tail.begin_run(RunId(Uuid::from_u128(1)));
-        tail.anchor(Anchor {
-            track: VIDEO,
-            timescale: 1000,
-            ticks: 0,
-            wall: WallTime(0),
-            source: ClockSource::Arrival,
-            uncertainty_us: 0,
-            arrival: WallTime(0),
-            camera_offset_ns: 0,
-        });
-        for ticks in 0..pictures {
-            let flags = if ticks % 5 == 0 { SampleFlags::SYNC } else { SampleFlags::default() };
-            tail.push(&Sample { track: VIDEO, ticks, flags, data: vec![Bytes::from_static(b"x")] });
-        }
-        tail
+    fn tail(pictures: i64) -> Arc<TailBuffer> {
+        tail_of(TrackKind::Video, (0..pictures).map(|ticks| ticks % 5 == 0))
     }
 
     fn ticks(items: &[UndoneItem]) -> Vec<(i64, bool)> {
@@ -143,7 +105,7 @@ mod tests {
     fn what_is_durable_already_is_not_lost_when_it_is_not_carried() {
         let undone = crate::writer::Undone::new(tail(12).undone(7));
         assert_eq!(undone.lost_if_left(), (5, 5));
-        assert_eq!(undone.span(), Some((WallTime(7_000_000), WallTime(11_000_000))));
+        assert_eq!(undone.span(), Some((WallTime(7 * S), WallTime(11 * S))));
         let carried = undone.carrying(1).end();
         assert_eq!((carried.samples, carried.samples_lost, carried.bytes_lost), (0, 5, 5));
         assert!(carried.why_lost.is_some());
@@ -153,13 +115,13 @@ mod tests {
     fn what_comes_behind_the_last_sample_that_stands_is_told_by_that_sample_and_twice_where_that_is_not_clear()
      {
         let undone = || crate::writer::Undone::new(tail(12).undone(7));
-        let run = RunId(Uuid::from_u128(1));
-        let later = undone().behind((run, VIDEO, 8));
+        let run = RunId::default();
+        let later = undone().behind((run, TRACK, 8));
         assert_eq!((later.lost_if_left(), later.goes_on()), ((3, 3), true));
-        assert_eq!(later.span(), Some((WallTime(9_000_000), WallTime(11_000_000))));
-        let none = undone().behind((run, VIDEO, 11));
+        assert_eq!(later.span(), Some((WallTime(9 * S), WallTime(11 * S))));
+        let none = undone().behind((run, TRACK, 11));
         assert!(none.is_empty() && none.goes_on());
-        let others = [(RunId(Uuid::from_u128(2)), VIDEO, 8), (run, TrackNumber(2), 8), (run, VIDEO, 4)];
+        let others = [(RunId(Uuid::from_u128(2)), TRACK, 8), (run, TrackNumber(2), 8), (run, TRACK, 4)];
         for place in others {
             let all = undone().behind(place);
             assert_eq!((all.lost_if_left(), all.goes_on()), ((5, 5), false), "{place:?}");
@@ -167,19 +129,19 @@ mod tests {
         // A camera that says the same ticks twice.
         let tail = tail(12);
         tail.push(&Sample {
-            track: VIDEO,
+            track: TRACK,
             ticks: 8,
             flags: SampleFlags::default(),
             data: vec![Bytes::from_static(b"x")],
         });
         let undone = crate::writer::Undone::new(tail.undone(7));
-        assert_eq!(undone.behind((run, VIDEO, 8)).lost_if_left(), (4, 4));
+        assert_eq!(undone.behind((run, TRACK, 8)).lost_if_left(), (4, 4));
     }
 
     #[test]
     fn what_is_not_in_memory_any_more_is_left_out() {
         let tail = tail(12);
-        tail.evict(7);
+        tail.evict(7, 7);
         assert_eq!(ticks(&tail.undone(8)), [(8, false), (9, false), (10, false), (11, false)]);
         assert_eq!(ticks(&tail.undone(11)), [(10, true), (11, false)]);
     }

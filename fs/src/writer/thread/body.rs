@@ -277,10 +277,11 @@ impl Body {
             }
             for ((tail, durable), stream) in inbox.tails.iter_mut().zip(&report.streams) {
                 // While the disk fails, what stands before it stays: whoever carries on elsewhere begins where decoding can.
+                let before =
+                    std::mem::replace(durable, stream.tracks.iter().map(|track| track.samples).sum());
                 if report.health == Health::Good {
-                    tail.evict(*durable);
+                    tail.evict(before, *durable);
                 }
-                *durable = stream.tracks.iter().map(|track| track.samples).sum();
             }
         }
         (self.on_round)(report);

@@ -81,7 +81,7 @@ struct Inbox {
     room: Room,
     /// What else waits, by stream.
     small: Vec<Small>,
-    /// The tails of the streams, and how many of their samples were durable before the last round.
+    /// The tails of the streams, and how many of their samples were durable after the last round.
     tails: Vec<(Arc<TailBuffer>, u64)>,
     /// Their names: of all streams that were recorded since the volume was opened.
     names: BTreeMap<StreamName, usize>,
