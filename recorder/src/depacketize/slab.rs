@@ -2,15 +2,17 @@
 //!
 //! A packet is copied in as it comes, while it is still in the processor's cache, and may be forgotten at once. So a picture of
 //! fourteen packets is one piece of memory with one count of references, not fourteen with one each, and memory is asked for some
-//! twice a second, not for every packet.
+//! twice a second, not for every packet: of a slab whose samples were all let go of, if there is one. What a second of footage
+//! takes is let go of in the next, and pages that are there cost nothing more.
 //!
-//! Promises: what was taken is never touched again; beside what was taken, memory is bounded by [`SLAB_BYTES_MAX`] or half of the
-//! sample in progress. A slab is freed with the last sample in it: samples of a track are let go in their order, so what is kept
-//! keeps at most one slab's worth of others.
+//! Promises: what was taken is never touched again while it is kept; beside what was taken, memory is bounded by [`SLAB_BYTES_MAX`] or
+//! half of the sample in progress, and by what was needed within the last [`TURNS`] slabs. A slab is let go of with the last sample
+//! in it: samples of a track are let go of in their order, so what is kept keeps at most one slab's worth of others.
 //!
 //! Must not live here: what the bytes mean.
 
 use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
 use std::ops::Deref;
 
 /// The least memory that is asked for.
@@ -19,13 +21,69 @@ const SLAB_BYTES_MIN: usize = 4 << 10;
 const SLAB_BYTES_MAX: usize = 256 << 10;
 /// As many samples as the largest of late find room in a slab.
 const SAMPLES: usize = 4;
+/// Slabs of so many times the size that is asked for are not used any more.
+const TOO_LARGE: usize = 4;
+/// What was not needed while so many slabs were filled is given up: some eight seconds of 4 Mbit/s.
+const TURNS: u32 = 16;
+/// No more slabs than this are waited for: a reader that keeps a sample for long keeps its slab from being used again.
+const LENT_MAX: usize = 16;
 
 /// The sample in progress, at the end of what was taken before. As a slice it is what was gathered of it.
 #[derive(Debug, Default)]
 pub(super) struct Slab {
     buffer: BytesMut,
-    /// How large samples are: grows with one, shrinks over some.
+    /// How large the slab is that it stands in; 0: memory of its own.
+    slab_bytes: usize,
+    /// How large samples are: grows with one, shrinks over some hundred.
     typical: usize,
+    filled: Filled,
+}
+
+/// Slabs that were filled, all of one size, to be used again.
+#[derive(Debug, Default)]
+struct Filled {
+    /// How large they are.
+    bytes: usize,
+    /// Samples of these may be kept. In the order in which they were filled.
+    lent: VecDeque<BytesMut>,
+    /// Those of these are not.
+    idle: Vec<BytesMut>,
+    /// How often one was asked for since what was not needed was given up last,
+    turns: u32,
+    /// and how many were idle still at least.
+    spare: usize,
+}
+
+impl Filled {
+    /// One of at least so many bytes with nothing in it, and how many it has.
+    fn take(&mut self, bytes: usize) -> (BytesMut, usize) {
+        if !(bytes..=TOO_LARGE * bytes).contains(&self.bytes) {
+            *self = Filled { bytes, ..Filled::default() };
+        }
+        while self.lent.front_mut().is_some_and(|slab| slab.try_reclaim(self.bytes)) {
+            self.idle.extend(self.lent.pop_front());
+        }
+        let taken = self.idle.pop().unwrap_or_else(|| BytesMut::with_capacity(self.bytes));
+        self.spare = if self.turns == 0 { self.idle.len() } else { self.spare.min(self.idle.len()) };
+        self.turns += 1;
+        if self.turns == TURNS {
+            self.idle.truncate(self.idle.len() - self.spare);
+            self.turns = 0;
+        }
+        (taken, self.bytes)
+    }
+
+    /// It had so many bytes, and is full; what was not taken of it stands elsewhere.
+    fn put(&mut self, mut slab: BytesMut, bytes: usize) {
+        if bytes != self.bytes {
+            return;
+        }
+        slab.clear();
+        self.lent.push_back(slab);
+        if self.lent.len() > LENT_MAX {
+            self.lent.pop_front();
+        }
+    }
 }
 
 impl Slab {
@@ -57,7 +115,7 @@ impl Slab {
 
     /// Takes the sample in progress.
     pub(super) fn take(&mut self) -> Bytes {
-        self.typical = self.buffer.len().max(self.typical - self.typical / 16);
+        self.typical = self.buffer.len().max(self.typical - self.typical / 256);
         let taken = self.buffer.split().freeze();
         self.give_up_if_large();
         taken
@@ -66,7 +124,7 @@ impl Slab {
     /// What an uncommonly large sample left over is not kept.
     fn give_up_if_large(&mut self) {
         if self.buffer.capacity() > SLAB_BYTES_MAX {
-            self.buffer = BytesMut::new();
+            (self.buffer, self.slab_bytes) = Default::default();
         }
     }
 
@@ -75,9 +133,14 @@ impl Slab {
         let needed = self.buffer.len() + more;
         let several = SAMPLES.saturating_mul(needed.max(self.typical));
         let capacity = several.clamp(SLAB_BYTES_MIN, SLAB_BYTES_MAX).next_power_of_two();
-        let mut fresh = BytesMut::with_capacity(capacity.max(needed + needed / 2));
+        let (mut fresh, slab_bytes) = match needed + needed / 2 {
+            large if large > capacity => (BytesMut::with_capacity(large), 0),
+            _ => self.filled.take(capacity),
+        };
         fresh.extend_from_slice(&self.buffer);
-        self.buffer = fresh;
+        let full = std::mem::replace(&mut self.buffer, fresh);
+        let full_bytes = std::mem::replace(&mut self.slab_bytes, slab_bytes);
+        self.filled.put(full, full_bytes);
     }
 }
 
@@ -110,6 +173,48 @@ mod tests {
         }
         // Five megabytes, about 256 KiB at a time.
         assert!(slabs <= 35, "{slabs} slabs");
+    }
+
+    /// A camera whose last `kept` pictures are kept, whenever it has sent a second's; the slabs that its pictures stood in.
+    fn play(slab: &mut Slab, seconds: usize, kept: usize) -> std::collections::BTreeSet<usize> {
+        let (mut pictures, mut slabs) = (VecDeque::new(), std::collections::BTreeSet::new());
+        for picture in 0..25 * seconds {
+            for packet in vec![7; if picture % 25 == 0 { 80_000 } else { 17_500 }].chunks(1400) {
+                slab.extend(packet);
+            }
+            pictures.push_back(slab.take());
+            slabs.insert(slab.buffer.as_ptr() as usize + slab.buffer.capacity());
+            if picture % 25 == 24 {
+                pictures.drain(..pictures.len().saturating_sub(kept));
+            }
+        }
+        slabs
+    }
+
+    #[test]
+    fn memory_is_used_again_when_its_samples_were_let_go_of_and_given_up_when_it_is_not_needed() {
+        let mut slab = Slab::default();
+        let first = play(&mut slab, 10, 12);
+        assert!((3..=6).contains(&first.len()), "{} slabs for two seconds", first.len());
+        assert!(play(&mut slab, 60, 12).is_subset(&first), "the same ones, for as long as it takes");
+        // A disk that stands still, and then goes on.
+        let many = play(&mut slab, 7, 25 * 7);
+        assert!(many.len() > 12 && slab.filled.lent.len() <= LENT_MAX, "{} slabs", many.len());
+        play(&mut slab, 2, 12);
+        assert!(slab.filled.idle.len() > 6, "{} idle", slab.filled.idle.len());
+        play(&mut slab, 20, 12);
+        assert!(slab.filled.idle.len() + slab.filled.lent.len() <= 6, "what it took is given up");
+    }
+
+    #[test]
+    fn a_sample_that_is_kept_for_long_keeps_other_memory_from_being_used_again_for_a_while_only() {
+        let mut slab = Slab::default();
+        play(&mut slab, 1, 0);
+        slab.extend(&[1; 20_000]);
+        let kept = slab.take();
+        let slabs = play(&mut slab, 60, 12);
+        assert!(slabs.len() <= LENT_MAX + 8, "{} slabs", slabs.len());
+        assert_eq!(kept, vec![1; 20_000]);
     }
 
     #[test]
