@@ -7,9 +7,10 @@
 //! | streams come over from another volume; the recorder is changed, or stops | 10 ms |
 //! | a second and a half of every fifty, so that it stays known how late packets are | 10 ms |
 //! | an answer may come from a camera that is looked out for: 50 ms each time | 10 ms |
-//! | none of that | 100 ms |
+//! | none of that | 100 ms at last: twice as long from look to look |
 //!
-//! What arrives meanwhile, from all cameras, is taken in one go, as network cards moderate their interrupts
+//! It takes longer by and by, for the kernel lets a camera send twice what was read at a time (`tcp_rcv_space_adjust`): no camera has to
+//! hold back what it has. What arrives meanwhile, from all cameras, is taken in one go, as network cards moderate their interrupts
 //! (docs/decisions/0023-sockets-are-looked-at-less-often-while-nobody-watches.md).
 //!
 //! Must not live here: what a look finds.
@@ -47,6 +48,14 @@ impl Attention {
 
     fn is_there(&self, now: Instant) -> bool {
         self.held > 0 || now < self.until
+    }
+
+    /// How long a thread waits that has looked at this moment, and rests no longer than `at_rest`.
+    fn pause(&self, looked: Instant, now: Instant, at_rest: Duration) -> Duration {
+        match self.is_there(now) {
+            true => ATTENTIVE,
+            false => looked.saturating_duration_since(self.until).clamp(ATTENTIVE, at_rest),
+        }
     }
 
     /// Something depends on it for so long; whether nothing did before.
@@ -136,7 +145,7 @@ impl Moderation {
             if attention.comes_regularly(now) {
                 self.begins.notify_all();
             }
-            let pause = if attention.is_there(now) { ATTENTIVE } else { self.at_rest };
+            let pause = attention.pause(began, now, self.at_rest);
             let left = (began + pause).saturating_duration_since(now);
             if left.is_zero() {
                 return;
@@ -190,12 +199,28 @@ mod tests {
         assert_eq!(there.len(), 3 * LASTING.as_millis() as usize);
     }
 
-    /// At rest for an hour at a time, where nothing wakes them.
+    #[test]
+    fn looks_come_less_often_by_and_by() {
+        let mut now = Instant::now();
+        let mut attention = Attention::new(now);
+        attention.regular += Duration::from_secs(3_600);
+        let mut pauses = Vec::new();
+        while pauses.len() < 160 {
+            let pause = attention.pause(now, now + Duration::from_millis(1), AT_REST);
+            pauses.push(pause.as_millis());
+            now += pause;
+        }
+        let begin = pauses.iter().position(|ms| *ms > 10).unwrap();
+        assert_eq!((pauses[..begin].len(), &pauses[begin..begin + 5]), (152, &[20, 40, 80, 100, 100][..]));
+    }
+
+    /// At rest for a minute, where nothing wakes them.
     #[test]
     fn threads_that_rest_look_at_once_when_something_depends_on_it() {
         for hold in [false, true] {
             let moderation = Arc::new(Moderation::with_rest(Duration::from_secs(3_600)));
-            moderation.lock().until = Instant::now();
+            let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+            moderation.lock().until = long_ago;
             let rests = Arc::clone(&moderation);
             let (looking, looked) = std::sync::mpsc::channel();
             let threads: Vec<_> = (0..3)
