@@ -3,8 +3,9 @@
 //!
 //! A reader reads the disk up to where it ends and goes on here. The join is by the sample itself (run, track, ticks), so it
 //! has no seam: what the disk gave last is found in the tail and what follows it comes from memory. Of what the last round made
-//! durable the tail keeps the newest part that can be decoded by itself: in it a reader that has read the disk to its end finds its
-//! place, and pictures that are not durable have what they need. While a reader follows it keeps all of that, until the next round.
+//! durable the tail keeps the newest part that can be decoded by itself, all of it if none can: in it a reader that has read the disk
+//! to its end finds its place, and pictures that are not durable what they need. While a reader follows it keeps all of it, until
+//! the next round.
 //! A reader that falls behind is told so, and reads the disk again; it never holds the writer up: under the lock that both
 //! take, a reader only counts references, to a bounded number of samples; bytes are put together behind it.
 
@@ -62,15 +63,15 @@ struct KeptSample {
     run: RunId,
     configuration: ConfigurationHash,
     anchor: Anchor,
-    /// Whether decoding of the stream's pictures can begin with it: any sample, where there are none.
+    /// Whether decoding can begin with it: a sync sample, of a video track where there is one.
     is_beginning: bool,
 }
 
 /// One look gives no more than this many items, and no further one once it has so many bytes: what a reader costs in memory.
 const LOOK_ITEMS_MAX: usize = 1024;
 const LOOK_BYTES_MAX: usize = 8 << 20;
-/// A reader that has not looked for so many rounds follows no more. One that has to read the disk meanwhile does.
-const FOLLOWING_ROUNDS: u32 = 10;
+/// A reader that has not looked for so long follows no more. One that has to read the disk meanwhile does.
+const FOLLOWING: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 struct State {
@@ -90,8 +91,8 @@ struct State {
     waiting: usize,
     /// Whether one has waited since that was asked last.
     waited: bool,
-    /// For how many rounds more a reader that looked counts as one that follows.
-    following: u32,
+    /// When a reader has looked last.
+    looked: Option<Instant>,
 }
 
 /// The tail as its writer feeds it.
@@ -185,11 +186,10 @@ impl TailBuffer {
     /// The first `durable` samples of this writer are durable, the first `before` of them since before the last round.
     pub(crate) fn evict(&self, before: u64, durable: u64) {
         let mut state = self.lock();
-        let samples = match state.following {
-            0 => before.max(state.last_beginning(durable)),
-            _ => before,
+        let samples = match state.looked.is_some_and(|looked| looked.elapsed() < FOLLOWING) {
+            true => before,
+            false => before.max(state.last_beginning(durable)),
         };
-        state.following = state.following.saturating_sub(1);
         while state.samples_evicted < samples {
             match state.kept.pop_front() {
                 Some(Kept::Sample(_)) => state.samples_evicted += 1,
@@ -244,7 +244,7 @@ impl Tail {
         let deadline = Instant::now() + wait;
         let buffer = Arc::clone(&self.buffer);
         let mut state = buffer.lock();
-        state.following = FOLLOWING_ROUNDS;
+        state.looked = Some(Instant::now());
         let mut begins = None;
         let next = match self.next {
             Some(next) => next,

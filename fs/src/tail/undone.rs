@@ -1,7 +1,7 @@
 //! What of a tail is not known to be durable: what whoever goes on in another volume has to take along.
 //!
-//! The tail keeps all that is not durable, what comes before that from where decoding can begin, and all of it while the disk fails, so
-//! nothing that was taken is missing here while its writer lives.
+//! The tail keeps all that is not durable, and while the disk fails all that came since the last round that succeeded, with what stands
+//! before it: nothing that was taken is missing here while its writer lives.
 
 use super::{Kept, TailBuffer};
 use crate::configuration::Configuration;

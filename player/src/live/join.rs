@@ -1,6 +1,6 @@
 //! From the disk into the tail, without a seam and without a double.
 //!
-//! The tail keeps every sample until a while after it is durable, so what the tail no longer has is on the disk. The disk is read
+//! The tail keeps every sample at least until it is durable, so what the tail no longer has is on the disk. The disk is read
 //! from where something is needed up to the first sample that the tail has: the same place, and the same bytes, for a camera may give
 //! two pictures one time. Pure logic: the disk is a closure here.
 

@@ -61,6 +61,28 @@ fn who_comes_later_begins_with_the_newest_keyframe_and_misses_nothing() {
 }
 
 #[test]
+fn who_comes_after_rounds_in_which_nobody_followed_begins_with_the_newest_keyframe_and_misses_nothing() {
+    let (rig, clip) = (Rig::new(SOON), h264_aac());
+    let hub = rig.hub(options());
+    let mut stream = rig.stream();
+    begin(&mut stream, clip, 1, NOON);
+    let half = clip.samples.len() / 2;
+    for index in 0..half {
+        record(&mut stream, clip, index..index + 1);
+        // Some samples a round.
+        std::thread::sleep(SOON / 5);
+    }
+    let key = (0..half).rev().find(|index| is_key(clip, *index)).unwrap();
+    let mut viewer = hub.watch(&name()).unwrap();
+    let mut told = watch(&mut viewer, |told| given(told) > 0);
+    record(&mut stream, clip, half..clip.samples.len());
+    drop(stream);
+    told.extend(watch(&mut viewer, waits));
+    assert_eq!((periods(&told).len(), given(&told)), (1, (clip.samples.len() - key) as u64));
+    assert_eq!(periods(&told)[0].fragments[0].wall, NOON.plus_ns(clip.samples[key].ticks * 100_000 / 9));
+}
+
+#[test]
 fn a_group_that_began_before_the_tail_comes_from_the_disk_without_a_seam() {
     let clip = crate::rig::long_group();
     let rig = Rig::new(SOON);
