@@ -50,7 +50,7 @@ impl Attention {
         self.held > 0 || now < self.until
     }
 
-    /// How long a thread waits that has looked at this moment, and rests no longer than `at_rest`.
+    /// How long a thread waits, from when it `looked` on, that rests no longer than `at_rest`.
     fn pause(&self, looked: Instant, now: Instant, at_rest: Duration) -> Duration {
         match self.is_there(now) {
             true => ATTENTIVE,
