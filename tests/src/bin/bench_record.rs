@@ -5,17 +5,17 @@
 //! for each camera; a program that reads the sockets and throws away, looking at them every 10 ms and every 100 ms; and one that does
 //! nothing but copy as many bytes once into an aligned buffer, add up their CRC-32C, write them past the page cache and flush once a
 //! second. Counted is CPU time of those processes while they are settled, for each Gbit of pictures that the cameras sent meanwhile.
-//! Then memory, and two hundred cameras at once.
+//! Then memory, and two hundred cameras at once; and how late four cameras that hold little themselves become by their receiver.
 //!
-//! Arguments: seconds a turn (10), turns (6), cameras (4,16,64), cameras at once (200; 0: not); or `serve`, for the cameras alone. Use a
-//! release build, on a machine that does nothing else.
+//! Arguments: seconds a turn (10), turns (6), cameras (4,16,64), cameras at once (200; 0: not); `windows`, for the last of these alone; or
+//! `serve`, for the cameras alone. Use a release build, on a machine that does nothing else.
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result, bail, ensure};
 use keha_bench::Median;
 use keha_fs::disk::AlignedBuffer;
 use keha_tests::crowd::{Crowd, drain};
-use keha_tests::media::ClipKind;
+use keha_tests::media::{Clip, ClipKind};
 use keha_tests::process::Running;
 use keha_tests::usage::{own_cpu_s, process_cpu_fine_s, resident_peak_bytes};
 use keha_tests::{record_json, rig};
@@ -36,6 +36,8 @@ const ATTENTIVE: Duration = Duration::from_millis(10);
 /// and while nobody does: docs/decisions/0023-sockets-are-looked-at-less-often-while-nobody-watches.md.
 const AT_REST: Duration = Duration::from_millis(100);
 const BARE_BYTES: usize = 1 << 20;
+/// What a camera holds that holds little: a fifth of a second of 4 Mbit/s, a twentieth of 25.
+const HELD_BYTES: usize = 128 << 10;
 const MB: f64 = 1e6;
 
 fn main() -> Result<()> {
@@ -46,6 +48,7 @@ fn main() -> Result<()> {
             drain::run(port.parse()?, cameras.parse()?, Duration::from_millis(pause_ms.parse()?))
         }
         ["serve"] => serve(),
+        ["windows"] => windows(),
         ["write", path, bytes_a_second] => write_bare(Path::new(path), bytes_a_second.parse()?),
         words => {
             let word = |n: usize, default: &'static str| words.get(n).copied().unwrap_or(default).to_owned();
@@ -59,10 +62,10 @@ fn main() -> Result<()> {
                 Bench::new(cameras, seconds)?.compare(turns)?;
             }
             if at_once > 0 {
-                Bench::new(at_once, seconds.max(Duration::from_secs(30)))?.hold()
-            } else {
-                Ok(())
+                Bench::new(at_once, seconds.max(Duration::from_secs(30)))?.hold()?;
+                windows()?;
             }
+            Ok(())
         }
     }
 }
@@ -94,14 +97,18 @@ impl Cost {
 
 impl Bench {
     fn new(cameras: usize, seconds: Duration) -> Result<Self> {
+        let clip = ClipKind::Main.clip()?;
+        Self::of(cameras, seconds, &clip, Crowd::start(&clip)?)
+    }
+
+    fn of(cameras: usize, seconds: Duration, clip: &Clip, crowd: Crowd) -> Result<Self> {
         let dir = rig::scratch()?;
         let volume = dir.path().join("bench.ring");
         rig::create_volume(&volume, "8GiB", cameras)?;
-        let clip = ClipKind::Main.clip()?;
         let track = clip.video()?;
         let bytes: usize = track.samples.iter().map(|sample| sample.size).sum();
         let bytes_a_second = bytes as f64 * 1e9 / track.duration_ns as f64 * cameras as f64;
-        Ok(Self { cameras, seconds, crowd: Crowd::start(&clip)?, dir, volume, bytes_a_second })
+        Ok(Self { cameras, seconds, crowd, dir, volume, bytes_a_second })
     }
 
     fn compare(&self, turns: usize) -> Result<()> {
@@ -232,9 +239,22 @@ impl Bench {
         Ok(cost)
     }
 
-    fn drain(&self, pause: Duration) -> Result<Cost> {
+    /// Who reads the sockets and throws away.
+    fn reading(&self, pause: Duration) -> Result<Running> {
         let (port, cameras) = (self.crowd.port().to_string(), self.cameras.to_string());
-        let reader = own(&["drain", &port, &cameras, &pause.as_millis().to_string()])?;
+        own(&["drain", &port, &cameras, &pause.as_millis().to_string()])
+    }
+
+    /// How late the latest picture was sent, from when all cameras play.
+    fn latest(&self) -> Result<Duration> {
+        self.crowd.await_sessions(self.cameras, BEGINNING)?;
+        self.crowd.sent().take_late_max();
+        std::thread::sleep(self.seconds);
+        Ok(self.crowd.sent().take_late_max())
+    }
+
+    fn drain(&self, pause: Duration) -> Result<Cost> {
+        let reader = self.reading(pause)?;
         self.begin()?;
         let cost = self.cost(&[reader.id()])?;
         drop(reader);
@@ -252,6 +272,34 @@ impl Bench {
         let gbit = self.bytes_a_second * self.seconds.as_secs_f64() * 8.0 / 1e9;
         Ok(Cost { gbit, ..cost })
     }
+}
+
+/// How late pictures are sent by cameras that hold little, to a receiver that looks every 10 ms and to Keha, which looks less often by
+/// and by while nobody watches: from the first one on.
+fn windows() -> Result<()> {
+    let seconds = Duration::from_secs(30);
+    println!(
+        "4 cameras that hold {} KiB, their latest picture within {} s",
+        HELD_BYTES >> 10,
+        seconds.as_secs()
+    );
+    for (what, kind) in [("4 Mbit/s", ClipKind::Main), ("25 Mbit/s", ClipKind::High)] {
+        let clip = kind.clip()?;
+        let bench = Bench::of(4, seconds, &clip, Crowd::start_holding(HELD_BYTES, &clip)?)?;
+        let reading = bench.reading(ATTENTIVE)?;
+        let attentive = bench.latest()?;
+        drop(reading);
+        bench.crowd.await_sessions(0, END)?;
+        let mut recorder = bench.record()?;
+        let recorded = bench.latest()?;
+        let missing = bench.end(&mut recorder)?;
+        println!(
+            "  {what}, reading every 10 ms and throwing away: {} ms; keha record: {} ms; left out and lost: {missing:?}",
+            attentive.as_millis(),
+            recorded.as_millis()
+        );
+    }
+    Ok(())
 }
 
 /// Cameras alone, for a profiler beside them: any path at the address that is printed. Until it is killed.

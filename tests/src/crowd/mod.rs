@@ -22,6 +22,7 @@ mod tape;
 
 use crate::media::Clip;
 use anyhow::{Context, Result};
+use nix::sys::socket::{setsockopt, sockopt};
 use session::{Session, Turn};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -35,6 +36,8 @@ use tape::Tape;
 
 /// How long the thread that sends sleeps while there is no session.
 const IDLE: Duration = Duration::from_millis(10);
+/// The most payload of a TCP segment on an Ethernet, bytes.
+const ETHERNET_SEGMENT: u32 = 1448;
 
 /// What all sessions have done so far.
 #[derive(Debug, Default)]
@@ -79,8 +82,20 @@ pub struct Crowd {
 impl Crowd {
     /// Starts cameras that all play this clip, which must be H.264.
     pub fn start(clip: &Clip) -> Result<Self> {
-        let tape = Arc::new(Tape::of(clip)?);
+        Self::behind(TcpListener::bind("127.0.0.1:0")?, clip)
+    }
+
+    /// The same as on an Ethernet, of cameras that hold so many bytes themselves, and send no more until the receiver lets them.
+    pub fn start_holding(bytes: usize, clip: &Clip) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
+        setsockopt(&listener, sockopt::TcpMaxSeg, &ETHERNET_SEGMENT)?;
+        // The system takes twice of what it is given, and counts what a packet costs.
+        setsockopt(&listener, sockopt::SndBuf, &(bytes / 2))?;
+        Self::behind(listener, clip)
+    }
+
+    fn behind(listener: TcpListener, clip: &Clip) -> Result<Self> {
+        let tape = Arc::new(Tape::of(clip)?);
         let port = listener.local_addr()?.port();
         let (sent, stop) = (Arc::new(Sent::default()), Arc::new(AtomicBool::new(false)));
         let (arrived, arrivals) = channel();

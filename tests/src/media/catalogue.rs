@@ -13,6 +13,8 @@ pub enum ClipKind {
     Main,
     /// The same for 65 s: as long as the full-size recording, so that not even a whole lap could be lost unseen.
     MainLong,
+    /// The same with 25 Mbit/s, of a camera with many more pixels.
+    High,
     /// 720p25 H.265 with open GOPs: its keyframes after the first are CRA pictures with leading pictures.
     H265Cra,
     /// H.264 whose slices refer to two PPS in turn, with AUD and SEI in every access unit and all sets in band.
@@ -42,6 +44,7 @@ impl ClipKind {
         match self {
             Self::Main => "main",
             Self::MainLong => "main-long",
+            Self::High => "high",
             Self::H265Cra => "h265-cra",
             Self::TwoPps => "two-pps",
             Self::Plain720 => "plain-720",
@@ -66,6 +69,7 @@ impl ClipKind {
         };
         match self {
             Self::Main | Self::MainLong => plain("1920x1080", 4000),
+            Self::High => plain("1920x1080", 25_000),
             Self::H265Cra => Recipe { seconds, video: Video::h265_open_gop("1280x720", 2000), audio: None },
             Self::TwoPps => Recipe { seconds, video: Video::two_pps("1280x720", 2000), audio: None },
             Self::Reordered => Recipe { seconds, video: Video::reordered("1280x720", 2000), audio: None },
