@@ -9,8 +9,8 @@
 //! | an answer may come from a camera that is looked out for: 50 ms each time | 10 ms |
 //! | none of that | 100 ms at last: twice as long from look to look |
 //!
-//! It takes longer by and by, for the kernel lets a camera send twice what was read at a time (`tcp_rcv_space_adjust`): no camera has to
-//! hold back what it has. What arrives meanwhile, from all cameras, is taken in one go, as network cards moderate their interrupts
+//! It takes longer by and by, for the kernel lets a camera send twice what was read at a time (`tcp_rcv_space_adjust`), and what a
+//! camera sends evenly finds room. What arrives meanwhile, from all cameras, is taken in one go, as network cards moderate their interrupts
 //! (docs/decisions/0023-sockets-are-looked-at-less-often-while-nobody-watches.md).
 //!
 //! Must not live here: what a look finds.

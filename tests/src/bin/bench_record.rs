@@ -36,7 +36,7 @@ const ATTENTIVE: Duration = Duration::from_millis(10);
 /// and while nobody does: docs/decisions/0023-sockets-are-looked-at-less-often-while-nobody-watches.md.
 const AT_REST: Duration = Duration::from_millis(100);
 const BARE_BYTES: usize = 1 << 20;
-/// What a camera holds that holds little: a fifth of a second of 4 Mbit/s, a twentieth of 25.
+/// What a camera holds that holds little: at most a quarter of a second of 4 Mbit/s, and 42 ms of 25.
 const HELD_BYTES: usize = 128 << 10;
 const MB: f64 = 1e6;
 
